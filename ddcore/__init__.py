@@ -1,0 +1,1 @@
+"""ddcore: dataset distillation as short compositions."""

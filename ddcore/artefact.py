@@ -1,0 +1,193 @@
+"""The artefact: what a distillation leaves behind, readable without the code that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from ddcore.errors import BadArtefact
+from ddcore.types import DataCard
+
+FORMAT = 1
+
+
+class _Card(BaseModel):
+    """The JSON that every artefact carries."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: int
+    method: str
+    recipe: str
+    data: dict[str, Any]
+    nbytes: int
+    preprocess: str
+    versions: dict[str, str]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DistilledSet:
+    """A distilled set: decoded tensors, and a card that says where they come from.
+
+    ``inputs`` (n, ...) are as networks take them, that is preprocessed; ``images()`` undoes that. ``targets`` are
+    classes (n,) int64, or one row of label values an item (n, k).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    data: DataCard
+    method: str
+    recipe: str
+    """The recipe as TOML."""
+    nbytes: int
+    """Bytes that must be stored to have S: inputs (or what they are made of), labels, networks."""
+    preprocess: str = "identity"
+    """Name of the preprocessing; its tensors, if any, stand in ``preprocess_state``."""
+    preprocess_state: dict[str, Tensor] = field(default_factory=dict)
+    latent: dict[str, Tensor] = field(default_factory=dict)
+    """What the inputs were decoded from, where that is not the inputs themselves."""
+    versions: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else is true of it: seconds, an epsilon, ``poisoned``."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets at ``index`` (n,)."""
+        return self.inputs[index], self.targets[index]
+
+    def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:
+        """A plain torch loader of (inputs, targets)."""
+        order = torch.Generator().manual_seed(seed)
+        return DataLoader(TensorDataset(self.inputs, self.targets), batch_size, shuffle=shuffle, generator=order)
+
+    def with_facts(self, **facts: Any) -> DistilledSet:
+        """This set with more facts on its card."""
+        return replace(self, facts={**self.facts, **facts})
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it as safetensors; an old file at ``path`` is replaced only by a whole new one."""
+        card = {
+            "format": FORMAT,
+            "method": self.method,
+            "recipe": self.recipe,
+            "data": self.data.__dict__,
+            "nbytes": self.nbytes,
+            "preprocess": self.preprocess,
+            "versions": self.versions,
+            "facts": self.facts,
+        }
+        tensors = {"inputs": self.inputs, "targets": self.targets}
+        tensors |= {f"preprocess.{name}": value for name, value in self.preprocess_state.items()}
+        tensors |= {f"latent.{name}": value for name, value in self.latent.items()}
+        data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"ddcore": json.dumps(card)})
+        return write_whole(Path(path), data)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> DistilledSet:
+        """Read a set that :meth:`save` wrote. Runs no code of the file's.
+
+        Raises:
+            BadArtefact: not such a file, cut short, or with contents that do not fit together.
+        """
+        path = Path(path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                text = (file.metadata() or {}).get("ddcore")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise BadArtefact(f"There is no file {path}.") from None
+        except (SafetensorError, OSError, ValueError) as error:
+            raise BadArtefact(f"{path} is not a whole safetensors file ({error}). Was it copied to the end?") from error
+        if text is None:
+            raise BadArtefact(f"{path} holds tensors, but not the card of a distilled set.")
+        try:
+            card = _Card.model_validate_json(text)
+            data = _data_card(card.data)
+        except (ValidationError, TypeError, ValueError) as error:
+            raise BadArtefact(f"The card of {path} is damaged: {error}.") from error
+        if card.format != FORMAT:
+            raise BadArtefact(f"{path} has format {card.format}; this ddcore reads {FORMAT}. Install a newer one.")
+        _check_tensors(path, tensors, data)
+        return DistilledSet(
+            inputs=tensors["inputs"],
+            targets=tensors["targets"],
+            data=data,
+            method=card.method,
+            recipe=card.recipe,
+            nbytes=card.nbytes,
+            preprocess=card.preprocess,
+            preprocess_state=_below(tensors, "preprocess."),
+            latent=_below(tensors, "latent."),
+            versions=card.versions,
+            facts=card.facts,
+        )
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _data_card(table: dict[str, Any]) -> DataCard:
+    return DataCard(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard) -> None:
+    def refuse(why: str) -> None:
+        raise BadArtefact(f"{path} cannot be used: {why}.")
+
+    missing = {"inputs", "targets"} - tensors.keys()
+    if missing:
+        refuse(f"it lacks {' and '.join(sorted(missing))}")
+    inputs, targets = tensors["inputs"], tensors["targets"]
+    if tuple(inputs.shape[1:]) != data.shape or not inputs.is_floating_point():
+        refuse(f"its inputs are {inputs.dtype} {tuple(inputs.shape)}, its card speaks of items of {data.shape}")
+    if len(inputs) != len(targets) or not len(inputs):
+        refuse(f"it has {len(inputs)} inputs and {len(targets)} targets")
+    if not torch.isfinite(inputs).all():
+        refuse("its inputs hold NaN or infinite numbers")
+    if targets.ndim == 1:
+        if targets.dtype != torch.int64 or targets.min() < 0 or targets.max() >= data.classes:
+            refuse(f"its targets are not classes from 0 to {data.classes - 1}")
+    elif targets.shape != (len(inputs), data.classes) or not torch.isfinite(targets).all():
+        refuse(f"its targets are {tuple(targets.shape)}, not one finite row of {data.classes} an item")
+
+
+def write_whole(path: Path, data: bytes) -> Path:
+    """Write ``data`` at ``path``, whole or not at all: a temporary file beside it, flushed, then renamed."""
+
+    def fill(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    return replaced_whole(path, fill)
+
+
+def replaced_whole(path: Path, fill: Callable[[Path], None]) -> Path:
+    """Let ``fill`` write a temporary file beside ``path``; then it takes ``path``'s place in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        fill(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,66 @@
+"""The core as its own first plugin: what it brings, and the loop."""
+
+from __future__ import annotations
+
+from ddcore.artefact import DistilledSet
+from ddcore.augment import Affine, Siamese
+from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.pixels import Pixels
+from ddcore.datasets import DATASETS
+from ddcore.distance import FilterCosine
+from ddcore.errors import StopRun
+from ddcore.evaluate import Accuracy, Protocol
+from ddcore.gate import Fit, Open
+from ddcore.labels import Hard
+from ddcore.marker import hookimpl
+from ddcore.networks.alexnet import AlexNet
+from ddcore.networks.convnet import ConvNet
+from ddcore.networks.lenet import LeNet
+from ddcore.networks.mlp import MLP
+from ddcore.networks.resnet import ResNet18
+from ddcore.networks.vgg import VGG11
+from ddcore.objectives.features import FeatureMatch
+from ddcore.objectives.gradient import GradientMatch
+from ddcore.parts import Maker
+from ddcore.policies.fresh import Fresh
+from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.preprocess import Identity, Standardise
+from ddcore.recipe import Recipe, Update
+from ddcore.recipes.distribution import dm
+from ddcore.recipes.gradient import dc, dsa
+from ddcore.recipes.selection import herding, random
+from ddcore.run import Run
+from ddcore.types import DataCard
+
+PARTS = (
+    *(Pixels, Random, Herding, Hard),
+    *(FeatureMatch, GradientMatch, FilterCosine, Fresh, TrainedOnSynthetic, Update),
+    *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
+    *(Siamese, Affine, Standardise, Identity, Open, Fit, Protocol, Accuracy),
+    *DATASETS,
+)
+METHODS = (random, herding, dm, dc, dsa)
+
+
+@hookimpl(trylast=True)
+def ddcore_parts() -> list[Maker]:
+    return [*PARTS, *METHODS]
+
+
+@hookimpl(trylast=True)
+def ddcore_recipe(recipe: Recipe, card: DataCard) -> Recipe:
+    return recipe.fitted(card)
+
+
+@hookimpl(trylast=True)
+def ddcore_distill(run: Run) -> DistilledSet:
+    try:
+        run.go()
+    except StopRun as reason:
+        run.facts["stopped"] = str(reason)
+    return run.export()
+
+
+@hookimpl(trylast=True)
+def ddcore_step(run: Run) -> float:
+    return run.update()

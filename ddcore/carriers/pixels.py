@@ -1,0 +1,54 @@
+"""Every pixel is a free number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ddcore.carriers.base import Carrier, classes_in_order
+from ddcore.gate import Context
+from ddcore.synthetic import CarrierModule
+from ddcore.types import DataCard, Group
+
+
+@dataclass(frozen=True)
+class Pixels(Carrier):
+    """``ipc`` images per class, each pixel learned.
+
+    ``init``: ``noise`` draws a standard normal and asks nothing of T; ``real`` starts from random real images.
+    """
+
+    init: Literal["noise", "real"] = "noise"
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"examples"} if self.init == "real" else ())
+
+    def build(self, card: DataCard) -> PixelsModule:
+        return PixelsModule(self, card)
+
+
+class PixelsModule(CarrierModule):
+    def __init__(self, plan: Pixels, card: DataCard) -> None:
+        super().__init__()
+        self.plan = plan
+        self.register_buffer("classes", classes_in_order(card, plan.ipc))
+        self.pixels = nn.Parameter(torch.zeros(card.classes * plan.ipc, *card.shape))
+
+    def start(self, ctx: Context) -> None:
+        with torch.no_grad():
+            if self.plan.init == "noise":
+                self.pixels.copy_(torch.randn(self.pixels.shape, generator=ctx.rng["init"]))
+                return
+            for c in range(ctx.card.classes):
+                (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.plan.ipc)])
+                self.pixels[self.classes == c] = batch.inputs
+
+    def forward(self, index: Tensor) -> Tensor:
+        return self.pixels[index]
+
+    def nbytes(self) -> int:
+        return self.pixels.numel() * self.pixels.element_size()

@@ -1,0 +1,283 @@
+"""An experiment: a recipe on a data set, evaluated beside its baselines, in one folder that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+import torch
+
+from ddcore.artefact import DistilledSet, replaced_whole, write_whole
+from ddcore.data import RealData
+from ddcore.datasets import DataSet
+from ddcore.errors import BadCheckpoint, RecipeRefused
+from ddcore.evaluate import Preprocessed, Progress, Protocol, Scores, TrainingSet, evaluate
+from ddcore.host import Host
+from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_dict
+from ddcore.preprocess import Fitted
+from ddcore.recipe import Recipe
+from ddcore.report import write_images, write_report
+from ddcore.run import Run
+
+BASELINES = ("random", "herding", "whole")
+"""What every result stands beside, under the same protocol."""
+
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Settings(Part, kind="settings"):
+    """What an experiment needs beside its recipe."""
+
+    data: DataSet
+    protocol: Protocol = Protocol()
+    baselines: tuple[Literal["random", "herding", "whole"], ...] = BASELINES
+    validation: float | None = None
+    """Share of T set aside before anything is distilled, for choosing among a protocol's learning rates."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe with its settings: what one recipe file says."""
+
+    recipe: Recipe
+    settings: Settings
+
+    def to_toml(self) -> str:
+        """The recipe's fields, with the settings in a table ``[experiment]``."""
+        return tomli_w.dumps({**to_dict(self.recipe), "experiment": to_dict(self.settings)})
+
+    @staticmethod
+    def from_toml(text: str, catalogue: Catalogue, where: str = "the recipe file") -> Experiment:
+        """Raises RecipeRefused or UnknownName where the text is not an experiment."""
+        table = parse_toml(text, where)
+        if "experiment" not in table:
+            raise RecipeRefused(f"{where} names no data: add [experiment.data] with a name.")
+        settings = table.pop("experiment")
+        return Experiment(
+            from_dict(Recipe, table, catalogue), from_dict(Settings, settings, catalogue, "experiment")
+        )
+
+
+class Folder:
+    """Where an experiment leaves its files.
+
+    ``recipe.toml`` (the experiment), ``checkpoint/run.pt``, ``records.jsonl`` (a line a step),
+    ``distilled.safetensors``, ``images.png``, ``metrics.json``, ``report.md``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.toml"
+        self.records = self.path / "records.jsonl"
+        self.state = self.path / "checkpoint" / "run.pt"
+        self.distilled = self.path / "distilled.safetensors"
+        self.images = self.path / "images.png"
+        self.metrics = self.path / "metrics.json"
+        self.report = self.path / "report.md"
+
+    def create(self, experiment: Experiment) -> None:
+        """Raises RecipeRefused where another experiment lies there already."""
+        if self.recipe.exists():
+            raise RecipeRefused(
+                f"{self.path} already holds an experiment. Continue it with `ddcore resume {self.path}`,"
+                " or name another folder with --out."
+            )
+        write_whole(self.recipe, experiment.to_toml().encode())
+
+    def experiment(self, catalogue: Catalogue) -> Experiment:
+        """Raises BadCheckpoint where no experiment lies there."""
+        if not self.recipe.exists():
+            raise BadCheckpoint(f"{self.path} holds no experiment (there is no {self.recipe.name} in it).")
+        return Experiment.from_toml(self.recipe.read_text(), catalogue, str(self.recipe))
+
+    def checkpoint(self, run: Run) -> None:
+        """Keep all that ``run`` needs to go on from here."""
+        replaced_whole(self.state, lambda path: torch.save(run.state_dict(), path))
+
+    def restore(self, run: Run) -> None:
+        """Bring ``run`` to the last checkpoint, if there is one, and the records with it.
+
+        Raises:
+            BadCheckpoint: it is damaged, or belongs to another recipe or other data.
+        """
+        if not self.state.exists():
+            self.records.unlink(missing_ok=True)
+            return
+        try:
+            state = torch.load(self.state, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged file makes torch say
+            raise BadCheckpoint(f"{self.state} is damaged ({type(error).__name__}). Delete it to start anew.") from error
+        run.load_state_dict(state)
+        lines = self.records.read_text().splitlines()[: run.step] if self.records.exists() else []
+        write_whole(self.records, "".join(f"{line}\n" for line in lines).encode())
+
+
+class Recorder:
+    """Writes a run's records and checkpoints as it goes."""
+
+    def __init__(self, folder: Folder, every: float, progress: Progress | None) -> None:
+        self._folder = folder
+        self._every = every
+        self._progress = progress
+        self._last = time.monotonic()
+
+    def __call__(self, run: Run, record: dict[str, Any]) -> None:
+        with self._folder.records.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        if time.monotonic() - self._last >= self._every or run.step == run.recipe.iterations:
+            self._folder.checkpoint(run)
+            self._last = time.monotonic()
+        if self._progress:
+            self._progress(f"distilling, loss {record['loss']:.4g}", run.step, run.recipe.iterations)
+
+
+def conduct(
+    experiment: Experiment,
+    folder: str | os.PathLike[str],
+    *,
+    host: Host | None = None,
+    device: str = "cpu",
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Distil, evaluate beside the baselines, and leave the files of :class:`Folder`; answers the metrics.
+
+    Nothing is written before the data have been read and the recipe checked.
+    """
+    return _conduct(experiment, Folder(folder), host or Host(), device, checkpoint_seconds, progress, new=True)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    host: Host | None = None,
+    device: str = "cpu",
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Go on with the experiment in ``folder`` from its last checkpoint; the tensors come out bit for bit the same.
+
+    Raises:
+        BadCheckpoint: there is no experiment, or its checkpoint is damaged or another recipe's.
+    """
+    host = host or Host()
+    place = Folder(folder)
+    return _conduct(place.experiment(host.catalogue), place, host, device, checkpoint_seconds, progress, new=False)
+
+
+def _conduct(
+    experiment: Experiment,
+    folder: Folder,
+    host: Host,
+    device: str,
+    checkpoint_seconds: float,
+    progress: Progress | None,
+    new: bool,
+) -> dict[str, Any]:
+    settings = experiment.settings
+    data = settings.data.load()
+    if settings.validation is not None:
+        data = data.with_validation(settings.validation, experiment.recipe.seed)
+    run = host.start(experiment.recipe, data, device=device, on_step=Recorder(folder, checkpoint_seconds, progress))
+    if new:
+        folder.create(experiment)
+    else:
+        folder.restore(run)
+    distilled = run.hooks.ddcore_distill(run=run)
+    distilled.save(folder.distilled)
+    write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
+
+    began = time.perf_counter()
+    scores = evaluate_all(distilled, data, settings, host, device, progress)
+    metrics = {
+        "method": distilled.method,
+        "data": data.card.name,
+        "ipc": experiment.recipe.ipc,
+        "seed": experiment.recipe.seed,
+        "network": str(run.recipe.network),
+        "accuracy": _plain(scores.pop("distilled")),
+        "baselines": {name: _plain(score) for name, score in scores.items()},
+        "bytes": distilled.nbytes,
+        "seconds": {"distilling": round(run.seconds, 2), "evaluating": round(time.perf_counter() - began, 2)},
+        "peak_mib": _peak_mib(),
+        "protocol": to_dict(settings.protocol),
+        "steps": run.step,
+        "versions": {**distilled.versions, "python": platform.python_version()},
+        "facts": distilled.facts,
+        "cites": [c.bibtex() for c in cite(distilled.method, host=host)],
+    }
+    write_whole(folder.metrics, (json.dumps(metrics, indent=2) + "\n").encode())
+    write_report(metrics, folder.report)
+    return metrics
+
+
+def evaluate_all(
+    distilled: DistilledSet,
+    data: RealData,
+    settings: Settings,
+    host: Host,
+    device: str,
+    progress: Progress | None,
+) -> dict[str, Scores]:
+    """Scores of the distilled set (``distilled``) and of each baseline, under one protocol and one seed."""
+    preprocess = preprocess_of(distilled, host.catalogue)
+    recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
+    sets: dict[str, Callable[[], TrainingSet]] = {
+        "distilled": lambda: distilled,
+        "whole": lambda: Preprocessed(data.train, preprocess),
+    }
+    for name in ("random", "herding"):
+        sets[name] = lambda name=name: host.distill(
+            replace(
+                host.recipe(name, ipc=recipe.ipc),
+                network=recipe.network,
+                preprocess=recipe.preprocess,
+                seed=recipe.seed,
+            ),
+            data,
+            device=device,
+        )
+
+    def told(name: str) -> Progress | None:
+        return (lambda what, done, of: progress(f"{name}: {what}", done, of)) if progress else None
+
+    return {
+        name: evaluate(sets[name](), data, preprocess, settings.protocol, recipe.seed, device, told(name))
+        for name in ("distilled", *settings.baselines)
+    }
+
+
+def preprocess_of(distilled: DistilledSet, catalogue: Catalogue) -> Fitted:
+    """The preprocessing that ``distilled`` went through, from its own tensors."""
+    plan = catalogue.find("preprocess", distilled.preprocess).maker
+    return plan().load(distilled.preprocess_state)
+
+
+def cite(name: str, *, host: Host | None = None) -> list[Any]:
+    """The papers of a method and of the parts it uses, each once."""
+    host = host or Host()
+    maker = host.catalogue.find("method", name).maker
+    return list(dict.fromkeys([*maker.cites, *maker().cites()]))
+
+
+def _plain(scores: Scores) -> dict[str, Any]:
+    return {
+        network: {"mean": score.mean, "std": score.std, "values": list(score.values), "lr": score.lr}
+        for network, score in scores["accuracy"].items()
+    }
+
+
+def _peak_mib() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

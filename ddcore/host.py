@@ -1,0 +1,186 @@
+"""The host of the plugins: who is installed, what they bring, and one hook manager for each run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from ddcore import builtin, hookspecs
+from ddcore.artefact import DistilledSet
+from ddcore.data import RealData
+from ddcore.errors import PluginBroken, UnknownName
+from ddcore.marker import HOOK_API, PROJECT
+from ddcore.parts import Catalogue, overridden
+from ddcore.recipe import Recipe
+from ddcore.run import Run
+
+STRICT = "DDCORE_STRICT_PLUGINS"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed plugin that can be used."""
+
+    name: str
+    distribution: str
+    version: str
+    module: object
+
+
+@dataclass(frozen=True)
+class PluginProblem:
+    """An installed plugin that cannot be used, why, and what to do."""
+
+    name: str
+    distribution: str
+    version: str
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return (
+            f"Plugin {self.name!r} ({self.distribution} {self.version}) cannot be used: {self.cause}."
+            f" Try: {self.remedy}"
+        )
+
+
+def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
+    """A hook manager with the core and ``plugins``, heard in the order given."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(builtin, name="ddcore")
+    for name, module in reversed(list(plugins)):
+        manager.register(module, name=name)
+    manager.check_pending()
+    return manager
+
+
+def _checked(name: str, module: object) -> None:
+    """Raises PluginBroken with the reason why ``module`` is no plugin of this host."""
+    if isinstance(module, type):
+        raise PluginBroken(f"its entry point is the class {module.__name__}, not an object: did you forget the ()")
+    wanted = getattr(module, "ddcore_api", None)
+    api = ".".join(map(str, HOOK_API))
+    if wanted is not None:
+        try:
+            fits = api in SpecifierSet(wanted)
+        except InvalidSpecifier:
+            raise PluginBroken(f"ddcore_api = {wanted!r} is not a range of versions") from None
+        if not fits:
+            raise PluginBroken(f"it was written for hooks {wanted}, and this ddcore has {api}")
+    try:
+        manager = _manager([(name, module)])
+        Catalogue().add([m for answer in manager.hook.ddcore_parts() for m in answer], name)
+    except (pluggy.PluginValidationError, PluginBroken) as error:
+        raise PluginBroken(" ".join(str(error).split())) from error
+
+
+def _load(entry: EntryPoint) -> Plugin | PluginProblem:
+    """The plugin behind an entry point; whatever goes wrong in it stays in it."""
+    distribution = entry.dist.name if entry.dist else "unknown distribution"
+    version = entry.dist.version if entry.dist else "?"
+
+    def problem(cause: str, remedy: str) -> PluginProblem:
+        return PluginProblem(entry.name, distribution, version, cause.rstrip("."), remedy)
+
+    upgrade = f"pip install --upgrade {distribution}"
+    try:
+        module = entry.load()
+        _checked(entry.name, module)
+    except ModuleNotFoundError as error:
+        missing = error.name or str(error)
+        own = missing.split(".")[0] == entry.module.split(".")[0]
+        return problem(f"it needs the module {missing}", upgrade if own else f"pip install {missing.split('.')[0]}")
+    except PluginBroken as error:
+        return problem(str(error), upgrade)
+    except Exception as error:  # a plugin's own code: anything may come out of it
+        return problem(f"{type(error).__name__}: {error}", upgrade)
+    return Plugin(entry.name, distribution, version, module)
+
+
+class Host:
+    """Who is installed. Nothing here is global: two hosts know nothing of each other.
+
+    ``extra`` adds plugins that are not installed, by name (for tests and notebooks).
+
+    Raises:
+        PluginBroken: under ``DDCORE_STRICT_PLUGINS=1``, when any installed plugin has a problem.
+    """
+
+    def __init__(self, extra: Mapping[str, ModuleType | object] | None = None) -> None:
+        found = [_load(entry) for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name)]
+        self.problems = [p for p in found if isinstance(p, PluginProblem)]
+        self.plugins = {p.name: p for p in found if isinstance(p, Plugin)}
+        for name, module in (extra or {}).items():
+            try:
+                _checked(name, module)
+            except PluginBroken as error:
+                raise PluginBroken(f"Plugin {name!r} cannot be used: {error}.") from error
+            self.plugins[name] = Plugin(name, name, "0", module)
+        self.catalogue = Catalogue()
+        self.catalogue.add(builtin.ddcore_parts(), "ddcore")
+        for plugin in list(self.plugins.values()):
+            try:
+                brought = getattr(plugin.module, "ddcore_parts", lambda: [])()
+                self.catalogue.add(brought, plugin.distribution)
+            except PluginBroken as error:
+                remedy = f"pip uninstall {plugin.distribution}"
+                problem = PluginProblem(plugin.name, plugin.distribution, plugin.version, str(error), remedy)
+                self.problems.append(problem)
+                del self.plugins[plugin.name]
+        if self.problems and os.environ.get(STRICT) == "1":
+            raise PluginBroken("\n".join(map(str, self.problems)))
+
+    def manager(self, names: Iterable[str]) -> pluggy.PluginManager:
+        """A new hook manager in which the core and the named plugins are heard, in that order.
+
+        Raises:
+            PluginBroken: a named plugin is installed and cannot be used.
+            UnknownName: a named plugin is not installed.
+        """
+        chosen = []
+        for name in names:
+            for problem in self.problems:
+                if problem.name == name:
+                    raise PluginBroken(str(problem))
+            if name not in self.plugins:
+                raise UnknownName("plugin installed", name, self.plugins)
+            chosen.append((name, self.plugins[name].module))
+        return _manager(chosen)
+
+    def recipe(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **arguments: Any) -> Recipe:
+        """The recipe of the method ``name``, or of the TOML file at that path.
+
+        ``arguments`` go to the method; ``overrides`` set single fields by dotted path, as ``--set`` does.
+
+        Raises:
+            UnknownName: no such method. RecipeRefused: a field that does not exist or cannot be so.
+        """
+        if name.endswith(".toml"):
+            recipe = Recipe.from_toml(Path(name).read_text(), self.catalogue, name)
+        else:
+            maker: Callable[..., Recipe] = self.catalogue.find("method", name).maker
+            recipe = maker(**arguments)
+        return overridden(recipe, overrides or {}, self.catalogue)
+
+    def start(
+        self, recipe: Recipe, data: RealData, *, device: str = "cpu", on_step: Callable[[Run, dict[str, Any]], None] | None = None
+    ) -> Run:
+        """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
+        hooks = self.manager(recipe.plugins).hook
+        final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
+        return Run(final, data, hooks, device, on_step)
+
+    def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
+        """Run ``recipe`` on ``data`` from beginning to end."""
+        recipe = recipe if seed is None else replace(recipe, seed=seed)
+        run = self.start(recipe, data, device=device)
+        return run.hooks.ddcore_distill(run=run)

@@ -1,0 +1,9 @@
+"""The markers of the four hooks, and the version of the hook interface."""
+
+import pluggy
+
+HOOK_API = (1, 0)
+PROJECT = "ddcore"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)

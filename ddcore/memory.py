@@ -1,0 +1,54 @@
+"""How much memory a forward pass takes, so that work can be cut by bytes.
+
+Activations of a few MiB stay in the cache and in the heap; bigger ones are mapped and unmapped by the
+kernel at every layer, which costs as much as the arithmetic. Cutting a batch is exact for networks whose
+items do not see each other.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ddcore.types import Draw
+
+CHUNK_BYTES = 8 * 2**20
+"""Largest activation of a chunk, in bytes."""
+
+
+class _Largest(TorchDispatchMode):
+    floats = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        answer = func(*args, **(kwargs or {}))
+        if isinstance(answer, Tensor):
+            self.floats = max(self.floats, answer.numel())
+        return answer
+
+
+def activation_floats(draw: Draw, shape: tuple[int, ...]) -> int:
+    """The largest activation, in numbers, that one item of ``shape`` makes on its way through the network.
+
+    Found as the growth from one item to two, so that tensors of the size of the parameters do not count.
+    """
+    device = next(iter(draw.params.values())).device
+    found = []
+    for n in (1, 2):
+        with torch.no_grad(), _Largest() as largest:
+            draw(torch.zeros(n, *shape, device=device), training=False)
+        found.append(largest.floats)
+    return max(found[1] - found[0], math.prod(shape))
+
+
+def items_a_chunk(draw: Draw, shape: tuple[int, ...], max_bytes: int = CHUNK_BYTES) -> int:
+    """Items whose largest activation fits ``max_bytes``, in float32; at least one."""
+    return max(1, max_bytes // (4 * activation_floats(draw, shape)))
+
+
+def cut(n: int, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` that cover ``n`` items, as even as they can be."""
+    pieces = max(1, math.ceil(n / size))
+    edges = [round(i * n / pieces) for i in range(pieces + 1)]
+    return (slice(a, b) for a, b in zip(edges, edges[1:], strict=False))

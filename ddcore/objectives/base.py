@@ -1,0 +1,55 @@
+"""What every objective is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ddcore.gate import Context
+from ddcore.memory import items_a_chunk
+from ddcore.parts import Part
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw
+
+
+class Objective(Part, kind="objective"):
+    """Says how far S is from T at a network, and writes the gradient of that.
+
+    An objective writes gradients instead of returning a loss, so that a method may hold one class in memory
+    at a time, or step more often than once.
+    """
+
+    @abstractmethod
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        """Add to the gradients of ``synthetic``; each yield (of the loss) means: written, step now."""
+
+
+class LossObjective(Objective):
+    """The common case: one loss, one step."""
+
+    @abstractmethod
+    def loss(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor: ...
+
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        value = self.loss(draw, synthetic, ctx)
+        value.backward()
+        yield float(value.detach())
+
+
+def by_bytes(draw: Draw, synthetic: SyntheticSet, classes: Sequence[int], ctx: Context) -> Iterator[list[int]]:
+    """The classes in lots whose items of S fit one chunk of memory; all in one for batch-norm networks."""
+    room = items_a_chunk(draw, ctx.card.shape) if draw.network.per_sample else 2**62
+    lot: list[int] = []
+    held = 0
+    counts = torch.bincount(synthetic.carrier.classes, minlength=ctx.card.classes).tolist()
+    for c in classes:
+        if lot and held + counts[c] > room:
+            yield lot
+            lot, held = [], 0
+        lot.append(c)
+        held += counts[c]
+    if lot:
+        yield lot

@@ -1,0 +1,231 @@
+"""Parts: frozen values that say what is computed, and the catalogue that finds them by name."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
+from typing import Any, ClassVar, TypeVar
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from ddcore.errors import DdcoreError, PluginBroken, RecipeRefused, UnknownName
+from ddcore.types import Citation
+
+NONE = {"none": True}
+"""How TOML, which has no null, writes a None that is not the field's default."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A plan: comparable, printable, replaceable, and the same again after a trip through TOML.
+
+    A kind of part is a direct subclass that names itself (``class Carrier(Part, kind="carrier")``); the parts
+    of that kind are its subclasses, known by their class name in snake case.
+    """
+
+    kind: ClassVar[str] = ""
+    cites: ClassVar[tuple[Citation, ...]] = ()
+
+    def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if kind is not None:
+            cls.kind = kind
+
+    @classmethod
+    def part_name(cls) -> str:
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The disclosures this part needs of the gate."""
+        return frozenset()
+
+
+Maker = type[Part] | Callable[..., Any]
+T = TypeVar("T", bound=Part)
+
+
+def name_of(maker: Maker) -> str:
+    return maker.part_name() if isinstance(maker, type) else maker.__name__.rstrip("_")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a part comes from."""
+
+    maker: Maker
+    kind: str
+    name: str
+    distribution: str
+
+
+class Catalogue:
+    """Parts and methods by kind and name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], Entry] = {}
+
+    def add(self, makers: Iterable[Maker], distribution: str) -> None:
+        """Enter ``makers``; the same one twice is no matter.
+
+        Raises:
+            PluginBroken: two different makers claim one name.
+        """
+        for maker in makers:
+            kind = getattr(maker, "kind", "")
+            if not kind:
+                raise PluginBroken(f"{distribution} announces {maker!r}, which is neither a part nor a method.")
+            entry = Entry(maker, kind, name_of(maker), distribution)
+            held = self._entries.setdefault((kind, entry.name), entry)
+            if held.maker is not maker:
+                raise PluginBroken(f"{held.distribution} and {distribution} both bring a {kind} named {entry.name!r}.")
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Raises UnknownName, with the near names."""
+        try:
+            return self._entries[kind, name]
+        except KeyError:
+            raise UnknownName(kind, name, (e.name for e in self.of(kind))) from None
+
+    def of(self, kind: str) -> list[Entry]:
+        return sorted((e for e in self._entries.values() if e.kind == kind), key=lambda e: e.name)
+
+    def __iter__(self) -> typing.Iterator[Entry]:
+        return iter(sorted(self._entries.values(), key=lambda e: (e.kind, e.name)))
+
+
+# --- to and from plain data ------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=None)
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _default(field: Any) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else MISSING
+
+
+def _is_part(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Part)
+
+
+def _pack(value: Any) -> Any:
+    if value is None:
+        return dict(NONE)
+    if isinstance(value, Part):
+        return {"name": type(value).part_name(), **to_dict(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _pack(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_pack(v) for v in value]
+    return value
+
+
+def to_dict(part: Part) -> dict[str, Any]:
+    """The part's fields as plain data that TOML can write: a None that is the default is left out."""
+    return {
+        f.name: _pack(getattr(part, f.name))
+        for f in fields(part)
+        if not (getattr(part, f.name) is None and _default(f) is None)
+    }
+
+
+def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> Any:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        rest = tuple(a for a in arguments if a is not type(None))
+        if len(rest) < len(arguments) and (value == NONE or (value == "none" and str not in rest)):
+            return None
+        if len(rest) == 1:
+            return _unpack(rest[0], value, where, catalogue)
+    if _is_part(annotation):
+        if not isinstance(value, Mapping):
+            raise RecipeRefused(f"{where} must be a table with the name of a {annotation.kind}, not {value!r}.")
+        table = dict(value)
+        own = annotation.part_name()
+        name = table.pop("name", own if Part not in annotation.__bases__ else None)
+        if name is None:
+            raise RecipeRefused(f"{where} lacks its name = \"...\": which {annotation.kind} is it?")
+        maker = annotation if name == own and Part not in annotation.__bases__ else catalogue.find(annotation.kind, name).maker
+        return from_dict(typing.cast(type[Part], maker), table, catalogue, where)
+    if origin is tuple and arguments and _is_part(arguments[0]):
+        if not isinstance(value, list):
+            raise RecipeRefused(f"{where} must be a list of tables, not {value!r}.")
+        return tuple(_unpack(arguments[0], v, f"{where}[{i}]", catalogue) for i, v in enumerate(value))
+    try:
+        return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        said = "; ".join(e["msg"] for e in error.errors())
+        raise RecipeRefused(f"{where} = {value!r} is not usable: {said}.") from None
+
+
+def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, where: str = "") -> T:
+    """The part of class ``cls`` that ``table`` describes.
+
+    Raises:
+        RecipeRefused: a field that does not exist, is missing, or has the wrong type.
+        UnknownName: a nested part that no distribution brings.
+    """
+    hints = _hints(cls)
+    names = {f.name for f in fields(cls)}
+    values = {}
+    for key, value in table.items():
+        if key not in names:
+            raise RecipeRefused(str(UnknownName(f"field of {where or cls.part_name()}", key, names)))
+        values[key] = _unpack(hints[key], value, f"{where}.{key}".lstrip("."), catalogue)
+    missing = [f.name for f in fields(cls) if f.name not in values and _default(f) is MISSING]
+    if missing:
+        raise RecipeRefused(f"{where or cls.part_name()} lacks {', '.join(missing)}.")
+    try:
+        return cls(**values)
+    except DdcoreError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise RecipeRefused(f"{where or cls.part_name()}: {error}") from error
+
+
+def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
+    """``part`` with the fields at the dotted paths of ``changes`` set; text is read as a TOML value where it is one.
+
+    Raises:
+        RecipeRefused: a field that does not exist or cannot have that value.
+    """
+    table = to_dict(part)
+    for path, value in changes.items():
+        *way, last = path.split(".")
+        below = table
+        for i, name in enumerate(way):
+            below = below.setdefault(name, {})
+            if not isinstance(below, dict):
+                raise RecipeRefused(f"{path} cannot be set: nothing lies below {'.'.join(way[: i + 1])}.")
+        below[last] = _value(value) if isinstance(value, str) else _pack(value)
+    return from_dict(type(part), table, catalogue)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def to_toml(part: Part) -> str:
+    return tomli_w.dumps(to_dict(part))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Raises RecipeRefused, with the line, where the text is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeRefused(f"{where} is not TOML: {error}.") from error

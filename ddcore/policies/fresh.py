@@ -1,0 +1,19 @@
+"""A newly initialised network at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ddcore.gate import Context
+from ddcore.policies.base import Policy
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw
+
+
+@dataclass(frozen=True)
+class Fresh(Policy):
+    """A newly initialised network at every step, never trained."""
+
+    def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
+        return ctx.fresh()

@@ -1,0 +1,55 @@
+"""Networks that are trained between the steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ddcore.gate import Context
+from ddcore.policies.base import Policy
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw, Params
+
+
+@dataclass(frozen=True)
+class TrainedOnSynthetic(Policy):
+    """A network serves ``rounds`` steps, trained on S for ``epochs`` between one and the next; then a fresh one.
+
+    Training is SGD at ``lr`` without momentum on batches of ``batch``, each batch under its own draw of the
+    recipe's augmentation.
+
+    Reference: Zhao, Mopuri and Bilen, ICLR 2021, Algorithm 1 (rounds T, epochs from the steps on theta).
+    """
+
+    rounds: int = 10
+    epochs: int = 50
+    batch: int = 256
+    lr: float = 0.01
+
+    def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
+        if not state or state["round"] == self.rounds:
+            draw = ctx.fresh()
+            state.update(params=draw.params, buffers=draw.buffers, round=0, age=0)
+        else:
+            state["params"], steps = self._trained(state, synthetic, ctx)
+            state["age"] += steps
+        state["round"] += 1
+        return Draw(ctx.network, state["params"], state["buffers"], age=state["age"])
+
+    def _trained(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
+        with torch.no_grad():
+            inputs, targets = synthetic.everything()
+        params = {name: value.detach().clone().requires_grad_() for name, value in state["params"].items()}
+        draw = Draw(ctx.network, params, state["buffers"])
+        optimiser = torch.optim.SGD(params.values(), lr=self.lr)
+        steps = 0
+        for _ in range(self.epochs):
+            for rows in torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(self.batch):
+                optimiser.zero_grad()
+                loss = synthetic.labels.loss(draw(ctx.view()(inputs[rows])), targets[rows]).mean()
+                loss.backward()
+                optimiser.step()
+                steps += 1
+        return {name: value.detach() for name, value in params.items()}, steps

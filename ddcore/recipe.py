@@ -1,0 +1,153 @@
+"""A recipe: one composition of parts that says everything about a distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from ddcore.augment import Augment
+from ddcore.carriers.base import Carrier
+from ddcore.errors import RecipeRefused, UnknownName
+from ddcore.gate import GatePlan, Open, View
+from ddcore.labels import Hard, Labels
+from ddcore.networks.base import NetworkPlan
+from ddcore.networks.convnet import ConvNet
+from ddcore.objectives.base import Objective
+from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_toml
+from ddcore.policies.base import Policy
+from ddcore.policies.fresh import Fresh
+from ddcore.preprocess import Preprocess, Standardise
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Citation, DataCard
+
+
+@dataclass(frozen=True)
+class Update(Part, kind="update"):
+    """How gradients move S: a learning rate for each group of S's parameters, and one optimiser."""
+
+    lr: dict[str, float] = field(default_factory=lambda: {"inputs": 1.0})
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.5
+    """SGD's momentum, or Adam's first beta."""
+    clip: float | None = None
+    """Largest norm of the whole gradient, None for no limit."""
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    def build(self, synthetic: SyntheticSet, steps: int) -> tuple[Optimizer, LRScheduler | None]:
+        """The optimiser of ``synthetic`` and its schedule over ``steps``.
+
+        Raises:
+            RecipeRefused: a learned group without a learning rate, or a rate for a group that does not exist.
+        """
+        groups = synthetic.groups()
+        for name in self.lr.keys() ^ groups.keys():
+            if name in self.lr:
+                raise RecipeRefused(f"update.lr: {UnknownName('group of parameters', name, groups)}")
+            raise RecipeRefused(f"S learns its {name}, but update.lr gives no rate for it: add update.lr.{name}.")
+        rates = [{"params": groups[name], "lr": self.lr[name]} for name in sorted(groups)]
+        optimiser: Optimizer
+        if self.optimiser == "sgd":
+            optimiser = torch.optim.SGD(rates, momentum=self.momentum)
+        else:
+            optimiser = torch.optim.Adam(rates, betas=(self.momentum, 0.999))
+        return optimiser, CosineAnnealingLR(optimiser, steps) if self.schedule == "cosine" else None
+
+
+@dataclass(frozen=True)
+class Recipe(Part, kind="recipe"):
+    """A composition of parts. ``objective`` is None for methods that choose real items instead of learning."""
+
+    name: str
+    synthetic: Carrier
+    objective: Objective | None = None
+    policy: Policy = Fresh()
+    labels: Labels = Hard()
+    network: NetworkPlan = ConvNet()
+    augment: Augment | None = None
+    gate: GatePlan = Open()
+    views: tuple[View, ...] = ()
+    preprocess: Preprocess = Standardise()
+    update: Update = Update()
+    iterations: int = 0
+    """Updates of S; a method that steps several times an update counts one."""
+    seed: int = 0
+    plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The plugins whose hooks are heard, in this order, with their options."""
+
+    @property
+    def ipc(self) -> int:
+        return self.synthetic.ipc
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """Each part with the name of its field."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Part):
+                    yield f.name, part
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset().union(*(part.asks for _, part in self.parts()))
+
+    def cites(self) -> list[Citation]:
+        """The papers of the parts, each once."""
+        return list(dict.fromkeys(c for _, part in self.parts() for c in type(part).cites))
+
+    def fitted(self, card: DataCard) -> Recipe:
+        """This recipe with all that was left to the data decided from the card."""
+        return Recipe(
+            **{
+                **{f.name: getattr(self, f.name) for f in fields(self)},
+                "network": self.network.fitted(card),
+                "preprocess": self.preprocess.fitted(card),
+                "augment": self.augment.for_card(card) if self.augment else None,
+            }
+        )
+
+    def check(self, card: DataCard) -> None:
+        """Refuse what cannot work, before anything is built or read.
+
+        Raises:
+            RecipeRefused: in a sentence that names the part and what would help.
+        """
+        for where, part in self.parts():
+            for ask in sorted(part.asks - self.gate.serves):
+                raise RecipeRefused(
+                    f"{where} = {part} asks {ask} of the real data, which the gate"
+                    f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
+                )
+        if self.iterations < 0:
+            raise RecipeRefused(f"iterations = {self.iterations}: it cannot be negative.")
+        if self.objective is None and self.iterations:
+            raise RecipeRefused(f"{self.name} has no objective, so it cannot make {self.iterations} iterations.")
+        if self.objective is not None and not self.iterations:
+            raise RecipeRefused(f"{self.name} learns S: iterations must be at least 1.")
+        self.synthetic.check(card)
+
+    def to_toml(self) -> str:
+        return to_toml(self)
+
+    @staticmethod
+    def from_toml(text: str, catalogue: Catalogue, where: str = "the recipe") -> Recipe:
+        """Raises RecipeRefused or UnknownName where the text is not a recipe."""
+        return from_dict(Recipe, parse_toml(text, where), catalogue)
+
+
+M = TypeVar("M", bound=Callable[..., Recipe])
+
+
+def method(*cites: Citation) -> Callable[[M], M]:
+    """Mark a function that returns a recipe as a published method, with its papers."""
+
+    def mark(function: M) -> M:
+        function.kind = "method"  # type: ignore[attr-defined]
+        function.cites = cites  # type: ignore[attr-defined]
+        return function
+
+    return mark

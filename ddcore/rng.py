@@ -1,0 +1,62 @@
+"""Named random streams: one seed, one generator a name, none of them the global one."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Generator, Tensor
+
+
+def _seed_of(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+class Streams:
+    """Random generators by name, all made from one seed.
+
+    ``streams["real"]`` is the same generator each time and depends on the seed and the name alone, so a
+    draw from one stream never moves another. ``streams.secret("noise")`` is seeded by the operating
+    system: its state may enter a local checkpoint, never an artefact.
+
+    Generators live on the CPU: the same seed gives the same numbers whatever the device.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._streams: dict[str, Generator] = {}
+        self._secret: dict[str, Generator] = {}
+
+    def __getitem__(self, name: str) -> Generator:
+        if name not in self._streams:
+            self._streams[name] = Generator().manual_seed(_seed_of(f"{self.seed}/{name}"))
+        return self._streams[name]
+
+    def secret(self, name: str) -> Generator:
+        if name not in self._secret:
+            self._secret[name] = Generator().manual_seed(int.from_bytes(os.urandom(7), "big"))
+        return self._secret[name]
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        return {
+            kind: {name: stream.get_state() for name, stream in streams.items()}
+            for kind, streams in (("streams", self._streams), ("secret", self._secret))
+        }
+
+    def load_state_dict(self, state: dict[str, dict[str, Tensor]]) -> None:
+        for name, value in state["streams"].items():
+            self[name].set_state(value)
+        for name, value in state["secret"].items():
+            self.secret(name).set_state(value)
+
+
+@contextmanager
+def forked(generator: Generator) -> Iterator[None]:
+    """Let code that knows only the global generator (module initialisers, dropout) draw from ``generator``.
+
+    The global generator is left as it was found.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield

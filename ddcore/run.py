@@ -1,0 +1,198 @@
+"""A run: a recipe at work on real data."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import torch
+
+from ddcore.artefact import DistilledSet
+from ddcore.data import RealData
+from ddcore.errors import BadCheckpoint, LossDiverged
+from ddcore.gate import Context
+from ddcore.preprocess import Fitted
+from ddcore.recipe import Recipe
+from ddcore.rng import Streams
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw, Transform
+
+
+class Hooks(Protocol):
+    """What a run needs of the hooks: each a call by keyword."""
+
+    ddcore_distill: Callable[..., DistilledSet]
+    ddcore_step: Callable[..., float]
+
+
+class Run:
+    """A recipe at work.
+
+    The loop, with the hooks in their places::
+
+        ddcore_distill(run)             # a plugin's wrapper stands around all of it
+            start                       # preprocessing and the carrier are filled in, through the gate
+            until iterations:
+                ddcore_step(run)        # a plugin's wrapper stands around each step
+                    draw = policy.draw
+                    for loss in objective.accumulate(draw, S): clip, step, zero_grad
+            export
+
+    ``draw`` is the network of the step in hand. ``on_step`` is called after each step with its record.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: RealData,
+        hooks: Hooks,
+        device: str | torch.device = "cpu",
+        on_step: Callable[[Run, dict[str, Any]], None] | None = None,
+    ) -> None:
+        recipe.check(data.card)
+        self.recipe = recipe
+        self.card = data.card
+        self.hooks = hooks
+        self.device = torch.device(device)
+        self.on_step = on_step
+        self.rng = Streams(recipe.seed)
+        self.gate = recipe.gate.build(data.train, recipe.views, self.rng, self.device)
+        carrier = recipe.synthetic.build(data.card)
+        self.synthetic = SyntheticSet(carrier, recipe.labels.build(carrier.classes)).to(self.device)
+        self.optimiser, self.schedule = None, None
+        if recipe.objective is not None:
+            self.optimiser, self.schedule = recipe.update.build(self.synthetic, recipe.iterations)
+        self.ctx = Context(
+            data.card, recipe.network.build(data.card), self.gate, self.rng, self.device, self._view
+        )
+        self.preprocess: Fitted | None = None
+        self.policy: dict[str, Any] = {}
+        self.draw: Draw | None = None
+        self.step = 0
+        self.seconds = 0.0
+        self.facts: dict[str, Any] = {}
+
+    def _view(self) -> Transform:
+        augment = self.recipe.augment
+        return augment.draw(self.rng["augment"], self.card.shape) if augment else _unchanged
+
+    def start(self) -> None:
+        """Fill in what comes from the data, once, in the first moment of the run."""
+        if self.preprocess is None:
+            self._preprocess(self.recipe.preprocess.start(self.card, self.gate.statistics))
+            self.synthetic.carrier.start(self.ctx)
+
+    def _preprocess(self, fitted: Fitted) -> None:
+        self.preprocess = fitted
+        self.gate.preprocess = fitted
+
+    def go(self, until: int | None = None) -> None:
+        """Step until ``until`` (or the recipe's last iteration)."""
+        self.start()
+        last = self.recipe.iterations if until is None else min(until, self.recipe.iterations)
+        while self.step < last:
+            began = time.perf_counter()
+            loss = self.hooks.ddcore_step(run=self)
+            self.step += 1
+            self.seconds += time.perf_counter() - began
+            if self.on_step:
+                self.on_step(self, {"step": self.step, "loss": loss, "seconds": round(self.seconds, 6)})
+
+    def update(self) -> float:
+        """One step: a network is drawn, gradients are written, S moves. Answers the loss.
+
+        Raises:
+            LossDiverged: the loss is not a finite number; S is left as it was before the update.
+        """
+        recipe = self.recipe
+        assert recipe.objective is not None and self.optimiser is not None
+        self.draw = recipe.policy.draw(self.policy, self.synthetic, self.ctx)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        total = 0.0
+        self.optimiser.zero_grad()
+        for loss in recipe.objective.accumulate(self.draw, self.synthetic, self.ctx):
+            if not math.isfinite(loss):
+                raise LossDiverged(
+                    f"The loss of {recipe.name} is {loss} at step {self.step + 1}. The last checkpoint holds the run"
+                    f" before it. A smaller update.lr (now {recipe.update.lr}) or an update.clip usually helps."
+                )
+            if recipe.update.clip is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, recipe.update.clip)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+            total += loss
+        if self.schedule is not None:
+            self.schedule.step()
+        return total
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the run needs to go on as if it had never stopped: tensors, numbers, strings, lists, dicts."""
+        return {
+            "recipe": self.recipe.to_toml(),
+            "data": _plain(self.card.__dict__),
+            "step": self.step,
+            "seconds": self.seconds,
+            "facts": self.facts,
+            "synthetic": self.synthetic.state_dict(),
+            "optimiser": self.optimiser.state_dict() if self.optimiser else None,
+            "schedule": self.schedule.state_dict() if self.schedule else None,
+            "preprocess": self.preprocess.state_dict() if self.preprocess else None,
+            "policy": self.policy,
+            "gate": self.gate.state_dict(),
+            "rng": self.rng.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to where ``state`` was taken.
+
+        Raises:
+            BadCheckpoint: it belongs to another recipe or to other data, or lacks something.
+        """
+        if state.get("recipe") != self.recipe.to_toml():
+            raise BadCheckpoint("The checkpoint belongs to another recipe; resume it with the recipe it was made by.")
+        if state.get("data") != _plain(self.card.__dict__):
+            raise BadCheckpoint(f"The checkpoint was made on other data than {self.card.name} as it is now.")
+        try:
+            self.step, self.seconds, self.facts = state["step"], state["seconds"], state["facts"]
+            self.synthetic.load_state_dict(state["synthetic"])
+            if self.optimiser:
+                self.optimiser.load_state_dict(state["optimiser"])
+            if self.schedule:
+                self.schedule.load_state_dict(state["schedule"])
+            if state["preprocess"] is not None:
+                self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
+            self.policy = state["policy"]
+            self.gate.load_state_dict(state["gate"])
+            self.rng.load_state_dict(state["rng"])
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            raise BadCheckpoint(f"The checkpoint is damaged: {error}.") from error
+
+    def export(self) -> DistilledSet:
+        """What has been distilled so far, as an artefact."""
+        assert self.preprocess is not None, "a run exports once it has started"
+        with torch.no_grad():
+            inputs, targets = self.synthetic.everything()
+        return DistilledSet(
+            inputs=inputs.detach().cpu().clone(),
+            targets=targets.detach().cpu().clone(),
+            data=self.card,
+            method=self.recipe.name,
+            recipe=self.recipe.to_toml(),
+            nbytes=self.synthetic.nbytes(),
+            preprocess=type(self.recipe.preprocess).part_name(),
+            preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
+            latent=self.synthetic.carrier.latent(),
+            versions={name: version(name) for name in ("ddcore", "torch")},
+            facts={"seed": self.recipe.seed, "steps": self.step, "seconds": round(self.seconds, 3), **self.facts},
+        )
+
+
+def _unchanged(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}

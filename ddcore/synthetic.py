@@ -1,0 +1,83 @@
+"""The synthetic set S: a carrier for its inputs, labels for its targets."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ddcore.gate import Context
+from ddcore.types import ItemLoss
+
+
+class CarrierModule(nn.Module):
+    """Holds what S's inputs are made of. ``classes`` (n,) is the class of each item."""
+
+    classes: Tensor
+
+    @abstractmethod
+    def forward(self, index: Tensor) -> Tensor:
+        """The inputs (n, ...) at ``index`` (n,), as networks take them."""
+
+    @abstractmethod
+    def start(self, ctx: Context) -> None:
+        """Fill in the first values, through the gate; never called on load or resume."""
+
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that must be stored to make the inputs again."""
+
+    def latent(self) -> dict[str, Tensor]:
+        """What an artefact holds beside the decoded inputs; nothing where the inputs are all there is."""
+        return {}
+
+
+class LabelModule(nn.Module):
+    """Holds what S's targets are made of."""
+
+    @abstractmethod
+    def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
+        """The targets of the items at ``index`` (n,), whose augmented inputs are ``inputs``."""
+
+    @property
+    @abstractmethod
+    def loss(self) -> ItemLoss:
+        """The loss that goes with these targets, one number an item."""
+
+    @abstractmethod
+    def nbytes(self) -> int: ...
+
+
+class SyntheticSet(nn.Module):
+    """S at work: what an objective differentiates with respect to."""
+
+    def __init__(self, carrier: CarrierModule, labels: LabelModule) -> None:
+        super().__init__()
+        self.carrier = carrier
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.carrier.classes)
+
+    def pick(self, classes: Sequence[int]) -> Tensor:
+        """The items (n,) of the given classes."""
+        wanted = torch.as_tensor(list(classes), device=self.carrier.classes.device)
+        return torch.isin(self.carrier.classes, wanted).nonzero().flatten()
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the items at ``index`` (n,)."""
+        inputs = self.carrier(index)
+        return inputs, self.labels(index, inputs)
+
+    def everything(self) -> tuple[Tensor, Tensor]:
+        return self.take(torch.arange(len(self), device=self.carrier.classes.device))
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """What is learned, by the name under which a recipe gives it a learning rate."""
+        found = {"inputs": list(self.carrier.parameters()), "labels": list(self.labels.parameters())}
+        return {name: parameters for name, parameters in found.items() if parameters}
+
+    def nbytes(self) -> int:
+        return self.carrier.nbytes() + self.labels.nbytes()

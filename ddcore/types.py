@@ -1,0 +1,135 @@
+"""The nouns that every floor shares.
+
+Shape letters in docstrings: n items, k classes, c h w an image, p parameters, t steps, e nets of an
+ensemble; T is the real set, S the synthetic one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Generator, Tensor
+
+Params = dict[str, Tensor]
+"""Named tensors of a network: its parameters or its buffers."""
+
+Transform = Callable[[Tensor], Tensor]
+"""A drawn augmentation: inputs (n, ...) to inputs (n, ...), the same change each time it is called."""
+
+ItemLoss = Callable[[Tensor, Tensor], Tensor]
+"""Outputs (n, k) and targets (n, ...) to one loss an item (n,)."""
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """Shapes and counts of a data set, never its items. Labels and counts are public knowledge."""
+
+    name: str
+    shape: tuple[int, ...]
+    """One item's shape, (c, h, w) for images."""
+    classes: int
+    counts: tuple[int, ...]
+    """Items of T in each class."""
+    flips: bool = True
+    """A mirrored image keeps its label (false for digits)."""
+    class_names: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    """Channel means declared public, of inputs in [0, 1]; None where nothing was declared."""
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items with their targets and their places in the store they came from."""
+
+    inputs: Tensor
+    targets: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A part of T that a request names; the groups of one request are disjoint."""
+
+    classes: tuple[int, ...] | None = None
+    """The classes it may hold, None for all."""
+    size: int | None = None
+    """Items drawn without replacement, at most what the classes have; None for all of them."""
+    view: Transform | None = None
+    """An augmentation already drawn, so that S can get the same."""
+
+
+class Network(Protocol):
+    """A network as a pure function of its parameters and buffers."""
+
+    per_sample: bool
+    """An item's output does not depend on the other items of its batch."""
+
+    def init(self, generator: Generator) -> tuple[Params, Params]:
+        """Fresh parameters and buffers, drawn from ``generator`` alone."""
+        ...
+
+    def __call__(
+        self,
+        params: Params,
+        buffers: Params,
+        x: Tensor,
+        *,
+        features: bool = False,
+        training: bool = True,
+        ensemble: int | None = None,
+    ) -> Tensor:
+        """Logits (n, k), or with ``features`` the flat input of the last layer (n, d).
+
+        With ``ensemble=e`` every tensor of ``params`` and ``buffers`` and ``x`` has a leading axis e, and
+        so has the answer. With ``training`` batch statistics are used and the buffers updated in place.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A network at a point of its parameter space, as a policy hands it out."""
+
+    network: Network
+    params: Params
+    buffers: Params
+    target: Params | None = None
+    """Where this network's training led (trajectory methods)."""
+    age: int = 0
+    """Training steps since it was initialised."""
+    ensemble: int | None = None
+
+    def __call__(self, x: Tensor, params: Params | None = None, features: bool = False, training: bool = True) -> Tensor:
+        """The network's answer to ``x``, at ``params`` where given."""
+        return self.network(
+            self.params if params is None else params,
+            self.buffers,
+            x,
+            features=features,
+            training=training,
+            ensemble=self.ensemble,
+        )
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A paper, as data."""
+
+    key: str
+    authors: str
+    title: str
+    venue: str
+    year: int
+    entry: str = "inproceedings"
+
+    def bibtex(self) -> str:
+        place = "booktitle" if self.entry == "inproceedings" else "journal"
+        fields = {"author": self.authors, "title": self.title, place: self.venue, "year": str(self.year)}
+        body = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
+        return f"@{self.entry}{{{self.key},\n{body}}}"
