@@ -7,7 +7,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
-from typing import Literal, Protocol as Interface, Self
+from typing import Literal, Self
+from typing import Protocol as Interface
 
 import torch
 from torch import Tensor

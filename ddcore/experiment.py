@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,9 +63,7 @@ class Experiment:
         if "experiment" not in table:
             raise RecipeRefused(f"{where} names no data: add [experiment.data] with a name.")
         settings = table.pop("experiment")
-        return Experiment(
-            from_dict(Recipe, table, catalogue), from_dict(Settings, settings, catalogue, "experiment")
-        )
+        return Experiment(from_dict(Recipe, table, catalogue), from_dict(Settings, settings, catalogue, "experiment"))
 
 
 class Folder:
@@ -117,7 +114,9 @@ class Folder:
         try:
             state = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a damaged file makes torch say
-            raise BadCheckpoint(f"{self.state} is damaged ({type(error).__name__}). Delete it to start anew.") from error
+            raise BadCheckpoint(
+                f"{self.state} is damaged ({type(error).__name__}). Delete it to start anew."
+            ) from error
         run.load_state_dict(state)
         lines = self.records.read_text().splitlines()[: run.step] if self.records.exists() else []
         write_whole(self.records, "".join(f"{line}\n" for line in lines).encode())

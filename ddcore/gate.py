@@ -92,9 +92,7 @@ class Gate(ABC):
     def fit(self, draw: Draw, fit: Fit) -> list[Params]:
         """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; ``fit``'s snapshots."""
         params = {name: value.detach().clone() for name, value in draw.params.items()}
-        optimiser = torch.optim.SGD(
-            params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay
-        )
+        optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
         kept = {round(fit.steps * (i + 1) / fit.snapshots) for i in range(fit.snapshots)}
         way = []
         for step in range(1, fit.steps + 1):
@@ -157,9 +155,7 @@ class Open(GatePlan):
 class OpenGate(Gate):
     """Answers every disclosure from a store in memory."""
 
-    def __init__(
-        self, store: Store, views: Sequence[View], rng: Streams, device: torch.device, max_bytes: int
-    ) -> None:
+    def __init__(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device, max_bytes: int) -> None:
         super().__init__([view.build(store, rng) for view in views])
         targets = store.targets
         for view in self.views:

@@ -172,7 +172,12 @@ class Host:
         return overridden(recipe, overrides or {}, self.catalogue)
 
     def start(
-        self, recipe: Recipe, data: RealData, *, device: str = "cpu", on_step: Callable[[Run, dict[str, Any]], None] | None = None
+        self,
+        recipe: Recipe,
+        data: RealData,
+        *,
+        device: str = "cpu",
+        on_step: Callable[[Run, dict[str, Any]], None] | None = None,
     ) -> Run:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
         hooks = self.manager(recipe.plugins).hook

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import tomli_w
@@ -104,7 +104,7 @@ class Catalogue:
 # --- to and from plain data ------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
@@ -155,8 +155,12 @@ def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> An
         own = annotation.part_name()
         name = table.pop("name", own if Part not in annotation.__bases__ else None)
         if name is None:
-            raise RecipeRefused(f"{where} lacks its name = \"...\": which {annotation.kind} is it?")
-        maker = annotation if name == own and Part not in annotation.__bases__ else catalogue.find(annotation.kind, name).maker
+            raise RecipeRefused(f'{where} lacks its name = "...": which {annotation.kind} is it?')
+        maker = (
+            annotation
+            if name == own and Part not in annotation.__bases__
+            else catalogue.find(annotation.kind, name).maker
+        )
         return from_dict(typing.cast(type[Part], maker), table, catalogue, where)
     if origin is tuple and arguments and _is_part(arguments[0]):
         if not isinstance(value, list):

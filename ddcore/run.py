@@ -65,9 +65,7 @@ class Run:
         self.optimiser, self.schedule = None, None
         if recipe.objective is not None:
             self.optimiser, self.schedule = recipe.update.build(self.synthetic, recipe.iterations)
-        self.ctx = Context(
-            data.card, recipe.network.build(data.card), self.gate, self.rng, self.device, self._view
-        )
+        self.ctx = Context(data.card, recipe.network.build(data.card), self.gate, self.rng, self.device, self._view)
         self.preprocess: Fitted | None = None
         self.policy: dict[str, Any] = {}
         self.draw: Draw | None = None

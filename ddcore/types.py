@@ -105,7 +105,9 @@ class Draw:
     """Training steps since it was initialised."""
     ensemble: int | None = None
 
-    def __call__(self, x: Tensor, params: Params | None = None, features: bool = False, training: bool = True) -> Tensor:
+    def __call__(
+        self, x: Tensor, params: Params | None = None, features: bool = False, training: bool = True
+    ) -> Tensor:
         """The network's answer to ``x``, at ``params`` where given."""
         return self.network(
             self.params if params is None else params,

@@ -1,0 +1,232 @@
+"""Augmentation, drawn once and applied to any tensor.
+
+``draw`` takes all the randomness; what it answers is a value that makes the same change whenever it is called,
+so that S and T can share it, and a test can look at it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ddcore.errors import RecipeRefused
+from ddcore.parts import Part
+from ddcore.types import Citation, DataCard, Transform
+
+
+class Augment(Part, kind="augment"):
+    """Which random changes leave a label as it is."""
+
+    def for_card(self, card: DataCard) -> Augment:
+        """This augmentation without what would change a label of these data."""
+        return self
+
+    @abstractmethod
+    def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
+        """A change of inputs (m, c, h, w) with ``shape`` (c, h, w).
+
+        Without ``n`` it is one change for all items, however many; with ``n`` each of n items has its own.
+        """
+
+
+def _uniform(low: float, high: float, n: int, generator: Generator) -> Tensor:
+    """U(low, high), (n,)."""
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def _columns(values: Tensor, x: Tensor) -> Tensor:
+    """One number an item (n,), or one for all (1,), against images (m, c, h, w)."""
+    return values.to(x).view(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Brightness x + b; then saturation m + s (x - m), m the mean over channels; then contrast M + k (x - M), M the
+    mean of the image."""
+
+    brightness: Tensor
+    saturation: Tensor
+    contrast: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = x + _columns(self.brightness, x)
+        grey = x.mean(1, keepdim=True)
+        x = grey + _columns(self.saturation, x) * (x - grey)
+        mean = x.mean((1, 2, 3), keepdim=True)
+        return mean + _columns(self.contrast, x) * (x - mean)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Move the image by whole pixels ``down`` and ``right`` (n,); zeros come in."""
+
+    down: Tensor
+    right: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        n = len(x) if len(self.down) > 1 else 1
+        rows = torch.arange(height).view(1, -1) - self.down.view(-1, 1)
+        columns = torch.arange(width).view(1, -1) - self.right.view(-1, 1)
+        inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
+        rows, columns = rows.clamp(0, height - 1).to(x.device), columns.clamp(0, width - 1).to(x.device)
+        if n == 1:
+            return x[:, :, rows[0]][:, :, :, columns[0]] * inside.to(x)[:, None]
+        items = torch.arange(n, device=x.device)[:, None, None]
+        moved = x.movedim(1, 3)[items, rows[:, :, None], columns[:, None]].movedim(3, 1)
+        return moved * inside.to(x)[:, None]
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Zero the square of ``size`` (height, width) whose centre is at ``row`` and ``column`` (n,), cut at the edges."""
+
+    row: Tensor
+    column: Tensor
+    size: tuple[int, int]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = self._inside(self.row, self.size[0], x.shape[2])
+        columns = self._inside(self.column, self.size[1], x.shape[3])
+        return x * (~(rows[:, :, None] & columns[:, None])).to(x)[:, None]
+
+    @staticmethod
+    def _inside(centre: Tensor, size: int, side: int) -> Tensor:
+        first = centre.view(-1, 1) - size // 2
+        at = torch.arange(side).view(1, -1)
+        return (at >= first) & (at < first + size)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Mirror left and right the items for which ``flipped`` (n,) is true."""
+
+    flipped: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.where(self.flipped.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Look the image up at ``theta`` (n, 2, 3) times the output's coordinates in [-1, 1]; bilinear, zeros outside."""
+
+    theta: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        grid = F.affine_grid(self.theta.to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
+
+
+def _matrix(rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    return torch.stack([torch.stack(list(row), 1) for row in rows], 1)
+
+
+def _scaling(n: int, shape: tuple[int, ...], generator: Generator, ratio: float) -> Warp:
+    x, y = (_uniform(1 / ratio, ratio, n, generator) for _ in range(2))
+    zero = torch.zeros(n)
+    return Warp(_matrix([[x, zero, zero], [zero, y, zero]]))
+
+
+def _rotation(n: int, shape: tuple[int, ...], generator: Generator, degrees: float) -> Warp:
+    angle = _uniform(-degrees, degrees, n, generator) * (math.pi / 180)
+    zero = torch.zeros(n)
+    return Warp(_matrix([[angle.cos(), -angle.sin(), zero], [angle.sin(), angle.cos(), zero]]))
+
+
+def _colour(n: int, shape: tuple[int, ...], generator: Generator) -> Colour:
+    return Colour(
+        brightness=_uniform(-0.5, 0.5, n, generator),
+        saturation=_uniform(0, 2, n, generator),
+        contrast=_uniform(0.5, 1.5, n, generator),
+    )
+
+
+def _crop(n: int, shape: tuple[int, ...], generator: Generator) -> Shift:
+    down, right = (
+        torch.randint(-reach, reach + 1, (n,), generator=generator) for reach in (round(0.125 * s) for s in shape[1:])
+    )
+    return Shift(down, right)
+
+
+def _cutout(n: int, shape: tuple[int, ...], generator: Generator) -> Cutout:
+    size = (round(0.5 * shape[1]), round(0.5 * shape[2]))
+    row, column = (
+        torch.randint(0, side + 1 - cut % 2, (n,), generator=generator)
+        for side, cut in zip(shape[1:], size, strict=True)
+    )
+    return Cutout(row, column, size)
+
+
+def _flip(n: int, shape: tuple[int, ...], generator: Generator) -> Mirror:
+    return Mirror(torch.rand(n, generator=generator) < 0.5)
+
+
+Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+OPERATIONS: dict[str, Callable[[int, tuple[int, ...], Generator], Transform]] = {
+    "color": _colour,
+    "crop": _crop,
+    "cutout": _cutout,
+    "flip": _flip,
+    "scale": lambda n, shape, generator: _scaling(n, shape, generator, 1.2),
+    "rotate": lambda n, shape, generator: _rotation(n, shape, generator, 15),
+}
+
+
+@dataclass(frozen=True)
+class Siamese(Augment):
+    """Differentiable siamese augmentation: each draw picks one of ``ops``, then its strength.
+
+    Colour: brightness in +-0.5, saturation up to 2, contrast in 1 +- 0.5. Crop: a shift of up to an eighth of the
+    side. Cutout: a square of half the side. Flip: with probability one half. Scale: each side by 1/1.2 to 1.2.
+    Rotate: within 15 degrees. Zhao and Bilen, ICML 2021, Section 3.3; strengths from the authors' code.
+
+    Differs: with ``n`` items of their own, the operation is still one for all of them, as in the authors' code;
+    grids are sampled with ``align_corners=False``.
+    """
+
+    ops: tuple[Operation, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+
+    cites: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "zhao2021dsa",
+            "Zhao, Bo and Bilen, Hakan",
+            "Dataset Condensation with Differentiable Siamese Augmentation",
+            "International Conference on Machine Learning",
+            2021,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if not self.ops:
+            raise RecipeRefused("augment.ops is empty: name at least one operation, or have no augmentation.")
+
+    def for_card(self, card: DataCard) -> Siamese:
+        return self if card.flips else replace(self, ops=tuple(op for op in self.ops if op != "flip"))
+
+    def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
+        op = self.ops[int(torch.randint(len(self.ops), (), generator=generator))]
+        return OPERATIONS[op](n or 1, shape, generator)
+
+
+@dataclass(frozen=True)
+class Affine(Augment):
+    """Rotation within ``degrees``, a shift of up to ``translate`` of the side and scaling by 1 +- ``scale``, in one."""
+
+    degrees: float = 10
+    translate: float = 0.1
+    scale: float = 0.1
+
+    def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
+        n = n or 1
+        turned = _rotation(n, shape, generator, self.degrees).theta
+        scale = _uniform(1 - self.scale, 1 + self.scale, n, generator)
+        moved = (2 * _uniform(-self.translate, self.translate, 2 * n, generator)).view(n, 2)
+        return Warp(torch.cat([turned[:, :, :2] * scale[:, None, None], moved[:, :, None]], 2))

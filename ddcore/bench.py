@@ -1,0 +1,230 @@
+"""Speed as ratios: each fast path against the plain one, which it must agree with first.
+
+Images are the embedded digits, resized to the shape of MNIST where a row says so, so that nothing need be
+downloaded. Rounds alternate A B A B in one process; the peak memory of each side is a fresh process's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F
+
+from ddcore.artefact import write_whole
+from ddcore.data import RealData, Store
+from ddcore.datasets import Digits
+from ddcore.errors import DdcoreError, UnknownName
+from ddcore.evaluate import Accuracy, Preprocessed, Protocol, train
+from ddcore.host import Host
+from ddcore.networks.convnet import ConvNet
+from ddcore.run import Run
+from ddcore.types import DataCard
+
+TOLERANCE = 1e-5
+"""Largest relative difference of one step's gradient, in float32."""
+
+PLAIN = Path(__file__).parents[1] / "tests" / "benchmarks" / "plain.py"
+
+
+def _plain() -> Any:
+    if not PLAIN.exists():
+        raise DdcoreError("bench compares with the plain path in tests/benchmarks: run it in a checkout of ddcore.")
+    spec = importlib.util.spec_from_file_location("plain", PLAIN)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def digits_as_mnist() -> RealData:
+    """The digits at 28x28, each class repeated to 256 items."""
+    small = Digits().load()
+    inputs = F.interpolate(small.train.inputs.float(), size=(28, 28), mode="bilinear").round().to(torch.uint8)
+    rows = torch.cat([(small.train.targets == c).nonzero().flatten().repeat(3)[:256] for c in range(10)])
+    train_split = Store.of(inputs[rows], small.train.targets[rows], 10)
+    test = Store.of(
+        F.interpolate(small.test.inputs.float(), size=(28, 28), mode="bilinear").round().to(torch.uint8),
+        small.test.targets,
+        10,
+    )
+    card = DataCard("digits28", (1, 28, 28), 10, (256,) * 10, flips=False, mean=(0.3,), std=(0.37,))
+    return RealData(card, train_split, test)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ways to do one piece of work, and how far their results are apart (relative)."""
+
+    fast: Callable[[], Any]
+    plain: Callable[[], Any]
+    apart: Callable[[], float]
+    setting: str
+
+
+def _step_pair(method: str, ipc: int, data: RealData, width: int) -> Pair:
+    plain = _plain().STEPS[method]
+    host = Host()
+    recipe = host.recipe(method, ipc=ipc, iterations=1000)
+    recipe = replace(recipe, network=ConvNet(width=width))
+
+    def begun() -> Run:
+        run = host.start(recipe, data)
+        run.start()
+        return run
+
+    a, b = begun(), begun()
+
+    def apart() -> float:
+        one, other = begun(), begun()
+        one.update()
+        plain(other, data.train)
+        start = begun().synthetic.carrier.pixels.detach()
+        moved = one.synthetic.carrier.pixels.detach() - start
+        should = other.synthetic.carrier.pixels.detach() - start
+        return float((moved - should).norm() / should.norm())
+
+    setting = f"{data.card.name} {data.card.shape[1]}px, ConvNet-3 width {width}, ipc {ipc}, one step"
+    return Pair(a.update, lambda: plain(b, data.train), apart, setting)
+
+
+def _evaluate_pair() -> Pair:
+    data = Digits().load()
+    host = Host()
+    preprocess = host.recipe("random").preprocess.fitted(data.card).start(data.card, dict)
+    distilled = host.distill(host.recipe("random", ipc=1), data)
+    network = ConvNet().fitted(data.card)
+    assert isinstance(network, ConvNet)
+    nets = range(5)
+    plain = _plain()
+    test = Preprocessed(data.test, preprocess)
+
+    def fast_of(protocol: Protocol) -> torch.Tensor:
+        draw = train(network.build(data.card), distilled, protocol, protocol.lr[0], nets, 0, torch.device("cpu"))
+        return Accuracy()(draw, test, 64), draw
+
+    def plain_of(protocol: Protocol) -> Any:
+        modules = [plain.train(network, distilled, protocol, data.card, protocol.lr[0], i, 0) for i in nets]
+        inputs, targets = test.take(torch.arange(len(test)))
+        return [plain.accuracy(module, inputs, targets) for module in modules], modules
+
+    def apart() -> float:
+        short = replace(Protocol.named("quick"), steps=20)
+        (_, draw), (_, modules) = fast_of(short), plain_of(short)
+        mine = torch.cat([value.flatten(1) for value in draw.params.values()], 1)
+        theirs = torch.stack([torch.cat([p.detach().flatten() for p in m.parameters()]) for m in modules])
+        return float((mine - theirs).norm() / theirs.norm())
+
+    protocol = Protocol.named("quick")
+    setting = "digits 16px, ConvNet-3 width 32, 5 nets, protocol quick on 10 images, with testing"
+    return Pair(lambda: fast_of(protocol), lambda: plain_of(protocol), apart, setting)
+
+
+ROWS: dict[str, Callable[[], list[Pair]]] = {
+    "dm": lambda: (
+        [_step_pair("dm", ipc, digits_as_mnist(), 128) for ipc in (1, 10)] + [_step_pair("dm", 1, Digits().load(), 32)]
+    ),
+    "dsa": lambda: [_step_pair("dsa", 1, digits_as_mnist(), 128), _step_pair("dsa", 1, Digits().load(), 32)],
+    "dc": lambda: [_step_pair("dc", 1, digits_as_mnist(), 128), _step_pair("dc", 1, Digits().load(), 32)],
+    "evaluate": lambda: [_evaluate_pair()],
+}
+
+
+def _timed(work: Callable[[], Any]) -> dict[str, float]:
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    work()
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
+    return {"wall": wall, "user": after.ru_utime - before.ru_utime, "system": after.ru_stime - before.ru_stime}
+
+
+def _peak(row: str, number: int, side: str, threads: int) -> float:
+    """Peak MiB of a fresh process that does the work once."""
+    command = [sys.executable, "-m", "ddcore.bench", row, str(number), side, str(threads)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dict[str, Any]:
+    """One row: agreement, then ``rounds`` of plain and fast in turn.
+
+    Raises:
+        DdcoreError: the fast path does not agree with the plain one; nothing is timed then.
+    """
+    apart = pair.apart()
+    if not apart <= TOLERANCE:
+        raise DdcoreError(f"{row} ({pair.setting}): fast and plain differ by {apart:.1e}, more than {TOLERANCE:.0e}.")
+    pair.plain(), pair.fast()
+    times = [(_timed(pair.plain), _timed(pair.fast)) for _ in range(rounds)]
+    ratios = sorted(plain["wall"] / fast["wall"] for plain, fast in times)
+    return {
+        "row": row,
+        "setting": pair.setting,
+        "apart": apart,
+        "rounds": rounds,
+        "plain": {kind: median(plain[kind] for plain, _ in times) for kind in ("wall", "user", "system")},
+        "fast": {kind: median(fast[kind] for _, fast in times) for kind in ("wall", "user", "system")},
+        "ratio": {"median": median(ratios), "min": ratios[0], "max": ratios[-1]},
+        "peak_mib": {side: _peak(row, number, side, threads) for side in ("plain", "fast")},
+    }
+
+
+def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: int = 1) -> list[dict[str, Any]]:
+    """Measure ``rows``, print a table, and write it as JSON to ``path``.
+
+    Raises:
+        UnknownName: no such row.
+    """
+    for row in rows:
+        if row not in ROWS:
+            raise UnknownName("benchmark", row, ROWS)
+    torch.set_num_threads(threads)
+    allocator = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
+    console = Console()
+    console.print(
+        f"torch {torch.__version__}, {threads} thread(s), {platform.machine()}, allocator {allocator or 'default'}"
+    )
+    table = Table("row", "setting", "wall s plain/fast", "user s", "system s", "peak MiB", "ratio (min-max)", "apart")
+    found = []
+    for row in rows:
+        for number, pair in enumerate(ROWS[row]()):
+            result = measure(row, number, pair, max(rounds, 7), threads)
+            found.append(result)
+            p, f, ratio = result["plain"], result["fast"], result["ratio"]
+            table.add_row(
+                row,
+                pair.setting,
+                *(f"{p[kind]:.3f} / {f[kind]:.3f}" for kind in ("wall", "user", "system")),
+                f"{result['peak_mib']['plain']:.0f} / {result['peak_mib']['fast']:.0f}",
+                f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
+                f"{result['apart']:.0e}",
+            )
+    console.print(table)
+    if path:
+        machine = {
+            "torch": torch.__version__,
+            "threads": threads,
+            "machine": platform.machine(),
+            "allocator": allocator,
+        }
+        write_whole(path, (json.dumps({"machine": machine, "rows": found}, indent=2) + "\n").encode())
+    return found
+
+
+if __name__ == "__main__":
+    _row, _number, _side, _threads = sys.argv[1:]
+    torch.set_num_threads(int(_threads))
+    getattr(ROWS[_row]()[int(_number)], _side)()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -1,0 +1,221 @@
+"""Real data in memory: class-sorted, as small as it came, with its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from ddcore.errors import BadData
+from ddcore.types import Batch, DataCard
+
+
+@dataclass(frozen=True)
+class Store:
+    """One split: its items sorted by class, kept as uint8 where they came so.
+
+    ``inputs`` (n, ...) uint8 stand for [0, 1] in 255 steps and are turned to float32 only when taken; float32 inputs
+    are used as they are. ``order`` (n,) is each item's place in its source.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    classes: int
+    order: Tensor
+
+    @staticmethod
+    def of(inputs: Tensor, targets: Tensor, classes: int) -> Store:
+        """The store of ``inputs`` (n, ...) with ``targets`` (n,), in any order."""
+        order = targets.argsort(stable=True)
+        return Store(inputs[order], targets[order].long(), classes, order)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(torch.bincount(self.targets, minlength=self.classes).tolist())
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: Tensor) -> Batch:
+        """The items at the rows ``index`` (n,), in float32."""
+        inputs = self.inputs[index]
+        return Batch(inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, self.targets[index], index)
+
+    def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
+        """``size`` rows among those of ``classes``, uniformly without replacement; all of them where too few."""
+        bounds = [0, *np.cumsum(self.counts).tolist()]
+        spans = [(0, len(self))] if classes is None else [(bounds[c], bounds[c + 1]) for c in sorted(classes)]
+        available = sum(stop - start for start, stop in spans)
+        if size is None or size >= available:
+            return torch.cat([torch.arange(start, stop) for start, stop in spans])
+        places = _without_replacement(available, size, generator)
+        if len(spans) == 1:
+            return places + spans[0][0]
+        return torch.cat([torch.arange(start, stop) for start, stop in spans])[places]
+
+    def relabelled(self, targets: Tensor) -> Store:
+        """The same items under other ``targets`` (n,), sorted anew."""
+        place = targets.argsort(stable=True)
+        return Store(self.inputs[place], targets[place], self.classes, self.order[place])
+
+    def subset(self, index: Tensor) -> Store:
+        """The items at the rows ``index``, in the order of the rows."""
+        index = index.sort().values
+        return Store(self.inputs[index], self.targets[index], self.classes, self.order[index])
+
+    def chunks(self, size: int) -> Iterator[Batch]:
+        """All items, at most ``size`` at a time."""
+        return (self.take(index) for index in torch.arange(len(self)).split(size))
+
+
+def _without_replacement(n: int, size: int, generator: Generator) -> Tensor:
+    """``size`` different numbers below ``n``: rejection while they are few, a permutation otherwise."""
+    if 4 * size > n:
+        return torch.randperm(n, generator=generator)[:size]
+    taken: dict[int, None] = {}
+    while len(taken) < size:
+        taken.update(dict.fromkeys(torch.randint(n, (size - len(taken),), generator=generator).tolist()))
+    return torch.tensor(list(taken))
+
+
+@dataclass(frozen=True)
+class RealData:
+    """A data set: the real set T to distil, the test split, and a validation split where one was set aside."""
+
+    card: DataCard
+    train: Store
+    test: Store
+    validation: Store | None = None
+
+    @staticmethod
+    def of(
+        name: str,
+        train: tuple[np.ndarray | Tensor, np.ndarray | Tensor],
+        test: tuple[np.ndarray | Tensor, np.ndarray | Tensor],
+        *,
+        validation: tuple[np.ndarray | Tensor, np.ndarray | Tensor] | None = None,
+        classes: int | None = None,
+        class_names: Sequence[str] = (),
+        flips: bool = True,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> RealData:
+        """Images and labels of each split, checked.
+
+        Images: (n, h, w), (n, c, h, w) or (n, h, w, c), uint8 or finite floats. Labels: whole numbers from 0.
+
+        Raises:
+            BadData: in a sentence that says which split, what is wrong, and what to do.
+        """
+        splits = {"train": train, "test": test} | ({"validation": validation} if validation else {})
+        arrays = {s: (_images(name, s, x), _labels(name, s, y)) for s, (x, y) in splits.items()}
+        known = classes or max(len(class_names), int(arrays["train"][1].max()) + 1)
+        stores = {s: _store(name, s, x, y, known) for s, (x, y) in arrays.items()}
+        shape = tuple(stores["train"].inputs.shape[1:])
+        for split, store in stores.items():
+            if tuple(store.inputs.shape[1:]) != shape:
+                raise BadData(
+                    f"{name}: {split} images are {tuple(store.inputs.shape[1:])}, those of train {shape}."
+                    " All splits must have images of one shape."
+                )
+        for c, count in enumerate(stores["train"].counts):
+            if not count:
+                raise BadData(
+                    f"{name}: class {c} of {known} has no item in train. Leave it out, or number the rest anew."
+                )
+        card = DataCard(
+            name,
+            shape,
+            known,
+            stores["train"].counts,
+            flips,
+            tuple(class_names),
+            tuple(mean) if mean else None,
+            tuple(std) if std else None,
+        )
+        return RealData(card, stores["train"], stores["test"], stores.get("validation"))
+
+    def with_validation(self, fraction: float, seed: int) -> RealData:
+        """Set a stratified ``fraction`` of train aside for choosing, before anything else looks at it.
+
+        Raises:
+            BadData: a fraction that is none, or a class that it would take whole or leave out.
+        """
+        if not 0 < fraction < 1:
+            raise BadData(f"A validation split of {fraction} is not between 0 and 1.")
+        held, kept = split_rows(self.train, fraction, seed)
+        train = self.train.subset(kept)
+        for c, count in enumerate(self.train.counts):
+            if not 0 < train.counts[c] < count:
+                raise BadData(
+                    f"{self.card.name}: a validation split of {fraction} takes {count - train.counts[c]} of the"
+                    f" {count} items of class {c}: at least one must go and one must stay."
+                )
+        return replace(
+            self, card=replace(self.card, counts=train.counts), train=train, validation=self.train.subset(held)
+        )
+
+
+def split_rows(store: Store, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows of a stratified ``fraction`` of ``store``, and the rest."""
+    generator = Generator().manual_seed(seed)
+    held, kept, start = [], [], 0
+    for count in store.counts:
+        rows = start + torch.randperm(count, generator=generator)
+        held.append(rows[: round(fraction * count)])
+        kept.append(rows[round(fraction * count) :])
+        start += count
+    return torch.cat(held), torch.cat(kept)
+
+
+def _images(name: str, split: str, images: np.ndarray | Tensor) -> Tensor:
+    if isinstance(images, np.ndarray) and images.dtype == object:
+        raise BadData(f"{name}: {split} images are an array of objects. Save plain numbers of one shape.")
+    x = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
+    if x.ndim == 3:
+        x = x[:, None]
+    elif x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+        x = x.movedim(3, 1).contiguous()
+    if x.ndim != 4 or not x.numel():
+        raise BadData(
+            f"{name}: {split} images have the shape {tuple(images.shape)}. Wanted: some of (n, h, w), (n, c, h, w) or"
+            " (n, h, w, c)."
+        )
+    if x.dtype == torch.uint8:
+        return x
+    if not x.is_floating_point():
+        raise BadData(f"{name}: {split} images are {x.dtype}. Save them as uint8, or as floats in [0, 1].")
+    x = x.float()
+    bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten()
+    if len(bad):
+        raise BadData(
+            f"{name}: {len(bad)} {split} images hold NaN or infinity, the first at {int(bad[0])}. Mend or drop them."
+        )
+    return x
+
+
+def _labels(name: str, split: str, labels: np.ndarray | Tensor) -> Tensor:
+    y = torch.as_tensor(np.asarray(labels).astype(np.int64, casting="same_kind") if _whole(labels) else [])
+    y = y.flatten()
+    if not len(y):
+        raise BadData(
+            f"{name}: {split} labels are {labels.dtype} {tuple(labels.shape)}. Wanted: whole numbers, one an item."
+        )
+    return y
+
+
+def _whole(labels: np.ndarray | Tensor) -> bool:
+    array = np.asarray(labels)
+    return array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,))
+
+
+def _store(name: str, split: str, x: Tensor, y: Tensor, classes: int) -> Store:
+    if len(x) != len(y):
+        raise BadData(f"{name}: {split} has {len(x)} images and {len(y)} labels. Each image needs one label.")
+    if int(y.min()) < 0 or int(y.max()) >= classes:
+        wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
+        raise BadData(f"{name}: a {split} label is {wrong}, outside 0 to {classes - 1}. Number the classes from 0.")
+    return Store.of(x, y, classes)

@@ -1,0 +1,46 @@
+"""Distances between gradients."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddcore.parts import Part
+from ddcore.types import Params
+
+
+class Distance(Part, kind="distance"):
+    """How far two gradients of one network are apart."""
+
+    @abstractmethod
+    def __call__(self, S: Params, T: Params) -> Tensor:
+        """A scalar, differentiable in ``S``."""
+
+
+@dataclass(frozen=True)
+class FilterCosine(Distance):
+    """D = sum over tensors of two and more dimensions, and over their output filters, of 1 - <s, t> / (|s| |t| + eps).
+
+    A filter is a row of the tensor flattened to (out, rest). Zhao, Mopuri and Bilen, ICLR 2021, Eq. 10.
+
+    Differs: the formula speaks of layers; as in the authors' code, tensors of one dimension (biases and the
+    parameters of norms) contribute nothing. A filter whose gradient is zero counts 1 and passes no gradient.
+    """
+
+    eps: float = 1e-6
+
+    def __call__(self, S: Params, T: Params) -> Tensor:
+        return torch.stack([self._rows(s.flatten(1), T[name].flatten(1)) for name, s in S.items() if s.ndim >= 2]).sum()
+
+    def _rows(self, s: Tensor, t: Tensor) -> Tensor:
+        return (1 - (s * t).sum(1) / (_length(s) * _length(t) + self.eps)).sum()
+
+
+def _length(x: Tensor) -> Tensor:
+    """Norm of each row (n, d), whose derivative at a zero row is zero, as is the second."""
+    squared = x.square().sum(1)
+    empty = squared == 0
+    return torch.where(empty, 0, torch.where(empty, 1, squared).sqrt())

@@ -1,0 +1,42 @@
+"""AlexNet for small images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ddcore.errors import RecipeRefused
+from ddcore.networks.base import Activation, Conv, Flatten, Linear, NetworkPlan, NormName, Pool, Structure, chain, norm
+from ddcore.types import Citation, DataCard
+
+
+@dataclass(frozen=True)
+class AlexNet(NetworkPlan):
+    """Five convolutions in three pooled stages and one linear layer, as small images have it in this field."""
+
+    norm: NormName = "instance"
+
+    cites: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "krizhevsky2012imagenet",
+            "Krizhevsky, Alex and Sutskever, Ilya and Hinton, Geoffrey E.",
+            "ImageNet Classification with Deep Convolutional Neural Networks",
+            "Advances in Neural Information Processing Systems",
+            2012,
+        ),
+    )
+
+    def build(self, card: DataCard) -> Structure:
+        channels, *sides = card.shape
+        padding = 4 if tuple(card.shape) == (1, 28, 28) else 2
+        left = [(side + 2 * padding - 4) // 8 for side in sides]
+        if min(left) < 1:
+            raise RecipeRefused(f"AlexNet leaves nothing of images of {sides[0]}x{sides[1]}: 8 pixels are the least.")
+        features = chain(
+            *(Conv(channels, 128, 5, padding=padding), norm(self.norm, 128), Activation(), Pool("max")),
+            *(Conv(128, 192, 5, padding=2), norm(self.norm, 192), Activation(), Pool("max")),
+            *(Conv(192, 256), norm(self.norm, 256), Activation()),
+            *(Conv(256, 192), norm(self.norm, 192), Activation()),
+            *(Conv(192, 192), norm(self.norm, 192), Activation(), Pool("max"), Flatten()),
+        )
+        return Structure(features, Linear(192 * left[0] * left[1], card.classes))

@@ -1,0 +1,75 @@
+"""ConvNet: the network of the field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from ddcore.errors import RecipeRefused
+from ddcore.networks.base import (
+    Activation,
+    ActivationName,
+    Conv,
+    Flatten,
+    Layer,
+    Linear,
+    NetworkPlan,
+    NormName,
+    Pool,
+    PoolingName,
+    Structure,
+    chain,
+    norm,
+)
+from ddcore.types import Citation, DataCard
+
+
+@dataclass(frozen=True)
+class ConvNet(NetworkPlan):
+    """``depth`` blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
+
+    ``width`` None is 128, or 32 for images up to 16 pixels. ``depth`` None is 3 up to 32 pixels, 4 up to 64, 5
+    beyond. Grey images of 28 pixels are padded to 32 by the first convolution. 320 010 parameters for ten
+    classes of 3x32x32.
+    """
+
+    width: int | None = None
+    depth: int | None = None
+    norm: NormName = "instance"
+    activation: ActivationName = "relu"
+    pooling: PoolingName = "avg"
+
+    cites: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "gidaris2018dynamic",
+            "Gidaris, Spyros and Komodakis, Nikos",
+            "Dynamic Few-Shot Visual Learning Without Forgetting",
+            "IEEE Conference on Computer Vision and Pattern Recognition",
+            2018,
+        ),
+    )
+
+    def fitted(self, card: DataCard) -> ConvNet:
+        side = max(card.shape[1:])
+        depth = 3 if side <= 32 else 4 if side <= 64 else 5
+        return replace(self, width=self.width or (32 if side <= 16 else 128), depth=self.depth or depth)
+
+    def build(self, card: DataCard) -> Structure:
+        plan = self.fitted(card)
+        assert plan.width is not None and plan.depth is not None
+        channels, *sides = card.shape
+        layers: list[Layer | None] = []
+        for i in range(plan.depth):
+            padding = 3 if i == 0 and tuple(card.shape) == (1, 28, 28) else 1
+            conv = Conv(channels, plan.width, padding=padding)
+            layers += [conv, norm(plan.norm, plan.width), Activation(plan.activation), Pool(plan.pooling)]
+            channels = plan.width
+            sides = [side + 2 * (padding - 1) for side in sides]
+            if plan.pooling != "none":
+                sides = [side // 2 for side in sides]
+            if min(sides) < 1:
+                raise RecipeRefused(
+                    f"A ConvNet of depth {plan.depth} leaves nothing of images of {card.shape[1]}x{card.shape[2]}"
+                    f" after block {i + 1}: take network.depth = {i} or less."
+                )
+        return Structure(chain(*layers, Flatten()), Linear(channels * sides[0] * sides[1], card.classes))

@@ -1,0 +1,27 @@
+"""MLP: fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ddcore.networks.base import Activation, ActivationName, Flatten, Linear, NetworkPlan, Structure, chain
+from ddcore.types import DataCard
+
+
+@dataclass(frozen=True)
+class MLP(NetworkPlan):
+    """``depth`` linear layers in all, the hidden ones of ``width``."""
+
+    width: int = 128
+    depth: int = 3
+    activation: ActivationName = "relu"
+
+    def build(self, card: DataCard) -> Structure:
+        sizes = [math.prod(card.shape)] + [self.width] * (self.depth - 1)
+        hidden = [
+            layer
+            for a, b in zip(sizes, sizes[1:], strict=False)
+            for layer in (Linear(a, b), Activation(self.activation))
+        ]
+        return Structure(chain(Flatten(), *hidden), Linear(sizes[-1], card.classes))

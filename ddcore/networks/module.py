@@ -1,0 +1,62 @@
+"""An ordinary module as a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, vmap
+
+from ddcore.rng import forked
+from ddcore.types import Params
+
+
+class _Named(nn.Module):
+    """Lets the name of a method be an argument of the call."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, method: str) -> Tensor:
+        return getattr(self.inner, method)(x)
+
+
+@dataclass(frozen=True)
+class ModuleNetwork:
+    """The network that ``factory`` makes: ``module(x)`` gives logits, ``module.features(x)`` flat features.
+
+    ``per_sample`` must be False where an item's output depends on its batch.
+    """
+
+    factory: Callable[[], nn.Module]
+    per_sample: bool = True
+
+    def init(self, generator: Generator) -> tuple[Params, Params]:
+        with forked(generator):
+            module = _Named(self.factory())
+        return (
+            {name: value.detach() for name, value in module.named_parameters()},
+            {name: value.detach() for name, value in module.named_buffers()},
+        )
+
+    def __call__(
+        self,
+        params: Params,
+        buffers: Params,
+        x: Tensor,
+        *,
+        features: bool = False,
+        training: bool = True,
+        ensemble: int | None = None,
+    ) -> Tensor:
+        with torch.device("meta"):
+            module = _Named(self.factory()).train(training)
+        method = "features" if features else "forward"
+
+        def one(params: Params, buffers: Params, x: Tensor) -> Tensor:
+            return functional_call(module, (params, buffers), (x, method))
+
+        return one(params, buffers, x) if ensemble is None else vmap(one, randomness="different")(params, buffers, x)

@@ -1,0 +1,128 @@
+"""Preprocessing: what real inputs go through before a network sees them, and the way back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ddcore.errors import RecipeRefused
+from ddcore.parts import Part
+from ddcore.types import DataCard
+
+
+class Fitted(ABC):
+    """A preprocessing with its numbers."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """Raw inputs (n, ...) as networks take them."""
+
+    @abstractmethod
+    def inverse(self, x: Tensor) -> Tensor:
+        """Back to raw inputs."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+
+class Preprocess(Part, kind="preprocess"):
+    """Which preprocessing."""
+
+    def fitted(self, card: DataCard) -> Preprocess:
+        """This plan with what the card declares public filled in."""
+        return self
+
+    @abstractmethod
+    def start(self, card: DataCard, statistics: Callable[[], dict[str, Tensor]]) -> Fitted:
+        """Fit it, asking ``statistics`` (``mean`` and ``std`` (c,) of T) only where nothing was declared."""
+
+    @abstractmethod
+    def load(self, state: dict[str, Tensor]) -> Fitted:
+        """The fitted preprocessing that gave ``state``."""
+
+
+class Unchanged(Fitted):
+    def __call__(self, x: Tensor) -> Tensor:
+        return x
+
+    def inverse(self, x: Tensor) -> Tensor:
+        return x
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Identity(Preprocess):
+    """Inputs as they are."""
+
+    def start(self, card: DataCard, statistics: Callable[[], dict[str, Tensor]]) -> Fitted:
+        return Unchanged()
+
+    def load(self, state: dict[str, Tensor]) -> Fitted:
+        return Unchanged()
+
+
+class ByChannel(Fitted):
+    """(x - mean) / std, a channel at a time."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        self.mean, self.std = mean, std
+
+    def _shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (-1, *[1] * (x.ndim - 2))
+        return self.mean.to(x).view(shape), self.std.to(x).view(shape)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        mean, std = self._shaped(x)
+        return (x - mean) / std
+
+    def inverse(self, x: Tensor) -> Tensor:
+        mean, std = self._shaped(x)
+        return x * std + mean
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "std": self.std}
+
+
+@dataclass(frozen=True)
+class Standardise(Preprocess):
+    """(x - mean) / std by channel.
+
+    Given numbers are public and ask nothing of T; where there are none, those that the data's card declares are
+    used, and where it declares none they are fitted through the gate.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise RecipeRefused("preprocess: mean and std belong together, give both or neither.")
+        if self.std is not None and (min(self.std) <= 0 or len(self.std) != len(self.mean or ())):
+            raise RecipeRefused(f"preprocess: mean {self.mean} and std {self.std} must be as long, and std above zero.")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"statistics"} if self.mean is None else ())
+
+    def fitted(self, card: DataCard) -> Standardise:
+        return replace(self, mean=card.mean, std=card.std) if self.mean is None else self
+
+    def start(self, card: DataCard, statistics: Callable[[], dict[str, Tensor]]) -> Fitted:
+        plan = self.fitted(card)
+        if plan.mean is None or plan.std is None:
+            found = statistics()
+            return ByChannel(found["mean"], found["std"].clamp_min(1e-6))
+        if len(plan.mean) != card.shape[0]:
+            raise RecipeRefused(
+                f"preprocess.mean has {len(plan.mean)} numbers, {card.name} has {card.shape[0]} channels."
+            )
+        return ByChannel(torch.tensor(plan.mean), torch.tensor(plan.std))
+
+    def load(self, state: dict[str, Tensor]) -> Fitted:
+        return ByChannel(state["mean"], state["std"])
