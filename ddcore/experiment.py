@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import tomli_w
 import torch
@@ -20,7 +20,8 @@ from ddcore.artefact import DistilledSet, replaced_whole, write_whole
 from ddcore.data import RealData
 from ddcore.datasets import DataSet
 from ddcore.errors import BadCheckpoint, RecipeRefused
-from ddcore.evaluate import Preprocessed, Progress, Protocol, Scores, TrainingSet, evaluate
+from ddcore.evaluate import Preprocessed, Progress, Protocol, Scores, TrainingSet
+from ddcore.evaluate import evaluate as score
 from ddcore.host import Host
 from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_dict
 from ddcore.preprocess import Fitted
@@ -32,6 +33,21 @@ BASELINES = ("random", "herding", "whole")
 """What every result stands beside, under the same protocol."""
 
 CHECKPOINT_SECONDS = 30.0
+
+
+def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
+    """The data set of that name, or the one that lies at that path (an ``.npz`` file, a folder of images).
+
+    ``fields`` that are None are left to their defaults.
+
+    Raises:
+        UnknownName: neither a name nor a path. RecipeRefused: a field that this data set does not have.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    if os.sep in source or source.endswith(".npz") or Path(source).is_dir():
+        given["root"], source = source, "npz" if source.endswith(".npz") else "image_folder"
+    plan = catalogue.find("data", source).maker
+    return from_dict(cast(type[DataSet], plan), given, catalogue, source)
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,13 @@ class Experiment:
 
     recipe: Recipe
     settings: Settings
+
+    def folder(self) -> Path:
+        """Where it goes unless it is told: ``runs/DATA-METHOD-ipcIPC-SEED``."""
+        root = getattr(self.settings.data, "root", None)
+        own = self.settings.data.part_name() in ("npz", "image_folder")
+        data = Path(root).stem if own and root else self.settings.data.part_name()
+        return Path("runs") / f"{data}-{self.recipe.name}-ipc{self.recipe.ipc}-{self.recipe.seed}"
 
     def to_toml(self) -> str:
         """The recipe's fields, with the settings in a table ``[experiment]``."""
@@ -184,10 +207,7 @@ def _conduct(
     progress: Progress | None,
     new: bool,
 ) -> dict[str, Any]:
-    settings = experiment.settings
-    data = settings.data.load()
-    if settings.validation is not None:
-        data = data.with_validation(settings.validation, experiment.recipe.seed)
+    data = _loaded(experiment)
     run = host.start(experiment.recipe, data, device=device, on_step=Recorder(folder, checkpoint_seconds, progress))
     if new:
         folder.create(experiment)
@@ -197,28 +217,64 @@ def _conduct(
     distilled.save(folder.distilled)
     write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
 
-    began = time.perf_counter()
-    scores = evaluate_all(distilled, data, settings, host, device, progress)
-    metrics = {
-        "method": distilled.method,
-        "data": data.card.name,
-        "ipc": experiment.recipe.ipc,
-        "seed": experiment.recipe.seed,
-        "network": str(run.recipe.network),
-        "accuracy": _plain(scores.pop("distilled")),
-        "baselines": {name: _plain(score) for name, score in scores.items()},
-        "bytes": distilled.nbytes,
-        "seconds": {"distilling": round(run.seconds, 2), "evaluating": round(time.perf_counter() - began, 2)},
-        "peak_mib": _peak_mib(),
-        "protocol": to_dict(settings.protocol),
-        "steps": run.step,
-        "versions": {**distilled.versions, "python": platform.python_version()},
-        "facts": distilled.facts,
-        "cites": [c.bibtex() for c in cite(distilled.method, host=host)],
-    }
+    metrics = _metrics(experiment, run.recipe, distilled, data, host, device, progress)
     write_whole(folder.metrics, (json.dumps(metrics, indent=2) + "\n").encode())
     write_report(metrics, folder.report)
     return metrics
+
+
+def reevaluate(
+    folder: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    host: Host | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate the distilled set in ``folder`` under other ``settings``; answers the metrics and writes nothing."""
+    host, place = host or Host(), Folder(folder)
+    experiment = replace(place.experiment(host.catalogue), settings=settings)
+    data = _loaded(experiment)
+    distilled = DistilledSet.load(place.distilled)
+    return _metrics(experiment, experiment.recipe.fitted(data.card), distilled, data, host, device, progress)
+
+
+def _loaded(experiment: Experiment) -> RealData:
+    data, validation = experiment.settings.data.load(), experiment.settings.validation
+    return data if validation is None else data.with_validation(validation, experiment.recipe.seed)
+
+
+def _metrics(
+    experiment: Experiment,
+    recipe: Recipe,
+    distilled: DistilledSet,
+    data: RealData,
+    host: Host,
+    device: str,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    began = time.perf_counter()
+    scores = evaluate_all(distilled, data, experiment.settings, host, device, progress)
+    return {
+        "method": distilled.method,
+        "data": data.card.name,
+        "ipc": recipe.ipc,
+        "seed": recipe.seed,
+        "network": str(recipe.network),
+        "accuracy": _plain(scores.pop("distilled")),
+        "baselines": {name: _plain(score) for name, score in scores.items()},
+        "bytes": distilled.nbytes,
+        "seconds": {
+            "distilling": round(distilled.facts["seconds"], 2),
+            "evaluating": round(time.perf_counter() - began, 2),
+        },
+        "peak_mib": _peak_mib(),
+        "protocol": to_dict(experiment.settings.protocol),
+        "steps": distilled.facts["steps"],
+        "versions": {**distilled.versions, "python": platform.python_version()},
+        "facts": distilled.facts,
+        "cites": [paper.bibtex() for paper in cite(distilled.method, host=host)],
+    }
 
 
 def evaluate_all(
@@ -252,9 +308,24 @@ def evaluate_all(
         return (lambda what, done, of: progress(f"{name}: {what}", done, of)) if progress else None
 
     return {
-        name: evaluate(sets[name](), data, preprocess, settings.protocol, recipe.seed, device, told(name))
+        name: score(sets[name](), data, preprocess, settings.protocol, recipe.seed, device, told(name))
         for name in ("distilled", *settings.baselines)
     }
+
+
+def evaluate(
+    distilled: DistilledSet,
+    data: RealData,
+    protocol: Protocol | None = None,
+    *,
+    seed: int = 0,
+    host: Host | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Scores:
+    """Train fresh networks on ``distilled`` and measure them on ``data.test``."""
+    preprocess = preprocess_of(distilled, (host or Host()).catalogue)
+    return score(distilled, data, preprocess, protocol or Protocol(), seed, device, progress)
 
 
 def preprocess_of(distilled: DistilledSet, catalogue: Catalogue) -> Fitted:
@@ -267,7 +338,7 @@ def cite(name: str, *, host: Host | None = None) -> list[Any]:
     """The papers of a method and of the parts it uses, each once."""
     host = host or Host()
     maker = host.catalogue.find("method", name).maker
-    return list(dict.fromkeys([*maker.cites, *maker().cites()]))
+    return list(dict.fromkeys([*maker.cites, *maker().papers()]))
 
 
 def _plain(scores: Scores) -> dict[str, Any]:

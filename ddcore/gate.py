@@ -118,7 +118,7 @@ class Gate(ABC):
         """What the gate must remember across a stop (a ledger); nothing by default."""
         return {}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict) -> None:  # noqa: B027
         """Take back what :meth:`state_dict` gave."""
 
 

@@ -7,6 +7,7 @@ items do not see each other.
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -51,4 +52,4 @@ def cut(n: int, size: int) -> Iterator[slice]:
     """Slices of at most ``size`` that cover ``n`` items, as even as they can be."""
     pieces = max(1, math.ceil(n / size))
     edges = [round(i * n / pieces) for i in range(pieces + 1)]
-    return (slice(a, b) for a, b in zip(edges, edges[1:], strict=False))
+    return (slice(a, b) for a, b in pairwise(edges))

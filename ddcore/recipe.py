@@ -95,7 +95,7 @@ class Recipe(Part, kind="recipe"):
     def asks(self) -> frozenset[str]:
         return frozenset().union(*(part.asks for _, part in self.parts()))
 
-    def cites(self) -> list[Citation]:
+    def papers(self) -> list[Citation]:
         """The papers of the parts, each once."""
         return list(dict.fromkeys(c for _, part in self.parts() for c in type(part).cites))
 

@@ -67,8 +67,10 @@ class Group:
 class Network(Protocol):
     """A network as a pure function of its parameters and buffers."""
 
-    per_sample: bool
-    """An item's output does not depend on the other items of its batch."""
+    @property
+    def per_sample(self) -> bool:
+        """An item's output does not depend on the other items of its batch."""
+        ...
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
         """Fresh parameters and buffers, drawn from ``generator`` alone."""

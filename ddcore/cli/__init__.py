@@ -1,0 +1,26 @@
+"""The command line: thin over what Python offers."""
+
+from typing import Annotated
+
+import typer
+
+from ddcore.cli import experiments as experiments
+from ddcore.cli import lists as lists
+from ddcore.cli.base import app as app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"ddcore {version('ddcore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass

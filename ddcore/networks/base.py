@@ -54,7 +54,7 @@ class Layer(ABC):
 
     per_sample = True
 
-    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:  # noqa: B027
         """Enter fresh parameters and buffers under ``path``."""
 
     @abstractmethod

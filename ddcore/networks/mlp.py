@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ddcore.networks.base import Activation, ActivationName, Flatten, Linear, NetworkPlan, Structure, chain
 from ddcore.types import DataCard
@@ -19,9 +20,5 @@ class MLP(NetworkPlan):
 
     def build(self, card: DataCard) -> Structure:
         sizes = [math.prod(card.shape)] + [self.width] * (self.depth - 1)
-        hidden = [
-            layer
-            for a, b in zip(sizes, sizes[1:], strict=False)
-            for layer in (Linear(a, b), Activation(self.activation))
-        ]
+        hidden = [layer for a, b in pairwise(sizes) for layer in (Linear(a, b), Activation(self.activation))]
         return Structure(chain(Flatten(), *hidden), Linear(sizes[-1], card.classes))

@@ -1,0 +1,242 @@
+"""The commands that distil and evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ddcore.cli.base import app, pairs, progress, screen, sentences, show
+
+if TYPE_CHECKING:
+    from ddcore.evaluate import Protocol
+    from ddcore.experiment import Experiment
+    from ddcore.host import Host
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/<class>/ images."),
+]
+Root = Annotated[str | None, typer.Option(help="The folder where the data set's files lie.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch missing files; nothing is fetched unasked.")]
+Size = Annotated[int | None, typer.Option(help="Side of the images, for a folder of images.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same tensors.")]
+Change = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set one field of the recipe: --set objective.real=64 --set network.name=mlp."),
+]
+Named = Annotated[str | None, typer.Option("--protocol", help="How networks are trained: quick, dc or dsa.")]
+Networks = Annotated[str | None, typer.Option(help="Networks to evaluate on: convnet,resnet18,vgg11.")]
+Repeats = Annotated[int | None, typer.Option(help="Fresh networks for each evaluation.")]
+Rates = Annotated[
+    str | None, typer.Option("--lr", help="Learning rates to try: 0.001,0.01. More than one needs --validation.")
+]
+Baselines = Annotated[str | None, typer.Option(help="Sets to stand beside: random,herding,whole, or none.")]
+Validation = Annotated[
+    float | None, typer.Option(help="Share of the training set kept apart to choose on: 0.1. Test is never chosen on.")
+]
+Device = Annotated[str, typer.Option(help="cpu, or cuda.")]
+Out = Annotated[Path | None, typer.Option(help="The folder to write; by default runs/DATA-METHOD-ipcIPC-SEED.")]
+Checkpoint = Annotated[float, typer.Option(help="Seconds between two checkpoints.")]
+
+
+def _protocol(
+    host: Host, base: Protocol, name: str | None, networks: str | None, repeats: int | None, rates: str | None
+) -> Protocol:
+    from ddcore.parts import overridden
+
+    protocol = type(base).named(name) if name else base
+    changes: dict[str, Any] = {}
+    if networks:
+        for network in networks.split(","):
+            host.catalogue.find("network", network)
+        changes["networks"] = [{"name": network} for network in networks.split(",")]
+    if repeats:
+        changes["repeats"] = repeats
+    if rates:
+        changes["lr"] = f"[{rates}]"
+    return overridden(protocol, changes, host.catalogue)
+
+
+def _baselines(text: str | None, default: tuple[str, ...]) -> tuple[Any, ...]:
+    from ddcore.errors import UnknownName
+    from ddcore.experiment import BASELINES
+
+    if text is None:
+        return default
+    names = () if text == "none" else tuple(text.split(","))
+    for name in names:
+        if name not in BASELINES:
+            raise UnknownName("baseline", name, BASELINES)
+    return names
+
+
+def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str, checkpoint_seconds: float) -> None:
+    from ddcore.experiment import conduct
+
+    folder = out or experiment.folder()
+    with sentences(resume=str(folder)), progress() as told:
+        metrics = conduct(
+            experiment, folder, host=host, device=device, checkpoint_seconds=checkpoint_seconds, progress=told
+        )
+    _finish(metrics, folder)
+
+
+def _finish(metrics: dict[str, Any], folder: Path) -> None:
+    from ddcore.report import results
+
+    show(*results(metrics))
+    screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.", highlight=False)
+    screen.print(
+        f"Written: {folder}/report.md, images.png, distilled.safetensors, metrics.json", highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+def distill(
+    method: Annotated[str, typer.Argument(help="A method: `ddcore list methods`.")],
+    data: Data = "digits",
+    root: Root = None,
+    download: Download = False,
+    size: Size = None,
+    ipc: Annotated[int, typer.Option(help="Images per class.")] = 1,
+    iterations: Annotated[int | None, typer.Option(help="Updates of the images; by default the method's.")] = None,
+    seed: Seed = 0,
+    change: Change = None,
+    protocol: Named = None,
+    networks: Networks = None,
+    repeats: Repeats = None,
+    rates: Rates = None,
+    baselines: Baselines = None,
+    validation: Validation = None,
+    device: Device = "cpu",
+    out: Out = None,
+    checkpoint_seconds: Checkpoint = 30.0,
+) -> None:
+    """Distil a data set, and evaluate it beside random, herding and whole.
+
+    `ddcore distill dm --data digits --ipc 1`
+
+    `ddcore distill dsa --data mnist --root ~/data --ipc 10 --iterations 1000 --networks convnet,resnet18`
+    """
+    with sentences():
+        from ddcore.evaluate import Protocol
+        from ddcore.experiment import BASELINES, Experiment, Settings, data_set
+        from ddcore.host import Host
+
+        host = Host()
+        arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
+        recipe = host.recipe(method, overrides={"seed": seed, **pairs(change or [])}, **arguments)
+        settings = Settings(
+            data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size),
+            _protocol(host, Protocol(), protocol, networks, repeats, rates),
+            _baselines(baselines, BASELINES),
+            validation,
+        )
+    _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="A recipe file: a recipe with a table [experiment].")],
+    data: Data = None,
+    root: Root = None,
+    download: Download = False,
+    size: Size = None,
+    change: Change = None,
+    protocol: Named = None,
+    networks: Networks = None,
+    repeats: Repeats = None,
+    rates: Rates = None,
+    baselines: Baselines = None,
+    validation: Validation = None,
+    device: Device = "cpu",
+    out: Out = None,
+    checkpoint_seconds: Checkpoint = 30.0,
+) -> None:
+    """Run a recipe file, such as the recipe.toml that every run leaves; options override what it says.
+
+    `ddcore run runs/digits-dm-ipc1-0/recipe.toml --set seed=1`
+    """
+    with sentences():
+        from dataclasses import replace
+
+        from ddcore.errors import RecipeRefused
+        from ddcore.experiment import Experiment, data_set
+        from ddcore.host import Host
+        from ddcore.parts import overridden
+
+        host = Host()
+        if not file.is_file():
+            raise RecipeRefused(f"There is no recipe file {file}.")
+        found = Experiment.from_toml(file.read_text(), host.catalogue, str(file))
+        recipe = overridden(found.recipe, pairs(change or []), host.catalogue)
+        settings = found.settings
+        if data:
+            fields = {"root": root, "download": download or None, "size": size}
+            settings = replace(settings, data=data_set(host.catalogue, data, **fields))
+        elif root:
+            settings = replace(settings, data=overridden(settings.data, {"root": root}, host.catalogue))
+        settings = replace(
+            settings,
+            protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
+            baselines=_baselines(baselines, settings.baselines),
+            validation=settings.validation if validation is None else validation,
+        )
+    _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="The folder of an experiment that was stopped.")],
+    device: Device = "cpu",
+    checkpoint_seconds: Checkpoint = 30.0,
+) -> None:
+    """Go on with a stopped experiment, bit for bit as if it had never stopped.
+
+    `ddcore resume runs/digits-dm-ipc1-0`
+    """
+    with sentences(resume=str(folder)), progress() as told:
+        from ddcore import experiment
+
+        metrics = experiment.resume(folder, device=device, checkpoint_seconds=checkpoint_seconds, progress=told)
+    _finish(metrics, folder)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished experiment.")],
+    protocol: Named = None,
+    networks: Networks = None,
+    repeats: Repeats = None,
+    rates: Rates = None,
+    baselines: Baselines = None,
+    device: Device = "cpu",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores there as well.")] = None,
+) -> None:
+    """Evaluate a distilled set anew: on other networks, under another protocol.
+
+    `ddcore evaluate runs/digits-dm-ipc1-0 --networks convnet,resnet18,vgg11 --repeats 3`
+    """
+    with sentences(), progress() as told:
+        from dataclasses import replace
+
+        from ddcore.experiment import Folder, reevaluate
+        from ddcore.host import Host
+
+        host = Host()
+        settings = Folder(folder).experiment(host.catalogue).settings
+        settings = replace(
+            settings,
+            protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
+            baselines=_baselines(baselines, settings.baselines),
+        )
+        metrics = reevaluate(folder, settings, host=host, device=device, progress=told)
+    from ddcore.artefact import write_whole
+    from ddcore.report import results
+
+    show(*results(metrics))
+    if json_file:
+        write_whole(json_file, (json.dumps(metrics, indent=2) + "\n").encode())
