@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -117,8 +117,8 @@ class DistilledSet:
             raise BadArtefact(f"{path} holds tensors, but not the card of a distilled set.")
         try:
             card = _Card.model_validate_json(text)
-            data = _data_card(card.data)
-        except (ValidationError, TypeError, ValueError) as error:
+            data = TypeAdapter(DataCard).validate_python(card.data)
+        except ValidationError as error:
             raise BadArtefact(f"The card of {path} is damaged: {error}.") from error
         if card.format != FORMAT:
             raise BadArtefact(f"{path} has format {card.format}; this ddcore reads {FORMAT}. Install a newer one.")
@@ -140,10 +140,6 @@ class DistilledSet:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _data_card(table: dict[str, Any]) -> DataCard:
-    return DataCard(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
 
 
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard) -> None:

@@ -33,7 +33,7 @@ from ddcore.evaluate import Accuracy, Preprocessed, Protocol, train
 from ddcore.host import Host
 from ddcore.networks.convnet import ConvNet
 from ddcore.run import Run
-from ddcore.types import DataCard
+from ddcore.types import DataCard, Draw
 
 TOLERANCE = 1e-5
 """Largest relative difference of one step's gradient, in float32."""
@@ -76,6 +76,11 @@ class Pair:
     setting: str
 
 
+def _pixels(run: Run) -> torch.Tensor:
+    with torch.no_grad():
+        return run.synthetic.everything()[0].clone()
+
+
 def _step_pair(method: str, ipc: int, data: RealData, width: int) -> Pair:
     plain = _plain().STEPS[method]
     host = Host()
@@ -93,9 +98,8 @@ def _step_pair(method: str, ipc: int, data: RealData, width: int) -> Pair:
         one, other = begun(), begun()
         one.update()
         plain(other, data.train)
-        start = begun().synthetic.carrier.pixels.detach()
-        moved = one.synthetic.carrier.pixels.detach() - start
-        should = other.synthetic.carrier.pixels.detach() - start
+        start, moved, should = (_pixels(run) for run in (begun(), one, other))
+        moved, should = moved - start, should - start
         return float((moved - should).norm() / should.norm())
 
     setting = f"{data.card.name} {data.card.shape[1]}px, ConvNet-3 width {width}, ipc {ipc}, one step"
@@ -113,7 +117,7 @@ def _evaluate_pair() -> Pair:
     plain = _plain()
     test = Preprocessed(data.test, preprocess)
 
-    def fast_of(protocol: Protocol) -> torch.Tensor:
+    def fast_of(protocol: Protocol) -> tuple[torch.Tensor, Draw]:
         draw = train(network.build(data.card), distilled, protocol, protocol.lr[0], nets, 0, torch.device("cpu"))
         return Accuracy()(draw, test, 64), draw
 
@@ -166,7 +170,8 @@ def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dic
     apart = pair.apart()
     if not apart <= TOLERANCE:
         raise DdcoreError(f"{row} ({pair.setting}): fast and plain differ by {apart:.1e}, more than {TOLERANCE:.0e}.")
-    pair.plain(), pair.fast()
+    pair.plain()
+    pair.fast()
     times = [(_timed(pair.plain), _timed(pair.fast)) for _ in range(rounds)]
     ratios = sorted(plain["wall"] / fast["wall"] for plain, fast in times)
     return {

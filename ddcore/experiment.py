@@ -24,10 +24,11 @@ from ddcore.evaluate import Preprocessed, Progress, Protocol, Scores, TrainingSe
 from ddcore.evaluate import evaluate as score
 from ddcore.host import Host
 from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_dict
-from ddcore.preprocess import Fitted
+from ddcore.preprocess import Fitted, Preprocess
 from ddcore.recipe import Recipe
 from ddcore.report import write_images, write_report
 from ddcore.run import Run
+from ddcore.types import Citation
 
 BASELINES = ("random", "herding", "whole")
 """What every result stands beside, under the same protocol."""
@@ -305,7 +306,8 @@ def evaluate_all(
         )
 
     def told(name: str) -> Progress | None:
-        return (lambda what, done, of: progress(f"{name}: {what}", done, of)) if progress else None
+        say = progress
+        return (lambda what, done, of: say(f"{name}: {what}", done, of)) if say else None
 
     return {
         name: score(sets[name](), data, preprocess, settings.protocol, recipe.seed, device, told(name))
@@ -330,15 +332,15 @@ def evaluate(
 
 def preprocess_of(distilled: DistilledSet, catalogue: Catalogue) -> Fitted:
     """The preprocessing that ``distilled`` went through, from its own tensors."""
-    plan = catalogue.find("preprocess", distilled.preprocess).maker
+    plan = cast(type[Preprocess], catalogue.find("preprocess", distilled.preprocess).maker)
     return plan().load(distilled.preprocess_state)
 
 
-def cite(name: str, *, host: Host | None = None) -> list[Any]:
+def cite(name: str, *, host: Host | None = None) -> list[Citation]:
     """The papers of a method and of the parts it uses, each once."""
     host = host or Host()
     maker = host.catalogue.find("method", name).maker
-    return list(dict.fromkeys([*maker.cites, *maker().papers()]))
+    return list(dict.fromkeys([*getattr(maker, "cites", ()), *host.recipe(name).papers()]))
 
 
 def _plain(scores: Scores) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -20,7 +20,7 @@ from ddcore.errors import PluginBroken, UnknownName
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.parts import Catalogue, overridden
 from ddcore.recipe import Recipe
-from ddcore.run import Run
+from ddcore.run import Hooks, Run
 
 STRICT = "DDCORE_STRICT_PLUGINS"
 
@@ -167,7 +167,7 @@ class Host:
         if name.endswith(".toml"):
             recipe = Recipe.from_toml(Path(name).read_text(), self.catalogue, name)
         else:
-            maker: Callable[..., Recipe] = self.catalogue.find("method", name).maker
+            maker = cast(Callable[..., Recipe], self.catalogue.find("method", name).maker)
             recipe = maker(**arguments)
         return overridden(recipe, overrides or {}, self.catalogue)
 
@@ -182,7 +182,7 @@ class Host:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
         hooks = self.manager(recipe.plugins).hook
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
-        return Run(final, data, hooks, device, on_step)
+        return Run(final, data, cast(Hooks, hooks), device, on_step)
 
     def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
         """Run ``recipe`` on ``data`` from beginning to end."""

@@ -135,34 +135,26 @@ class Comparison:
     rows: list[Row]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Head and rows as text."""
-        head = [
-            "method",
-            "data",
-            "ipc",
-            "network",
-            "accuracy",
-            "± nets",
-            "± seeds",
-            "seeds",
-            "bytes",
-            "seconds",
-            "protocol",
-        ]
-        return head, [
+        """Head and rows as text; the protocol is a column only where there are several."""
+        several = len({row.protocol for row in self.rows}) > 1
+        head = ["method", "data", "ipc", "network", "accuracy ± nets", "± seeds (n)", "bytes", "seconds"]
+        return [*head, *["protocol"] * several], [
             [
-                *(row.method, row.data, str(row.ipc), row.network, f"{row.accuracy:.1f}", f"{row.std_nets:.1f}"),
-                "-" if row.std_seeds is None else f"{row.std_seeds:.1f}",
-                str(row.seeds),
+                *(row.method, row.data, str(row.ipc), row.network, f"{row.accuracy:.1f} ± {row.std_nets:.1f}"),
+                "-" if row.std_seeds is None else f"{row.std_seeds:.1f} ({row.seeds})",
                 "-" if row.bytes is None else _bytes(row.bytes),
                 "-" if row.seconds is None else f"{row.seconds:.1f}",
-                row.protocol,
+                *[row.protocol] * several,
             ]
             for row in self.rows
         ]
 
     def markdown(self) -> str:
-        return markdown_table(*self.table())
+        """The table with how it was measured below."""
+        protocols = ", or ".join(sorted({row.protocol for row in self.rows}))
+        return markdown_table(*self.table()) + (
+            f"\nTest accuracy in percent ({protocols}): mean, deviation over networks, deviation over seeds (runs).\n"
+        )
 
     def csv(self) -> str:
         text = io.StringIO()
