@@ -27,7 +27,7 @@ class FilterCosine(Distance):
     A filter is a row of the tensor flattened to (out, rest). Zhao, Mopuri and Bilen, ICLR 2021, Eq. 10.
 
     Differs: the formula speaks of layers; as in the authors' code, tensors of one dimension (biases and the
-    parameters of norms) contribute nothing. A filter whose gradient is zero counts 1 and passes no gradient.
+    parameters of norms) contribute nothing.
     """
 
     eps: float = 1e-6
@@ -40,7 +40,7 @@ class FilterCosine(Distance):
 
 
 def _length(x: Tensor) -> Tensor:
-    """Norm of each row (n, d), whose derivative at a zero row is zero, as is the second."""
+    """Norm of each row (n, d), with derivatives of zero, not NaN, at a row of zeros."""
     squared = x.square().sum(1)
     empty = squared == 0
     return torch.where(empty, 0, torch.where(empty, 1, squared).sqrt())

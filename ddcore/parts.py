@@ -201,18 +201,24 @@ def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, wher
 def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
     """``part`` with the fields at the dotted paths of ``changes`` set; text is read as a TOML value where it is one.
 
+    Another ``name`` is another part: it begins with its own defaults.
+
     Raises:
         RecipeRefused: a field that does not exist or cannot have that value.
     """
     table = to_dict(part)
-    for path, value in changes.items():
+    names_first = sorted(changes.items(), key=lambda change: not change[0].endswith("name"))
+    for path, value in names_first:
         *way, last = path.split(".")
         below = table
         for i, name in enumerate(way):
             below = below.setdefault(name, {})
             if not isinstance(below, dict):
                 raise RecipeRefused(f"{path} cannot be set: nothing lies below {'.'.join(way[: i + 1])}.")
-        below[last] = _value(value) if isinstance(value, str) else _pack(value)
+        new = _value(value) if isinstance(value, str) else _pack(value)
+        if last == "name" and below.get("name") != new:
+            below.clear()
+        below[last] = new
     return from_dict(type(part), table, catalogue)
 
 

@@ -1,0 +1,68 @@
+"""What the tests share: small real data and a host."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddcore import Host, RealData, load
+from ddcore.networks.convnet import ConvNet
+
+SHARED = Path(os.environ.get("DDCORE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def digits() -> RealData:
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> RealData:
+    """Three classes of 1x8x8: a bar at the class's own place, in noise."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(n):
+        targets = torch.arange(3).repeat(n)
+        images = torch.randint(0, 90, (3 * n, 1, 8, 8), generator=generator, dtype=torch.uint8)
+        for image, c in zip(images, targets, strict=True):
+            image[:, 2 * c : 2 * c + 2] += 150
+        return images, targets
+
+    return RealData.of("tiny", split(20), split(10), flips=False, mean=(0.4,), std=(0.3,))
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+@pytest.fixture
+def small():
+    """A recipe made small enough for a test."""
+
+    def shrink(recipe, **fields):
+        changes = {"network": ConvNet(width=4, depth=2), **fields}
+        if hasattr(recipe.objective, "real"):
+            changes["objective"] = replace(recipe.objective, real=4)
+        return replace(recipe, **changes)
+
+    return shrink
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """Copies a folder or file of the real data to a place where loaders may write."""
+
+    def copy(name: str) -> Path:
+        source = SHARED / name
+        if not source.exists():
+            pytest.skip(f"the real data {name} are not at {SHARED} (set DDCORE_TEST_DATA to their folder)")
+        target = tmp_path / "data" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+        return target
+
+    return copy

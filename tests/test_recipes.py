@@ -1,0 +1,174 @@
+"""Every method of the core, from one table, through one set of behaviours."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ddcore import BadCheckpoint, Recipe, RecipeRefused
+from ddcore.augment import Affine
+from ddcore.builtin import METHODS
+from ddcore.networks.mlp import MLP
+from ddcore.recipe import Update
+from ddcore.recipes.gradient import LOOPS, loop_lengths
+
+TABLE = {
+    # method: (asks of T, bytes of one 1x8x8 image and its label)
+    "random": ({"examples", "statistics"}, 64 * 4 + 1),
+    "herding": ({"examples", "fit", "statistics"}, 64 * 4 + 1),
+    "dm": ({"examples", "features", "statistics"}, 64 * 4 + 1),
+    "dc": ({"gradient", "statistics"}, 64 * 4 + 1),
+    "dsa": ({"examples", "gradient", "statistics"}, 64 * 4 + 1),
+}
+LEARNED = [name for name in TABLE if name not in ("random", "herding")]
+
+
+def made(host, small, name, ipc=2, seed=3):
+    arguments = {"iterations": 4} if name in LEARNED else {}
+    recipe = small(host.recipe(name, ipc=ipc, **arguments), seed=seed)
+    if name == "herding":
+        recipe = host.recipe("herding", ipc=ipc, overrides={"synthetic.fit.steps": 3, "seed": seed})
+        recipe = small(recipe)
+    return recipe
+
+
+def tensors(run):
+    inputs, targets = run.synthetic.everything()
+    return inputs.detach().clone(), targets.clone()
+
+
+def test_the_table_holds_every_method():
+    assert set(TABLE) == {method.__name__ for method in METHODS}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_asks_and_bytes_are_as_declared(host, small, tiny, name):
+    recipe = made(host, small, name)
+    asks, image = TABLE[name]
+    assert recipe.asks == asks
+    distilled = host.distill(recipe, tiny)
+    assert distilled.nbytes == 3 * 2 * image
+    assert distilled.inputs.shape == (6, 1, 8, 8)
+    assert distilled.targets.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_same_recipe_after_a_trip_through_toml(host, small, name):
+    recipe = made(host, small, name)
+    again = Recipe.from_toml(recipe.to_toml(), host.catalogue)
+    assert again == recipe
+    assert again.to_toml() == recipe.to_toml()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_same_seed_same_tensors_and_another_seed_others(host, small, tiny, name):
+    recipe = made(host, small, name)
+    one, two, other = (host.distill(replace(recipe, seed=seed), tiny) for seed in (3, 3, 4))
+    assert torch.equal(one.inputs, two.inputs)
+    assert not torch.equal(one.inputs, other.inputs)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_two_steps_move_every_parameter(host, small, tiny, name):
+    run = host.start(made(host, small, name), tiny)
+    run.start()
+    before = tensors(run)[0]
+    run.go(until=2)
+    moved = (tensors(run)[0] != before).flatten(1).any(1)
+    assert moved.all(), "an image stood still"
+    assert run.step == 2
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_stopped_and_resumed_equals_straight(host, small, tiny, name, tmp_path):
+    recipe = made(host, small, name)
+    straight = host.start(recipe, tiny)
+    straight.go()
+    first = host.start(recipe, tiny)
+    first.go(until=3)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    first.go()  # what happens after the save must not reach into it
+    second = host.start(recipe, tiny)
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert second.step == 3
+    second.go()
+    assert torch.equal(tensors(second)[0], tensors(straight)[0])
+    assert torch.equal(tensors(first)[0], tensors(straight)[0])
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_cites_a_paper_and_says_what_it_does(host, name):
+    maker = host.catalogue.find("method", name).maker
+    assert maker.cites
+    assert all(paper.bibtex().startswith("@") and str(paper.year) in paper.bibtex() for paper in maker.cites)
+    assert len(maker.__doc__.splitlines()) > 1 or name == "random"
+
+
+def test_the_loss_falls_and_the_images_come_to_look_like_their_class(host, small, tiny):
+    recipe = small(host.recipe("dm", ipc=1, iterations=60, overrides={"synthetic.init": "noise"}))
+    losses = []
+    run = host.start(recipe, tiny, on_step=lambda _, record: losses.append(record["loss"]))
+    run.go()
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+
+
+def test_a_learned_network_serves_its_rounds_and_is_trained_between(host, small, tiny):
+    recipe = host.recipe("dc", ipc=2, iterations=5, overrides={"policy.rounds": 2, "policy.epochs": 3})
+    ages = []
+    run = host.start(small(recipe), tiny, on_step=lambda run, _: ages.append(run.draw.age))
+    run.go()
+    assert ages == [0, 3, 0, 3, 0]
+
+
+def test_at_one_image_per_class_dc_never_trains(host, small, tiny):
+    ages = []
+    host.start(small(host.recipe("dc", iterations=3)), tiny, on_step=lambda run, _: ages.append(run.draw.age)).go()
+    assert ages == [0, 0, 0]
+
+
+def test_loop_lengths_at_any_ipc():
+    assert {ipc: loop_lengths(ipc) for ipc in LOOPS} == LOOPS
+    assert loop_lengths(15) == (15, 38)
+    assert loop_lengths(100) == LOOPS[50]
+    for ipc in range(1, 60):
+        rounds, epochs = loop_lengths(ipc)
+        assert 1 <= rounds <= 50
+        assert 1 <= epochs <= 50
+
+
+def test_overrides_reach_every_depth(host):
+    recipe = host.recipe("dm", overrides={"objective.real": "64", "update.lr.inputs": 2.0, "augment": "none"})
+    assert (recipe.objective.real, recipe.update.lr, recipe.augment) == (64, {"inputs": 2.0}, None)
+    other = host.recipe("dm", overrides={"network.width": "9", "network.name": "mlp", "augment.name": "affine"})
+    assert other.network == MLP(width=9)
+    assert other.augment == Affine()
+
+
+def test_checks_refuse_in_a_sentence(host, small, tiny):
+    def refused(text, recipe):
+        with pytest.raises(RecipeRefused, match=text):
+            host.start(recipe, tiny)
+
+    dm = small(host.recipe("dm"))
+    refused(r"ipc = 21 wants more real images than class 0 of tiny has \(20\)", small(host.recipe("dm", ipc=21)))
+    refused("iterations must be at least 1", replace(dm, iterations=0))
+    refused("has no objective", replace(host.recipe("random"), iterations=3))
+    refused("iterations = -1", replace(dm, iterations=-1))
+    refused("There is no group of parameters named 'pixels'", replace(dm, update=Update(lr={"inputs": 1, "pixels": 1})))
+    refused("gives no rate for it: add update.lr.inputs", replace(dm, update=Update(lr={})))
+    with pytest.raises(RecipeRefused, match="ipc = 0: at least one image"):
+        host.recipe("dm", ipc=0)
+
+
+def test_a_checkpoint_of_another_recipe_or_other_data_is_refused(host, small, tiny, digits):
+    dm = small(host.recipe("dm", iterations=2))
+    run = host.start(dm, tiny)
+    run.go(until=1)
+    state = run.state_dict()
+    with pytest.raises(BadCheckpoint, match="belongs to another recipe"):
+        host.start(replace(dm, seed=9), tiny).load_state_dict(state)
+    other = replace(tiny, card=replace(tiny.card, counts=(20, 20, 19)))
+    with pytest.raises(BadCheckpoint, match="other data"):
+        host.start(dm, other).load_state_dict(state)
+    with pytest.raises(BadCheckpoint, match="damaged"):
+        host.start(dm, tiny).load_state_dict({**state, "synthetic": {}})
