@@ -19,28 +19,32 @@ CHUNK_BYTES = 8 * 2**20
 """Largest activation of a chunk, in bytes."""
 
 
-class _Largest(TorchDispatchMode):
-    floats = 0
+class _Sizes(TorchDispatchMode):
+    """Notes the size of every tensor that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.floats: list[int] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         answer = func(*args, **(kwargs or {}))
         if isinstance(answer, Tensor):
-            self.floats = max(self.floats, answer.numel())
+            self.floats.append(answer.numel())
         return answer
 
 
 def activation_floats(draw: Draw, shape: tuple[int, ...]) -> int:
     """The largest activation, in numbers, that one item of ``shape`` makes on its way through the network.
 
-    Found as the growth from one item to two, so that tensors of the size of the parameters do not count.
+    Found as what grows when a second item comes along, so that tensors of the parameters do not count.
     """
     device = next(iter(draw.params.values())).device
-    found = []
+    seen = []
     for n in (1, 2):
-        with torch.no_grad(), _Largest() as largest:
+        with torch.no_grad(), _Sizes() as sizes:
             draw(torch.zeros(n, *shape, device=device), training=False)
-        found.append(largest.floats)
-    return max(found[1] - found[0], math.prod(shape))
+        seen.append(sizes.floats)
+    return max(two - one for one, two in zip(*seen, strict=True))
 
 
 def items_a_chunk(draw: Draw, shape: tuple[int, ...], max_bytes: int = CHUNK_BYTES) -> int:

@@ -1,0 +1,155 @@
+"""The door to the real data: what it answers, in chunks and whole, and what views do inside it."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ddcore import Group, RecipeRefused, View
+from ddcore.gate import Fit, GatePlan, Open, cross_entropy
+from ddcore.memory import cut
+from ddcore.networks.convnet import ConvNet
+from ddcore.types import Batch
+
+
+def begun(host, small, data, **fields):
+    run = host.start(small(host.recipe("dm"), **fields), data)
+    run.start()
+    return run
+
+
+def real(run, data, rows):
+    return run.preprocess(data.train.take(rows).inputs)
+
+
+def test_gradient_is_each_groups_mean(host, small, tiny):
+    run = begun(host, small, tiny)
+    draw = run.ctx.fresh()
+    groups = [Group(classes=(c,)) for c in range(3)]
+    found = run.gate.gradient(draw, groups, cross_entropy)
+    for c, gradient in enumerate(found):
+        rows = tiny.train.draw(run.rng["real"], (c,))
+        leaves = {name: value.clone().requires_grad_() for name, value in draw.params.items()}
+        loss = F.cross_entropy(draw(real(run, tiny, rows), leaves), torch.full((20,), c))
+        for name, value in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
+            assert torch.allclose(gradient[name], value, atol=1e-6)
+            assert not gradient[name].requires_grad
+
+
+@pytest.mark.parametrize("max_bytes", [1, 4 * 4 * 64 * 7, 2**40])
+def test_chunks_change_nothing(host, small, tiny, max_bytes):
+    """One item a chunk, chunks that cut across groups, and all at once give the same means."""
+    answers = []
+    for size in (max_bytes, 2**40):
+        run = begun(host, small, tiny, gate=Open(max_bytes=size))
+        groups = [Group(classes=(c,), size=5 + c, view=run.ctx.view()) for c in range(3)]
+        draw = run.ctx.fresh()
+        answers.append((run.gate.features(draw, groups), run.gate.gradient(draw, groups, cross_entropy)))
+    (features, gradients), (features_whole, gradients_whole) = answers
+    for a, b in zip(features, features_whole, strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    for a, b in zip(gradients, gradients_whole, strict=True):
+        assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+
+
+def test_features_are_means_only_of_what_was_asked(host, small, tiny):
+    run = begun(host, small, tiny)
+    draw = run.ctx.fresh()
+    (mean,) = run.gate.features(draw, [Group(classes=(1,))])
+    rows = tiny.train.draw(run.rng["real"], (1,))
+    assert torch.allclose(mean, draw(real(run, tiny, rows), features=True).mean(0), atol=1e-6)
+
+
+def test_batch_norm_networks_see_all_classes_as_one_batch(host, small, tiny):
+    run = begun(host, small, tiny, network=ConvNet(width=4, depth=2, norm="batch"))
+    draw = run.ctx.fresh()
+    found = run.gate.features(draw, [Group(classes=(c,)) for c in range(3)])
+    joint = draw(real(run, tiny, torch.arange(60)), features=True)
+    for c, mean in enumerate(found):
+        assert torch.allclose(mean, joint[20 * c : 20 * c + 20].mean(0), atol=1e-5)
+
+
+def test_statistics_are_those_of_the_items(host, small, tiny):
+    bare = replace(tiny, card=replace(tiny.card, mean=None, std=None))
+    run = begun(host, small, bare)
+    raw = tiny.train.inputs.double() / 255
+    found = run.gate.statistics()
+    assert float(found["mean"]) == pytest.approx(float(raw.mean()), rel=1e-6)
+    assert float(found["std"]) == pytest.approx(float(raw.std(unbiased=False)), rel=1e-6)
+    assert torch.equal(run.preprocess.mean, found["mean"]), "fitted through the gate where the card declares nothing"
+
+
+def test_fit_trains_and_keeps_its_snapshots(host, small, tiny):
+    run = begun(host, small, tiny)
+    draw = run.ctx.fresh()
+    way = run.gate.fit(draw, Fit(steps=30, batch=30, lr=0.05, snapshots=3))
+    inputs = real(run, tiny, torch.arange(60))
+    losses = [float(cross_entropy(draw(inputs, p), tiny.train.targets).mean()) for p in (draw.params, *way)]
+    assert len(way) == 3
+    assert losses[3] < losses[2] < losses[0]
+
+
+def test_groups_must_be_disjoint(host, small, tiny):
+    run = begun(host, small, tiny)
+    for groups in ([Group(classes=(0, 1)), Group(classes=(1,))], [Group(), Group(classes=(0,))]):
+        with pytest.raises(ValueError, match="must be disjoint"):
+            run.gate.examples(groups)
+
+
+@dataclass(frozen=True)
+class Shuffled(View):
+    """Every label one further, and every image inverted."""
+
+    def build(self, store, rng):
+        return LiveShuffled(store.classes)
+
+
+class LiveShuffled:
+    def __init__(self, classes):
+        self.classes = classes
+        self.draws = []
+
+    def relabel(self, targets):
+        return (targets + 1) % self.classes
+
+    def apply(self, batch, draw):
+        self.draws.append(draw)
+        return Batch(1 - batch.inputs, batch.targets, batch.index)
+
+
+def test_a_view_stands_inside_the_door_and_relabels_before_the_classes_are_sorted(host, small, tiny):
+    run = begun(host, small, tiny, views=(Shuffled(),))
+    (batch,) = run.gate.examples([Group(classes=(1,))])
+    assert batch.targets.tolist() == [1] * 20
+    expected = run.preprocess(1 - tiny.train.take(tiny.train.draw(run.rng["real"], (0,))).inputs)
+    assert torch.equal(batch.inputs, expected), "the items of class 1 are those that were of class 0, inverted"
+    live = run.gate.find(LiveShuffled)
+    draw = run.ctx.fresh()
+    run.gate.gradient(draw, [Group(classes=(0,), size=2)], cross_entropy)
+    assert live.draws[-1] is draw
+    with pytest.raises(LookupError, match="No view of class Chunked"):
+        run.gate.find(type("Chunked", (), {}))
+
+
+@dataclass(frozen=True)
+class Closed(GatePlan):
+    @property
+    def serves(self):
+        return frozenset({"features"})
+
+    def build(self, store, views, rng, device):
+        raise AssertionError("a refused recipe must not reach the data")
+
+
+def test_what_a_gate_does_not_serve_is_refused_before_the_data_are_read(host, small, tiny):
+    with pytest.raises(RecipeRefused, match=r"synthetic = Pixels\(.*init='real'\) asks examples .* gate 'closed'"):
+        begun(host, small, tiny, gate=Closed())
+    with pytest.raises(RecipeRefused, match=r"objective = GradientMatch.* asks gradient"):
+        host.start(small(host.recipe("dc"), gate=Closed()), tiny)
+
+
+def test_cut_covers_evenly():
+    pieces = list(cut(10, 4))
+    assert [(p.start, p.stop) for p in pieces] == [(0, 3), (3, 7), (7, 10)]
+    assert [(p.start, p.stop) for p in cut(3, 8)] == [(0, 3)]
