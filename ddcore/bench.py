@@ -31,6 +31,7 @@ from ddcore.datasets import Digits
 from ddcore.errors import DdcoreError, UnknownName
 from ddcore.evaluate import Accuracy, Preprocessed, Protocol, train
 from ddcore.host import Host
+from ddcore.memory import peak_mib
 from ddcore.networks.convnet import ConvNet
 from ddcore.run import Run
 from ddcore.types import DataCard, Draw
@@ -197,7 +198,7 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
             raise UnknownName("benchmark", row, ROWS)
     torch.set_num_threads(threads)
     allocator = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
-    console = Console()
+    console = Console(width=max(150, Console().width))
     console.print(
         f"torch {torch.__version__}, {threads} thread(s), {platform.machine()}, allocator {allocator or 'default'}"
     )
@@ -232,4 +233,4 @@ if __name__ == "__main__":
     _row, _number, _side, _threads = sys.argv[1:]
     torch.set_num_threads(int(_threads))
     getattr(ROWS[_row]()[int(_number)], _side)()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_mib())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from ddcore.errors import BadCheckpoint, RecipeRefused
 from ddcore.evaluate import Preprocessed, Progress, Protocol, Scores, TrainingSet
 from ddcore.evaluate import evaluate as score
 from ddcore.host import Host
+from ddcore.memory import peak_mib
 from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_dict
 from ddcore.preprocess import Fitted, Preprocess
 from ddcore.recipe import Recipe
@@ -269,7 +268,7 @@ def _metrics(
             "distilling": round(distilled.facts["seconds"], 2),
             "evaluating": round(time.perf_counter() - began, 2),
         },
-        "peak_mib": _peak_mib(),
+        "peak_mib": round(peak_mib()),
         "protocol": to_dict(experiment.settings.protocol),
         "steps": distilled.facts["steps"],
         "versions": {**distilled.versions, "python": platform.python_version()},
@@ -348,8 +347,3 @@ def _plain(scores: Scores) -> dict[str, Any]:
         network: {"mean": score.mean, "std": score.std, "values": list(score.values), "lr": score.lr}
         for network, score in scores["accuracy"].items()
     }
-
-
-def _peak_mib() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

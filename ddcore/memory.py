@@ -6,8 +6,11 @@ items do not see each other.
 """
 
 import math
+import resource
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -57,3 +60,15 @@ def cut(n: int, size: int) -> Iterator[slice]:
     pieces = max(1, math.ceil(n / size))
     edges = [round(i * n / pieces) for i in range(pieces + 1)]
     return (slice(a, b) for a, b in pairwise(edges))
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, in MiB.
+
+    On Linux from the process's own high-water mark: what ``getrusage`` says there begins with the parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

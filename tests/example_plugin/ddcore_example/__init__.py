@@ -1,0 +1,129 @@
+"""A complete plugin in one file: what it brings, and where it steps in.
+
+    [plugins.example]
+    most_iterations = 100    # refuse recipes that want more
+    enough = 0.01            # stop once the loss is below this
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+import ddcore
+
+ddcore_api = ">=1.0,<2"
+
+SURVEY = ddcore.Citation(
+    "lei2024survey",
+    "Lei, Shiye and Tao, Dacheng",
+    "A Comprehensive Survey of Dataset Distillation",
+    "IEEE Transactions on Pattern Analysis and Machine Intelligence",
+    2024,
+    "article",
+)
+
+
+@dataclass(frozen=True)
+class LabelNoise(ddcore.View):
+    """A ``share`` of the items gets a label drawn at random."""
+
+    share: float = 0.1
+
+    def build(self, store, rng):
+        return LiveLabelNoise(self, store.classes, rng["label_noise"])
+
+
+class LiveLabelNoise:
+    def __init__(self, plan, classes, generator):
+        self.plan, self.classes, self.generator = plan, classes, generator
+
+    def relabel(self, targets):
+        hit = torch.rand(targets.shape, generator=self.generator) < self.plan.share
+        return torch.where(hit, torch.randint(self.classes, targets.shape, generator=self.generator), targets)
+
+    def apply(self, batch, draw):
+        return batch
+
+
+@dataclass(frozen=True)
+class AbsoluteMatch(ddcore.LossObjective):
+    """L = sum_c | mean f(T_c) - mean f(S_c) |, summed over the features."""
+
+    real: int = 32
+
+    @property
+    def asks(self):
+        return frozenset({"features"})
+
+    def loss(self, draw, synthetic, ctx):
+        groups = [ddcore.Group(classes=(c,), size=self.real) for c in range(ctx.card.classes)]
+        real = ctx.gate.features(draw, groups)
+        means = [draw(synthetic.take(synthetic.pick(group.classes))[0], features=True).mean(0) for group in groups]
+        return (torch.stack(real) - torch.stack(means)).abs().sum()
+
+
+class TinyModule(nn.Module):
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(inputs, 16), nn.Linear(16, classes)
+
+    def features(self, x):
+        return self.hidden(x.flatten(1)).relu()
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+@dataclass(frozen=True)
+class Tiny(ddcore.NetworkPlan):
+    """An ordinary module of two linear layers."""
+
+    def build(self, card):
+        inputs = torch.Size(card.shape).numel()
+        return ddcore.ModuleNetwork(lambda: TinyModule(inputs, card.classes))
+
+
+@ddcore.method(SURVEY)
+def absolute(ipc=1, iterations=50):
+    """Mean features matched in absolute value, on tiny networks, with a little label noise."""
+    return replace(
+        ddcore.recipe("dm", ipc=ipc, iterations=iterations),
+        name="absolute",
+        objective=AbsoluteMatch(),
+        network=Tiny(),
+        views=(LabelNoise(0.01),),
+        plugins={"example": {}},
+    )
+
+
+def options(recipe):
+    return recipe.plugins["example"]
+
+
+@ddcore.hookimpl
+def ddcore_parts():
+    return [LabelNoise, AbsoluteMatch, Tiny, absolute]
+
+
+@ddcore.hookimpl(wrapper=True)
+def ddcore_recipe(recipe, card):
+    fitted = yield
+    most = options(recipe).get("most_iterations", fitted.iterations)
+    if fitted.iterations > most:
+        raise ddcore.RecipeRefused(f"plugins.example.most_iterations is {most}, the recipe wants {fitted.iterations}.")
+    return fitted
+
+
+@ddcore.hookimpl(wrapper=True)
+def ddcore_distill(run):
+    distilled = yield
+    return distilled.with_facts(seen_by="example")
+
+
+@ddcore.hookimpl(wrapper=True)
+def ddcore_step(run):
+    loss = yield
+    if loss < options(run.recipe).get("enough", 0.0):
+        raise ddcore.StopRun(f"the loss is {loss:.3g}, which is enough")
+    return loss
