@@ -250,15 +250,15 @@ def _files(folder: Path) -> Any:
 
 
 def _read(path: Path) -> Tensor:
-    from torchvision.io import ImageReadMode, decode_image
+    """An image (c, h, w) in uint8: one channel where it is grey, else three."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        image = decode_image(str(path))
-        return image if len(image) in (1, 3) else decode_image(str(path), ImageReadMode.RGB)
-    except RuntimeError as error:
-        raise BadData(
-            f"{path} is not an image that can be read ({str(error).splitlines()[0]}). Take it away."
-        ) from error
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise BadData(f"{path} is not an image that can be read ({error}). Take it away.") from error
+    return torch.from_numpy(pixels).view(*pixels.shape[:2], -1).movedim(2, 0)
 
 
 def _cropped(image: Tensor, size: int) -> Tensor:
@@ -302,7 +302,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise BadData(f"There is no file {path}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as error:  # zip, zlib and numpy each have their own for a damaged or hostile file
         raise BadData(

@@ -101,7 +101,7 @@ def _load(entry: EntryPoint) -> Plugin | PluginProblem:
         return problem(f"it needs the module {missing}", upgrade if own else f"pip install {missing.split('.')[0]}")
     except PluginBroken as error:
         return problem(str(error), upgrade)
-    except Exception as error:  # a plugin's own code: anything may come out of it
+    except (Exception, SystemExit) as error:  # a plugin's own code: anything may come out of it
         return problem(f"{type(error).__name__}: {error}", upgrade)
     return Plugin(entry.name, distribution, version, module)
 

@@ -1,8 +1,8 @@
 """A complete plugin in one file: what it brings, and where it steps in.
 
-    [plugins.example]
-    most_iterations = 100    # refuse recipes that want more
-    enough = 0.01            # stop once the loss is below this
+[plugins.example]
+most_iterations = 100    # refuse recipes that want more
+enough = 0.01            # stop once the loss is below this
 """
 
 from dataclasses import dataclass, replace
