@@ -130,8 +130,9 @@ def _evaluate_pair() -> Pair:
     def apart() -> float:
         short = replace(Protocol.named("quick"), steps=20)
         (_, draw), (_, modules) = fast_of(short), plain_of(short)
-        mine = torch.cat([value.flatten(1) for value in draw.params.values()], 1)
-        theirs = torch.stack([torch.cat([p.detach().flatten() for p in m.parameters()]) for m in modules])
+        inputs, _ = test.take(torch.arange(len(test)))
+        mine = draw(inputs.expand(len(nets), *inputs.shape), training=False)
+        theirs = torch.stack([module(inputs).detach() for module in modules])
         return float((mine - theirs).norm() / theirs.norm())
 
     protocol = Protocol.named("quick")

@@ -118,7 +118,7 @@ def _idx(path: Path) -> np.ndarray:
         if data[:3] != b"\x00\x00\x08":
             raise ValueError("it does not begin as an IDX file of bytes")
         shape = np.frombuffer(data, ">i4", count=data[3], offset=4)
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+        return np.frombuffer(bytearray(data), np.uint8, offset=4 + 4 * data[3]).reshape(shape)
     except FileNotFoundError:
         raise RuntimeError(f"{path.name} is missing") from None
     except (OSError, EOFError, ValueError, IndexError) as error:

@@ -151,6 +151,21 @@ class Protocol(Part, kind="protocol"):
             raise UnknownName("protocol", name, PRESETS)
         return cls(**PRESETS[name])
 
+    def check(self, data: RealData) -> None:
+        """Refuse what cannot be evaluated on ``data``, before any work.
+
+        Raises:
+            RecipeRefused: several learning rates to choose from and no validation split to choose on, or a network
+                that the items are too small for.
+        """
+        if len(self.lr) > 1 and data.validation is None:
+            raise RecipeRefused(
+                f"The protocol tries {len(self.lr)} learning rates, which wants a validation split of T to choose on:"
+                " ask for one (--validation 0.1, or data.with_validation(0.1, seed=0)), or give one rate."
+            )
+        for plan in self.networks:
+            plan.fitted(data.card).build(data.card)
+
     def length(self, items: int) -> int:
         """Training steps on a set of ``items``."""
         return self.steps if self.steps is not None else (self.epochs or 0) * math.ceil(items / self.batch)
@@ -186,13 +201,9 @@ def evaluate(
     """Train ``protocol.repeats`` fresh nets of each network on ``training`` and measure them on ``data.test``.
 
     Raises:
-        RecipeRefused: several learning rates to choose from, and no validation split to choose on.
+        RecipeRefused: as :meth:`Protocol.check` says.
     """
-    if len(protocol.lr) > 1 and data.validation is None:
-        raise RecipeRefused(
-            f"The protocol tries {len(protocol.lr)} learning rates, which wants a validation split of T to choose on:"
-            " ask for one (--validation 0.1, or data.with_validation(0.1, seed=0)), or give one rate."
-        )
+    protocol.check(data)
     scores: Scores = {type(measure).part_name(): {} for measure in protocol.measures}
     for plan in protocol.networks:
         trained = []

@@ -208,6 +208,7 @@ def _conduct(
     new: bool,
 ) -> dict[str, Any]:
     data = _loaded(experiment)
+    experiment.settings.protocol.check(data)
     run = host.start(experiment.recipe, data, device=device, on_step=Recorder(folder, checkpoint_seconds, progress))
     if new:
         folder.create(experiment)

@@ -172,14 +172,14 @@ class Comparison:
         ):
             shown = [row for row in self.rows if (row.data, row.network, row.protocol) == (data, network, protocol)]
             for method in dict.fromkeys(row.method for row in shown):
-                points = sorted((row.bytes or 0, row) for row in shown if row.method == method)
+                points = sorted((row for row in shown if row.method == method), key=lambda row: row.bytes or 0)
                 if method == "whole":
-                    axes.axhline(points[0][1].accuracy, linestyle="--", color="0.4", label="whole")
+                    axes.axhline(points[0].accuracy, linestyle="--", color="0.4", label="whole")
                     continue
                 axes.errorbar(
-                    [size for size, _ in points],
-                    [row.accuracy for _, row in points],
-                    [row.std_nets if row.std_seeds is None else row.std_seeds for _, row in points],
+                    [row.bytes or 0 for row in points],
+                    [row.accuracy for row in points],
+                    [row.std_nets if row.std_seeds is None else row.std_seeds for row in points],
                     marker="o",
                     capsize=3,
                     linestyle=":" if method in ("random", "herding") else "-",

@@ -1,0 +1,143 @@
+"""Augmentation: each operation against its formula, and one draw for any tensor."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from ddcore import DataCard, RecipeRefused
+from ddcore.augment import OPERATIONS, Affine, Colour, Cutout, Mirror, Shift, Siamese, Warp
+
+SHAPE = (3, 8, 8)
+
+
+def seeded(number=0):
+    return torch.Generator().manual_seed(number)
+
+
+def batch(n=5, dtype=torch.float64):
+    return torch.rand(n, *SHAPE, generator=seeded(7), dtype=dtype)
+
+
+def test_colour_is_brightness_then_saturation_then_contrast():
+    x = batch(2)
+    found = Colour(torch.tensor([0.2, -0.1]), torch.tensor([1.5, 0.0]), torch.tensor([0.5, 1.2]))(x)
+    for i, (b, s, k) in enumerate(((0.2, 1.5, 0.5), (-0.1, 0.0, 1.2))):
+        y = x[i] + b
+        grey = sum(y[c] for c in range(3)) / 3
+        y = torch.stack([grey + s * (y[c] - grey) for c in range(3)])
+        mean = float(y.sum() / y.numel())
+        assert torch.allclose(found[i], mean + k * (y - mean), atol=1e-7)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (2, -1), (-3, 4)])
+def test_a_shift_moves_whole_pixels_and_brings_zeros(down, right):
+    x = batch(2)
+    wanted = torch.zeros_like(x)
+    for r in range(8):
+        for c in range(8):
+            if 0 <= r - down < 8 and 0 <= c - right < 8:
+                wanted[:, :, r, c] = x[:, :, r - down, c - right]
+    one = Shift(torch.tensor([down]), torch.tensor([right]))
+    assert torch.equal(one(x), wanted)
+    each = Shift(torch.tensor([down, 0]), torch.tensor([right, 0]))
+    assert torch.equal(each(x), torch.stack([wanted[0], x[1]]))
+
+
+def test_cutout_zeroes_its_square():
+    x = batch(2) + 1
+    found = Cutout(torch.tensor([4, 0]), torch.tensor([4, 7]), (4, 4))(x)
+    wanted = x.clone()
+    wanted[0, :, 2:6, 2:6] = 0
+    wanted[1, :, 0:2, 5:8] = 0
+    assert torch.equal(found, wanted)
+
+
+def test_mirror_flips_those_that_are_drawn():
+    x = batch(2)
+    found = Mirror(torch.tensor([True, False]))(x)
+    assert torch.equal(found[0], x[0].flip(2))
+    assert torch.equal(found[1], x[1])
+
+
+def test_warp_looks_up_between_pixels():
+    x = batch(1)
+    identity = Warp(torch.tensor([[[1.0, 0, 0], [0, 1, 0]]]))
+    assert torch.allclose(identity(x), x, atol=1e-6)
+    quarter = Warp(torch.tensor([[[0.0, -1, 0], [1, 0, 0]]]))
+    assert torch.allclose(quarter(x), x.rot90(1, (2, 3)), atol=1e-6) or torch.allclose(
+        quarter(x), x.rot90(-1, (2, 3)), atol=1e-6
+    )
+    half = Warp(torch.tensor([[[1.0, 0, 1 / 8], [0, 1, 0]]]))(x)
+    right = torch.cat([x[..., 1:], torch.zeros(1, 3, 8, 1)], 3)
+    assert torch.allclose(half, (x + right) / 2, atol=1e-6), "half a pixel is the mean of two neighbours"
+
+
+AUGMENTS = [*(Siamese(ops=(op,)) for op in OPERATIONS), Affine()]
+
+
+@pytest.mark.parametrize("augment", AUGMENTS, ids=str)
+def test_one_draw_is_one_change_for_any_tensor(augment):
+    view = augment.draw(seeded(3), SHAPE)
+    x = batch(5)
+    together = view(x)
+    for i in range(5):
+        assert torch.allclose(view(x[i : i + 1])[0], together[i], atol=1e-12)
+    assert torch.equal(view(x), together)
+    assert together.shape == x.shape
+
+
+@pytest.mark.parametrize("augment", AUGMENTS, ids=str)
+def test_n_draws_are_n_changes(augment):
+    x = batch(1).expand(16, *SHAPE)
+    changed = augment.draw(seeded(3), SHAPE, n=16)(x)
+    assert len({item.numpy().tobytes() for item in changed}) > 1
+
+
+@pytest.mark.parametrize("augment", AUGMENTS, ids=str)
+def test_draws_are_seeded_and_leave_the_global_generator(augment):
+    before = torch.get_rng_state()
+    x = batch(4)
+    one, two = (augment.draw(seeded(5), SHAPE, n=4)(x) for _ in range(2))
+    assert torch.equal(one, two)
+    others = [augment.draw(seeded(s), SHAPE, n=4)(x) for s in range(6, 12)]
+    assert not all(torch.equal(one, other) for other in others)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("augment", AUGMENTS, ids=str)
+@pytest.mark.parametrize("n", [None, 2])
+def test_gradients_pass_through(augment, n):
+    view = augment.draw(seeded(1), SHAPE, n=n)
+    assert torch.autograd.gradcheck(view, batch(2).requires_grad_())
+
+
+def test_every_operation_comes_about_as_often():
+    generator = seeded()
+    kinds = Counter(type(Siamese().draw(generator, SHAPE)).__name__ for _ in range(1200))
+    assert kinds.keys() == {"Colour", "Shift", "Cutout", "Mirror", "Warp"}
+    assert 330 < kinds.pop("Warp") < 470, "scale and rotate"
+    assert all(140 < count < 260 for count in kinds.values())
+
+
+def test_strengths_stay_in_their_range():
+    generator, eighth = seeded(), round(0.125 * 8)
+    shifts = OPERATIONS["crop"](500, SHAPE, generator)
+    assert set(shifts.down.tolist()) == set(range(-eighth, eighth + 1))
+    angles = OPERATIONS["rotate"](500, SHAPE, generator).theta[:, 1, 0].asin() * 180 / math.pi
+    assert 14 < float(angles.abs().max()) <= 15.001
+    scales = OPERATIONS["scale"](500, SHAPE, generator).theta[:, (0, 1), (0, 1)]
+    assert 1 / 1.2 - 1e-6 <= float(scales.min()) < 0.85
+    assert 1.18 < float(scales.max()) <= 1.2 + 1e-6
+    colour = OPERATIONS["color"](500, SHAPE, generator)
+    assert float(colour.brightness.abs().max()) <= 0.5
+    assert 1.9 < float(colour.saturation.max()) <= 2
+    assert 0.5 <= float(colour.contrast.min()) < 0.55
+
+
+def test_digits_are_not_flipped():
+    assert "flip" not in Siamese().for_card(DataCard("digits", SHAPE, 2, (1, 1), flips=False)).ops
+    assert Siamese().for_card(DataCard("cats", SHAPE, 2, (1, 1))) == Siamese()
+    with pytest.raises(RecipeRefused, match="name at least one operation"):
+        Siamese(ops=())

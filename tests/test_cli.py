@@ -1,0 +1,139 @@
+"""The command line as a person uses it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ddcore import Folder
+from ddcore.cli import app
+
+TINY = [
+    *("--iterations", "2", "--repeats", "1", "--baselines", "none", "--networks", "mlp"),
+    *("--set", "network.width=4", "--set", "network.depth=2", "--set", "objective.real=4"),
+]
+
+
+def call(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folders = []
+    for seed in (0, 1):
+        folder = tmp_path_factory.mktemp("runs") / f"dm-{seed}"
+        done = call("distill", "dm", "--seed", seed, "--out", folder, *TINY)
+        assert done.exit_code == 0, done.output
+        folders.append(folder)
+    return folders
+
+
+def test_distil_shows_its_progress_and_its_table(tmp_path):
+    done = call("distill", "dc", "--out", tmp_path / "run", *TINY)
+    assert done.exit_code == 0, done.output
+    assert "distilling, loss" in done.stderr
+    assert "2/2" in done.stderr
+    assert "ETA" in done.stderr
+    assert "dc (distilled)" in done.stdout
+    assert "10250 bytes" in done.stdout
+
+
+def test_evaluate_on_other_networks(runs, tmp_path):
+    words = ["--networks", "mlp,lenet", "--repeats", 2, "--baselines", "random", "--json", tmp_path / "scores.json"]
+    done = call("evaluate", runs[0], *words)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found["accuracy"].keys() == {"mlp", "lenet"}
+    assert len(found["baselines"]["random"]["lenet"]["values"]) == 2
+    assert "lenet" in done.stdout
+
+
+def test_compare_writes_table_and_plot(runs, tmp_path):
+    done = call("compare", *runs, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "| dm | digits | 1 | mlp |" in (tmp_path / "compare.md").read_text()
+    assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert "(2)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("methods", {"random", "herding", "dm", "dc", "dsa", "absolute"}),
+        ("networks", {"convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "tiny"}),
+        ("data", {"digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz"}),
+        ("plugins", {"example"}),
+    ],
+)
+def test_list(what, names):
+    done = call("list", what, "--json")
+    rows = json.loads(done.stdout)
+    assert {row["name"] for row in rows} == names
+    assert call("list", what).exit_code == 0
+    if what != "plugins":
+        assert all(row["says"] for row in rows)
+
+
+def test_list_parts_names_kind_and_distribution():
+    rows = json.loads(call("list", "parts", "--json").stdout)
+    assert {"kind": "view", "name": "label_noise", "from": "ddcore-example"}.items() <= next(
+        row for row in rows if row["name"] == "label_noise"
+    ).items()
+
+
+def test_cite_prints_the_method_and_its_parts():
+    text = call("cite", "dsa").stdout
+    assert text.count("@inproceedings{zhao2021dsa,") == 1
+    assert "gidaris2018dynamic" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["distill", "dn"], "no method named 'dn'. Did you mean"),
+        (["distill", "dm", "--set", "objectiv.real=3"], "no field of recipe named 'objectiv'. Did you mean objective?"),
+        (["distill", "dm", "--set", "update.lr=fast"], "update.lr = 'fast' is not usable"),
+        (["distill", "dm", "--data", "digts"], "no data named 'digts'. Did you mean digits"),
+        (["distill", "dm", "--data", "none.npz"], "There is no file none.npz"),
+        (["distill", "dm", "--data", "digits", "--root", "here"], "no field of digits named 'root'"),
+        (["distill", "dm", "--data", "mnist", "--root", "nowhere"], "mnist is not in nowhere"),
+        (["distill", "dm", "--ipc", "0"], "at least one image per class"),
+        (["distill", "dm", "--ipc", "500"], "wants more real images than class"),
+        (["distill", "dm", "--networks", "convnett"], "no network named 'convnett'. Did you mean convnet"),
+        (["distill", "dm", "--protocol", "quik"], "no protocol named 'quik'. Did you mean quick"),
+        (["distill", "dm", "--baselines", "randm"], "no baseline named 'randm'. Did you mean random"),
+        (["distill", "dm", "--validation", "1.5"], "A validation split of 1.5 is not between 0 and 1"),
+        (["distill", "dm", "--iterations", "1", "--lr", "0.1,0.2"], "wants a validation split of T to choose on"),
+        (["run", "nowhere.toml"], "There is no recipe file nowhere.toml"),
+        (["resume", "nowhere"], "nowhere holds no experiment"),
+        (["evaluate", "nowhere"], "nowhere holds no experiment"),
+        (["compare", "nowhere"], "nowhere holds no finished experiment"),
+        (["cite", "dn"], "no method named 'dn'"),
+        (["bench", "dn"], "no benchmark named 'dn'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_each_mistake_has_one_sentence_and_leaves_nothing_behind(words, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call(*words)
+    assert done.exit_code == 2, done.output
+    assert done.stderr.startswith("Error: ")
+    assert sentence in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_taken_is_not_overwritten(runs):
+    before = Folder(runs[0]).recipe.read_bytes()
+    done = call("distill", "dc", "--out", runs[0], *TINY)
+    assert done.exit_code == 2
+    assert "already holds an experiment" in done.stderr
+    assert Folder(runs[0]).recipe.read_bytes() == before
+
+
+def test_help_teaches_with_an_example():
+    for command in ("distill", "evaluate", "run", "resume", "compare", "list", "cite", "bench"):
+        done = call(command, "--help")
+        assert done.exit_code == 0
+        assert f"ddcore {command}" in done.stdout

@@ -1,0 +1,126 @@
+"""Evaluation: the ensemble against nets trained alone, selection on validation, the presets."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import ddcore
+from ddcore import Protocol, RecipeRefused, UnknownName
+from ddcore.augment import Affine, Siamese
+from ddcore.evaluate import Accuracy, Preprocessed, evaluate, train
+from ddcore.networks.convnet import ConvNet
+from ddcore.networks.mlp import MLP
+from ddcore.preprocess import Identity, Standardise
+
+spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "benchmarks" / "plain.py")
+plain = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plain)
+
+PLAN = ConvNet(width=4, depth=2)
+
+
+@pytest.fixture
+def training(tiny):
+    return Preprocessed(tiny.train, Standardise().start(tiny.card, dict))
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Protocol(steps=12, batch=16),
+        Protocol(steps=12, batch=16, augment=Siamese(ops=("crop", "cutout"))),
+        replace(Protocol.named("dc"), epochs=4, batch=16),
+    ],
+    ids=["adam-affine", "adam-siamese", "sgd-half"],
+)
+def test_nets_trained_side_by_side_equal_nets_trained_alone(protocol, training, tiny):
+    nets = (0, 1, 2)
+    draw = train(PLAN.build(tiny.card), training, protocol, protocol.lr[0], nets, 5, torch.device("cpu"))
+    test = Preprocessed(tiny.test, training.preprocess)
+    scores = Accuracy()(draw, test, chunk=7).tolist()
+    inputs, targets = test.take(torch.arange(len(test)))
+    logits = draw(inputs.expand(3, *inputs.shape), training=False)
+    for i in nets:
+        # logits, not parameters: a bias before an instance norm has no gradient but rounding, which Adam blows up
+        module = plain.train(PLAN, training, protocol, tiny.card, protocol.lr[0], i, 5)
+        assert torch.allclose(logits[i], module(inputs), atol=1e-4)
+        assert scores[i] == pytest.approx(plain.accuracy(module, inputs, targets))
+    assert not torch.allclose(draw.params["head.weight"][0], draw.params["head.weight"][1])
+
+
+def test_accuracy_counts_right_answers_in_percent(tiny):
+    test = Preprocessed(tiny.test, Identity().start(tiny.card, dict))
+
+    class Cheat:
+        per_sample = True
+
+        def __call__(self, params, buffers, x, **_):
+            """Net 0 knows the bar's place, net 1 says class 0 always."""
+            bars = x[0].mean((1, 3))[:, :6].unflatten(1, (3, 2)).mean(2)
+            return torch.stack([bars, torch.tensor([1.0, 0, 0]).expand_as(bars)])
+
+    draw = ddcore.Draw(Cheat(), {"none": torch.zeros(1)}, {}, ensemble=2)
+    assert Accuracy()(draw, test, chunk=4).tolist() == pytest.approx([100, 100 / 3])
+
+
+def test_the_whole_set_is_learned_and_noise_is_not(training, tiny):
+    protocol = Protocol(steps=80, repeats=2, networks=(PLAN, MLP(width=8)), augment=None)
+    scores = evaluate(training, tiny, training.preprocess, protocol)["accuracy"]
+    assert scores.keys() == {"convnet", "mlp"}
+    assert scores["convnet"].mean > 90
+    assert len(scores["convnet"].values) == 2
+    shuffled = replace(tiny, train=replace(tiny.train, targets=tiny.train.targets.roll(7)[torch.randperm(60)]))
+    noise = evaluate(Preprocessed(shuffled.train, training.preprocess), tiny, training.preprocess, protocol)
+    assert noise["accuracy"]["convnet"].mean < 80
+
+
+def test_several_rates_are_chosen_on_validation_and_never_on_test(training, tiny):
+    split = tiny.with_validation(0.3, seed=0)
+    protocol = Protocol(steps=40, repeats=2, networks=(PLAN,), lr=(1e-7, 5e-3), augment=None)
+    kept = Preprocessed(split.train, training.preprocess)
+    chosen = evaluate(kept, split, training.preprocess, protocol)["accuracy"]["convnet"]
+    assert chosen.lr == 5e-3
+    # a test split with wrong labels cannot change the choice
+    wrong = replace(split, test=replace(split.test, targets=(split.test.targets + 1) % 3))
+    assert evaluate(kept, wrong, training.preprocess, protocol)["accuracy"]["convnet"].lr == 5e-3
+    # a validation split with wrong labels can
+    misled = replace(split, validation=replace(split.validation, targets=(split.validation.targets + 1) % 3))
+    assert evaluate(kept, misled, training.preprocess, protocol)["accuracy"]["convnet"].lr == 1e-7
+    with pytest.raises(RecipeRefused, match="wants a validation split of T to choose on"):
+        evaluate(training, tiny, training.preprocess, protocol)
+
+
+def test_scores_are_seeded(training, tiny):
+    protocol = Protocol(steps=5, repeats=2, networks=(PLAN,))
+    one, two, other = (evaluate(training, tiny, training.preprocess, protocol, seed=s) for s in (1, 1, 2))
+    assert one == two
+    assert one != other
+
+
+def test_presets_are_what_they_are_named_for():
+    dc, dsa, quick = (Protocol.named(name) for name in ("dc", "dsa", "quick"))
+    assert (dc.epochs, dc.batch, dc.lr, dc.momentum, dc.weight_decay) == (300, 256, (0.01,), 0.9, 5e-4)
+    assert (dc.optimiser, dc.schedule, dc.augment) == ("sgd", "half", None)
+    assert (dsa.epochs, dsa.augment) == (1000, Siamese())
+    assert (quick.steps, quick.optimiser, quick.augment) == (250, "adam", Affine())
+    assert dc.length(10) == 300
+    assert dc.length(257) == 600
+    with pytest.raises(UnknownName, match="no protocol named 'quik'. Did you mean quick"):
+        Protocol.named("quik")
+
+
+@pytest.mark.parametrize("fields", [{"epochs": 3}, {"steps": None}, {"repeats": 0}, {"networks": ()}, {"lr": ()}])
+def test_protocols_that_say_nothing_are_refused(fields):
+    with pytest.raises(RecipeRefused, match="A protocol"):
+        Protocol(**fields)
+
+
+def test_protocols_survive_toml(host):
+    from ddcore.parts import from_dict, parse_toml, to_toml
+
+    for name in ("quick", "dc", "dsa"):
+        protocol = replace(Protocol.named(name), networks=(ConvNet(norm="batch"), MLP()))
+        assert from_dict(Protocol, parse_toml(to_toml(protocol), "here"), host.catalogue) == protocol

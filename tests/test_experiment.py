@@ -1,0 +1,151 @@
+"""Whole experiments in real processes: their files, being killed, going on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import ddcore
+from ddcore import BadCheckpoint, Folder
+
+SMALL = [
+    *("--set", "network.width=4", "--set", "network.depth=2", "--set", "objective.real=4"),
+    *("--repeats", "1", "--networks", "mlp", "--baselines", "random", "--checkpoint-seconds", "0"),
+]
+
+
+def command(*words):
+    return [sys.executable, "-c", "from ddcore.cli import app; app()", *map(str, words)]
+
+
+def distil(folder, method="dsa", iterations=30, **kwargs):
+    words = ["distill", method, "--iterations", iterations, "--ipc", 2, "--out", folder, *SMALL]
+    return subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+
+
+def steps(folder):
+    path = Folder(folder).records
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize("method", ["dsa", "dm"])
+def test_killed_at_any_moment_and_resumed_equals_never_stopped(method, tmp_path):
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    _, err = distil(straight, method).communicate()
+    assert Folder(straight).metrics.exists(), err
+    process = distil(killed, method)
+    while steps(killed) < 7:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert 7 <= steps(killed) < 30
+    assert not Folder(killed).distilled.exists()
+    done = subprocess.run(command("resume", killed), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = (load_file(Folder(folder).distilled) for folder in (straight, killed))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    records = [[json.loads(line) for line in Folder(f).records.read_text().splitlines()] for f in (straight, killed)]
+    assert [r["step"] for r in records[1]] == list(range(1, 31))
+    assert [r["loss"] for r in records[0]] == [r["loss"] for r in records[1]]
+    accuracies = [json.loads(Folder(folder).metrics.read_text())["accuracy"] for folder in (straight, killed)]
+    assert accuracies[0] == accuracies[1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "deep" / "digits"
+    process = distil(folder, iterations=2)
+    process.communicate()
+    assert process.returncode == 0
+    return folder
+
+
+def test_a_run_leaves_its_files(finished):
+    assert sorted(os.listdir(finished)) == [
+        *("checkpoint", "distilled.safetensors", "images.png", "metrics.json", "recipe.toml", "records.jsonl"),
+        "report.md",
+    ]
+    metrics = json.loads(Folder(finished).metrics.read_text())
+    assert metrics["bytes"] == 20 * (256 * 4 + 1)
+    assert metrics["accuracy"].keys() == {"mlp"}
+    assert 0 < metrics["accuracy"]["mlp"]["mean"] <= 100
+    assert metrics["baselines"].keys() == {"random"}
+    assert (metrics["seed"], metrics["steps"], metrics["ipc"]) == (0, 2, 2)
+    report = Folder(finished).report.read_text()
+    assert f"{metrics['accuracy']['mlp']['mean']:.1f} ±" in report
+    assert "@inproceedings{zhao2021dsa" in report
+
+
+def test_its_recipe_file_makes_the_same_again(finished, tmp_path):
+    again = tmp_path / "again"
+    words = ["run", Folder(finished).recipe, "--out", again]
+    subprocess.run(command(*words), check=True, capture_output=True)
+    one, two = (load_file(Folder(folder).distilled) for folder in (finished, again))
+    assert torch.equal(one["inputs"], two["inputs"])
+
+
+def test_a_finished_run_resumed_changes_nothing(finished):
+    before = load_file(Folder(finished).distilled)
+    ddcore.resume(finished)
+    assert torch.equal(load_file(Folder(finished).distilled)["inputs"], before["inputs"])
+
+
+def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(finished, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    state = Folder(folder).state
+    state.write_bytes(state.read_bytes()[:-40])
+    with pytest.raises(BadCheckpoint, match=r"run\.pt is damaged"):
+        ddcore.resume(folder)
+    assert Folder(folder).distilled.exists()
+
+
+def test_a_checkpoint_that_runs_code_is_refused(finished, tmp_path):
+    import shutil
+
+    folder, trace = tmp_path / "copy", tmp_path / "trace"
+    shutil.copytree(finished, folder)
+
+    class Hostile:
+        def __reduce__(self):
+            return (os.mkdir, (str(trace),))
+
+    torch.save({"step": Hostile()}, Folder(folder).state)
+    with pytest.raises(BadCheckpoint, match="damaged"):
+        ddcore.resume(folder)
+    assert not trace.exists()
+
+
+def test_a_loss_that_diverges_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    folder = tmp_path / "run"
+    words = ["distill", "dm", "--iterations", 50, "--out", folder, *SMALL, "--set", "update.lr.inputs=1e30"]
+    done = subprocess.run(command(*words), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "The loss of dm is" in done.stderr
+    assert "A smaller update.lr" in done.stderr
+    assert Folder(folder).state.exists()
+    state = torch.load(Folder(folder).state, weights_only=True)
+    assert torch.isfinite(state["synthetic"]["carrier.pixels"]).all()
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path):
+    folder = tmp_path / "run"
+    process = distil(folder, iterations=5000)
+    while steps(folder) < 3:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert f"ddcore resume {folder}" in err.replace("\n", "")
