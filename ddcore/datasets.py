@@ -43,9 +43,9 @@ def _held_out(images: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> tuple
 
 @dataclass(frozen=True)
 class Digits(DataSet):
-    """scikit-learn's 1 797 handwritten digits, 8x8 brought to 16x16 bilinearly; 1 437 to train on, 360 to test.
+    """scikit-learn's 1 797 handwritten digits, 8x8 brought to 16x16; 1 437 to train on, 360 to test.
 
-    They come with scikit-learn: nothing is downloaded.
+    Bilinear, corner on corner, so that no edge is doubled. They come with scikit-learn: nothing is downloaded.
     """
 
     def load(self) -> RealData:
@@ -54,7 +54,7 @@ class Digits(DataSet):
 
         source: Any = load_digits()
         small = torch.from_numpy(source.images).float()[:, None]
-        images = F.interpolate(small, size=(16, 16), mode="bilinear", align_corners=False)
+        images = F.interpolate(small, size=(16, 16), mode="bilinear", align_corners=True)
         x, y = (images * (255 / 16)).round().to(torch.uint8), torch.from_numpy(source.target)
         train, test = train_test_split(np.arange(len(y)), test_size=360, stratify=source.target, random_state=0)
         return RealData.of(
@@ -63,8 +63,8 @@ class Digits(DataSet):
             (x[test], y[test]),
             class_names=[str(c) for c in range(10)],
             flips=False,
-            mean=(0.305,),
-            std=(0.319,),
+            mean=(0.326,),
+            std=(0.323,),
         )
 
 

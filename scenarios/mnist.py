@@ -1,0 +1,52 @@
+"""DM, DC and DSA on MNIST, ConvNet-3 of width 128, at 1 and 10 images per class: short runs that fit two cores.
+
+Shows that the published network and data run in little memory; the accuracies are of short settings, not of the
+published ones (1 000 to 20 000 iterations). Needs the MNIST files below --root (MNIST/raw, packed or not).
+
+    python scenarios/mnist.py --root data            # about 25 minutes on two cores
+    python scenarios/mnist.py --root data --smoke    # two steps, tiny networks: a minute
+
+RESULTS
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import ddcore
+
+ITERATIONS = {("dm", 1): 40, ("dc", 1): 15, ("dsa", 1): 15, ("dm", 10): 40, ("dc", 10): 6, ("dsa", 10): 6}
+
+
+def settings(root: str, recipe: ddcore.Recipe, smoke: bool) -> ddcore.Settings:
+    """The protocol quick with two networks; baselines beside the first method of each ipc, whole beside one."""
+    baselines = {"dm": ("random", "herding", *(["whole"] if recipe.ipc == 10 else []))}.get(recipe.name, ())
+    protocol = replace(ddcore.Protocol.named("quick"), repeats=2, networks=(recipe.network,))
+    if smoke:
+        protocol, baselines = replace(protocol, steps=3, repeats=1), baselines[:1]
+    return ddcore.Settings(ddcore.data_set(ddcore.Host().catalogue, "mnist", root=root), protocol, baselines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
+    parser.add_argument("--out", default="runs/mnist-short", help="where the runs go")
+    parser.add_argument("--methods", nargs="+", default=["dm", "dc", "dsa"], help="which methods")
+    parser.add_argument("--ipc", nargs="+", type=int, default=[1, 10], help="images per class")
+    parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
+    options = parser.parse_args()
+    small = {"network.width": 8, "objective.real": 8} if options.smoke else {}
+    for ipc in options.ipc:
+        for method in options.methods:
+            iterations = 2 if options.smoke else ITERATIONS[method, ipc]
+            recipe = ddcore.recipe(method, ipc=ipc, iterations=iterations, overrides=small)
+            experiment = ddcore.Experiment(recipe, settings(options.root, recipe, options.smoke))
+            found = ddcore.conduct(experiment, Path(options.out) / f"{method}-ipc{ipc}")
+            scores = {method: found["accuracy"], **found["baselines"]}
+            accuracies = [f"{n} {s['convnet']['mean']:.1f} ± {s['convnet']['std']:.1f}" for n, s in scores.items()]
+            cost = f"{found['seconds']['distilling']:.0f} s of distilling, {found['peak_mib']} MiB at the peak"
+            print(f"{method} ipc {ipc}, {iterations} steps: {', '.join(accuracies)}; {cost}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Each scenario runs as a user would run it, in its smoke form, and says in its first lines what it showed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_tells_what_it_shows_needs_takes_and_saw(path):
+    told = path.read_text().split('"""')[1]
+    for word in ("Shows", "Needs", "minutes", "--smoke"):
+        assert word in told
+    assert re.search(r"\d+\.\d ± \d", told), "numbers seen"
+
+
+def test_mnist_smoke(shared, tmp_path):
+    root = shared("MNIST").parent
+    script = next(path for path in SCENARIOS if path.stem == "mnist")
+    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--methods", "dm", "dc", "--ipc", "10"]
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("MiB at the peak") == 2
+    assert (tmp_path / "runs" / "dc-ipc10" / "report.md").exists()
