@@ -7,9 +7,11 @@ everywhere at once.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol, TypeVar
 
 import torch
@@ -168,7 +170,7 @@ class OpenGate(Gate):
 
     def _size(self, draw: Draw, shape: tuple[int, ...]) -> int:
         if not draw.network.per_sample:
-            return 2**62
+            return sys.maxsize
         key = id(draw.network)
         if key not in self._chunk:
             self._chunk[key] = items_a_chunk(draw, shape, self._max_bytes)
@@ -278,6 +280,13 @@ class Context:
     device: torch.device
     view: Callable[[], Transform]
     """Draws the recipe's augmentation, one for all items; the identity where it has none."""
+
+    @cached_property
+    def room(self) -> int:
+        """Items whose largest activation fits one chunk of memory; no bound for networks whose items see each other."""
+        if not self.network.per_sample:
+            return sys.maxsize
+        return items_a_chunk(Draw(self.network, *self.network.init(torch.Generator())), self.card.shape)
 
     def fresh(self) -> Draw:
         """The network at newly drawn parameters."""

@@ -18,7 +18,7 @@ from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, UnknownName
 from ddcore.marker import HOOK_API, PROJECT
-from ddcore.parts import Catalogue, overridden
+from ddcore.parts import Catalogue, Maker, overridden
 from ddcore.recipe import Recipe
 from ddcore.run import Hooks, Run
 
@@ -63,6 +63,11 @@ def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
     return manager
 
 
+def _brought(name: str, module: object) -> list[Maker]:
+    """What ``module`` answers to ``ddcore_parts``, after what the core does."""
+    return [maker for answer in _manager([(name, module)]).hook.ddcore_parts()[::-1] for maker in answer]
+
+
 def _checked(name: str, module: object) -> None:
     """Raises PluginBroken with the reason why ``module`` is no plugin of this host."""
     if isinstance(module, type):
@@ -76,9 +81,11 @@ def _checked(name: str, module: object) -> None:
             raise PluginBroken(f"ddcore_api = {wanted!r} is not a range of versions") from None
         if not fits:
             raise PluginBroken(f"it was written for hooks {wanted}, and this ddcore has {api}")
+    for hook in (hook for hook in vars(hookspecs) if hook.startswith("ddcore_")):
+        if callable(getattr(module, hook, None)) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
+            raise PluginBroken(f"its {hook} is not marked, and would not be heard: put @ddcore.hookimpl above it")
     try:
-        manager = _manager([(name, module)])
-        Catalogue().add([m for answer in manager.hook.ddcore_parts() for m in answer], name)
+        Catalogue().add(_brought(name, module), name)
     except (pluggy.PluginValidationError, PluginBroken) as error:
         raise PluginBroken(" ".join(str(error).split())) from error
 
@@ -118,7 +125,15 @@ class Host:
     def __init__(self, extra: Mapping[str, ModuleType | object] | None = None) -> None:
         found = [_load(entry) for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name)]
         self.problems = [p for p in found if isinstance(p, PluginProblem)]
-        self.plugins = {p.name: p for p in found if isinstance(p, Plugin)}
+        self.plugins: dict[str, Plugin] = {}
+        usable = [p for p in found if isinstance(p, Plugin)]
+        for p in usable:
+            if rivals := [other.distribution for other in usable if other.name == p.name and other is not p]:
+                cause = f"{' and '.join(rivals)} brings a plugin of that name too"
+                remedy = f"pip uninstall {rivals[0]}"
+                self.problems.append(PluginProblem(p.name, p.distribution, p.version, cause, remedy))
+            else:
+                self.plugins[p.name] = p
         for name, module in (extra or {}).items():
             try:
                 _checked(name, module)
@@ -129,8 +144,7 @@ class Host:
         self.catalogue.add(builtin.ddcore_parts(), "ddcore")
         for plugin in list(self.plugins.values()):
             try:
-                brought = getattr(plugin.module, "ddcore_parts", lambda: [])()
-                self.catalogue.add(brought, plugin.distribution)
+                self.catalogue.add(_brought(plugin.name, plugin.module), plugin.distribution)
             except PluginBroken as error:
                 remedy = f"pip uninstall {plugin.distribution}"
                 problem = PluginProblem(plugin.name, plugin.distribution, plugin.version, str(error), remedy)

@@ -73,19 +73,21 @@ class Catalogue:
         self._entries: dict[tuple[str, str], Entry] = {}
 
     def add(self, makers: Iterable[Maker], distribution: str) -> None:
-        """Enter ``makers``; the same one twice is no matter.
+        """Enter ``makers``, all or none; the same one twice is no matter.
 
         Raises:
             PluginBroken: two different makers claim one name.
         """
+        entries = dict(self._entries)
         for maker in makers:
             kind = getattr(maker, "kind", "")
             if not kind:
                 raise PluginBroken(f"{distribution} announces {maker!r}, which is neither a part nor a method.")
             entry = Entry(maker, kind, name_of(maker), distribution)
-            held = self._entries.setdefault((kind, entry.name), entry)
+            held = entries.setdefault((kind, entry.name), entry)
             if held.maker is not maker:
                 raise PluginBroken(f"{held.distribution} and {distribution} both bring a {kind} named {entry.name!r}.")
+        self._entries = entries
 
     def find(self, kind: str, name: str) -> Entry:
         """Raises UnknownName, with the near names."""

@@ -1,11 +1,16 @@
 """The floors: an import may only go down. Read from the syntax, so that no import hides in a function."""
 
 import ast
+import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+import ddcore
+
 ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "ddcore"
 
 FLOORS = [
     {"types", "errors", "rng", "marker"},
@@ -23,18 +28,21 @@ FLOORS = [
     {"__init__", "cli"},
 ]
 GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray"}
+PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 NAMELESS = {"utils", "util", "misc", "helpers", "helper", "common"}
+MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py"))
 
 
-def imports(tree):
-    """Each imported module's dotted name, wherever in the file the import stands."""
+def imports(tree, package=()):
+    """Each imported thing's dotted name, wherever in the file it stands; ``package`` is what a leading dot means."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-            if node.module == "ddcore" or (node.module or "").startswith("ddcore."):
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            way = package[: len(package) - node.level + 1] if node.level else ()
+            yield from (".".join((*way, *filter(None, [node.module]), alias.name)) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
 
 
 def floor(noun):
@@ -48,27 +56,76 @@ def violations(path, source):
     if here is None:
         yield f"{path} stands on no floor"
         return
-    for name in imports(ast.parse(source)):
+    for name in imports(ast.parse(source), ("ddcore", *own[:-1])):
         top, *rest = name.split(".")
         if top in GUESTS:
             yield f"{path} imports the guest {top}"
-        if top != "ddcore" or not rest or floor(rest[0]) is None:
+        if top != "ddcore":
             continue
-        if rest[0] == own[0]:
-            inner = rest[1:2] or ["__init__"]
-            package = len(own) > 1 and own[1] == "__init__"
-            if len(own) > 1 and not package and inner[0] not in ("base", own[1], "__init__"):
-                yield f"{path} imports its sibling {name}"
-        elif floor(rest[0]) >= here:
-            yield f"{path} imports {name}, which is not below it"
+        there = floor(rest[0]) if rest else None
+        if there is None:
+            yield f"{path} imports {name} from the face, which is not below it"
+        elif rest[0] != own[0]:
+            if there >= here:
+                yield f"{path} imports {name}, which is not below it"
+        elif own[-1] != "__init__" and (rest[1:2] or ["__init__"])[0] not in ("base", own[-1]):
+            yield f"{path} imports its sibling {name}"
 
 
-MODULES = sorted(path.relative_to(ROOT / "ddcore") for path in (ROOT / "ddcore").rglob("*.py"))
+def around_the_face(source):
+    """What a guest's module takes of ddcore that the face does not offer."""
+    offered = {*ddcore.__all__, "__version__"}
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("ddcore."))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ddcore":
+            yield from {f"ddcore.{node.attr}"} - {f"ddcore.{name}" for name in offered}
+    for name in imports(tree):
+        top, *rest = name.split(".")
+        if top == "ddcore" and rest and (len(rest) > 1 or rest[0] not in offered):
+            yield name
+
+
+def unsafe(source):
+    """What in the module could run code out of a stranger's file."""
+    tree = ast.parse(source)
+    yield from (name for name in imports(tree) if name.split(".")[0] in PICKLES or name in ("torch.load", "numpy.load"))
+    safe = {"torch": ("weights_only", True), "np": ("allow_pickle", False), "numpy": ("allow_pickle", False)}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        module, _, function = ast.unparse(call.func).rpartition(".")
+        if function == "load" and module in safe:
+            keyword, wanted = safe[module]
+            said = [k.value.value for k in call.keywords if k.arg == keyword and isinstance(k.value, ast.Constant)]
+            if said != [wanted]:
+                yield ast.unparse(call)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_imports_only_go_down(path):
-    assert list(violations(path, (ROOT / "ddcore" / path).read_text())) == []
+    assert list(violations(path, (CORE / path).read_text())) == []
+
+
+def circle(sources):
+    """A circle of modules that import each other, or nothing; ``sources`` by path relative to ddcore/."""
+    dotted = {".".join(("ddcore", *path.with_suffix("").parts)).removesuffix(".__init__"): path for path in sources}
+    graph = {}
+    for name, path in dotted.items():
+        found = imports(ast.parse(sources[path]), ("ddcore", *path.parts[:-1]))
+        modules = {n if n in dotted else n.rpartition(".")[0] for n in found}
+        graph[name] = modules & dotted.keys() - {name, "ddcore"}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    sources = {path: (CORE / path).read_text() for path in MODULES}
+    assert circle(sources) is None
+    sources[Path("cli/base.py")] += "\nimport ddcore.cli"
+    assert set(circle(sources)) == {"ddcore.cli", "ddcore.cli.base"}
 
 
 @pytest.mark.parametrize(
@@ -82,16 +139,33 @@ def test_imports_only_go_down(path):
             "not below it",
         ),
         ("rng.py", "from ddcore import types", "not below it"),
+        ("rng.py", "from .run import Run", "not below it"),
+        ("networks/mlp.py", "from .. import recipe", "not below it"),
+        ("rng.py", "import importlib\nimportlib.import_module('ddcore.run')", "not below it"),
+        ("host.py", "from ddcore import Recipe", "face"),
+        ("host.py", "import ddcore", "face"),
         ("carriers/pixels.py", "from ddcore.carriers.chosen import herd", "sibling"),
+        ("carriers/pixels.py", "from .chosen import herd", "sibling"),
+        ("carriers/base.py", "from ddcore.carriers.pixels import Pixels", "sibling"),
+        ("cli/base.py", "import ddcore.cli", "sibling"),
         ("labels.py", "from ddcore.carriers.base import Carrier", "not below it"),
         ("host.py", "import opacus.accountants", "guest"),
+        ("host.py", "__import__('flwr')", "guest"),
         ("stray.py", "", "no floor"),
     ],
 )
 def test_the_checker_sees_a_planted_violation(path, source, sentence):
     found = list(violations(Path(path), source))
-    assert len(found) >= 1
+    assert len(found) == 1
     assert sentence in found[0]
+
+
+def test_every_noun_of_the_table_exists_and_stands_in_the_guide():
+    modules = {path.with_suffix("").parts[0] for path in MODULES}
+    assert set().union(*FLOORS) == modules
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    told = {int(number): set(re.findall(r"`(\w+)(?:/\*)?`", nouns)) for number, nouns in rows}
+    assert told == dict(enumerate(FLOORS, start=1))
 
 
 def test_no_file_is_named_for_nothing():
@@ -102,18 +176,41 @@ def test_no_file_is_named_for_nothing():
 @pytest.mark.parametrize("folder", ["plugins", "scenarios", "tests/example_plugin"])
 def test_guests_and_scenarios_import_only_the_face(folder):
     for path in (ROOT / folder).rglob("*.py"):
-        named = {name for name in imports(ast.parse(path.read_text())) if name.startswith("ddcore.")}
-        import ddcore
+        assert list(around_the_face(path.read_text())) == [], path
 
-        assert {name.removeprefix("ddcore.") for name in named} <= set(dir(ddcore)), path
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import ddcore.gate",
+        "import ddcore.evaluate as e",
+        "from ddcore import gate",
+        "from ddcore.gate import View",
+        "import ddcore\nddcore.gate",
+        "import importlib\nimportlib.import_module('ddcore.gate')",
+    ],
+)
+def test_the_checker_sees_a_guest_around_the_face(source):
+    assert list(around_the_face(source))
 
 
 def test_nothing_is_unpickled_that_a_stranger_could_have_made():
     for path in MODULES:
-        tree = ast.parse((ROOT / "ddcore" / path).read_text())
-        assert not {"pickle", "dill", "cloudpickle", "joblib"} & {name.split(".")[0] for name in imports(tree)}
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            if ast.unparse(call.func) == "torch.load":
-                assert any(k.arg == "weights_only" and k.value.value is True for k in call.keywords), path
-            if ast.unparse(call.func) == "np.load":
-                assert any(k.arg == "allow_pickle" and k.value.value is False for k in call.keywords), path
+        assert list(unsafe((CORE / path).read_text())) == [], path
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "def f():\n    from joblib import load",
+        "from torch import load",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=trusting)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+    ],
+)
+def test_the_checker_sees_unsafe_loading(source):
+    assert list(unsafe(source))

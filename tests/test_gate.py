@@ -153,3 +153,28 @@ def test_cut_covers_evenly():
     pieces = list(cut(10, 4))
     assert [(p.start, p.stop) for p in pieces] == [(0, 3), (3, 7), (7, 10)]
     assert [(p.start, p.stop) for p in cut(3, 8)] == [(0, 3)]
+
+
+def test_lots_of_classes_fit_the_room(host, small, tiny):
+    from ddcore.objectives.base import by_bytes
+
+    run = begun(host, small, tiny, synthetic=replace(host.recipe("dm").synthetic, ipc=2))
+    lots = {}
+    for room in (1, 4, 5, 100):
+        run.ctx.__dict__["room"] = room
+        lots[room] = list(by_bytes(run.synthetic, range(3), run.ctx))
+    assert lots == {1: [[0], [1], [2]], 4: [[0, 1], [2]], 5: [[0, 1], [2]], 100: [[0, 1, 2]]}
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_lots_change_nothing_for_networks_whose_items_do_not_see_each_other(host, small, tiny, norm):
+    moved = []
+    for room in (1, 100):
+        run = begun(host, small, tiny, network=ConvNet(width=4, depth=2, norm=norm))
+        if norm == "batch":
+            assert run.ctx.room > 10**9
+        else:
+            run.ctx.__dict__["room"] = room
+        run.update()
+        moved.append(run.synthetic.everything()[0].detach())
+    assert torch.allclose(*moved, atol=1e-6)

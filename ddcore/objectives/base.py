@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ddcore.gate import Context
-from ddcore.memory import items_a_chunk
 from ddcore.parts import Part
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
@@ -39,14 +38,13 @@ class LossObjective(Objective):
         yield float(value.detach())
 
 
-def by_bytes(draw: Draw, synthetic: SyntheticSet, classes: Sequence[int], ctx: Context) -> Iterator[list[int]]:
-    """The classes in lots whose items of S fit one chunk of memory; all in one for batch-norm networks."""
-    room = items_a_chunk(draw, ctx.card.shape) if draw.network.per_sample else 2**62
+def by_bytes(synthetic: SyntheticSet, classes: Sequence[int], ctx: Context) -> Iterator[list[int]]:
+    """The classes in lots whose items of S fit one chunk of memory, at least one class in each."""
     lot: list[int] = []
     held = 0
     counts = torch.bincount(synthetic.carrier.classes, minlength=ctx.card.classes).tolist()
     for c in classes:
-        if lot and held + counts[c] > room:
+        if lot and held + counts[c] > ctx.room:
             yield lot
             lot, held = [], 0
         lot.append(c)

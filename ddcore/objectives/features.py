@@ -34,7 +34,7 @@ class FeatureMatch(Objective):
         groups = [Group(classes=(c,), size=self.real, view=view) for c, view in enumerate(views)]
         real = ctx.gate.features(draw, groups)
         total = 0.0
-        for lot in by_bytes(draw, synthetic, range(ctx.card.classes), ctx):
+        for lot in by_bytes(synthetic, range(ctx.card.classes), ctx):
             inputs = [views[c](synthetic.take(synthetic.pick([c]))[0]) for c in lot]
             features = draw(torch.cat(inputs), features=True).split([len(x) for x in inputs])
             means = torch.stack([f.mean(0) for f in features])
