@@ -38,7 +38,8 @@ CHECKPOINT_SECONDS = 30.0
 def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
     """The data set of that name, or the one that lies at that path (an ``.npz`` file, a folder of images).
 
-    ``fields`` that are None are left to their defaults.
+    ``fields`` that are None are left to their defaults; paths are made absolute, so that a run can be resumed
+    from anywhere.
 
     Raises:
         UnknownName: neither a name nor a path. RecipeRefused: a field that this data set does not have.
@@ -46,6 +47,8 @@ def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
     given = {name: value for name, value in fields.items() if value is not None}
     if os.sep in source or source.endswith(".npz") or Path(source).is_dir():
         given["root"], source = source, "npz" if source.endswith(".npz") else "image_folder"
+    if "root" in given:
+        given["root"] = str(Path(given["root"]).expanduser().absolute())
     plan = catalogue.find("data", source).maker
     return from_dict(cast(type[DataSet], plan), given, catalogue, source)
 
@@ -207,6 +210,7 @@ def _conduct(
     progress: Progress | None,
     new: bool,
 ) -> dict[str, Any]:
+    _check_device(device)
     data = _loaded(experiment)
     experiment.settings.protocol.check(data)
     run = host.start(experiment.recipe, data, device=device, on_step=Recorder(folder, checkpoint_seconds, progress))
@@ -225,19 +229,37 @@ def _conduct(
 
 
 def reevaluate(
-    folder: str | os.PathLike[str],
+    place: str | os.PathLike[str],
     settings: Settings,
     *,
     host: Host | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Evaluate the distilled set in ``folder`` under other ``settings``; answers the metrics and writes nothing."""
-    host, place = host or Host(), Folder(folder)
-    experiment = replace(place.experiment(host.catalogue), settings=settings)
+    """Evaluate a distilled set, a file or a folder's, under ``settings``; answers the metrics and writes nothing.
+
+    Raises:
+        RecipeRefused: the data of ``settings`` have another shape or other classes than the distilled set.
+    """
+    host, path = host or Host(), Path(place)
+    _check_device(device)
+    distilled = DistilledSet.load(Folder(path).distilled if path.is_dir() else path)
+    experiment = Experiment(Recipe.from_toml(distilled.recipe, host.catalogue), settings)
     data = _loaded(experiment)
-    distilled = DistilledSet.load(place.distilled)
-    return _metrics(experiment, experiment.recipe.fitted(data.card), distilled, data, host, device, progress)
+    mine, real = distilled.data, data.card
+    if (mine.shape, mine.classes) != (real.shape, real.classes):
+        raise RecipeRefused(
+            f"{path} holds items {mine.shape} of {mine.classes} classes, distilled from {mine.name}; {real.name} has"
+            f" {real.shape} of {real.classes}. Name the data it was made for with --data."
+        )
+    return _metrics(experiment, experiment.recipe.fitted(real), distilled, data, host, device, progress)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
+        raise RecipeRefused(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _loaded(experiment: Experiment) -> RealData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from ddcore import builtin, hookspecs
 from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
-from ddcore.errors import PluginBroken, UnknownName
+from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.parts import Catalogue, Maker, overridden
 from ddcore.recipe import Recipe
@@ -64,8 +65,14 @@ def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
 
 
 def _brought(name: str, module: object) -> list[Maker]:
-    """What ``module`` answers to ``ddcore_parts``, after what the core does."""
-    return [maker for answer in _manager([(name, module)]).hook.ddcore_parts()[::-1] for maker in answer]
+    """What the core and ``module`` answer to ``ddcore_parts``."""
+    return [maker for answer in _manager([(name, module)]).hook.ddcore_parts() for maker in answer]
+
+
+def _core() -> Catalogue:
+    catalogue = Catalogue()
+    catalogue.add(builtin.ddcore_parts(), PROJECT)
+    return catalogue
 
 
 def _checked(name: str, module: object) -> None:
@@ -85,7 +92,7 @@ def _checked(name: str, module: object) -> None:
         if callable(getattr(module, hook, None)) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginBroken(f"its {hook} is not marked, and would not be heard: put @ddcore.hookimpl above it")
     try:
-        Catalogue().add(_brought(name, module), name)
+        _core().add(_brought(name, module), name)
     except (pluggy.PluginValidationError, PluginBroken) as error:
         raise PluginBroken(" ".join(str(error).split())) from error
 
@@ -140,8 +147,7 @@ class Host:
             except PluginBroken as error:
                 raise PluginBroken(f"Plugin {name!r} cannot be used: {error}.") from error
             self.plugins[name] = Plugin(name, name, "0", module)
-        self.catalogue = Catalogue()
-        self.catalogue.add(builtin.ddcore_parts(), "ddcore")
+        self.catalogue = _core()
         for plugin in list(self.plugins.values()):
             try:
                 self.catalogue.add(_brought(plugin.name, plugin.module), plugin.distribution)
@@ -182,6 +188,9 @@ class Host:
             recipe = Recipe.from_toml(Path(name).read_text(), self.catalogue, name)
         else:
             maker = cast(Callable[..., Recipe], self.catalogue.find("method", name).maker)
+            takes = inspect.signature(maker).parameters
+            for argument in arguments.keys() - takes.keys():
+                raise RecipeRefused(str(UnknownName(f"setting of {name}", argument, takes)))
             recipe = maker(**arguments)
         return overridden(recipe, overrides or {}, self.catalogue)
 

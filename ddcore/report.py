@@ -6,15 +6,17 @@ import csv
 import io
 import json
 import math
+import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any
+from statistics import fmean, mode, stdev
+from typing import Annotated, Any
 
 import torch
 from matplotlib.figure import Figure
+from pydantic import BaseModel, Field, ValidationError
 
 from ddcore.artefact import DistilledSet, replaced_whole, write_whole
 from ddcore.errors import DdcoreError
@@ -23,6 +25,9 @@ from ddcore.preprocess import Fitted
 MOST_COLUMNS = 20
 """Images of a class that the picture shows at most."""
 
+MOST_HEIGHT = 16384
+"""Pixels from top to bottom that the picture has at most: it shows as many classes as go into that."""
+
 
 def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Path | None:
     """A picture of the images in their true colours, a row a class; None for data that are no images."""
@@ -30,23 +35,24 @@ def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Pat
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None
     classes = distilled.targets if distilled.targets.ndim == 1 else distilled.targets.argmax(1)
-    rows = [images[classes == c][:MOST_COLUMNS] for c in range(distilled.data.classes)]
-    columns = max(len(row) for row in rows)
     channels, height, width = images.shape[1:]
+    zoom = max(1, math.ceil(48 / height))
+    shown = min(distilled.data.classes, max(1, MOST_HEIGHT // (zoom * (height + 1))))
+    rows = [images[classes == c][:MOST_COLUMNS] for c in range(shown)]
+    columns = max(len(row) for row in rows)
     canvas = torch.ones(channels, len(rows) * (height + 1) + 1, columns * (width + 1) + 1)
     for r, row in enumerate(rows):
         for c, image in enumerate(row):
             top, left = r * (height + 1) + 1, c * (width + 1) + 1
             canvas[:, top : top + height, left : left + width] = image
-    names = distilled.data.class_names or tuple(map(str, range(len(rows))))
-    zoom = max(1, math.ceil(48 / height))
+    names = distilled.data.class_names[:shown] or tuple(map(str, range(shown)))
     margin = 0.09 * max(map(len, names)) + 0.2
     inches = (canvas.shape[2] * zoom / 100 + margin, canvas.shape[1] * zoom / 100)
     figure = Figure(figsize=inches, dpi=100)
     axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1))
     picture = canvas.expand(3, -1, -1).movedim(0, 2).numpy()
     axes.imshow(picture, interpolation="nearest", aspect="auto")
-    axes.set_yticks([r * (height + 1) + 0.5 + height / 2 for r in range(len(rows))], names)
+    axes.set_yticks([r * (height + 1) + 0.5 + height / 2 for r in range(shown)], names, parse_math=False)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.set_frame_on(False)
@@ -54,7 +60,7 @@ def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Pat
 
 
 def _score(score: Mapping[str, Any]) -> str:
-    return f"{score['mean']:.1f} ± {score['std']:.1f}"
+    return f"{score['mean']:.1f}" + (f" ± {score['std']:.1f}" if len(score["values"]) > 1 else "")
 
 
 def _bytes(count: float) -> str:
@@ -70,13 +76,14 @@ def results(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(head)]
-    lines += [["---"] * len(lines[0]), *map(list, rows)]
+    lines += [["---"] * len(lines[0]), *([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     """The report of one run, in Markdown."""
     repeats = metrics["protocol"]["repeats"]
+    spread = f"mean ± standard deviation over {repeats} fresh networks" if repeats > 1 else "of one fresh network"
     settings = {
         "network": metrics["network"],
         "images per class": str(metrics["ipc"]),
@@ -94,8 +101,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     picture = "![The synthetic images, a row a class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
     text = (
         f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n"
-        f"Test accuracy in percent, mean ± standard deviation over {repeats} fresh networks, all sets under one"
-        " protocol:\n\n"
+        f"Test accuracy in percent, {spread}, all sets under one protocol:\n\n"
         f"{markdown_table(*results(metrics))}\n"
         "The deviation is over networks, for this one distillation; `ddcore compare` sets it beside that over"
         " seeds.\n\n"
@@ -104,7 +110,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         f"## Protocol\n\n{markdown_table(['field', 'value'], protocol.items())}\n"
         "A distilled set is not private by itself: unless a certificate stands above, nothing bounds what it tells"
         " about single items of the real set.\n\n"
-        "## Cite\n\n```bibtex\n" + "\n".join(metrics["cites"]) + "```\n"
+        "## Cite\n\n```bibtex\n" + "".join(f"{entry.strip()}\n" for entry in metrics["cites"]) + "```\n"
     )
     return write_whole(path, text.encode())
 
@@ -119,13 +125,19 @@ class Row:
     protocol: str
     network: str
     accuracy: float
-    std_nets: float
-    """Deviation over the networks of one evaluation, the mean of the runs'."""
+    std_nets: float | None
+    """Deviation over the networks of one evaluation, the mean of the runs'; None for a single network."""
     std_seeds: float | None
     """Deviation of the runs' means over their seeds; None for a single run."""
     seeds: int
     bytes: int | None
     seconds: float | None
+    setting: str = ""
+    """Where runs of one method differ by more than their seeds: what is particular to these."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} ({self.setting})" if self.setting else self.method
 
 
 @dataclass(frozen=True)
@@ -140,7 +152,8 @@ class Comparison:
         head = ["method", "data", "ipc", "network", "accuracy ± nets", "± seeds (n)", "bytes", "seconds"]
         return [*head, *["protocol"] * several], [
             [
-                *(row.method, row.data, str(row.ipc), row.network, f"{row.accuracy:.1f} ± {row.std_nets:.1f}"),
+                *(row.label, row.data, str(row.ipc), row.network),
+                f"{row.accuracy:.1f}" if row.std_nets is None else f"{row.accuracy:.1f} ± {row.std_nets:.1f}",
                 "-" if row.std_seeds is None else f"{row.std_seeds:.1f} ({row.seeds})",
                 "-" if row.bytes is None else _bytes(row.bytes),
                 "-" if row.seconds is None else f"{row.seconds:.1f}",
@@ -171,86 +184,192 @@ class Comparison:
             figure.subplots(len(panels), squeeze=False).flat, panels, strict=True
         ):
             shown = [row for row in self.rows if (row.data, row.network, row.protocol) == (data, network, protocol)]
-            for method in dict.fromkeys(row.method for row in shown):
-                points = sorted((row for row in shown if row.method == method), key=lambda row: row.bytes or 0)
-                if method == "whole":
+            for label in dict.fromkeys(row.label for row in shown):
+                points = sorted((row for row in shown if row.label == label), key=lambda row: row.bytes or 0)
+                if label == "whole":
                     axes.axhline(points[0].accuracy, linestyle="--", color="0.4", label="whole")
                     continue
                 axes.errorbar(
                     [row.bytes or 0 for row in points],
                     [row.accuracy for row in points],
-                    [row.std_nets if row.std_seeds is None else row.std_seeds for row in points],
+                    [(row.std_nets if row.std_seeds is None else row.std_seeds) or 0 for row in points],
                     marker="o",
                     capsize=3,
-                    linestyle=":" if method in ("random", "herding") else "-",
-                    label=method,
+                    linestyle=":" if label in ("random", "herding") else "-",
+                    label=label,
                 )
             axes.set_xscale("log")
-            axes.set(xlabel="stored bytes", ylabel="test accuracy (%)", title=f"{data}, {network} ({protocol})")
+            axes.set(xlabel="stored bytes", ylabel="test accuracy (%)")
+            axes.set_title(f"{data}, {network}\n{protocol}", fontsize="medium", parse_math=False)
             axes.grid(alpha=0.3)
             axes.legend()
         return replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 
+class _Score(BaseModel):
+    mean: float
+    std: float
+    values: Annotated[list[float], Field(min_length=1)]
+
+
+class _Seconds(BaseModel):
+    distilling: float
+
+
+class _Metrics(BaseModel):
+    """What a comparison reads of a run's ``metrics.json``."""
+
+    method: str
+    data: str
+    ipc: int
+    seed: int
+    network: str
+    accuracy: Annotated[dict[str, _Score], Field(min_length=1)]
+    baselines: dict[str, dict[str, _Score]]
+    bytes: int
+    seconds: _Seconds
+    protocol: dict[str, Any]
+    steps: int
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One set of one run, measured with one network."""
+
+    method: str
+    data: str
+    ipc: int
+    network: str
+    protocol: str
+    """The whole of it as JSON; of its networks only this one."""
+    short: str
+    setting: str
+    """What made the set, but for the seed, as JSON; the same for all baselines of one name."""
+    seed: int
+    score: _Score
+    bytes: int
+    seconds: float | None
+
+    @property
+    def place(self) -> tuple[str, int, str, str]:
+        """What two sets must share to stand beside each other."""
+        return self.data, self.ipc, self.network, self.protocol
+
+
 def compare(folders: Iterable[str | Path]) -> Comparison:
     """The runs in ``folders`` side by side; those that differ by their seed alone are one row.
+
+    A folder, or a seed, that is given twice counts once. A baseline has one row for each data set, ipc, protocol and
+    network, over the seeds of all the runs that stand beside it, at the bytes that most of them have; a run of its
+    own of that method takes its place.
 
     Raises:
         DdcoreError: a folder without metrics, or with damaged ones.
     """
-    runs = [_metrics(Path(folder)) for folder in folders]
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    for run in runs:
-        alike = (run["method"], run["data"], run["ipc"], run["network"], run["protocol"], run["steps"], run["bytes"])
-        groups[tuple(json.dumps(value, sort_keys=True) for value in alike)].append(run)
-    rows = {}
-    for alike in groups.values():
-        for network in alike[0]["accuracy"]:
-            found = {alike[0]["method"]: [run["accuracy"][network] for run in alike]}
-            for name in alike[0]["baselines"]:
-                found[name] = [run["baselines"][name][network] for run in alike if name in run["baselines"]]
-            for name, scores in found.items():
-                own = name == alike[0]["method"]
-                row = _row(name, network, alike, scores, own)
-                rows.setdefault(
-                    (row.data, row.ipc, row.protocol, row.network, name, row.bytes, own and row.seconds), row
-                )
-    return Comparison(sorted(rows.values(), key=lambda r: (r.data, r.network, r.ipc, r.protocol, -r.accuracy)))
+    own: list[_Measured] = []
+    baselines: list[_Measured] = []
+    for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values():
+        for found in _measured(folder):
+            (baselines if found.seconds is None else own).append(found)
+    taken = {(found.method, *found.place) for found in own}
+    baselines = [found for found in baselines if (found.method, *found.place) not in taken]
+    groups: dict[tuple[Any, ...], list[_Measured]] = defaultdict(list)
+    for found in (*own, *baselines):
+        groups[(found.method, found.setting, *found.place)].append(found)
+    settings: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for name, setting, *place in groups:
+        settings[(name, *place)].append(json.loads(setting))
+    rows = [_row(alike, settings[(alike[0].method, *alike[0].place)]) for alike in groups.values()]
+    return Comparison(sorted(rows, key=lambda r: (r.data, r.network, r.ipc, r.protocol, -r.accuracy)))
 
 
-def _row(name: str, network: str, runs: list[dict[str, Any]], scores: list[dict[str, Any]], own: bool) -> Row:
+def _row(found: list[_Measured], settings: list[dict[str, Any]]) -> Row:
+    """One row of the sets ``found``, which differ by their seed; ``settings`` are those of all rows of its method."""
+    runs = list({one.seed: one for one in found}.values())
     first = runs[0]
-    means = [score["mean"] for score in scores]
+    means = [one.score.mean for one in runs]
+    deviations = [one.score.std for one in runs if len(one.score.values) > 1]
+    seconds = [one.seconds for one in runs if one.seconds is not None]
+    setting = json.loads(first.setting)
+    differing = [path for path in setting if any(other.get(path) != setting[path] for other in settings)]
     return Row(
-        method=name,
-        data=first["data"],
-        ipc=first["ipc"],
-        protocol=_protocol(first["protocol"]),
-        network=network,
+        method=first.method,
+        data=first.data,
+        ipc=first.ipc,
+        protocol=first.short,
+        network=first.network,
         accuracy=fmean(means),
-        std_nets=fmean(score["std"] for score in scores),
+        std_nets=fmean(deviations) if deviations else None,
         std_seeds=stdev(means) if len(means) > 1 else None,
         seeds=len(means),
-        bytes=None if name == "whole" else first["bytes"],
-        seconds=fmean(run["seconds"]["distilling"] for run in runs) if own else None,
+        bytes=None if first.method == "whole" else mode(one.bytes for one in found),
+        seconds=fmean(seconds) if seconds else None,
+        setting=", ".join(f"{path}={_text(setting[path])}" for path in differing),
     )
 
 
+def _measured(folder: Path) -> Iterator[_Measured]:
+    """Each set of the run in ``folder`` with each network."""
+    run = _metrics(folder)
+    setting = json.dumps({**_setting(folder, run), "steps": run.steps}, sort_keys=True)
+    networks = run.protocol.get("networks", [])
+    sets = [(run.method, run.accuracy, True), *((name, scores, False) for name, scores in run.baselines.items())]
+    for name, scores, own in sets:
+        for network, score in scores.items():
+            plans = [plan for plan in networks if plan.get("name") == network]
+            yield _Measured(
+                method=name,
+                data=run.data,
+                ipc=run.ipc,
+                network=network,
+                protocol=json.dumps({**run.protocol, "networks": plans}, sort_keys=True),
+                short=_protocol(run.protocol),
+                setting=setting if own else "{}",
+                seed=run.seed,
+                score=score,
+                bytes=run.bytes,
+                seconds=run.seconds.distilling if own else None,
+            )
+
+
+def _setting(folder: Path, run: _Metrics) -> dict[str, Any]:
+    """What made the run's set, but for its seed and its length: the fields of its recipe by dotted path."""
+    path = folder / "recipe.toml"
+    if not path.exists():
+        return {"network": run.network}
+    try:
+        recipe = tomllib.loads(path.read_text())
+        validation = recipe.pop("experiment", {}).get("validation")
+    except (ValueError, AttributeError) as error:
+        raise DdcoreError(f"{path} is damaged: {error}.") from error
+    flat = _flat({**recipe, "experiment": {"validation": validation}})
+    return {path: value for path, value in flat.items() if path not in ("seed", "iterations", "name")}
+
+
+def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found = {}
+    for name, value in table.items():
+        found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _protocol(table: Mapping[str, Any]) -> str:
-    length = f"{table['epochs']} epochs" if "epochs" in table else f"{table['steps']} steps"
-    return f"{table['optimiser']} {length}, {table['repeats']} nets"
+    length = f"{table['epochs']} epochs" if "epochs" in table else f"{table.get('steps')} steps"
+    augment = table.get("augment", {}).get("name", "no augmentation")
+    rates = "/".join(f"{rate:g}" for rate in table.get("lr", []))
+    return f"{table.get('optimiser')} {length}, lr {rates}, {augment}, {table.get('repeats')} nets"
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
+def _metrics(folder: Path) -> _Metrics:
     path = folder / "metrics.json"
     if not path.exists():
         raise DdcoreError(f"{folder} holds no finished experiment (there is no metrics.json). Is it still running?")
     try:
-        found = json.loads(path.read_text())
-        missing = {"method", "data", "ipc", "network", "accuracy", "baselines", "bytes", "seconds", "protocol", "steps"}
-        missing -= found.keys()
-        if missing:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (ValueError, AttributeError) as error:
-        raise DdcoreError(f"{path} is damaged: {error}.") from error
-    return found
+        return _Metrics.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors()[:3])
+        raise DdcoreError(f"{path} is damaged ({said}). `ddcore resume {folder}` makes it again.") from error

@@ -94,7 +94,6 @@ class Run:
         while self.step < last:
             began = time.perf_counter()
             loss = self.hooks.ddcore_step(run=self)
-            self.step += 1
             self.seconds += time.perf_counter() - began
             if self.on_step:
                 self.on_step(self, {"step": self.step, "loss": loss, "seconds": round(self.seconds, 6)})
@@ -124,6 +123,7 @@ class Run:
             total += loss
         if self.schedule is not None:
             self.schedule.step()
+        self.step += 1
         return total
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ the installation.
     python scenarios/digits.py            # about 10 minutes on two cores
     python scenarios/digits.py --smoke    # two steps each: under a minute
 
-RESULTS
+Seen, three seeds (accuracy in percent, mean ± std over five networks): dm 93.3 ± 1.2, 93.8 ± 1.1, 93.3 ± 1.0.
 """
 
 import argparse

@@ -6,7 +6,13 @@ published ones (1 000 to 20 000 iterations). Needs the MNIST files below --root 
     python scenarios/mnist.py --root data            # about 25 minutes on two cores
     python scenarios/mnist.py --root data --smoke    # two steps, tiny networks: a minute
 
-RESULTS
+Seen, one thread of a two-core machine, two networks, protocol quick (accuracy in percent, mean ± std over networks):
+
+    ipc 1   random 60.3 ± 1.0, herding 82.1 ± 0.4
+            dm  86.4 ± 0.4   40 steps, 86 s, peak 1094 MiB
+            dc  56.9 ± 0.7   15 steps from noise, 85 s, peak 1094 MiB
+            dsa 77.3 ± 1.0   15 steps, 88 s, peak 1094 MiB
+    ipc 10  not recorded yet
 """
 
 import argparse

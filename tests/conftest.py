@@ -11,6 +11,9 @@ import torch
 from ddcore import Host, RealData, load
 from ddcore.networks.convnet import ConvNet
 
+# One thread, here and in the programs that tests start: threads that wait for a busy core cost more than they give.
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
 SHARED = Path(os.environ.get("DDCORE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 

@@ -1,12 +1,19 @@
 """The command line as a person uses it."""
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from ddcore import Folder
+from ddcore import Folder, load_distilled
 from ddcore.cli import app
+from ddcore.cli.base import sentences
 
 TINY = [
     *("--iterations", "2", "--repeats", "1", "--baselines", "none", "--networks", "mlp"),
@@ -40,13 +47,79 @@ def test_distil_shows_its_progress_and_its_table(tmp_path):
 
 
 def test_evaluate_on_other_networks(runs, tmp_path):
-    words = ["--networks", "mlp,lenet", "--repeats", 2, "--baselines", "random", "--json", tmp_path / "scores.json"]
+    words = ["--networks", "mlp,lenet", "--repeats", 2, "--baselines", "random"]
     done = call("evaluate", runs[0], *words)
     assert done.exit_code == 0, done.output
-    found = json.loads((tmp_path / "scores.json").read_text())
+    found = json.loads((runs[0] / "evaluation-quick.json").read_text())
     assert found["accuracy"].keys() == {"mlp", "lenet"}
     assert len(found["baselines"]["random"]["lenet"]["values"]) == 2
     assert "lenet" in done.stdout
+
+
+def test_evaluate_a_bare_file_gives_the_scores_of_its_folder(runs, tmp_path):
+    shutil.copy(runs[0] / "distilled.safetensors", tmp_path / "s.safetensors")
+    words = ["--networks", "mlp", "--repeats", 1, "--baselines", "none"]
+    done = call("evaluate", tmp_path / "s.safetensors", "--data", "digits", *words)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "s-evaluation-quick.json").read_text())
+    assert found["accuracy"] == json.loads((runs[0] / "metrics.json").read_text())["accuracy"]
+    assert call("evaluate", runs[0], *words, "--json", tmp_path / "again.json").exit_code == 0
+    assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == found["accuracy"]
+
+
+def test_evaluate_refuses_data_of_another_shape(runs, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 2)
+    done = call("evaluate", runs[0], "--data", tmp_path / "x.npz")
+    assert done.exit_code == 2
+    assert "Name the data it was made for" in done.stderr
+    assert not (runs[0] / "evaluation-own.json").exists()
+
+
+def test_run_takes_a_recipe_file_and_what_overrides_it(runs, tmp_path):
+    done = call("run", runs[0] / "recipe.toml", "--set", "seed=1", "--out", tmp_path / "again")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "again" / "recipe.toml").read_text() == (runs[1] / "recipe.toml").read_text()
+    assert load_distilled(Folder(tmp_path / "again").distilled).inputs.equal(
+        load_distilled(Folder(runs[1]).distilled).inputs
+    )
+
+
+def test_run_takes_a_recipe_without_an_experiment_when_data_are_named(runs, tmp_path):
+    bare = tmp_path / "bare.toml"
+    bare.write_text((runs[0] / "recipe.toml").read_text().partition("[experiment")[0])
+    refused = call("run", bare)
+    assert refused.exit_code == 2
+    assert "names no data" in refused.stderr
+    words = ["--data", "digits", "--networks", "mlp", "--repeats", 1, "--baselines", "none"]
+    done = call("run", bare, *words, "--out", tmp_path / "bare")
+    assert done.exit_code == 0, done.output
+    assert "dm (distilled)" in done.stdout
+
+
+def test_the_installed_command_speaks_on_the_right_stream(tmp_path):
+    command = [shutil.which("ddcore", path=str(Path(sys.executable).parent)) or "ddcore"]
+
+    def spoken(*words):
+        return subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = spoken("distill", "random", "--networks", "mlp", "--repeats", "1", "--baselines", "none")
+    assert done.returncode == 0, done.stderr
+    assert "random (distilled)" in done.stdout
+    assert "training mlp: 250/250" in done.stderr
+    assert (tmp_path / "runs" / "digits-random-ipc1-0" / "report.md").exists()
+    refused = spoken("cite", "dn")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("Error: There is no method named 'dn'.")
+
+
+def test_an_interrupt_says_how_to_go_on_only_where_something_has_begun(tmp_path, capsys):
+    for begun in (False, True):
+        if begun:
+            (tmp_path / "recipe.toml").touch()
+        with pytest.raises(typer.Exit) as left, sentences(resume=tmp_path):
+            raise KeyboardInterrupt
+        assert left.value.exit_code == 130
+        assert ("ddcore resume" in capsys.readouterr().err) == begun
 
 
 def test_compare_writes_table_and_plot(runs, tmp_path):
@@ -86,6 +159,7 @@ def test_cite_prints_the_method_and_its_parts():
     text = call("cite", "dsa").stdout
     assert text.count("@inproceedings{zhao2021dsa,") == 1
     assert "gidaris2018dynamic" in text
+    assert text.endswith("}\n")
 
 
 @pytest.mark.parametrize(
@@ -95,9 +169,12 @@ def test_cite_prints_the_method_and_its_parts():
         (["distill", "dm", "--set", "objectiv.real=3"], "no field of recipe named 'objectiv'. Did you mean objective?"),
         (["distill", "dm", "--set", "update.lr=fast"], "update.lr = 'fast' is not usable"),
         (["distill", "dm", "--data", "digts"], "no data named 'digts'. Did you mean digits"),
-        (["distill", "dm", "--data", "none.npz"], "There is no file none.npz"),
+        (["distill", "dm", "--data", "none.npz"], "There is no file"),
         (["distill", "dm", "--data", "digits", "--root", "here"], "no field of digits named 'root'"),
-        (["distill", "dm", "--data", "mnist", "--root", "nowhere"], "mnist is not in nowhere"),
+        (
+            ["distill", "dm", "--data", "mnist", "--root", "nowhere"],
+            "nowhere (train-images-idx3-ubyte is missing). Name its folder with --root",
+        ),
         (["distill", "dm", "--ipc", "0"], "at least one image per class"),
         (["distill", "dm", "--ipc", "500"], "wants more real images than class"),
         (["distill", "dm", "--networks", "convnett"], "no network named 'convnett'. Did you mean convnet"),
@@ -111,6 +188,14 @@ def test_cite_prints_the_method_and_its_parts():
         (["compare", "nowhere"], "nowhere holds no finished experiment"),
         (["cite", "dn"], "no method named 'dn'"),
         (["bench", "dn"], "no benchmark named 'dn'"),
+        (["distill", "dm", "--repeats", "0"], "needs at least one step, item, repeat"),
+        (["distill", "dm", "--set", "seed"], "--set seed: wanted PATH=VALUE"),
+        (["distill", "dm", "--device", "cuda:99"], "The device 'cuda:99' cannot be used"),
+        (["distill", "dm", "--out", __file__], "cannot be used: "),
+        (["distill", "random", "--iterations", "3"], "no setting of random named 'iterations'. Known: ipc"),
+        (["distill", "recipe.toml"], "is a recipe file, not a method: `ddcore run recipe.toml`"),
+        (["run", sys.executable], "is not text"),
+        (["evaluate", "nowhere.safetensors"], "There is no file nowhere.safetensors"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

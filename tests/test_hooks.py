@@ -14,6 +14,7 @@ import torch
 
 import ddcore
 from ddcore import Host, PluginBroken, RecipeRefused, StopRun, UnknownName, hookimpl, hookspecs
+from ddcore.rng import Streams
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("ddcore_")]
 GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
@@ -57,7 +58,7 @@ def test_ddcore_distill_stands_around_the_run(host, small, tiny):
 def test_ddcore_step_can_stop_the_run_in_good_order(host, small, tiny):
     recipe = small(host.recipe("dm", iterations=9), plugins={"example": {"enough": 1e9}})
     distilled = host.distill(recipe, tiny)
-    assert distilled.facts["steps"] == 0
+    assert distilled.facts["steps"] == 1
     assert "which is enough" in distilled.facts["stopped"]
     assert torch.isfinite(distilled.inputs).all()
 
@@ -73,7 +74,7 @@ def test_ddcore_step_sees_the_network_of_its_step(small, tiny):
 
     host = Host({"watch": SimpleNamespace(ddcore_step=ddcore_step)})
     host.distill(named(small(host.recipe("dm", iterations=2)), watch={}), tiny)
-    assert seen == [(0, True), (1, True)]
+    assert seen == [(1, True), (2, True)]
 
 
 # --- order, isolation, strictness ------------------------------------------------------------------------
@@ -135,6 +136,20 @@ def test_an_unknown_argument_is_an_error_that_names_it():
         Host({"wrong": SimpleNamespace(ddcore_step=ddcore_step)})
 
 
+def test_a_forgotten_marker_is_an_error_that_names_it():
+    def ddcore_step(run):
+        yield
+
+    with pytest.raises(PluginBroken, match="its ddcore_step is not marked.*@ddcore.hookimpl"):
+        Host({"silent": SimpleNamespace(ddcore_step=ddcore_step)})
+
+
+def test_a_hook_under_another_name_is_heard():
+    part = type("Brought", (ddcore.Objective,), {})
+    host = Host({"other": SimpleNamespace(brings=hookimpl(specname="ddcore_parts")(lambda: [part]))})
+    assert host.catalogue.find("objective", "brought").distribution == "other"
+
+
 def test_a_class_instead_of_an_object_is_explained():
     with pytest.raises(PluginBroken, match=r"is the class Wrong, not an object: did you forget the \(\)"):
         Host({"wrong": type("Wrong", (), {})})
@@ -165,6 +180,23 @@ BROKEN = {
     "future": ("ddcore_api = '>=9'", "written for hooks >=9, and this ddcore has 1.0", "pip install --upgrade future"),
     "garbled": ("ddcore_api = 'soon'", "'soon' is not a range of versions", "pip install --upgrade garbled"),
     "exits": ("raise SystemExit(3)", "SystemExit", "pip install --upgrade exits"),
+    "classy": (
+        "class Plugin:\n    pass",
+        "is the class Plugin, not an object: did you forget the ()",
+        "pip install --upgrade classy",
+        "classy_plugin:Plugin",
+    ),
+    "unmarked": (
+        "def ddcore_step(run):\n    yield",
+        "its ddcore_step is not marked",
+        "pip install --upgrade unmarked",
+    ),
+    "claimant": (
+        "import ddcore\nclass Pixels(ddcore.Carrier):\n    pass\n"
+        "@ddcore.hookimpl\ndef ddcore_parts():\n    return [Pixels]",
+        "ddcore and claimant both bring a carrier named 'pixels'",
+        "pip install --upgrade claimant",
+    ),
     "failing": (
         "import ddcore\n@ddcore.hookimpl\ndef ddcore_parts():\n    raise OSError('disk')",
         "OSError: disk",
@@ -174,28 +206,30 @@ BROKEN = {
 
 
 @pytest.fixture
-def broken(tmp_path, monkeypatch):
-    """Installs a broken distribution of that name where Python finds it."""
+def installed(tmp_path, monkeypatch):
+    """Puts a distribution with one plugin where Python finds it."""
+    modules = []
 
-    def install(name):
-        package, info = tmp_path / f"{name}_plugin.py", tmp_path / f"{name}-2.5.dist-info"
-        package.write_text(BROKEN[name][0])
+    def install(distribution, source, entry=None, name=None):
+        module, info = f"{distribution}_plugin", tmp_path / f"{distribution}-2.5.dist-info"
+        (tmp_path / f"{module}.py").write_text(source)
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.5\n")
-        (info / "entry_points.txt").write_text(f"[ddcore]\n{name} = {name}_plugin\n")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.5\n")
+        (info / "entry_points.txt").write_text(f"[ddcore]\n{name or distribution} = {entry or module}\n")
         monkeypatch.syspath_prepend(str(tmp_path))
+        modules.append(module)
 
     yield install
-    for name in BROKEN:
-        sys.modules.pop(f"{name}_plugin", None)
+    for module in modules:
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_plugin_is_isolated_listed_and_refused_when_named(name, broken, small, tiny, monkeypatch):
-    broken(name)
+def test_a_broken_plugin_is_isolated_listed_and_refused_when_named(name, installed, small, tiny, monkeypatch):
+    source, cause, remedy, *entry = BROKEN[name]
+    installed(name, source, *entry)
     host = Host()
     (problem,) = host.problems
-    _, cause, remedy = BROKEN[name]
     assert (problem.name, problem.distribution, problem.version) == (name, name, "2.5")
     assert cause in problem.cause
     assert problem.remedy == remedy
@@ -209,13 +243,68 @@ def test_a_broken_plugin_is_isolated_listed_and_refused_when_named(name, broken,
         Host()
 
 
-def test_two_plugins_with_one_part_name_are_told_apart(monkeypatch):
-    impostor = type("AbsoluteMatch", (ddcore.Objective,), {})
-    parts = SimpleNamespace(ddcore_parts=hookimpl(lambda: [impostor]))
+def test_two_plugins_with_one_part_name_are_told_apart():
+    good, impostor = (type(name, (ddcore.Objective,), {}) for name in ("Good", "AbsoluteMatch"))
+    parts = SimpleNamespace(ddcore_parts=hookimpl(lambda: [good, impostor]))
     host = Host({"impostor": parts})
     (problem,) = host.problems
     assert "ddcore-example and impostor both bring a objective named 'absolute_match'" in problem.cause
     assert "impostor" not in host.plugins
+    with pytest.raises(UnknownName):
+        host.catalogue.find("objective", "good")  # all of its parts stay out
+
+
+def test_two_distributions_with_one_plugin_name_are_both_refused(installed, small, tiny):
+    for distribution in ("north", "south"):
+        installed(distribution, "", name="compass")
+    host = Host()
+    assert {p.distribution: p.cause for p in host.problems} == {
+        "north": "south brings a plugin of that name too",
+        "south": "north brings a plugin of that name too",
+    }
+    with pytest.raises(PluginBroken, match="pip uninstall"):
+        host.start(named(small(host.recipe("dm", iterations=1)), compass={}), tiny)
+
+
+# --- the example plugin ----------------------------------------------------------------------------------
+
+
+def test_the_example_changes_the_share_of_labels_that_it_says(host, tiny):
+    view = host.catalogue.find("view", "label_noise").maker
+    store, changed = tiny.train, {}
+    for share in (0.0, 0.5):
+        live = view(share).build(store, Streams(0))
+        changed[share] = (live.relabel(store.targets) != store.targets).float().mean().item()
+    assert changed[0.0] == 0.0
+    assert changed[0.5] == pytest.approx(0.5 * 2 / 3, abs=0.15)  # a third of the new labels are the old ones
+    again = view(0.5).build(store, Streams(0)).relabel(store.targets)
+    assert torch.equal(again, view(0.5).build(store, Streams(0)).relabel(store.targets))
+
+
+def test_the_examples_objective_is_its_formula(host, tiny):
+    recipe = replace(host.recipe("absolute", ipc=2, iterations=1), views=())
+    recipe = replace(recipe, objective=replace(recipe.objective, real=20))  # the whole class, so that nothing is drawn
+    run = host.start(recipe, tiny)
+    run.start()
+    draw = run.ctx.fresh()
+    fitted, store = run.preprocess, tiny.train
+    wanted = 0.0
+    for c in range(3):
+        real = fitted(store.take((store.targets == c).nonzero().flatten()).inputs)
+        inputs, _ = run.synthetic.take(run.synthetic.pick([c]))
+        difference = draw(real, features=True).mean(0) - draw(inputs, features=True).mean(0)
+        wanted += sum(abs(value) for value in difference.tolist())
+    assert float(recipe.objective.loss(draw, run.synthetic, run.ctx).detach()) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_examples_method_learns_and_repeats(host, tiny):
+    recipe = host.recipe("absolute", ipc=1, iterations=15)
+    first, second = (host.distill(recipe, tiny, seed=3) for _ in range(2))
+    assert torch.equal(first.inputs, second.inputs)
+    assert first.facts["seen_by"] == "example"
+    start = host.start(replace(recipe, seed=3), tiny)
+    start.start()
+    assert not torch.equal(start.synthetic.everything()[0], first.inputs)
 
 
 def test_stop_run_is_no_error():

@@ -25,39 +25,97 @@ COMMANDS = [line for block in blocks("console") for line in block.splitlines() i
 
 
 def test_there_are_two_commands_to_set_up():
+    alone = [block.strip() for block in blocks("console") if len(block.strip().splitlines()) == 1]
+    assert alone == SETUP
     assert len(SETUP) == 2
-    assert SETUP[0].endswith("ddcore distill dm --data digits --ipc 1")
-    assert SETUP[1].endswith("python -m pytest")
+    assert SETUP[0].endswith(".venv/bin/pip install -e . && .venv/bin/ddcore distill dm --data digits --ipc 1")
+    assert SETUP[1].endswith(".venv/bin/pip install -r requirements-all.txt && .venv/bin/python -m pytest")
 
 
-def test_ci_runs_the_readmes_own_test_command():
-    script = ROOT / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    pattern = re.search(r"grep -E '(.*)' README.md", script.read_text())[1]
-    assert [line for line in README.splitlines() if re.search(pattern, line)] == [SETUP[1]]
+# --- continuous integration ------------------------------------------------------------------------------
+
+PYTHON3 = r"""#!/usr/bin/env bash
+# Makes no environment: notes what is asked of it, and of the programs in the one it pretends to make.
+echo "python3 $*" >> "$LOG"
+mkdir -p "$3/bin"
+for name in pip python ruff pyright; do
+    printf '#!/usr/bin/env bash\necho "%s $*" >> "$LOG"\n[ "%s" != "$FAILS" ]\n' "$name" "$name" > "$3/bin/$name"
+    chmod +x "$3/bin/$name"
+done
+"""
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Runs .ci/run beside programs that only note what is asked of them; ``fails`` is the one that fails."""
+
+    def run(fails=""):
+        programs, log, temporary = tmp_path / "programs", tmp_path / "log", tmp_path / "temporary"
+        for folder in (programs, temporary):
+            folder.mkdir()
+        (programs / "python3").write_text(PYTHON3)
+        (programs / "python3").chmod(0o755)
+        own = {"PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(temporary), "LOG": str(log), "FAILS": fails}
+        done = subprocess.run(
+            [ROOT / ".ci" / "run"], cwd=tmp_path, env={**os.environ, **own}, stdin=subprocess.DEVNULL, check=False
+        )
+        assert list(temporary.iterdir()) == []
+        return done.returncode, log.read_text().replace(f"{temporary}/", "").splitlines()
+
+    return run
+
+
+def test_ci_runs_the_readmes_own_test_command_and_then_style_and_types(ci):
+    status, asked = ci()
+    assert status == 0
+    fresh = asked[0].removeprefix("python3 -m venv ")
+    steps = [shlex.split(step.replace(".venv", fresh)) for step in SETUP[1].split("&&")]
+    steps = [" ".join([words[0].rpartition("/")[2], *words[1:]]) for words in steps]
+    checks = ["ruff check .", "ruff format --check .", f"pyright --pythonpath {fresh}/bin/python ddcore"]
+    assert asked == [*steps, *checks]
+
+
+@pytest.mark.parametrize(("fails", "last"), [("pip", "pip"), ("python", "python"), ("ruff", "ruff check")])
+def test_ci_stops_where_something_fails(ci, fails, last):
+    status, asked = ci(fails)
+    assert status != 0
+    assert asked[-1].startswith(last)
+
+
+def test_ci_fails_where_types_do(ci):
+    assert ci("pyright")[0] != 0
+
+
+# --- what it shows ---------------------------------------------------------------------------------------
 
 
 def test_the_main_job_really_runs(tmp_path):
-    words = shlex.split(SETUP[0].split("&&")[-1])[1:]
-    short = ["--iterations", "2", "--repeats", "1"]
+    program, *words = shlex.split(SETUP[0].split("&&")[-1])
+    short = ["--iterations", "2", "--repeats", "1", "--networks", "mlp", "--set", "network.width=8"]
     done = subprocess.run(
-        [sys.executable, "-c", "from ddcore.cli import app; app()", *words, *short],
+        [Path(sys.executable).with_name(Path(program).name), *words, *short],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs" / "digits-dm-ipc1-0" / "report.md").exists()
     for name in ("dm (distilled)", "random", "herding", "whole"):
         assert name in done.stdout
+    told = README.split("## What comes out")[1].split("\n## ")[0]
+    folder = tmp_path / re.search(r"`(runs/[^`]+/)`", told)[1]
+    for name in re.findall(r"`([\w.]+/?)`", re.sub(r"\| [^|]+ \|$", "", told, flags=re.MULTILINE)):
+        assert (folder / name).exists(), name
+    assert {path.name for path in folder.iterdir()} <= {name.rstrip("/") for name in re.findall(r"`([^`]+)`", told)}
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_its_python_runs(number, tmp_path):
     script = tmp_path / "example.py"
     script.write_text(blocks("python")[number])
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
@@ -67,10 +125,19 @@ def test_its_commands_have_the_options_it_uses(line):
     _, command, *words = shlex.split(line)
     done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
-    for option in (word for word in words if word.startswith("--")):
-        assert option in done.stdout
+    offered = set(re.findall(r"--[\w-]+", done.stdout))
+    assert {word for word in words if word.startswith("--")} <= offered
 
 
-def test_its_links_lead_somewhere():
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+def test_its_table_holds_every_method_of_the_core_and_no_other(host):
+    rows = re.findall(r"^\| `(\w+)` \|", README.split("## Methods")[1].split("\n## ")[0], re.MULTILINE)
+    assert sorted(rows) == [entry.name for entry in host.catalogue.of("method") if entry.distribution == "ddcore"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "plugins/README.md"])
+def test_its_links_and_the_files_it_names_exist(page):
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+    for target in re.findall(r"`((?:tests|ddcore|plugins|\.ci)/[\w./]+)`", text):
         assert (ROOT / target).exists(), target

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ddcore import DataCard, DdcoreError, DistilledSet, compare
+from ddcore import DataCard, DdcoreError, DistilledSet, Protocol, compare
+from ddcore.parts import to_dict
 from ddcore.preprocess import Identity, Standardise
 from ddcore.report import write_images, write_report
 
@@ -33,10 +34,41 @@ def test_the_picture_shows_true_colours_a_row_a_class(tmp_path):
         assert not (np.abs(other - wanted).max(1) <= 2).any()
 
 
+def test_the_picture_takes_grey_images_odd_names_and_classes_without_items(tmp_path):
+    card = DataCard("grey", (1, 8, 8), 3, (9, 9, 9), class_names=("a$b", "$x^$", "c"))
+    inputs = torch.tensor([0.0, 0.5])[:, None, None, None].expand(2, 1, 8, 8)
+    distilled = DistilledSet(inputs, torch.tensor([0, 2]), card, "made", "", 1)
+    path = write_images(distilled, Identity().start(card, dict), tmp_path / "images.png")
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    right = picture[:, -30:-10].reshape(3, -1, 20, 3)
+    assert [np.abs(row - grey).max(2).min() <= 2 for row, grey in zip(right, (0, 255, 128), strict=True)] == [True] * 3
+
+
+def test_soft_labels_put_an_image_in_the_row_of_its_likeliest_class(tmp_path):
+    card = DataCard("soft", (1, 8, 8), 2, (9, 9))
+    inputs = torch.tensor([0.25, 0.75])[:, None, None, None].expand(2, 1, 8, 8)
+    distilled = DistilledSet(inputs, torch.tensor([[0.2, 0.8], [0.9, 0.1]]), card, "made", "", 1)
+    path = write_images(distilled, Identity().start(card, dict), tmp_path / "images.png")
+    picture = np.asarray(Image.open(path).convert("L")).astype(int)
+    assert [picture[int(len(picture) * at), -20] for at in (0.25, 0.75)] == [pytest.approx(v, abs=2) for v in (191, 64)]
+
+
+def test_a_picture_of_very_many_classes_is_cut(tmp_path):
+    card = DataCard("many", (1, 64, 64), 400, (9,) * 400)
+    distilled = DistilledSet(torch.zeros(400, 1, 64, 64), torch.arange(400), card, "made", "", 1)
+    path = write_images(distilled, Identity().start(card, dict), tmp_path / "images.png")
+    with Image.open(path) as picture:
+        assert 10_000 < picture.size[1] <= 16_400
+
+
 def test_what_is_no_image_has_no_picture(tmp_path):
     card = DataCard("rows", (5,), 2, (1, 1))
     distilled = DistilledSet(torch.zeros(2, 5), torch.tensor([0, 1]), card, "made", "", 1)
     assert write_images(distilled, Identity().start(card, dict), tmp_path / "x.png") is None
+
+
+def score(mean, std):
+    return {"mean": mean, "std": std, "values": [mean - std, mean + std], "lr": 0.002}
 
 
 def metrics(method="dm", seed=0, mean=90.0, **fields):
@@ -46,19 +78,16 @@ def metrics(method="dm", seed=0, mean=90.0, **fields):
         "ipc": 1,
         "seed": seed,
         "network": "ConvNet(width=32)",
-        "accuracy": {"convnet": {"mean": mean, "std": 1.5, "values": [mean], "lr": 0.002}},
-        "baselines": {
-            "random": {"convnet": {"mean": 70.0 + seed, "std": 2.0, "values": [70.0], "lr": 0.002}},
-            "whole": {"convnet": {"mean": 99.0, "std": 0.2, "values": [99.0], "lr": 0.002}},
-        },
+        "accuracy": {"convnet": score(mean, 1.5)},
+        "baselines": {"random": {"convnet": score(70.0 + seed, 2.0)}, "whole": {"convnet": score(99.0, 0.2)}},
         "bytes": 10250,
         "seconds": {"distilling": 20.0 + seed, "evaluating": 3.0},
         "peak_mib": 900,
-        "protocol": {"steps": 250, "optimiser": "adam", "repeats": 5},
+        "protocol": to_dict(Protocol()),
         "steps": 100,
         "versions": {"ddcore": "0.1.0"},
         "facts": {"epsilon": 8.0, "seed": seed},
-        "cites": ["@inproceedings{zhao2023dm,\n}\n"],
+        "cites": ["@inproceedings{zhao2023dm,\n}", "@article{other,\n}"],
         **fields,
     }
 
@@ -69,24 +98,42 @@ def test_the_report_holds_the_numbers(tmp_path):
         assert line in text
     assert "| epsilon | 8.0 |" in text
     assert "not private by itself" in text
-    assert "@inproceedings{zhao2023dm" in text
+    assert text.endswith("## Cite\n\n```bibtex\n@inproceedings{zhao2023dm,\n}\n@article{other,\n}\n```\n")
+
+
+def test_the_report_shows_no_deviation_of_a_single_network(tmp_path):
+    one = {"convnet": {"mean": 65.6, "std": 0.0, "values": [65.6], "lr": 0.002}}
+    run = metrics(accuracy=one, baselines={}, protocol=to_dict(Protocol(repeats=1)), facts={"stopped": "spent|\nall"})
+    text = write_report(run, tmp_path / "report.md").read_text()
+    assert "| dm (distilled) | 65.6 |" in text
+    assert "of one fresh network" in text
+    assert "| stopped | spent\\| all |" in text
 
 
 @pytest.fixture
-def folders(tmp_path):
-    runs = [
-        metrics(seed=0, mean=90.0),
-        metrics(seed=1, mean=94.0),
-        metrics("dc", mean=92.0),
-        metrics(ipc=10, bytes=102500),
-    ]
-    found = []
-    for i, run in enumerate(runs):
-        folder = tmp_path / str(i)
+def write(tmp_path):
+    """Writes a run's metrics, and its recipe where there is one, in a folder of its own."""
+    numbers = iter(range(100))
+
+    def written(run, recipe=None):
+        folder = tmp_path / str(next(numbers))
         folder.mkdir()
         (folder / "metrics.json").write_text(json.dumps(run))
-        found.append(folder)
-    return found
+        if recipe is not None:
+            (folder / "recipe.toml").write_text(recipe)
+        return folder
+
+    return written
+
+
+@pytest.fixture
+def folders(write):
+    return [
+        write(metrics(seed=0, mean=90.0)),
+        write(metrics(seed=1, mean=94.0)),
+        write(metrics("dc", mean=92.0)),
+        write(metrics(ipc=10, bytes=102500)),
+    ]
 
 
 def test_runs_that_differ_by_their_seed_are_one_row_with_both_deviations(folders):
@@ -100,18 +147,59 @@ def test_runs_that_differ_by_their_seed_are_one_row_with_both_deviations(folders
     assert len([row for row in compare(folders).rows if (row.method, row.ipc) == ("random", 1)]) == 1
 
 
+def test_what_differs_by_more_than_the_seed_is_a_row_of_its_own_and_says_by_what(write):
+    text = 'name = "dm"\niterations = 9\nseed = {}\n[update.lr]\ninputs = {}\n[experiment.data]\nroot = "{}"\n'
+    runs = [(0, 0.5, "a"), (1, 0.5, "b"), (0, 2.0, "a")]
+    found = compare([write(metrics(seed=s, mean=90 + lr), text.format(s, lr, root)) for s, lr, root in runs])
+    own = {row.label: (row.seeds, row.accuracy) for row in found.rows if row.method == "dm"}
+    assert own == {"dm (update.lr.inputs=0.5)": (2, 90.5), "dm (update.lr.inputs=2.0)": (1, 92.0)}
+
+
+def test_a_run_given_twice_counts_once(write, folders):
+    again = write(metrics(seed=0, mean=90.0))
+    for given in ([folders[0], folders[0] / ".." / "0"], [folders[0], again]):
+        (row,) = (row for row in compare(given).rows if row.method == "dm")
+        assert (row.seeds, row.std_seeds) == (1, None)
+
+
+def test_baselines_stand_once_over_the_seeds_of_all_methods(write):
+    runs = [metrics("dm"), *(metrics("dc", seed=seed, mean=80 + seed) for seed in range(3))]
+    (row,) = (row for row in compare(map(write, runs)).rows if row.method == "random")
+    assert (row.seeds, row.accuracy, row.std_seeds, row.std_nets) == (3, 71.0, 1.0, 2.0)
+    own = compare([write(metrics("dm")), write(metrics("random", mean=75.0))])
+    assert [row.accuracy for row in own.rows if row.method == "random"] == [75.0]
+
+
+def test_protocols_stand_apart_and_other_networks_beside_do_not(write):
+    wide = metrics(seed=1, accuracy={"convnet": score(92, 1.5), "mlp": score(50, 1)}, baselines={})
+    wide["protocol"]["networks"].append({"name": "mlp"})
+    long = metrics(seed=2, protocol=to_dict(Protocol.named("dc")))
+    rows = [row for row in compare(map(write, [metrics(), wide, long])).rows if row.method == "dm"]
+    assert [(row.network, row.seeds) for row in rows] == [("convnet", 2), ("convnet", 1), ("mlp", 1)]
+    assert "300 epochs" in rows[1].protocol
+
+
 def test_the_comparison_as_text_and_picture(folders, tmp_path):
     found = compare(folders)
     table = list(csv.DictReader(io.StringIO(found.csv())))
     assert {row["method"] for row in table} == {"dm", "dc", "random", "whole"}
     assert float(table[0]["accuracy"]) == 99.0
     assert "| dm | digits | 1 | convnet | 92.0 ± 1.5 | 2.8 (2) | 10 250 | 20.5 |" in found.markdown()
-    assert Image.open(found.plot(tmp_path / "compare.png")).size[0] > 500
+    picture = Image.open(found.plot(tmp_path / "compare.png"))
+    assert picture.format == "PNG"
+    assert len(picture.convert("RGB").getcolors(100_000)) > 100
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [(None, "holds no finished experiment"), ("{", "is damaged"), ("{}", "it lacks accuracy"), ("[]", "is damaged")],
+    [
+        (None, "holds no finished experiment"),
+        ("{", "is damaged"),
+        ("{}", "is damaged .method: Field required"),
+        ("[]", "is damaged"),
+        (json.dumps(metrics(accuracy=3)), "is damaged .accuracy: Input should be"),
+        (json.dumps(metrics(accuracy={"convnet": {"mean": 1}})), "is damaged .accuracy.convnet.std: Field required"),
+    ],
 )
 def test_folders_that_cannot_be_compared_are_refused(text, sentence, tmp_path):
     if text is not None:

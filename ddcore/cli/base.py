@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -37,18 +39,28 @@ Told = Callable[[str, int, int], None]
 
 
 @contextmanager
-def sentences(resume: str | None = None) -> Iterator[None]:
-    """Turn what ddcore refuses into one sentence and exit status 2; say how to go on after an interrupt."""
+def sentences(resume: Path | None = None) -> Iterator[None]:
+    """Turn what ddcore or the file system refuses into one sentence and exit status 2.
+
+    After an interrupt, say how to go on with the experiment in ``resume``, where it has begun.
+    """
     from ddcore.errors import DdcoreError
 
     try:
         yield
     except DdcoreError as error:
-        err.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
     except KeyboardInterrupt:
-        err.print(f"Stopped. Go on with: ddcore resume {resume}" if resume else "Stopped.")
+        begun = resume is not None and (resume / "recipe.toml").exists()
+        err.print(f"Stopped. Go on with: ddcore resume {resume}" if begun else "Stopped.", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+def _refuse(sentence: str) -> NoReturn:
+    err.print(f"Error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(2) from None
 
 
 class _Rate(ProgressColumn):
@@ -76,20 +88,21 @@ def progress() -> Iterator[Told]:
 
 
 class _Lines:
+    """The first and the last step of each stage; between them every tenth, once a second at most."""
+
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._said: tuple[str, int] = ("", -1)
+        self._stage, self._tenth = "", 0
+        self._began = self._last = time.monotonic()
 
     def __call__(self, what: str, done: int, of: int) -> None:
-        stage, tenth = what.partition(", loss")[0], 10 * done // of
-        if stage != self._said[0]:
-            self._began = time.monotonic()
-        if (stage, tenth) != self._said:
-            gone = time.monotonic() - self._began
-            print(
-                f"{what}: {done}/{of}, {gone:.0f} s, ETA {gone * (of - done) / done:.0f} s", file=sys.stderr, flush=True
-            )
-            self._said = (stage, tenth)
+        stage, tenth, now = what.partition(", loss")[0], 10 * done // of, time.monotonic()
+        if new := stage != self._stage:
+            self._stage, self._began = stage, now
+        if new or done == of or (tenth != self._tenth and now - self._last >= 1):
+            self._tenth, self._last, gone = tenth, now, now - self._began
+            rate = f"{done / gone:.1f}/s, " if gone else ""
+            left = gone * (of - done) / done
+            print(f"{what}: {done}/{of}, {rate}{gone:.0f} s, ETA {left:.0f} s", file=sys.stderr, flush=True)
 
 
 def show(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -101,11 +114,13 @@ def show(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
 
 def pairs(settings: Iterable[str]) -> dict[str, str]:
-    """``PATH=VALUE`` texts as a dict. Raises BadParameter where there is no ``=``."""
+    """``PATH=VALUE`` texts as a dict. Raises RecipeRefused where there is no ``=``."""
+    from ddcore.errors import RecipeRefused
+
     found = {}
     for text in settings:
         path, sign, value = text.partition("=")
         if not sign:
-            raise typer.BadParameter(f"--set {text}: wanted PATH=VALUE, such as --set update.lr.inputs=0.5")
+            raise RecipeRefused(f"--set {text}: wanted PATH=VALUE, such as --set update.lr.inputs=0.5.")
         found[path] = value
     return found

@@ -11,13 +11,14 @@ import typer
 from ddcore.cli.base import app, pairs, progress, screen, sentences, show
 
 if TYPE_CHECKING:
+    from ddcore.datasets import DataSet
     from ddcore.evaluate import Protocol
     from ddcore.experiment import Experiment
     from ddcore.host import Host
 
 Data = Annotated[
     str | None,
-    typer.Option(help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/<class>/ images."),
+    typer.Option(help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/CLASS/ images."),
 ]
 Root = Annotated[str | None, typer.Option(help="The folder where the data set's files lie.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch missing files; nothing is fetched unasked.")]
@@ -53,7 +54,7 @@ def _protocol(
         for network in networks.split(","):
             host.catalogue.find("network", network)
         changes["networks"] = [{"name": network} for network in networks.split(",")]
-    if repeats:
+    if repeats is not None:
         changes["repeats"] = repeats
     if rates:
         changes["lr"] = f"[{rates}]"
@@ -73,11 +74,36 @@ def _baselines(text: str | None, default: tuple[str, ...]) -> tuple[Any, ...]:
     return names
 
 
+def _data(host: Host, base: DataSet, name: str | None, **fields: Any) -> DataSet:
+    """``base`` with the fields that are given, or the data set ``name``."""
+    from ddcore.experiment import data_set
+    from ddcore.parts import overridden
+
+    if name:
+        return data_set(host.catalogue, name, **fields)
+    if fields["root"]:
+        fields["root"] = str(Path(fields["root"]).expanduser().absolute())
+    return overridden(base, {field: value for field, value in fields.items() if value is not None}, host.catalogue)
+
+
+def _preset(protocol: Protocol) -> str:
+    """The preset that ``protocol`` is, whatever its networks and repeats; ``own`` for none."""
+    from dataclasses import replace
+
+    from ddcore.evaluate import PRESETS
+
+    presets = {name: type(protocol).named(name) for name in PRESETS}
+    same = (
+        n for n, p in presets.items() if replace(p, networks=protocol.networks, repeats=protocol.repeats) == protocol
+    )
+    return next(same, "own")
+
+
 def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str, checkpoint_seconds: float) -> None:
     from ddcore.experiment import conduct
 
     folder = out or experiment.folder()
-    with sentences(resume=str(folder)), progress() as told:
+    with sentences(resume=folder), progress() as told:
         metrics = conduct(
             experiment, folder, host=host, device=device, checkpoint_seconds=checkpoint_seconds, progress=told
         )
@@ -122,11 +148,14 @@ def distill(
     `ddcore distill dsa --data mnist --root ~/data --ipc 10 --iterations 1000 --networks convnet,resnet18`
     """
     with sentences():
+        from ddcore.errors import RecipeRefused
         from ddcore.evaluate import Protocol
         from ddcore.experiment import BASELINES, Experiment, Settings, data_set
         from ddcore.host import Host
 
         host = Host()
+        if method.endswith(".toml"):
+            raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
         arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
         recipe = host.recipe(method, overrides={"seed": seed, **pairs(change or [])}, **arguments)
         settings = Settings(
@@ -164,21 +193,27 @@ def run(
         from dataclasses import replace
 
         from ddcore.errors import RecipeRefused
-        from ddcore.experiment import Experiment, data_set
+        from ddcore.experiment import Experiment, Settings, data_set
         from ddcore.host import Host
-        from ddcore.parts import overridden
+        from ddcore.parts import overridden, parse_toml
+        from ddcore.recipe import Recipe
 
         host = Host()
         if not file.is_file():
             raise RecipeRefused(f"There is no recipe file {file}.")
-        found = Experiment.from_toml(file.read_text(), host.catalogue, str(file))
-        recipe = overridden(found.recipe, pairs(change or []), host.catalogue)
-        settings = found.settings
-        if data:
-            fields = {"root": root, "download": download or None, "size": size}
-            settings = replace(settings, data=data_set(host.catalogue, data, **fields))
-        elif root:
-            settings = replace(settings, data=overridden(settings.data, {"root": root}, host.catalogue))
+        try:
+            text = file.read_text()
+        except UnicodeDecodeError:
+            raise RecipeRefused(f"{file} is not text, so it is no recipe file.") from None
+        fields = {"root": root, "download": download or None, "size": size}
+        if data and "experiment" not in parse_toml(text, str(file)):
+            recipe = Recipe.from_toml(text, host.catalogue, str(file))
+            settings = Settings(data_set(host.catalogue, data, **fields))
+        else:
+            found = Experiment.from_toml(text, host.catalogue, str(file))
+            recipe, settings = found.recipe, found.settings
+            settings = replace(settings, data=_data(host, settings.data, data, **fields))
+        recipe = overridden(recipe, pairs(change or []), host.catalogue)
         settings = replace(
             settings,
             protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
@@ -198,7 +233,7 @@ def resume(
 
     `ddcore resume runs/digits-dm-ipc1-0`
     """
-    with sentences(resume=str(folder)), progress() as told:
+    with sentences(resume=folder), progress() as told:
         from ddcore import experiment
 
         metrics = experiment.resume(folder, device=device, checkpoint_seconds=checkpoint_seconds, progress=told)
@@ -207,36 +242,53 @@ def resume(
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="The folder of a finished experiment.")],
+    place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
+    data: Data = None,
+    root: Root = None,
+    download: Download = False,
+    size: Size = None,
     protocol: Named = None,
     networks: Networks = None,
     repeats: Repeats = None,
     rates: Rates = None,
     baselines: Baselines = None,
+    validation: Validation = None,
     device: Device = "cpu",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores there as well.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Where the scores go; by default evaluation-PROTOCOL.json beside.")
+    ] = None,
 ) -> None:
     """Evaluate a distilled set anew: on other networks, under another protocol.
 
     `ddcore evaluate runs/digits-dm-ipc1-0 --networks convnet,resnet18,vgg11 --repeats 3`
+
+    `ddcore evaluate dsa.safetensors --data mnist --root ~/data --protocol dsa`
     """
     with sentences(), progress() as told:
         from dataclasses import replace
 
-        from ddcore.experiment import Folder, reevaluate
+        from ddcore.artefact import DistilledSet, write_whole
+        from ddcore.experiment import Folder, Settings, data_set, reevaluate
         from ddcore.host import Host
+        from ddcore.report import results
 
         host = Host()
-        settings = Folder(folder).experiment(host.catalogue).settings
+        fields = {"root": root, "download": download or None, "size": size}
+        bare = place.is_file() or place.suffix == ".safetensors"
+        if bare:
+            settings = Settings(data_set(host.catalogue, data or DistilledSet.load(place).data.name, **fields))
+        else:
+            settings = Folder(place).experiment(host.catalogue).settings
+            settings = replace(settings, data=_data(host, settings.data, data, **fields))
         settings = replace(
             settings,
             protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
             baselines=_baselines(baselines, settings.baselines),
+            validation=settings.validation if validation is None else validation,
         )
-        metrics = reevaluate(folder, settings, host=host, device=device, progress=told)
-    from ddcore.artefact import write_whole
-    from ddcore.report import results
-
+        metrics = reevaluate(place, settings, host=host, device=device, progress=told)
+        beside = f"evaluation-{_preset(settings.protocol)}.json"
+        target = json_file or (place.with_name(f"{place.stem}-{beside}") if bare else place / beside)
+        write_whole(target, (json.dumps(metrics, indent=2) + "\n").encode())
     show(*results(metrics))
-    if json_file:
-        write_whole(json_file, (json.dumps(metrics, indent=2) + "\n").encode())
+    screen.print(f"Written: {target}", highlight=False, soft_wrap=True)

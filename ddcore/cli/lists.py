@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ddcore.cli.base import app, screen, sentences, show
+from ddcore.cli.base import app, err, screen, sentences, show
 
 
 class What(StrEnum):
@@ -41,6 +41,9 @@ def list_(
         show(rows[0], (row.values() for row in rows))
     else:
         screen.print("No plugin is installed.")
+    if what is not What.plugins:
+        for problem in host.problems:
+            err.print(f"Left out: {problem}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _plugins(host) -> list[dict[str, str]]:
@@ -78,7 +81,7 @@ def cite(method: Annotated[str, typer.Argument(help="A method: `ddcore list meth
     with sentences():
         from ddcore import experiment
 
-        print("\n".join(paper.bibtex() for paper in experiment.cite(method)), end="")
+        print("\n".join(paper.bibtex().strip() for paper in experiment.cite(method)))
 
 
 @app.command()

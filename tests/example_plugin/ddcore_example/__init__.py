@@ -92,13 +92,14 @@ def absolute(ipc=1, iterations=50):
         name="absolute",
         objective=AbsoluteMatch(),
         network=Tiny(),
+        augment=None,
         views=(LabelNoise(0.01),),
         plugins={"example": {}},
     )
 
 
-def options(recipe):
-    return recipe.plugins["example"]
+def option(recipe, name, default):
+    return recipe.plugins["example"].get(name, default)
 
 
 @ddcore.hookimpl
@@ -109,7 +110,7 @@ def ddcore_parts():
 @ddcore.hookimpl(wrapper=True)
 def ddcore_recipe(recipe, card):
     fitted = yield
-    most = options(recipe).get("most_iterations", fitted.iterations)
+    most = option(recipe, "most_iterations", fitted.iterations)
     if fitted.iterations > most:
         raise ddcore.RecipeRefused(f"plugins.example.most_iterations is {most}, the recipe wants {fitted.iterations}.")
     return fitted
@@ -124,6 +125,6 @@ def ddcore_distill(run):
 @ddcore.hookimpl(wrapper=True)
 def ddcore_step(run):
     loss = yield
-    if loss < options(run.recipe).get("enough", 0.0):
+    if loss < option(run.recipe, "enough", 0.0):
         raise ddcore.StopRun(f"the loss is {loss:.3g}, which is enough")
     return loss

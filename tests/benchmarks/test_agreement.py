@@ -1,0 +1,24 @@
+"""Each fast path against its plain twin, as the benchmark checks it before it measures."""
+
+import pytest
+
+from ddcore import DdcoreError, UnknownName
+from ddcore.bench import ROWS, TOLERANCE, Pair, main, measure
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_fast_and_plain_agree_on_digits(row):
+    assert ROWS[row]()[-1].apart() <= TOLERANCE
+
+
+def test_paths_that_differ_are_not_measured():
+    def forbidden():
+        raise AssertionError("nothing is timed before both agree")
+
+    with pytest.raises(DdcoreError, match=r"dm \(made\): fast and plain differ by 1.0e-01"):
+        measure("dm", 0, Pair(forbidden, forbidden, lambda: 0.1, "made"), rounds=7, threads=1)
+
+
+def test_an_unknown_row_lists_the_near_ones():
+    with pytest.raises(UnknownName, match="no benchmark named 'evalute'. Did you mean evaluate"):
+        main(["evalute"])

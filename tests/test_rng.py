@@ -1,0 +1,51 @@
+"""Named streams: one seed, no crosstalk, and secrets that the seed does not tell."""
+
+import torch
+
+from ddcore.rng import Streams, forked
+
+
+def drawn(generator):
+    return torch.rand(4, generator=generator).tolist()
+
+
+def test_a_stream_depends_on_seed_and_name_alone():
+    one, two = Streams(1), Streams(1)
+    drawn(two["other"])
+    assert drawn(one["init"]) == drawn(two["init"])
+    assert drawn(Streams(1)["init"]) != drawn(Streams(2)["init"])
+    assert drawn(Streams(1)["init"]) != drawn(Streams(1)["real"])
+
+
+def test_secret_streams_do_not_come_from_the_seed():
+    one, two = Streams(1), Streams(1)
+    assert drawn(one.secret("noise")) != drawn(two.secret("noise"))
+    assert drawn(one.secret("noise")) != drawn(Streams(1)["noise"])
+
+
+def test_a_state_goes_on_where_it_was_taken_secrets_too():
+    one = Streams(1)
+    drawn(one["init"]), drawn(one.secret("noise"))
+    state = one.state_dict()
+    wanted = drawn(one["init"]), drawn(one.secret("noise"))
+    two = Streams(1)
+    two.load_state_dict(state)
+    assert (drawn(two["init"]), drawn(two.secret("noise"))) == wanted
+
+
+def test_code_that_knows_only_the_global_generator_is_seeded_and_leaves_no_trace():
+    before = torch.get_rng_state()
+    starts = []
+    for _ in range(2):
+        with forked(Streams(1)["nets"]):
+            starts.append(torch.nn.Linear(3, 2).weight.detach())
+    assert torch.equal(*starts)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_secrets_never_enter_the_artefact(host, small, tiny, tmp_path):
+    run = host.start(small(host.recipe("dm", iterations=1)), tiny)
+    noise = run.rng.secret("noise").get_state().numpy().tobytes()
+    run.go()
+    assert noise not in run.export().save(tmp_path / "set.safetensors").read_bytes()
+    assert run.state_dict()["rng"]["secret"].keys() == {"noise"}
