@@ -6,7 +6,15 @@ the installation.
     python scenarios/digits.py            # about 10 minutes on two cores
     python scenarios/digits.py --smoke    # two steps each: under a minute
 
-Seen, three seeds (accuracy in percent, mean ± std over five networks): dm 93.3 ± 1.2, 93.8 ± 1.1, 93.3 ± 1.0.
+Seen (test accuracy in percent; three seeds, five networks each; protocol quick; one thread of a busy machine):
+
+    method    accuracy ± nets   ± seeds   seconds
+    whole     98.3 ± 0.3        0.2
+    dm        93.5 ± 1.1        0.3       141
+    dsa       92.6 ± 0.9        0.6       104
+    dc        92.0 ± 1.1        0.7       101
+    herding   87.2 ± 1.8        1.9
+    random    76.7 ± 1.7        2.6
 """
 
 import argparse
