@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ddcore.errors import RecipeRefused
+from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.parts import Part
 from ddcore.types import Citation, DataCard, Transform
 
@@ -32,7 +32,7 @@ class Augment(Part, kind="augment"):
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         """A change of inputs (m, c, h, w) with ``shape`` (c, h, w).
 
-        Without ``n`` it is one change for all items, however many; with ``n`` each of n items has its own.
+        Without ``n`` it is one change for all items, however many; with ``n`` each of exactly n items has its own.
         """
 
 
@@ -41,9 +41,16 @@ def _uniform(low: float, high: float, n: int, generator: Generator) -> Tensor:
     return low + (high - low) * torch.rand(n, generator=generator)
 
 
+def _of_items(values: Tensor, x: Tensor) -> Tensor:
+    """Refuse values of n items (n, ...) for another number of images; values of all (1, ...) fit any."""
+    if len(values) not in (1, len(x)):
+        raise ValueError(f"This change was drawn for {len(values)} items and cannot be made to {len(x)}.")
+    return values
+
+
 def _columns(values: Tensor, x: Tensor) -> Tensor:
     """One number an item (n,), or one for all (1,), against images (m, c, h, w)."""
-    return values.to(x).view(-1, 1, 1, 1)
+    return _of_items(values, x).to(x).view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Shift:
 
     def __call__(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        n = len(x) if len(self.down) > 1 else 1
+        n = len(_of_items(self.down, x))
         rows = torch.arange(height).view(1, -1) - self.down.view(-1, 1)
         columns = torch.arange(width).view(1, -1) - self.right.view(-1, 1)
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
@@ -93,7 +100,7 @@ class Cutout:
     size: tuple[int, int]
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = self._inside(self.row, self.size[0], x.shape[2])
+        rows = self._inside(_of_items(self.row, x), self.size[0], x.shape[2])
         columns = self._inside(self.column, self.size[1], x.shape[3])
         return x * (~(rows[:, :, None] & columns[:, None])).to(x)[:, None]
 
@@ -111,7 +118,7 @@ class Mirror:
     flipped: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.where(self.flipped.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+        return torch.where(_of_items(self.flipped, x).to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class Warp:
     theta: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        grid = F.affine_grid(self.theta.to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
+        grid = F.affine_grid(_of_items(self.theta, x).to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, align_corners=False)
 
 
@@ -207,9 +214,15 @@ class Siamese(Augment):
     def __post_init__(self) -> None:
         if not self.ops:
             raise RecipeRefused("augment.ops is empty: name at least one operation, or have no augmentation.")
+        for op in self.ops:
+            if op not in OPERATIONS:
+                raise UnknownName("operation of augment.ops", op, OPERATIONS)
 
     def for_card(self, card: DataCard) -> Siamese:
-        return self if card.flips else replace(self, ops=tuple(op for op in self.ops if op != "flip"))
+        ops = tuple(op for op in self.ops if card.flips or op != "flip")
+        if not ops:
+            raise RecipeRefused(f"augment.ops only flips, and a mirrored image of {card.name} may change its label.")
+        return replace(self, ops=ops)
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         op = self.ops[int(torch.randint(len(self.ops), (), generator=generator))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,9 +33,15 @@ class Store:
         order = targets.argsort(stable=True)
         return Store(inputs[order], targets[order].long(), classes, order)
 
+    @cached_property
+    def offsets(self) -> Tensor:
+        """(k + 1,): class c is the rows ``offsets[c]`` to ``offsets[c + 1]``."""
+        counts = torch.bincount(self.targets, minlength=self.classes).cpu()
+        return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+
     @property
     def counts(self) -> tuple[int, ...]:
-        return tuple(torch.bincount(self.targets, minlength=self.classes).tolist())
+        return tuple(self.offsets.diff().tolist())
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -45,16 +52,17 @@ class Store:
         return Batch(inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, self.targets[index], index)
 
     def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
-        """``size`` rows among those of ``classes``, uniformly without replacement; all of them where too few."""
-        bounds = [0, *np.cumsum(self.counts).tolist()]
-        spans = [(0, len(self))] if classes is None else [(bounds[c], bounds[c + 1]) for c in sorted(classes)]
-        available = sum(stop - start for start, stop in spans)
+        """``size`` rows among those of ``classes``, uniformly without replacement; where too few, all in order."""
+        chosen = torch.tensor(sorted(set(range(self.classes) if classes is None else classes)), dtype=torch.long)
+        stops = self.offsets[chosen + 1]
+        passed = (stops - self.offsets[chosen]).cumsum(0)
+        available = int(passed[-1]) if len(passed) else 0
         if size is None or size >= available:
-            return torch.cat([torch.arange(start, stop) for start, stop in spans])
-        places = _without_replacement(available, size, generator)
-        if len(spans) == 1:
-            return places + spans[0][0]
-        return torch.cat([torch.arange(start, stop) for start, stop in spans])[places]
+            places = torch.arange(available)
+        else:
+            places = _without_replacement(available, size, generator)
+        # a place counts the rows of the chosen classes alone: the gaps before its class lead to its row
+        return places + (stops - passed)[torch.searchsorted(passed, places, right=True)]
 
     def relabelled(self, targets: Tensor) -> Store:
         """The same items under other ``targets`` (n,), sorted anew."""
@@ -78,7 +86,7 @@ def _without_replacement(n: int, size: int, generator: Generator) -> Tensor:
     taken: dict[int, None] = {}
     while len(taken) < size:
         taken.update(dict.fromkeys(torch.randint(n, (size - len(taken),), generator=generator).tolist()))
-    return torch.tensor(list(taken))
+    return torch.tensor(list(taken), dtype=torch.long)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,10 @@ class RealData:
         arrays = {s: (_images(name, s, x), _labels(name, s, y)) for s, (x, y) in splits.items()}
         known = classes or max(len(class_names), int(arrays["train"][1].max()) + 1)
         stores = {s: _store(name, s, x, y, known) for s, (x, y) in arrays.items()}
+        if len(class_names) not in (0, known):
+            raise BadData(
+                f"{name}: {len(class_names)} class names for {known} classes. Give one name a class, or none."
+            )
         shape = tuple(stores["train"].inputs.shape[1:])
         for split, store in stores.items():
             if tuple(store.inputs.shape[1:]) != shape:
@@ -140,6 +152,8 @@ class RealData:
 
     def with_validation(self, fraction: float, seed: int) -> RealData:
         """Set a stratified ``fraction`` of train aside for choosing, before anything else looks at it.
+
+        It takes the place of a validation split that came with the data.
 
         Raises:
             BadData: a fraction that is none, or a class that it would take whole or leave out.
@@ -172,9 +186,10 @@ def split_rows(store: Store, fraction: float, seed: int) -> tuple[Tensor, Tensor
 
 
 def _images(name: str, split: str, images: np.ndarray | Tensor) -> Tensor:
-    if isinstance(images, np.ndarray) and images.dtype == object:
-        raise BadData(f"{name}: {split} images are an array of objects. Save plain numbers of one shape.")
-    x = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
+    images = images if isinstance(images, Tensor) else np.asarray(images)
+    x = _tensor(images) if isinstance(images, np.ndarray) else images
+    if x is None or not (x.dtype == torch.uint8 or x.is_floating_point()):
+        raise BadData(f"{name}: {split} images are {images.dtype}. Save them as uint8, or as floats in [0, 1].")
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
@@ -186,8 +201,6 @@ def _images(name: str, split: str, images: np.ndarray | Tensor) -> Tensor:
         )
     if x.dtype == torch.uint8:
         return x
-    if not x.is_floating_point():
-        raise BadData(f"{name}: {split} images are {x.dtype}. Save them as uint8, or as floats in [0, 1].")
     x = x.float()
     bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten()
     if len(bad):
@@ -195,6 +208,19 @@ def _images(name: str, split: str, images: np.ndarray | Tensor) -> Tensor:
             f"{name}: {len(bad)} {split} images hold NaN or infinity, the first at {int(bad[0])}. Mend or drop them."
         )
     return x
+
+
+def _tensor(images: np.ndarray) -> Tensor | None:
+    """uint8 as they are, floats of any width and byte order as float32, None for all else.
+
+    Copied only where torch cannot share them.
+    """
+    if images.dtype != np.uint8:
+        if images.dtype.kind != "f":
+            return None
+        with np.errstate(over="ignore"):
+            images = images.astype(np.float32, copy=False)
+    return torch.from_numpy(np.require(images, requirements=("C", "W")))
 
 
 def _labels(name: str, split: str, labels: np.ndarray | Tensor) -> Tensor:

@@ -33,12 +33,20 @@ class DataSet(Part, kind="data"):
         """Raises BadData where the files are missing or cannot be used."""
 
 
-def _held_out(images: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> tuple[Pair, Pair]:
-    """Train and test of a set that came in one piece: a stratified tenth, always the same, is the test split."""
-    x, y = torch.as_tensor(images), torch.as_tensor(labels).flatten().long()
-    store = Store.of(x, y, int(y.max()) + 1)
+def _held_out(name: str, images: Tensor, labels: Tensor) -> tuple[Pair, Pair]:
+    """Train and test of a set that came in one piece: a stratified tenth, always the same, is the test split.
+
+    Raises:
+        BadData: no class has enough items to give one.
+    """
+    store = Store.of(images, labels, int(labels.max()) + 1)
     held, kept = (store.order[rows].sort().values for rows in split_rows(store, HELD_OUT, seed=0))
-    return (x[kept], y[kept]), (x[held], y[held])
+    if not len(held):
+        raise BadData(
+            f"{name} has no test split, and its largest class has {max(store.counts)} items: too few to set a tenth"
+            " aside. Bring a test split."
+        )
+    return (images[kept], labels[kept]), (images[held], labels[held])
 
 
 @dataclass(frozen=True)
@@ -91,10 +99,13 @@ class Torchvision(DataSet):
     def load(self) -> RealData:
         try:
             train, test = self.split(True), self.split(False)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             raise BadData(
-                f"{self.part_name()} is not in {self.folder} ({error}). Name its folder with --root, or fetch it with"
-                " --download."
+                f"{self.part_name()} could not be fetched to {self.folder} ({error}). Name a folder that has it with"
+                " --root, or try again."
+                if self.download
+                else f"{self.part_name()} is not in {self.folder} ({error}). Name its folder with --root, or fetch it"
+                " with --download."
             ) from error
         return RealData.of(
             self.part_name(),
@@ -209,55 +220,73 @@ class ImageFolder(DataSet):
     """Images in ``root/train/<class>/`` and ``root/test/<class>/`` (or ``val``).
 
     Without a test folder a stratified tenth of train, always the same, is set aside. Images are resized so that
-    the shorter side is ``size`` (by default that of the first image), then cropped in the centre.
+    the shorter side is ``size`` (by default that of the first image), then cropped in the centre. They get
+    ``channels``, 1 or 3: by default 1 where all of them are grey.
     """
 
     root: str
     size: int | None = None
+    channels: int | None = None
 
     def load(self) -> RealData:
-        root = Path(self.root)
+        """Raises BadData, and names the file: an empty class, a stray file or folder, an image that cannot be used."""
+        if (self.size is not None and self.size < 1) or self.channels not in (None, 1, 3):
+            raise BadData(f"Images of size {self.size} with {self.channels} channels: wanted 1 or more, with 1 or 3.")
+        root = Path(self.root).expanduser().resolve()
         if not (root / "train").is_dir():
             raise BadData(f"{root} has no folder train. Wanted: {root}/train/<class>/<image>.")
-        names = sorted(folder.name for folder in (root / "train").iterdir() if folder.is_dir())
-        if not names:
-            raise BadData(f"{root / 'train'} holds no folder. Wanted: one folder of images a class.")
-        size = self.size or min(_read(next(_files(root / "train" / names[0]))).shape[1:])
-        train = self._split(root / "train", names, size)
         other = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-        train, test = (train, self._split(other, names, size)) if other else _held_out(*train)
+        files = [_by_class(folder) for folder in (root / "train", other) if folder]
+        names = list(files[0])
+        for c in sorted(set(names) ^ set(files[-1])):
+            raise BadData(f"{root / 'train'} and {other} differ in the class {c}. Wanted: the same folders in both.")
+        size = self.size or min(_read(files[0][names[0]][0], self.channels).shape[1:])
+        splits = [[[_cropped(_read(path, self.channels), size) for path in split[c]] for c in names] for split in files]
+        channels = max(len(image) for split in splits for images in split for image in images)
+        pairs = [_stacked(split, channels) for split in splits]
+        train, test = pairs if other else _held_out(root.name, *pairs[0])
         return RealData.of(root.name, train, test, class_names=names)
 
-    def _split(self, folder: Path, names: list[str], size: int) -> Pair:
-        images, labels = [], []
-        for c, name in enumerate(names):
-            if not (folder / name).is_dir():
-                raise BadData(f"{folder} lacks the folder {name}, a class of train.")
-            for path in _files(folder / name):
-                images.append(_cropped(_read(path), size))
-                labels.append(c)
-        channels = {len(image) for image in images}
-        if len(channels) > 1:
-            images = [image.expand(3, -1, -1) for image in images]
-        return torch.stack(images), torch.tensor(labels)
+
+def _stacked(split: list[list[Tensor]], channels: int) -> tuple[Tensor, Tensor]:
+    """Images (n, channels, h, w) and labels (n,) of the images of each class."""
+    images = [image.expand(channels, -1, -1) for of_class in split for image in of_class]
+    return torch.stack(images), torch.arange(len(split)).repeat_interleave(torch.tensor([len(c) for c in split]))
 
 
-def _files(folder: Path) -> Any:
-    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+def _by_class(folder: Path) -> dict[str, list[Path]]:
+    """The image files of each class's folder in ``folder``, by name; hidden ones are passed over."""
+    found = {}
+    for path in _shown(folder):
+        if not path.is_dir():
+            raise BadData(f"{path} lies beside the classes' folders. Put it into one of them, or take it away.")
+        found[path.name] = _shown(path)
+        if not found[path.name]:
+            raise BadData(f"{path} holds no image: a class needs at least one.")
+        for below in found[path.name]:
+            if not below.is_file():
+                raise BadData(f"{below} is no file. Wanted: images right in the folder of their class.")
     if not found:
-        raise BadData(f"{folder} holds no image: a class needs at least one.")
-    return iter(found)
+        raise BadData(f"{folder} holds no folder. Wanted: one folder of images a class.")
+    return found
 
 
-def _read(path: Path) -> Tensor:
-    """An image (c, h, w) in uint8: one channel where it is grey, else three."""
-    from PIL import Image, UnidentifiedImageError
+def _shown(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _read(path: Path, channels: int | None) -> Tensor:
+    """An image (c, h, w) in uint8, with ``channels`` or else one where it is grey and three where not."""
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
-            pixels = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise BadData(f"{path} is not an image that can be read ({error}). Take it away.") from error
+            if image.mode[0] in "IF":
+                raise ValueError(f"{image.mode}: more than 8 bits a channel. Save it with 8")
+            grey = channels == 1 if channels else image.mode in ("1", "L", "LA")
+            pixels = np.array(image.convert("L" if grey else "RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadData(f"{path} is not an image that can be read ({error}). Mend it, or take it away.") from error
     return torch.from_numpy(pixels).view(*pixels.shape[:2], -1).movedim(2, 0)
 
 
@@ -287,14 +316,15 @@ class Npz(DataSet):
 
         train, test = pair("train_"), pair("test_")
         if train is None and (whole := pair("")) is not None:
-            checked = RealData.of(path.stem, whole, whole)
-            train, test = _held_out(checked.train.inputs, checked.train.targets)
+            checked = RealData.of(path.stem, whole, whole).train
+            train, test = _held_out(path.stem, checked.inputs, checked.targets)
         if train is None or test is None:
             raise BadData(
                 f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}. Wanted: train_images, train_labels,"
                 " test_images, test_labels; or images and labels."
             )
-        names = [str(name) for name in arrays.get("class_names", [])]
+        given = arrays["class_names"].tolist() if "class_names" in arrays else []
+        names = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in given]
         return RealData.of(path.stem, train, test, validation=pair("val_"), class_names=names)
 
 

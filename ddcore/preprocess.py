@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -103,8 +104,13 @@ class Standardise(Preprocess):
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
             raise RecipeRefused("preprocess: mean and std belong together, give both or neither.")
-        if self.std is not None and (min(self.std) <= 0 or len(self.std) != len(self.mean or ())):
-            raise RecipeRefused(f"preprocess: mean {self.mean} and std {self.std} must be as long, and std above zero.")
+        if self.mean is None or self.std is None:
+            return
+        sound = all(map(math.isfinite, (*self.mean, *self.std))) and all(s > 0 for s in self.std)
+        if not sound or len(self.std) != len(self.mean):
+            raise RecipeRefused(
+                f"preprocess: mean {self.mean} and std {self.std} must be as long, finite, and std above zero."
+            )
 
     @property
     def asks(self) -> frozenset[str]:

@@ -25,6 +25,8 @@ from ddcore.preprocess import Fitted
 MOST_COLUMNS = 20
 """Images of a class that the picture shows at most."""
 
+BARS = "bars: deviation over seeds, or over networks where there is a single run"
+
 MOST_HEIGHT = 16384
 """Pixels from top to bottom that the picture has at most: it shows as many classes as go into that."""
 
@@ -60,7 +62,11 @@ def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Pat
 
 
 def _score(score: Mapping[str, Any]) -> str:
-    return f"{score['mean']:.1f}" + (f" ± {score['std']:.1f}" if len(score["values"]) > 1 else "")
+    return _spread(score["mean"], score["std"] if len(score["values"]) > 1 else None)
+
+
+def _spread(mean: float, std: float | None) -> str:
+    return f"{mean:.1f} ± " + ("-" if std is None else f"{std:.1f}")
 
 
 def _bytes(count: float) -> str:
@@ -83,7 +89,7 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     """The report of one run, in Markdown."""
     repeats = metrics["protocol"]["repeats"]
-    spread = f"mean ± standard deviation over {repeats} fresh networks" if repeats > 1 else "of one fresh network"
+    nets = f"{repeats} fresh networks" if repeats > 1 else "fresh networks, here a single one"
     settings = {
         "network": metrics["network"],
         "images per class": str(metrics["ipc"]),
@@ -101,7 +107,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     picture = "![The synthetic images, a row a class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
     text = (
         f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n"
-        f"Test accuracy in percent, {spread}, all sets under one protocol:\n\n"
+        f"Test accuracy in percent, mean ± standard deviation over {nets}; all sets under one protocol:\n\n"
         f"{markdown_table(*results(metrics))}\n"
         "The deviation is over networks, for this one distillation; `ddcore compare` sets it beside that over"
         " seeds.\n\n"
@@ -153,7 +159,7 @@ class Comparison:
         return [*head, *["protocol"] * several], [
             [
                 *(row.label, row.data, str(row.ipc), row.network),
-                f"{row.accuracy:.1f}" if row.std_nets is None else f"{row.accuracy:.1f} ± {row.std_nets:.1f}",
+                _spread(row.accuracy, row.std_nets),
                 "-" if row.std_seeds is None else f"{row.std_seeds:.1f} ({row.seeds})",
                 "-" if row.bytes is None else _bytes(row.bytes),
                 "-" if row.seconds is None else f"{row.seconds:.1f}",
@@ -199,7 +205,7 @@ class Comparison:
                     label=label,
                 )
             axes.set_xscale("log")
-            axes.set(xlabel="stored bytes", ylabel="test accuracy (%)")
+            axes.set(xlabel=f"stored bytes\n({BARS})", ylabel="test accuracy (%)")
             axes.set_title(f"{data}, {network}\n{protocol}", fontsize="medium", parse_math=False)
             axes.grid(alpha=0.3)
             axes.legend()
@@ -255,6 +261,11 @@ class _Measured:
         """What two sets must share to stand beside each other."""
         return self.data, self.ipc, self.network, self.protocol
 
+    @property
+    def curve(self) -> tuple[str, str, str, str]:
+        """What two sets must share to be points of one line."""
+        return self.method, self.data, self.network, self.protocol
+
 
 def compare(folders: Iterable[str | Path]) -> Comparison:
     """The runs in ``folders`` side by side; those that differ by their seed alone are one row.
@@ -276,22 +287,32 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
     groups: dict[tuple[Any, ...], list[_Measured]] = defaultdict(list)
     for found in (*own, *baselines):
         groups[(found.method, found.setting, *found.place)].append(found)
-    settings: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for name, setting, *place in groups:
-        settings[(name, *place)].append(json.loads(setting))
-    rows = [_row(alike, settings[(alike[0].method, *alike[0].place)]) for alike in groups.values()]
+    firsts = [alike[0] for alike in groups.values()]
+    rows = [
+        _row(alike, _differing([one for one in firsts if one.curve == alike[0].curve])) for alike in groups.values()
+    ]
     return Comparison(sorted(rows, key=lambda r: (r.data, r.network, r.ipc, r.protocol, -r.accuracy)))
 
 
-def _row(found: list[_Measured], settings: list[dict[str, Any]]) -> Row:
-    """One row of the sets ``found``, which differ by their seed; ``settings`` are those of all rows of its method."""
+def _differing(curve: list[_Measured]) -> set[str]:
+    """The fields in which sets of one curve differ although they have the same ipc."""
+    settings = [(one.ipc, json.loads(one.setting)) for one in curve]
+    return {
+        path
+        for ipc, mine in settings
+        for path in mine
+        if any(other.get(path) != mine[path] for its, other in settings if its == ipc)
+    }
+
+
+def _row(found: list[_Measured], differing: set[str]) -> Row:
+    """One row of the sets ``found``, which differ by their seed; it tells the fields ``differing``."""
     runs = list({one.seed: one for one in found}.values())
     first = runs[0]
     means = [one.score.mean for one in runs]
     deviations = [one.score.std for one in runs if len(one.score.values) > 1]
     seconds = [one.seconds for one in runs if one.seconds is not None]
     setting = json.loads(first.setting)
-    differing = [path for path in setting if any(other.get(path) != setting[path] for other in settings)]
     return Row(
         method=first.method,
         data=first.data,
@@ -304,7 +325,7 @@ def _row(found: list[_Measured], settings: list[dict[str, Any]]) -> Row:
         seeds=len(means),
         bytes=None if first.method == "whole" else mode(one.bytes for one in found),
         seconds=fmean(seconds) if seconds else None,
-        setting=", ".join(f"{path}={_text(setting[path])}" for path in differing),
+        setting=", ".join(f"{path}={_text(setting[path])}" for path in setting if path in differing),
     )
 
 

@@ -1,14 +1,10 @@
-"""Real data: the store, its draws, the checks, the data sets by name."""
-
-import socket
-from dataclasses import replace
+"""Real data: the store, its draws, and the checks."""
 
 import numpy as np
 import pytest
 import torch
 
-import ddcore
-from ddcore import BadData, RealData, RecipeRefused, Store, UnknownName
+from ddcore import BadData, RealData, Store
 
 
 def seeded(number=0):
@@ -48,6 +44,50 @@ def test_draws_are_uniform_without_replacement_and_seeded():
     assert store.draw(seeded(), (1,), 5000).tolist() == list(range(500, 1000))
 
 
+def test_offsets_bound_the_classes_even_an_empty_one():
+    store = Store.of(torch.zeros(4, 1, 1, 1), torch.tensor([3, 0, 3, 1]), 4)
+    assert store.offsets.tolist() == [0, 1, 2, 2, 4]
+    assert store.counts == (1, 1, 0, 2)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_every_ordered_draw_is_as_likely_as_another(size):
+    """2 of 9 are drawn by rejection, 4 of 9 by a permutation: the first two of either are one of 72 pairs."""
+    store = Store.of(torch.zeros(15, 1, 1, 1), torch.tensor([0] * 4 + [1] * 6 + [3] * 5), 4)
+    generator, seen = seeded(), torch.zeros(15, 15)
+    for _ in range(7200):
+        one, two = store.draw(generator, (0, 2, 3), size)[:2].tolist()
+        seen[one, two] += 1
+    rows = torch.tensor([0, 1, 2, 3, 10, 11, 12, 13, 14])
+    pairs = seen[rows][:, rows]
+    assert pairs.sum() == 7200, "no row of another class"
+    assert pairs.diagonal().sum() == 0
+    chi = float(((pairs - 100) ** 2 / 100).sum() - 9 * 100)
+    assert 30 < chi < 130, "71 degrees of freedom"
+
+
+def test_draws_at_the_edges(store):
+    assert store.draw(seeded(), (2, 0)).tolist() == [0, 1, 2, 4, 5]
+    assert store.draw(seeded(), (2, 2)).tolist() == [4, 5], "a class named twice is one class"
+    for nothing in (store.draw(seeded(), None, 0), store.draw(seeded(), ()), store.draw(seeded(), (), 3)):
+        assert len(store.take(nothing)) == 0
+
+
+def test_a_subset_and_the_chunks_keep_the_order(store):
+    part = store.subset(torch.tensor([5, 0, 3]))
+    assert part.targets.tolist() == [0, 1, 2]
+    assert part.order.tolist() == [1, 2, 4]
+    batches = list(store.chunks(4))
+    assert [len(batch) for batch in batches] == [4, 2]
+    assert torch.equal(torch.cat([batch.inputs for batch in batches]), store.inputs.float() / 255)
+    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(6))
+
+
+def test_floats_are_used_as_they_are():
+    values = torch.tensor([-3.0, 7.5]).view(2, 1, 1, 1)
+    assert torch.equal(Store.of(values, torch.tensor([0, 1]), 2).take(torch.tensor([0, 1])).inputs, values)
+
+
 def test_relabelling_sorts_anew(store):
     other = store.relabelled((store.targets + 1) % 3)
     assert other.counts == (2, 3, 1)
@@ -77,6 +117,20 @@ def test_colour_channels_last_are_moved():
     assert np.array_equal(data.train.inputs[data.train.order.argsort()].numpy(), x.transpose(0, 3, 1, 2))
 
 
+@pytest.mark.parametrize("kind", [">f4", "<f8", "f2"])
+def test_floats_of_any_width_and_byte_order_are_taken(kind):
+    x = np.arange(96).reshape(6, 4, 4) / 128
+    data = RealData.of("made", (x.astype(kind), GOOD[1].astype(">i8")), GOOD)
+    assert data.train.inputs.dtype == torch.float32
+    assert np.array_equal(data.train.inputs[data.train.order.argsort()][:, 0].numpy(), x)
+
+
+def test_arrays_that_may_not_be_written_are_taken():
+    x, y = images(), GOOD[1].copy()
+    x.flags.writeable = y.flags.writeable = False
+    assert RealData.of("made", (x, y), (x, y)).card.counts == (2, 2, 2)
+
+
 NAN = np.zeros((6, 4, 4), np.float32)
 NAN[4, 2, 2] = np.nan
 
@@ -94,13 +148,28 @@ NAN[4, 2, 2] = np.nan
         ((np.zeros((6, 16), np.uint8), GOOD[1]), r"shape \(6, 16\)"),
         ((np.zeros((0, 4, 4), np.uint8), np.zeros(0, np.int64)), r"shape \(0, 4, 4\)"),
         ((images().astype(np.int32), GOOD[1]), "int32. Save them as uint8"),
-        ((images().astype(object), GOOD[1]), "array of objects"),
+        ((images().astype(object), GOOD[1]), "images are object. Save them as uint8"),
+        ((images().astype("U1"), GOOD[1]), "<U1. Save them as uint8"),
+        ((torch.zeros(6, 4, 4, dtype=torch.int64), GOOD[1]), "int64. Save them as uint8"),
+        ((np.full((6, 4, 4), 1e300), GOOD[1]), "6 train images hold NaN or infinity"),
         ((images(side=5), GOOD[1]), "All splits must have images of one shape"),
     ],
 )
 def test_bad_data_have_their_sentence(train, sentence):
     with pytest.raises(BadData, match=sentence):
         RealData.of("made", train, GOOD, classes=3)
+
+
+@pytest.mark.parametrize("test", [(images(), np.array([0, 1, 2, 0, 1, 3])), (images(2), np.array([0, -1]))])
+def test_the_test_split_is_checked_too(test):
+    with pytest.raises(BadData, match=r"a test label is (3|-1), outside 0 to 2"):
+        RealData.of("made", GOOD, test)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]])
+def test_class_names_must_be_as_many_as_classes(names):
+    with pytest.raises(BadData, match=f"{len(names)} class names for 3 classes"):
+        RealData.of("made", GOOD, GOOD, class_names=names)
 
 
 def test_a_validation_split_is_stratified_and_leaves_train(tiny):
@@ -118,144 +187,3 @@ def test_a_validation_split_is_stratified_and_leaves_train(tiny):
 def test_a_validation_split_that_takes_all_or_nothing_is_refused(tiny, fraction):
     with pytest.raises(BadData, match="validation split of"):
         tiny.with_validation(fraction, seed=0)
-
-
-# --- data sets by name -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    def refused(*_):
-        raise AssertionError("the network was touched, unasked")
-
-    monkeypatch.setattr(socket.socket, "connect", refused)
-
-
-def test_digits_need_no_file(digits):
-    assert digits.card.shape == (1, 16, 16)
-    assert (len(digits.train), len(digits.test)) == (1437, 360)
-    raw = digits.train.inputs.double() / 255
-    assert digits.card.mean[0] == pytest.approx(float(raw.mean()), abs=1e-3)
-    assert digits.card.std[0] == pytest.approx(float(raw.std()), abs=1e-3)
-    assert not digits.card.flips
-
-
-@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion", "FashionMNIST")])
-def test_mnist_and_fashion_from_packed_files(name, folder, shared):
-    root = shared(folder).parent
-    before = sorted(path.name for path in root.rglob("*"))
-    data = ddcore.load(name, root=str(root))
-    assert (len(data.train), len(data.test)) == (60_000, 10_000)
-    assert data.card.shape == (1, 28, 28)
-    assert data.card.mean[0] == pytest.approx(float(data.train.inputs.double().mean()) / 255, abs=1e-4)
-    assert data.card.std[0] == pytest.approx(float(data.train.inputs.double().std()) / 255, abs=1e-4)
-    assert sorted(path.name for path in root.rglob("*")) == before, "nothing is written beside the files"
-
-
-def test_torchvision_itself_reads_the_same_mnist(shared):
-    from torchvision.datasets import MNIST
-
-    root = shared("MNIST").parent
-    theirs = MNIST(str(root), train=False, download=True)  # the files are there: it only unpacks them
-    ours = ddcore.load("mnist", root=str(root)).test
-    assert torch.equal(ours.inputs[ours.order.argsort()][:, 0], theirs.data)
-    assert torch.equal(ours.targets[ours.order.argsort()], theirs.targets)
-
-
-@pytest.mark.parametrize("name", ["mnist", "fashion", "cifar10", "cifar100", "svhn"])
-def test_missing_files_say_where_and_what_to_do(name, tmp_path):
-    with pytest.raises(BadData, match=rf"{name} is not in .*--root.*--download"):
-        ddcore.load(name, root=str(tmp_path))
-
-
-def test_a_damaged_idx_file_is_refused(tmp_path):
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    (raw / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip")
-    with pytest.raises(BadData, match="train-images-idx3-ubyte is damaged"):
-        ddcore.load("mnist", root=str(tmp_path))
-
-
-def test_npz_with_splits(shared):
-    data = ddcore.load("npz", root=str(shared("MedMNIST/breastmnist.npz")))
-    assert (len(data.train), len(data.validation), len(data.test)) == (546, 78, 156)
-    assert data.card.name == "breastmnist"
-    assert data.card.mean is None
-
-
-def test_npz_in_one_piece_gives_a_fixed_tenth_to_test_on(tmp_path):
-    rng = np.random.default_rng(0)
-    path = tmp_path / "own.npz"
-    np.savez(path, images=rng.integers(0, 255, (60, 6, 6, 3)).astype(np.uint8), labels=np.arange(60) % 3)
-    one, two = ddcore.load(str(path)), ddcore.load(str(path))
-    assert one.card.counts == (18, 18, 18)
-    assert one.test.counts == (2, 2, 2)
-    assert torch.equal(one.test.inputs, two.test.inputs)
-    taken = {x.numpy().tobytes() for x in one.train.inputs} & {x.numpy().tobytes() for x in one.test.inputs}
-    assert not taken
-
-
-def test_npz_that_cannot_be_used(tmp_path):
-    path = tmp_path / "own.npz"
-    np.savez(path, pictures=images())
-    with pytest.raises(BadData, match="holds pictures. Wanted: train_images"):
-        ddcore.load(str(path))
-    np.savez(path, images=np.array([{"a": 1}] * 6, dtype=object), labels=GOOD[1])
-    with pytest.raises(BadData, match="cannot be read as plain arrays"):
-        ddcore.load(str(path))
-    path.write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(BadData, match="cannot be read as plain arrays"):
-        ddcore.load(str(path))
-    with pytest.raises(BadData, match="There is no file"):
-        ddcore.load(str(tmp_path / "nowhere.npz"))
-
-
-def paint(path, colour, size=(10, 8)):
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path)
-
-
-def test_a_folder_of_images(tmp_path):
-    for split, n in (("train", 3), ("test", 2)):
-        for i in range(n):
-            paint(tmp_path / split / "blue" / f"{i}.png", (0, 0, 255))
-            paint(tmp_path / split / "red" / f"{i}.png", (255, 0, 0), size=(12, 16))
-    data = ddcore.load(str(tmp_path))
-    assert data.card.class_names == ("blue", "red")
-    assert data.card.shape == (3, 8, 8)
-    assert data.card.counts == (3, 3)
-    assert data.train.inputs[0, :, 4, 4].tolist() == [0, 0, 255]
-    assert data.train.inputs[5, :, 4, 4].tolist() == [255, 0, 0]
-    assert ddcore.load(str(tmp_path), size=4).card.shape == (3, 4, 4)
-    (tmp_path / "train" / "red" / "notes.txt").write_text("hello")
-    with pytest.raises(BadData, match="notes.txt is not an image that can be read"):
-        ddcore.load(str(tmp_path))
-
-
-def test_a_folder_that_cannot_be_used(tmp_path):
-    with pytest.raises(BadData, match="has no folder train"):
-        ddcore.load(str(tmp_path))
-    (tmp_path / "train").mkdir()
-    with pytest.raises(BadData, match="holds no folder"):
-        ddcore.load(str(tmp_path))
-    (tmp_path / "train" / "red").mkdir()
-    with pytest.raises(BadData, match="red holds no image"):
-        ddcore.load(str(tmp_path))
-
-
-def test_unknown_names_and_fields():
-    with pytest.raises(UnknownName, match="no data named 'minst'. Did you mean mnist"):
-        ddcore.load("minst")
-    with pytest.raises(RecipeRefused, match="no field of digits named 'root'"):
-        ddcore.load("digits", root="here")
-
-
-def test_a_real_run_on_colour_images_of_ones_own(shared, host, small):
-    data = ddcore.load("npz", root=str(shared("CIFAR10-subset/cifar10_subset.npz")))
-    assert data.card.counts == (1000,) * 10
-    run = host.start(replace(small(host.recipe("dsa", iterations=1)), iterations=1), data)
-    run.go()
-    assert tuple(run.preprocess.mean.shape) == (3,), "fitted through the gate: the file declares no mean"
-    assert float(run.preprocess.mean[0]) == pytest.approx(0.494, abs=2e-3)

@@ -35,6 +35,9 @@ def test_the_card_declares_or_the_gate_is_asked():
         asked.append(1)
         return {"mean": torch.tensor([0.5, 0.5]), "std": torch.tensor([0.0, 0.25])}
 
+    assert torch.equal(
+        Standardise().start(DECLARED, forbidden)(torch.ones(1, 2, 3, 3))[0, :, 0, 0], torch.tensor([1.8, 3.2])
+    )
     fitted = Standardise().start(BARE, statistics)
     assert asked == [1]
     assert torch.isfinite(fitted(torch.rand(1, 2, 3, 3))).all(), "a constant channel divides by no zero"
@@ -52,6 +55,9 @@ def test_identity_is_one():
     [
         ((0.1,), None, "mean and std belong together"),
         ((0.1,), (0.0,), "std above zero"),
+        ((0.1,), (-0.5,), "std above zero"),
+        ((0.1,), (float("nan"),), "finite"),
+        ((float("inf"),), (0.5,), "finite"),
         ((0.1, 0.2), (1.0,), "must be as long"),
     ],
 )

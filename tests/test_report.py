@@ -105,8 +105,8 @@ def test_the_report_shows_no_deviation_of_a_single_network(tmp_path):
     one = {"convnet": {"mean": 65.6, "std": 0.0, "values": [65.6], "lr": 0.002}}
     run = metrics(accuracy=one, baselines={}, protocol=to_dict(Protocol(repeats=1)), facts={"stopped": "spent|\nall"})
     text = write_report(run, tmp_path / "report.md").read_text()
-    assert "| dm (distilled) | 65.6 |" in text
-    assert "of one fresh network" in text
+    assert "| dm (distilled) | 65.6 ± - |" in text
+    assert "here a single one" in text
     assert "| stopped | spent\\| all |" in text
 
 
@@ -153,6 +153,17 @@ def test_what_differs_by_more_than_the_seed_is_a_row_of_its_own_and_says_by_what
     found = compare([write(metrics(seed=s, mean=90 + lr), text.format(s, lr, root)) for s, lr, root in runs])
     own = {row.label: (row.seeds, row.accuracy) for row in found.rows if row.method == "dm"}
     assert own == {"dm (update.lr.inputs=0.5)": (2, 90.5), "dm (update.lr.inputs=2.0)": (1, 92.0)}
+
+
+def test_a_method_s_line_has_one_name_at_every_ipc(write):
+    text = "[synthetic]\nipc = {}\n[update]\nclip = {}\n"
+    settings = [(1, 3), (1, 4), (10, 3)]
+    found = compare([write(metrics(ipc=ipc), text.format(ipc, clip)) for ipc, clip in settings])
+    assert {(row.ipc, row.label) for row in found.rows if row.method == "dm"} == {
+        (ipc, f"dm (update.clip={clip})") for ipc, clip in settings
+    }
+    alone = compare([write(metrics(ipc=ipc), text.format(ipc, ipc)) for ipc in (1, 10)])
+    assert {row.label for row in alone.rows if row.method == "dm"} == {"dm"}
 
 
 def test_a_run_given_twice_counts_once(write, folders):

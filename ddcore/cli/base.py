@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -107,7 +108,11 @@ class _Lines:
 
 def show(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """A table on the terminal."""
-    table = Table(*head)
+    rows = [list(row) for row in rows]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for i, name in enumerate(head):
+        short = max((len(row[i]) for row in rows), default=0) <= 12
+        table.add_column(name.replace(" ±", "\n±").replace(" (", "\n("), overflow="fold", no_wrap=short)
     for row in rows:
         table.add_row(*row)
     screen.print(table)

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.types import DataCard, Network, Params
 
@@ -47,6 +48,13 @@ class NetworkPlan(Part, kind="network"):
     @abstractmethod
     def build(self, card: DataCard) -> Network:
         """The network for items and classes of ``card``. Raises RecipeRefused where the items are too small."""
+
+
+def at_least_one(plan: NetworkPlan, **sizes: int | None) -> None:
+    """Raises RecipeRefused where a size of ``plan`` was given and is below 1."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise RecipeRefused(f"{name} = {size}: {plan.part_name()} needs at least 1.")
 
 
 class Layer(ABC):
@@ -150,8 +158,12 @@ class BatchNorm(Layer):
 
 
 def norm(name: NormName, channels: int) -> Layer | None:
-    """The named normalisation of ``channels``; ``group`` has 4 groups."""
+    """The named normalisation of ``channels``; ``group`` has 4 groups. Raises RecipeRefused where they do not fit."""
     groups = {"layer": 1, "instance": channels, "group": 4}
+    if name == "group" and channels % groups[name]:
+        raise RecipeRefused(
+            f"{channels} channels cannot be cut into the 4 groups of norm 'group': take a multiple of 4."
+        )
     if name == "batch":
         return BatchNorm(channels)
     return GroupNorm(groups[name], channels) if name in groups else None

@@ -18,6 +18,7 @@ from ddcore.networks.base import (
     Pool,
     PoolingName,
     Structure,
+    at_least_one,
     chain,
     norm,
 )
@@ -48,6 +49,9 @@ class ConvNet(NetworkPlan):
             2018,
         ),
     )
+
+    def __post_init__(self) -> None:
+        at_least_one(self, width=self.width, depth=self.depth)
 
     def fitted(self, card: DataCard) -> ConvNet:
         side = max(card.shape[1:])

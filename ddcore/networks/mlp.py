@@ -6,7 +6,16 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ddcore.networks.base import Activation, ActivationName, Flatten, Linear, NetworkPlan, Structure, chain
+from ddcore.networks.base import (
+    Activation,
+    ActivationName,
+    Flatten,
+    Linear,
+    NetworkPlan,
+    Structure,
+    at_least_one,
+    chain,
+)
 from ddcore.types import DataCard
 
 
@@ -17,6 +26,9 @@ class MLP(NetworkPlan):
     width: int = 128
     depth: int = 3
     activation: ActivationName = "relu"
+
+    def __post_init__(self) -> None:
+        at_least_one(self, width=self.width, depth=self.depth)
 
     def build(self, card: DataCard) -> Structure:
         sizes = [math.prod(card.shape)] + [self.width] * (self.depth - 1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor, nn
@@ -34,6 +36,17 @@ class ModuleNetwork:
     factory: Callable[[], nn.Module]
     per_sample: bool = True
 
+    @cached_property
+    def _empty(self) -> _Named:
+        """The module with meta tensors in the place of its parameters and buffers, those it shares shared still.
+
+        It is made on the CPU: modules may read their own numbers while they are made.
+        """
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            module = _Named(self.factory())
+        stand_ins = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in module.parameters()}
+        return deepcopy(module, stand_ins | {id(b): b.to("meta") for b in module.buffers()})
+
     def init(self, generator: Generator) -> tuple[Params, Params]:
         with forked(generator):
             module = _Named(self.factory())
@@ -52,8 +65,7 @@ class ModuleNetwork:
         training: bool = True,
         ensemble: int | None = None,
     ) -> Tensor:
-        with torch.device("meta"):
-            module = _Named(self.factory()).train(training)
+        module = self._empty.train(training)
         method = "features" if features else "forward"
 
         def one(params: Params, buffers: Params, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,8 +27,9 @@ from ddcore.types import Citation, DataCard
 class ResNet18(NetworkPlan):
     """A 3x3 stem without pooling, four stages of two basic blocks, the mean over the image, one linear layer.
 
-    Differs from the ImageNet form in the stem. ``instance`` norm is what this field compares with; the paper's
-    is ``batch``.
+    Differs from the ImageNet form in the stem, and halves the image only while more than two pixels a side are
+    left: one pixel a channel has no spread, and instance norm would erase it. ``instance`` norm is what this
+    field compares with; the paper's is ``batch``.
     """
 
     norm: NormName = "instance"
@@ -44,10 +46,11 @@ class ResNet18(NetworkPlan):
 
     def build(self, card: DataCard) -> Structure:
         layers: list[Layer | None] = [Conv(card.shape[0], 64, bias=False), norm(self.norm, 64), Activation()]
-        channels = 64
-        for width, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        channels, side = 64, max(card.shape[1:])
+        for width in (64, 128, 256, 512):
+            stride = 2 if width > 64 and side > 2 else 1
             layers += [self._block(channels, width, stride), self._block(width, width, 1)]
-            channels = width
+            channels, side = width, math.ceil(side / stride)
         return Structure(chain(*layers, GlobalPool(), Flatten()), Linear(channels, card.classes))
 
     def _block(self, into: int, out: int, stride: int) -> Residual:

@@ -1,0 +1,281 @@
+"""Data sets by name: what they hold, what they refuse, and that none touches the network unasked."""
+
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ddcore
+from ddcore import BadData, RecipeRefused, UnknownName
+from ddcore.datasets import DATASETS
+
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def images():
+    return np.zeros((6, 4, 4), np.uint8)
+
+
+PAIR = {"images": images(), "labels": LABELS}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    def refused(*_):
+        raise AssertionError("the network was touched, unasked")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+
+
+def test_digits_need_no_file(digits):
+    assert digits.card.shape == (1, 16, 16)
+    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    raw = digits.train.inputs.double() / 255
+    assert digits.card.mean[0] == pytest.approx(float(raw.mean()), abs=1e-3)
+    assert digits.card.std[0] == pytest.approx(float(raw.std()), abs=1e-3)
+    assert not digits.card.flips
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST"), ("fashion", "FashionMNIST")])
+def test_mnist_and_fashion_from_packed_files(name, folder, shared):
+    root = shared(folder).parent
+    before = sorted(path.name for path in root.rglob("*"))
+    data = ddcore.load(name, root=str(root))
+    assert (len(data.train), len(data.test)) == (60_000, 10_000)
+    assert data.card.shape == (1, 28, 28)
+    assert data.card.mean[0] == pytest.approx(float(data.train.inputs.double().mean()) / 255, abs=1e-4)
+    assert data.card.std[0] == pytest.approx(float(data.train.inputs.double().std()) / 255, abs=1e-4)
+    assert sorted(path.name for path in root.rglob("*")) == before, "nothing is written beside the files"
+
+
+def test_torchvision_itself_reads_the_same_mnist(shared):
+    from torchvision.datasets import MNIST
+
+    root = shared("MNIST").parent
+    theirs = MNIST(str(root), train=False, download=True)  # the files are there: it only unpacks them
+    ours = ddcore.load("mnist", root=str(root)).test
+    assert torch.equal(ours.inputs[ours.order.argsort()][:, 0], theirs.data)
+    assert torch.equal(ours.targets[ours.order.argsort()], theirs.targets)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion", "cifar10", "cifar100", "svhn"])
+def test_missing_files_say_where_and_what_to_do(name, tmp_path):
+    with pytest.raises(BadData, match=rf"{name} is not in .*--root.*--download"):
+        ddcore.load(name, root=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "svhn"])
+def test_a_download_that_fails_has_its_sentence(name, tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    with pytest.raises(BadData, match=rf"(?s){name} could not be fetched to .*no route to host.*--root"):
+        ddcore.load(name, root=str(tmp_path), download=True)
+
+
+def test_unpacked_idx_files_are_read_and_their_length_is_checked(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    pixels = (np.arange(10 * 28 * 28) % 251).astype(np.uint8)
+    for part in ("train", "t10k"):
+        head = np.array([0x803, 10, 28, 28], ">i4").tobytes()
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(np.array([0x801, 10], ">i4").tobytes() + bytes(range(10)))
+    data = ddcore.load("mnist", root=str(tmp_path))
+    assert data.card.counts == (1,) * 10
+    assert data.train.inputs.flatten().tolist() == pixels.tolist()
+    (raw / "t10k-images-idx3-ubyte").write_bytes(head + pixels[:-1].tobytes())
+    with pytest.raises(BadData, match="t10k-images-idx3-ubyte is damaged"):
+        ddcore.load("mnist", root=str(tmp_path))
+
+
+def test_a_damaged_idx_file_is_refused(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(b"not gzip")
+    with pytest.raises(BadData, match="train-images-idx3-ubyte is damaged"):
+        ddcore.load("mnist", root=str(tmp_path))
+
+
+def test_npz_with_splits(shared):
+    data = ddcore.load("npz", root=str(shared("MedMNIST/breastmnist.npz")))
+    assert (len(data.train), len(data.validation), len(data.test)) == (546, 78, 156)
+    assert data.card.name == "breastmnist"
+    assert data.card.mean is None
+
+
+def test_npz_in_one_piece_gives_a_fixed_tenth_to_test_on(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "own.npz"
+    np.savez(path, images=rng.integers(0, 255, (60, 6, 6, 3)).astype(np.uint8), labels=np.arange(60) % 3)
+    one, two = ddcore.load(str(path)), ddcore.load(str(path))
+    assert one.card.counts == (18, 18, 18)
+    assert one.test.counts == (2, 2, 2)
+    assert torch.equal(one.test.inputs, two.test.inputs)
+    taken = {x.numpy().tobytes() for x in one.train.inputs} & {x.numpy().tobytes() for x in one.test.inputs}
+    assert not taken
+
+
+def test_npz_that_cannot_be_used(tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, pictures=images())
+    with pytest.raises(BadData, match="holds pictures. Wanted: train_images"):
+        ddcore.load(str(path))
+    np.savez(path, images=images(), labels=LABELS)
+    with pytest.raises(BadData, match="own has no test split, and its largest class has 2 items"):
+        ddcore.load(str(path))
+    np.savez(path, images=np.array([{"a": 1}] * 6, dtype=object), labels=LABELS)
+    with pytest.raises(BadData, match="cannot be read as plain arrays"):
+        ddcore.load(str(path))
+    path.write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(BadData, match="cannot be read as plain arrays"):
+        ddcore.load(str(path))
+    with pytest.raises(BadData, match="There is no file"):
+        ddcore.load(str(tmp_path / "nowhere.npz"))
+
+
+def test_npz_names_its_classes_in_text_or_bytes(tmp_path):
+    splits = {f"{split}_{key}": value for split in ("train", "test") for key, value in PAIR.items()}
+    for names in (np.array(["ä", "b", "c"]), np.array(["ä".encode(), b"b", b"c"])):
+        np.savez(tmp_path / "own.npz", class_names=names, **splits)
+        assert ddcore.load(str(tmp_path / "own.npz")).card.class_names == ("ä", "b", "c")
+
+
+def paint(path, colour, size=(10, 8), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, ten grey images of each to train on."""
+    for i in range(10):
+        for value, name in ((50, "dark"), (200, "light")):
+            paint(tmp_path / "train" / name / f"{i}.png", value + i, mode="L")
+    return tmp_path
+
+
+def test_a_folder_of_images(tmp_path):
+    for split, n in (("train", 3), ("test", 2)):
+        for i in range(n):
+            paint(tmp_path / split / "blue" / f"{i}.png", (0, 0, 255))
+            paint(tmp_path / split / "red" / f"{i}.png", (255, 0, 0), size=(12, 16))
+    data = ddcore.load(str(tmp_path))
+    assert data.card.class_names == ("blue", "red")
+    assert data.card.shape == (3, 8, 8)
+    assert data.card.counts == (3, 3)
+    assert data.train.inputs[0, :, 4, 4].tolist() == [0, 0, 255]
+    assert data.train.inputs[5, :, 4, 4].tolist() == [255, 0, 0]
+    assert ddcore.load(str(tmp_path), size=4).card.shape == (3, 4, 4)
+    (tmp_path / "train" / "red" / "notes.txt").write_text("hello")
+    with pytest.raises(BadData, match="notes.txt is not an image that can be read"):
+        ddcore.load(str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    with pytest.raises(BadData, match="has no folder train"):
+        ddcore.load(str(tmp_path))
+    (tmp_path / "train").mkdir()
+    with pytest.raises(BadData, match="holds no folder"):
+        ddcore.load(str(tmp_path))
+    (tmp_path / "train" / "red").mkdir()
+    with pytest.raises(BadData, match="red holds no image"):
+        ddcore.load(str(tmp_path))
+
+
+def test_a_folder_without_a_test_split_gives_a_fixed_tenth(folder):
+    (folder / "train" / ".cache").mkdir()
+    one, two = ddcore.load(str(folder)), ddcore.load(str(folder))
+    assert (one.card.counts, one.test.counts) == ((9, 9), (1, 1))
+    assert torch.equal(one.test.inputs, two.test.inputs)
+    values = torch.cat([one.train.inputs[:, 0, 4, 4], one.test.inputs[:, 0, 4, 4]]).sort().values
+    assert values.tolist() == [*range(50, 60), *range(200, 210)]
+
+
+def test_channels_are_one_where_all_is_grey_and_as_asked_elsewhere(folder):
+    assert ddcore.load(str(folder)).card.shape == (1, 8, 8)
+    three = ddcore.load(str(folder), channels=3)
+    assert three.card.shape == (3, 8, 8)
+    assert torch.equal(three.train.inputs[:, 0], three.train.inputs[:, 2])
+    for name in ("dark", "light"):
+        paint(folder / "test" / name / "0.png", (255, 0, 0))
+    mixed = ddcore.load(str(folder))
+    assert mixed.card.shape == (3, 8, 8), "one coloured image makes all splits coloured"
+    assert mixed.test.inputs[0, :, 4, 4].tolist() == [255, 0, 0]
+    assert ddcore.load(str(folder), channels=1).test.inputs[0, :, 4, 4].tolist() == [76]
+
+
+def stray(folder):
+    paint(folder / "train" / "stray.png", 0, mode="L")
+
+
+def below(folder):
+    paint(folder / "train" / "dark" / "more" / "0.png", 0, mode="L")
+
+
+def unknown(folder):
+    for name in ("dark", "light", "odd"):
+        paint(folder / "test" / name / "0.png", 0, mode="L")
+
+
+def lacking(folder):
+    paint(folder / "test" / "dark" / "0.png", 0, mode="L")
+
+
+def deep(folder):
+    Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(folder / "train" / "dark" / "x.png")
+
+
+def cut(folder):
+    path = folder / "train" / "dark" / "0.png"
+    path.write_bytes(path.read_bytes()[:45])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (stray, "stray.png lies beside the classes' folders"),
+        (below, "more is no file"),
+        (unknown, "differ in the class odd"),
+        (lacking, "differ in the class light"),
+        (deep, "x.png is not an image that can be read .*more than 8 bits a channel"),
+        (cut, "0.png is not an image that can be read"),
+    ],
+)
+def test_nothing_in_a_folder_is_dropped_or_changed_silently(folder, spoil, sentence):
+    spoil(folder)
+    with pytest.raises(BadData, match=sentence):
+        ddcore.load(str(folder))
+
+
+@pytest.mark.parametrize("fields", [{"size": 0}, {"size": -1}, {"channels": 2}])
+def test_sizes_and_channels_that_cannot_be(folder, fields):
+    with pytest.raises(BadData, match="wanted 1 or more, with 1 or 3"):
+        ddcore.load(str(folder), **fields)
+
+
+def test_unknown_names_and_fields():
+    with pytest.raises(UnknownName, match="no data named 'minst'. Did you mean mnist"):
+        ddcore.load("minst")
+    with pytest.raises(RecipeRefused, match="no field of digits named 'root'"):
+        ddcore.load("digits", root="here")
+
+
+def test_the_names():
+    names = ["digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz"]
+    assert [data_set.part_name() for data_set in DATASETS] == names
+    assert all(data_set.kind == "data" for data_set in DATASETS)
+
+
+def test_a_real_run_on_colour_images_of_ones_own(shared, host, small):
+    data = ddcore.load("npz", root=str(shared("CIFAR10-subset/cifar10_subset.npz")))
+    assert data.card.counts == (1000,) * 10
+    run = host.start(replace(small(host.recipe("dsa", iterations=1)), iterations=1), data)
+    run.go()
+    assert tuple(run.preprocess.mean.shape) == (3,), "fitted through the gate: the file declares no mean"
+    assert float(run.preprocess.mean[0]) == pytest.approx(0.494, abs=2e-3)
