@@ -2,13 +2,15 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from ddcore import DataCard, RecipeRefused
+from ddcore.augment import OPERATIONS, Affine, Colour, Cutout, Mirror, Operation, Shift, Siamese, Warp
 from ddcore.errors import UnknownName
-from ddcore.augment import OPERATIONS, Affine, Colour, Cutout, Mirror, Shift, Siamese, Warp
 
 SHAPE = (3, 8, 8)
 
@@ -80,8 +82,8 @@ def looked_up(image, theta):
     for i in range(height):
         for j in range(width):
             x, y = (2 * j + 1) / width - 1, (2 * i + 1) / height - 1
-            across, along = ((a * x + b * y + c for a, b, c in [row]) for row in theta.tolist())
-            right, down = ((next(across) + 1) * width - 1) / 2, ((next(along) + 1) * height - 1) / 2
+            across, along = (a * x + b * y + c for a, b, c in theta.tolist())
+            right, down = ((across + 1) * width - 1) / 2, ((along + 1) * height - 1) / 2
             for r in (math.floor(down), math.floor(down) + 1):
                 for c in (math.floor(right), math.floor(right) + 1):
                     if 0 <= r < height and 0 <= c < width:
@@ -93,7 +95,7 @@ def looked_up(image, theta):
 @pytest.mark.parametrize("n", [None, 3])
 def test_what_is_drawn_is_looked_up(augment, n):
     x = torch.rand(3, 2, 6, 9, generator=seeded(7), dtype=torch.float64)
-    view = augment.draw(seeded(4), (2, 6, 9), n=n)
+    view: Any = augment.draw(seeded(4), (2, 6, 9), n=n)
     wanted = [looked_up(image, theta) for image, theta in zip(x, view.theta.double().expand(3, 2, 3), strict=True)]
     assert torch.allclose(view(x), torch.stack(wanted), rtol=0, atol=1e-12)
     assert not torch.allclose(view(x), x, atol=1e-2)
@@ -101,7 +103,8 @@ def test_what_is_drawn_is_looked_up(augment, n):
 
 @pytest.mark.parametrize("augment", [Siamese(ops=("rotate",)), Affine(15, 0, 0)], ids=str)
 def test_a_rotation_keeps_lengths(augment):
-    turned = augment.draw(seeded(), SHAPE, n=50).theta[:, :, :2]
+    view: Any = augment.draw(seeded(), SHAPE, n=50)
+    turned = view.theta[:, :, :2]
     assert torch.allclose(turned @ turned.mT, torch.eye(2).expand(50, 2, 2), atol=1e-6)
     assert torch.allclose(turned.det(), torch.ones(50), atol=1e-6)
 
@@ -111,7 +114,7 @@ def test_strengths_of_zero_change_nothing():
     assert torch.allclose(Affine(0, 0, 0).draw(seeded(), SHAPE, n=4)(x), x, atol=1e-12)
 
 
-AUGMENTS = [*(Siamese(ops=(op,)) for op in OPERATIONS), Affine()]
+AUGMENTS = [*(Siamese(ops=(op,)) for op in get_args(Operation)), Affine()]
 
 
 @pytest.mark.parametrize("augment", AUGMENTS, ids=str)
@@ -173,25 +176,30 @@ def test_every_operation_comes_about_as_often():
     assert all(140 < count < 260 for count in kinds.values())
 
 
+def drawn(op, generator) -> Any:
+    return OPERATIONS[op](500, SHAPE, generator)
+
+
 def test_strengths_stay_in_their_range():
     generator, eighth = seeded(), round(0.125 * 8)
-    shifts = OPERATIONS["crop"](500, SHAPE, generator)
+    shifts = drawn("crop", generator)
     assert set(shifts.down.tolist()) == set(range(-eighth, eighth + 1))
-    angles = OPERATIONS["rotate"](500, SHAPE, generator).theta[:, 1, 0].asin() * 180 / math.pi
+    angles = drawn("rotate", generator).theta[:, 1, 0].asin() * 180 / math.pi
     assert 14 < float(angles.abs().max()) <= 15.001
-    scales = OPERATIONS["scale"](500, SHAPE, generator).theta[:, (0, 1), (0, 1)]
+    scales = drawn("scale", generator).theta[:, (0, 1), (0, 1)]
     assert 1 / 1.2 - 1e-6 <= float(scales.min()) < 0.85
     assert 1.18 < float(scales.max()) <= 1.2 + 1e-6
-    assert 200 < int(OPERATIONS["flip"](500, SHAPE, generator).flipped.sum()) < 300
-    holes = OPERATIONS["cutout"](500, SHAPE, generator)
+    assert 200 < int(drawn("flip", generator).flipped.sum()) < 300
+    holes = drawn("cutout", generator)
     assert holes.size == (4, 4)
     assert set(holes.row.tolist()) == set(range(9)), "centres lie on the image and its edges"
-    moved = Affine(10, 0.1, 0.2).draw(generator, SHAPE, n=500).theta
+    view: Any = Affine(10, 0.1, 0.2).draw(generator, SHAPE, n=500)
+    moved = view.theta
     assert 0.19 < float(moved[:, :, 2].abs().max()) <= 0.2, "a tenth of a side that is two wide"
     sizes = moved[:, :, :2].det().sqrt()
     assert 0.8 <= float(sizes.min()) + 1e-6 < 0.82
     assert 1.18 < float(sizes.max()) <= 1.2 + 1e-6
-    colour = OPERATIONS["color"](500, SHAPE, generator)
+    colour = drawn("color", generator)
     assert float(colour.brightness.abs().max()) <= 0.5
     assert 1.9 < float(colour.saturation.max()) <= 2
     assert 0.5 <= float(colour.contrast.min()) < 0.55
@@ -205,4 +213,4 @@ def test_digits_are_not_flipped():
     with pytest.raises(RecipeRefused, match="name at least one operation"):
         Siamese(ops=())
     with pytest.raises(UnknownName, match="'rotat'. Did you mean rotate"):
-        Siamese(ops=("rotat",))
+        replace(Siamese(), ops=("rotat",))

@@ -42,7 +42,7 @@ def test_a_filter_of_zeros_counts_one_and_has_finite_derivatives(empty, dtype):
     s.requires_grad_()
     whole = FilterCosine()({"w": s}, {"w": t})
     others = FilterCosine()({"w": s[[0, 2]]}, {"w": t[[0, 2]]})
-    assert float(whole - others) == pytest.approx(1, abs=1e-6)
+    assert (whole - others).item() == pytest.approx(1, abs=1e-6)
     (first,) = torch.autograd.grad(whole, s, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), s)
     assert torch.isfinite(first).all()
@@ -53,9 +53,9 @@ def test_a_filter_of_zeros_counts_one_and_has_finite_derivatives(empty, dtype):
 
 def test_descending_it_turns_the_filters():
     s, t = filters(0).requires_grad_(), filters(1)
-    start = float(FilterCosine()({"w": s}, {"w": t}))
+    start = FilterCosine()({"w": s}, {"w": t}).item()
     for _ in range(300):
         (gradient,) = torch.autograd.grad(FilterCosine()({"w": s}, {"w": t}), s)
         s = (s - 0.5 * gradient).detach().requires_grad_()
     assert start > 1
-    assert float(FilterCosine()({"w": s}, {"w": t})) < 1e-3
+    assert FilterCosine()({"w": s}, {"w": t}).item() < 1e-3
