@@ -30,7 +30,10 @@ class LeNet(NetworkPlan):
         padding = 2 if channels == 1 else 0
         left = [((side + 2 * padding - 4) // 2 - 4) // 2 for side in sides]
         if min(left) < 1:
-            raise RecipeRefused(f"LeNet leaves nothing of images of {sides[0]}x{sides[1]}: 16 pixels are the least.")
+            least = 16 - 2 * padding
+            raise RecipeRefused(
+                f"LeNet leaves nothing of images of {sides[0]}x{sides[1]}: {least} pixels are the least."
+            )
         features = chain(
             *(Conv(channels, 6, 5, padding=padding), Activation(), Pool("max")),
             *(Conv(6, 16, 5, padding=0), Activation(), Pool("max"), Flatten()),

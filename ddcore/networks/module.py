@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor, nn
@@ -26,6 +25,17 @@ class _Named(nn.Module):
         return getattr(self.inner, method)(x)
 
 
+def _emptied(factory: Callable[[], nn.Module]) -> _Named:
+    """The module with meta tensors in the place of its parameters and buffers, those it shares shared still.
+
+    It is made on the CPU: modules may read their own numbers while they are made.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        module = _Named(factory())
+    stand_ins = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in module.parameters()}
+    return deepcopy(module, stand_ins | {id(b): b.to("meta") for b in module.buffers()})
+
+
 @dataclass(frozen=True)
 class ModuleNetwork:
     """The network that ``factory`` makes: ``module(x)`` gives logits, ``module.features(x)`` flat features.
@@ -36,16 +46,10 @@ class ModuleNetwork:
     factory: Callable[[], nn.Module]
     per_sample: bool = True
 
-    @cached_property
-    def _empty(self) -> _Named:
-        """The module with meta tensors in the place of its parameters and buffers, those it shares shared still.
+    _empty: _Named = field(init=False, repr=False, compare=False)
 
-        It is made on the CPU: modules may read their own numbers while they are made.
-        """
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            module = _Named(self.factory())
-        stand_ins = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in module.parameters()}
-        return deepcopy(module, stand_ins | {id(b): b.to("meta") for b in module.buffers()})
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_empty", _emptied(self.factory))
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
         with forked(generator):

@@ -79,8 +79,10 @@ def test_an_ensemble_is_its_nets(plan, shape):
         buffers = {name: value.clone() for name, value in stack[1].items()}
         together = network(stack[0], buffers, x, features=features, ensemble=2)
         for i, (params, own) in enumerate(starts):
-            alone = network(double(params), double(own), x[i], features=features)
+            moved = double(own)
+            alone = network(double(params), moved, x[i], features=features)
             assert torch.allclose(together[i], alone, atol=1e-10)
+            assert all(torch.allclose(buffers[name][i], moved[name], atol=1e-10) for name in moved)
     assert network.per_sample == (getattr(plan, "norm", "none") != "batch")
 
 
@@ -109,14 +111,36 @@ def test_per_sample_gradients_by_functorch_equal_a_loop():
             assert torch.allclose(together[name][i], value, atol=1e-12)
 
 
-def test_second_derivatives_exist_and_are_right():
-    network = ConvNet(width=3, depth=1, activation="swish").build(card(1, 4, classes=2))
-    params = double(network.init(seeded())[0])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_first_and_second_derivatives_agree_with_finite_differences(norm):
+    network = ConvNet(width=3, depth=1, norm=norm, activation="swish").build(card(1, 4, classes=2))
+    params, buffers = (double(values) for values in network.init(seeded()))
     weight = params["features.0.weight"].requires_grad_()
     x = torch.randn(2, 1, 4, 4, generator=seeded(1), dtype=torch.float64)
-    assert torch.autograd.gradgradcheck(
-        lambda w: network({**params, "features.0.weight": w}, {}, x).square().sum(), weight
-    )
+
+    def loss(w):
+        return network({**params, "features.0.weight": w}, buffers, x).square().sum()
+
+    assert torch.autograd.gradcheck(loss, weight)
+    assert torch.autograd.gradgradcheck(loss, weight)
+
+
+@pytest.mark.parametrize("plan", [ConvNet(width=4), AlexNet(), VGG11(), ResNet18(), ResNet18(norm="batch")], ids=str)
+def test_no_parameter_is_dead_on_images_of_8_pixels(plan):
+    network = plan.build(card(1, 8))
+    params, buffers = network.init(seeded())
+    leaves = [value.requires_grad_() for value in params.values()]
+    logits = network(params, buffers, torch.randn(4, 1, 8, 8, generator=seeded(1)))
+    gradients = torch.autograd.grad(nn.functional.cross_entropy(logits, torch.arange(4)), leaves)
+    assert [name for name, value in zip(params, gradients, strict=True) if not value.any()] == []
+
+
+def test_a_resnet_takes_one_small_image_and_keeps_its_strides_on_the_usual_ones():
+    network = ResNet18().build(card(3, 8))
+    assert torch.isfinite(network(*network.init(seeded()), torch.randn(1, 3, 8, 8, generator=seeded(1)))).all()
+    for side in (16, 28, 32):
+        blocks = ResNet18().build(card(3, side)).features.layers[3:11]
+        assert [block.body.layers[0].stride for block in blocks] == [1, 1, 2, 1, 2, 1, 2, 1]
 
 
 def test_init_draws_from_its_generator_alone():
@@ -147,6 +171,27 @@ def test_too_small_images_are_refused(plan, side):
         plan.build(card(3, side))
 
 
+@pytest.mark.parametrize("make", [ConvNet, MLP])
+@pytest.mark.parametrize("sizes", [{"width": 0}, {"width": -3}, {"depth": 0}, {"depth": -1}], ids=str)
+def test_sizes_below_one_are_refused(make, sizes):
+    ((name, size),) = sizes.items()
+    with pytest.raises(RecipeRefused, match=f"^{name} = {size}: {make.part_name()} needs at least 1"):
+        make(**sizes)
+
+
+def test_a_width_that_group_norm_cannot_cut_is_refused():
+    with pytest.raises(RecipeRefused, match="^6 channels cannot be cut"):
+        ConvNet(width=6, norm="group").build(card(1, 16))
+
+
+@pytest.mark.parametrize(("channels", "least"), [(1, 12), (3, 16)])
+def test_lenet_names_the_least_size_that_it_takes(channels, least):
+    with pytest.raises(RecipeRefused, match=f"{least} pixels are the least"):
+        LeNet().build(card(channels, least - 1))
+    network = LeNet().build(card(channels, least))
+    assert network(*network.init(seeded()), torch.rand(2, channels, least, least)).shape == (2, 10)
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -171,6 +216,73 @@ def test_an_ordinary_module_is_a_network():
     assert torch.allclose(network(starts[0], {}, x[0], features=True), module.features(x[0]))
     stack = {name: torch.stack([s[name] for s in starts]) for name in starts[0]}
     assert torch.allclose(network(stack, {}, x, ensemble=2)[1], network(starts[1], {}, x[1]), atol=1e-6)
+
+
+class Peculiar(nn.Module):
+    """Reads a number while it is made, keeps a tensor that is no buffer, shares a weight, has batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.linspace(1, 2, 3) * torch.linspace(0, 1, 3)[1].item()
+        self.first, self.second, self.norm = nn.Linear(4, 4), nn.Linear(4, 4), nn.BatchNorm1d(4)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.second(self.first(x.flatten(1)).tanh()))) * self.scale
+
+
+def test_a_module_keeps_its_shared_weights_plain_tensors_and_running_statistics():
+    network = ModuleNetwork(Peculiar, per_sample=False)
+    before = torch.get_rng_state()
+    starts = [network.init(seeded(i)) for i in range(2)]
+    stack = [{name: torch.stack([s[k][name] for s in starts]) for name in starts[0][k]} for k in (0, 1)]
+    x = torch.randn(2, 5, 1, 2, 2, generator=seeded(1))
+    together = network(*stack, x, ensemble=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    for i, (params, buffers) in enumerate(starts):
+        assert "inner.second.weight" not in params
+        module = Peculiar()
+        whole = {name.removeprefix("inner."): value.clone() for name, value in (params | buffers).items()}
+        module.load_state_dict(whole | {"second.weight": whole["first.weight"]})
+        expected = module(x[i])
+        assert torch.allclose(network(params, buffers, x[i]), expected, atol=1e-5)
+        assert torch.allclose(together[i], expected, atol=1e-5)
+        for name, value in module.named_buffers():
+            assert torch.allclose(buffers[f"inner.{name}"], value, atol=1e-6)
+            assert torch.allclose(stack[1][f"inner.{name}"][i], value, atol=1e-6)
+        assert torch.allclose(network(params, buffers, x[i], training=False), module.eval()(x[i]), atol=1e-5)
+
+
+def test_a_module_is_not_made_again_for_every_call():
+    made = []
+
+    def factory():
+        made.append(1)
+        return Net()
+
+    network = ModuleNetwork(factory)
+    params, buffers = network.init(seeded())
+    before = len(made)
+    x = torch.randn(4, 1, 4, 4, generator=seeded(1))
+    network(params, buffers, x)
+    network(params, buffers, x, training=False)
+    network(params, buffers, x, features=True)
+    assert len(made) == before
+
+
+def test_a_module_may_be_called_first_while_it_is_measured_or_differentiated():
+    start = ModuleNetwork(Net).init(seeded())
+    assert activation_floats(Draw(ModuleNetwork(Net), *start), (1, 4, 4)) == 16
+    fresh = ModuleNetwork(Net)
+    x = torch.randn(3, 1, 4, 4, generator=seeded(1))
+
+    def loss(params, x):
+        return fresh(params, {}, x[None]).logsumexp(1)[0]
+
+    together = vmap(grad(loss), in_dims=(None, 0))(start[0], x)
+    for name, value in grad(loss)(start[0], x[1]).items():
+        assert torch.allclose(together[name][1], value, atol=1e-6)
 
 
 def test_the_largest_activation_decides_the_chunk():
