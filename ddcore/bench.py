@@ -55,14 +55,13 @@ def _plain() -> Any:
 def digits_as_mnist() -> RealData:
     """The digits at 28x28, each class repeated to 256 items."""
     small = Digits().load()
-    inputs = F.interpolate(small.train.inputs.float(), size=(28, 28), mode="bilinear").round().to(torch.uint8)
-    rows = torch.cat([(small.train.targets == c).nonzero().flatten().repeat(3)[:256] for c in range(10)])
-    train_split = Store.of(inputs[rows], small.train.targets[rows], 10)
-    test = Store.of(
-        F.interpolate(small.test.inputs.float(), size=(28, 28), mode="bilinear").round().to(torch.uint8),
-        small.test.targets,
-        10,
+    train_inputs, test_inputs = (
+        F.interpolate(split.inputs.float(), size=(28, 28), mode="bilinear").round().to(torch.uint8)
+        for split in (small.train, small.test)
     )
+    rows = torch.cat([(small.train.targets == c).nonzero().flatten().repeat(3)[:256] for c in range(10)])
+    train_split = Store.of(train_inputs[rows], small.train.targets[rows], 10)
+    test = Store.of(test_inputs, small.test.targets, 10)
     card = DataCard("digits28", (1, 28, 28), 10, (256,) * 10, flips=False, mean=(0.3,), std=(0.37,))
     return RealData(card, train_split, test)
 
