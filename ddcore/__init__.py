@@ -4,12 +4,14 @@ from importlib.metadata import version as _version
 from os import PathLike
 from typing import Any
 
-from ddcore.artefact import DistilledSet
-from ddcore.augment import Augment
+from ddcore.artefact import DistilledSet, replaced_whole, write_whole
+from ddcore.augment import Affine, Augment, Siamese
 from ddcore.carriers.base import Carrier
+from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.pixels import Pixels
 from ddcore.data import RealData, Store
-from ddcore.datasets import DataSet
-from ddcore.distance import Distance
+from ddcore.datasets import Cifar10, Cifar100, DataSet, Digits, Fashion, ImageFolder, Mnist, Npz, Svhn
+from ddcore.distance import Distance, FilterCosine
 from ddcore.errors import (
     BadArtefact,
     BadCheckpoint,
@@ -21,23 +23,47 @@ from ddcore.errors import (
     StopRun,
     UnknownName,
 )
-from ddcore.evaluate import Measure, Protocol, Score, Scores
-from ddcore.experiment import Experiment, Folder, Settings, cite, conduct, data_set, evaluate, reevaluate, resume
-from ddcore.gate import Context, Fit, Gate, GatePlan, View
+from ddcore.evaluate import Accuracy, Measure, Preprocessed, Progress, Protocol, Score, Scores, fresh_nets
+from ddcore.experiment import (
+    Experiment,
+    Folder,
+    Settings,
+    cite,
+    conduct,
+    data_set,
+    evaluate,
+    preprocess_of,
+    reevaluate,
+    resume,
+)
+from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
-from ddcore.labels import Labels
+from ddcore.labels import Hard, Labels
 from ddcore.marker import HOOK_API, hookimpl
+from ddcore.memory import cut, items_a_chunk
+from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.base import NetworkPlan
+from ddcore.networks.convnet import ConvNet
+from ddcore.networks.lenet import LeNet
+from ddcore.networks.mlp import MLP
 from ddcore.networks.module import ModuleNetwork
+from ddcore.networks.resnet import ResNet18
+from ddcore.networks.vgg import VGG11
 from ddcore.objectives.base import LossObjective, Objective
+from ddcore.objectives.features import FeatureMatch
+from ddcore.objectives.gradient import GradientMatch
 from ddcore.parts import Part
 from ddcore.policies.base import Policy
-from ddcore.preprocess import Fitted, Preprocess
+from ddcore.policies.fresh import Fresh
+from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.preprocess import Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
 from ddcore.report import Comparison, compare
+from ddcore.rng import Streams
 from ddcore.run import Run
+from ddcore.study import Finding, Study, conduct_study
 from ddcore.synthetic import CarrierModule, LabelModule, SyntheticSet
-from ddcore.types import Batch, Citation, DataCard, Draw, Group, Network
+from ddcore.types import Batch, Citation, DataCard, Draw, Group, ItemLoss, Network, Params, Transform
 
 __version__ = _version("ddcore")
 
@@ -64,6 +90,11 @@ def load_distilled(path: str | PathLike[str]) -> DistilledSet:
 
 __all__ = [
     "HOOK_API",
+    "MLP",
+    "VGG11",
+    "Accuracy",
+    "Affine",
+    "AlexNet",
     "Augment",
     "BadArtefact",
     "BadCheckpoint",
@@ -71,61 +102,103 @@ __all__ = [
     "Batch",
     "Carrier",
     "CarrierModule",
+    "Cifar10",
+    "Cifar100",
     "Citation",
     "Comparison",
     "Context",
+    "ConvNet",
     "DataCard",
     "DataSet",
     "DdcoreError",
+    "Digits",
     "Distance",
     "DistilledSet",
     "Draw",
     "Experiment",
+    "Fashion",
+    "FeatureMatch",
+    "FilterCosine",
+    "Finding",
     "Fit",
     "Fitted",
     "Folder",
+    "Fresh",
     "Gate",
     "GatePlan",
+    "GradientMatch",
     "Group",
+    "Hard",
+    "Herding",
     "Host",
+    "Identity",
+    "ImageFolder",
+    "ItemLoss",
     "LabelModule",
     "Labels",
+    "LeNet",
     "LossDiverged",
     "LossObjective",
     "Measure",
+    "Mnist",
     "ModuleNetwork",
     "Network",
     "NetworkPlan",
+    "Npz",
     "Objective",
+    "Open",
+    "Params",
     "Part",
+    "Pixels",
     "PluginBroken",
     "Policy",
     "Preprocess",
+    "Preprocessed",
+    "Progress",
     "Protocol",
+    "Random",
     "RealData",
     "Recipe",
     "RecipeRefused",
+    "ResNet18",
     "Run",
     "Score",
     "Scores",
     "Settings",
+    "Siamese",
+    "Source",
+    "Standardise",
     "StopRun",
     "Store",
+    "Streams",
+    "Study",
+    "Svhn",
     "SyntheticSet",
+    "TrainedOnSynthetic",
+    "Transform",
     "UnknownName",
     "Update",
     "View",
     "cite",
     "compare",
     "conduct",
+    "conduct_study",
+    "cross_entropy",
+    "cut",
     "data_set",
+    "disjoint",
     "distill",
     "evaluate",
+    "fresh_nets",
     "hookimpl",
+    "items_a_chunk",
     "load",
     "load_distilled",
     "method",
+    "preprocess_of",
     "recipe",
     "reevaluate",
+    "replaced_whole",
     "resume",
+    "write_whole",
 ]

@@ -43,6 +43,11 @@ class Store:
     def counts(self) -> tuple[int, ...]:
         return tuple(self.offsets.diff().tolist())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the items as they came, and of their labels: one byte each up to 256 classes, else two."""
+        return self.inputs.nbytes + len(self.targets) * (1 if self.classes <= 256 else 2)
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -63,6 +68,11 @@ class Store:
             places = _without_replacement(available, size, generator)
         # a place counts the rows of the chosen classes alone: the gaps before its class lead to its row
         return places + (stops - passed)[torch.searchsorted(passed, places, right=True)]
+
+    def sample(self, generator: Generator, classes: Sequence[int] | None, rate: float) -> Tensor:
+        """Rows among those of ``classes``, each by itself with probability ``rate`` (Poisson sampling); maybe none."""
+        rows = self.draw(generator, classes)
+        return rows if rate >= 1 else rows[torch.rand(len(rows), generator=generator, dtype=torch.float64) < rate]
 
     def relabelled(self, targets: Tensor) -> Store:
         """The same items under other ``targets`` (n,), sorted anew."""

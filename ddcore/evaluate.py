@@ -24,7 +24,7 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.parts import Part
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
-from ddcore.types import Draw, Network
+from ddcore.types import DataCard, Draw, Network
 
 ENSEMBLE_BYTES = 8 * CHUNK_BYTES
 """Largest activation of a training step for which nets are still trained side by side."""
@@ -35,6 +35,11 @@ Progress = Callable[[str, int, int], None]
 
 class TrainingSet(Interface):
     """What networks can be trained on."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must be stored to have it."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -49,6 +54,10 @@ class Preprocessed:
 
     store: Store
     preprocess: Fitted
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.nbytes
 
     def __len__(self) -> int:
         return len(self.store)
@@ -208,7 +217,7 @@ def evaluate(
     for plan in protocol.networks:
         trained = []
         for lr in protocol.lr:
-            nets = list(_nets(plan, training, data, protocol, lr, seed, torch.device(device), progress))
+            nets = list(fresh_nets(plan, training, data.card, protocol, lr, seed, torch.device(device), progress))
             held = Preprocessed(data.validation, preprocess) if data.validation and len(protocol.lr) > 1 else None
             chosen_by = fmean(v for d, chunk in nets for v in Accuracy()(d, held, chunk).tolist()) if held else 0.0
             trained.append((chosen_by, lr, nets))
@@ -220,10 +229,10 @@ def evaluate(
     return scores
 
 
-def _nets(
+def fresh_nets(
     plan: NetworkPlan,
     training: TrainingSet,
-    data: RealData,
+    card: DataCard,
     protocol: Protocol,
     lr: float,
     seed: int,
@@ -231,7 +240,6 @@ def _nets(
     progress: Progress | None,
 ) -> Iterator[tuple[Draw, int]]:
     """Trained ensembles that together hold all the repeats, each with the items it can be measured on at once."""
-    card = data.card
     network = plan.fitted(card).build(card)
     floats = activation_floats(Draw(network, *network.init(Streams(seed)["net/0"])), card.shape)
     batch = min(protocol.batch, len(training))

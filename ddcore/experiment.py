@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -59,7 +60,8 @@ class Settings(Part, kind="settings"):
 
     data: DataSet
     protocol: Protocol = Protocol()
-    baselines: tuple[Literal["random", "herding", "whole"], ...] = BASELINES
+    baselines: tuple[Literal["random", "herding", "whole"], ...] | None = None
+    """None: all three, or none where the recipe's gate guards T, past which they look."""
     validation: float | None = None
     """Share of T set aside before anything is distilled, for choosing among a protocol's learning rates."""
 
@@ -117,6 +119,12 @@ class Folder:
                 " or name another folder with --out."
             )
         write_whole(self.recipe, experiment.to_toml().encode())
+
+    def discard(self) -> None:
+        """Take back what :meth:`create` did, where nothing has come after it."""
+        self.recipe.unlink()
+        with suppress(OSError):
+            self.path.rmdir()
 
     def experiment(self, catalogue: Catalogue) -> Experiment:
         """Raises BadCheckpoint where no experiment lies there."""
@@ -218,7 +226,12 @@ def _conduct(
         folder.create(experiment)
     else:
         folder.restore(run)
-    distilled = run.hooks.ddcore_distill(run=run)
+    try:
+        distilled = run.hooks.ddcore_distill(run=run)
+    except RecipeRefused:
+        if new and not run.step:
+            folder.discard()
+        raise
     distilled.save(folder.distilled)
     write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
 
@@ -277,7 +290,12 @@ def _metrics(
     progress: Progress | None,
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    scores = evaluate_all(distilled, data, experiment.settings, host, device, progress)
+    guarded, settings = recipe.gate.guards, experiment.settings
+    baselines = settings.baselines
+    if baselines is None:
+        baselines = () if guarded else BASELINES
+    scores, sizes = evaluate_all(distilled, data, settings.protocol, baselines, host, device, progress)
+    past_the_gate = [*baselines, *(["the validation split"] if settings.validation is not None else [])]
     return {
         "method": distilled.method,
         "data": data.card.name,
@@ -286,13 +304,15 @@ def _metrics(
         "network": str(recipe.network),
         "accuracy": _plain(scores.pop("distilled")),
         "baselines": {name: _plain(score) for name, score in scores.items()},
-        "bytes": distilled.nbytes,
+        "bytes": sizes.pop("distilled"),
+        "baseline_bytes": sizes,
+        "uncovered": past_the_gate if guarded else [],
         "seconds": {
             "distilling": round(distilled.facts["seconds"], 2),
             "evaluating": round(time.perf_counter() - began, 2),
         },
         "peak_mib": round(peak_mib()),
-        "protocol": to_dict(experiment.settings.protocol),
+        "protocol": to_dict(settings.protocol),
         "steps": distilled.facts["steps"],
         "versions": {**distilled.versions, "python": platform.python_version()},
         "facts": distilled.facts,
@@ -303,12 +323,13 @@ def _metrics(
 def evaluate_all(
     distilled: DistilledSet,
     data: RealData,
-    settings: Settings,
+    protocol: Protocol,
+    baselines: Sequence[str],
     host: Host,
     device: str,
     progress: Progress | None,
-) -> dict[str, Scores]:
-    """Scores of the distilled set (``distilled``) and of each baseline, under one protocol and one seed."""
+) -> tuple[dict[str, Scores], dict[str, int]]:
+    """Scores and stored bytes of the distilled set (``distilled``) and of each baseline; one protocol, one seed."""
     preprocess = preprocess_of(distilled, host.catalogue)
     recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
     sets: dict[str, Callable[[], TrainingSet]] = {
@@ -331,10 +352,12 @@ def evaluate_all(
         say = progress
         return (lambda what, done, of: say(f"{name}: {what}", done, of)) if say else None
 
-    return {
-        name: score(sets[name](), data, preprocess, settings.protocol, recipe.seed, device, told(name))
-        for name in ("distilled", *settings.baselines)
-    }
+    scores, sizes = {}, {}
+    for name in ("distilled", *baselines):
+        training = sets[name]()
+        scores[name] = score(training, data, preprocess, protocol, recipe.seed, device, told(name))
+        sizes[name] = training.nbytes
+    return scores, sizes
 
 
 def evaluate(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -68,12 +69,45 @@ class View(Part, kind="view"):
     def build(self, store: Store, rng: Streams) -> LiveView: ...
 
 
-class Gate(ABC):
-    """A gate at work. ``preprocess`` is applied to whatever leaves it and is set once it is fitted."""
+class Source:
+    """T as a gate holds it: in memory, under the recipe's views, sorted by the classes that they give."""
 
-    def __init__(self, views: Sequence[LiveView]) -> None:
-        self.views = list(views)
+    def __init__(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> None:
+        self.views = [view.build(store, rng) for view in views]
+        targets = store.targets
+        for view in self.views:
+            targets = view.relabel(targets)
+        self.store = store if torch.equal(targets, store.targets) else store.relabelled(targets)
+        self.device = device
         self.preprocess: Callable[[Tensor], Tensor] = lambda x: x
+        """Applied to whatever leaves the gate; set by the run once it is fitted."""
+
+    def take(self, rows: Tensor, draw: Draw | None, group: Group) -> Batch:
+        """The items at ``rows`` (n,) under the views, preprocessed, and under the augmentation of ``group``."""
+        batch = self.raw(self.store.take(rows), draw)
+        return Batch(group.seen(self.preprocess(batch.inputs)), batch.targets, batch.index)
+
+    def raw(self, batch: Batch, draw: Draw | None) -> Batch:
+        """``batch`` under the views, not preprocessed."""
+        batch = Batch(batch.inputs.to(self.device), batch.targets.to(self.device), batch.index)
+        for live in self.views:
+            batch = live.apply(batch, draw)
+        return batch
+
+
+def disjoint(groups: Sequence[Group]) -> None:
+    """Raises ValueError where an item could stand in two of the groups of one request."""
+    named = [c for group in groups for c in group.classes or ()]
+    whole = any(group.classes is None for group in groups)
+    if len(named) != len(set(named)) or (whole and len(groups) > 1):
+        raise ValueError("The groups of one request must be disjoint: a class may stand in one of them only.")
+
+
+class Gate(ABC):
+    """A gate at work, before its ``source``."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
 
     @abstractmethod
     def gradient(self, draw: Draw, groups: Sequence[Group], loss: ItemLoss) -> list[Params]:
@@ -83,13 +117,17 @@ class Gate(ABC):
     def features(self, draw: Draw, groups: Sequence[Group]) -> list[Tensor]:
         """The mean feature (d,) of each group; never an item's."""
 
-    @abstractmethod
+    def bounded(self, features: Tensor) -> Tensor:
+        """Features (n, d) as this gate counts them in a mean: S's go through it too. Unchanged unless it clips."""
+        return features
+
     def statistics(self) -> dict[str, Tensor]:
         """``mean`` and ``std`` (c,) of T's channels, before preprocessing."""
+        raise NotImplementedError(f"{type(self).__name__} does not serve statistics.")
 
-    @abstractmethod
     def examples(self, groups: Sequence[Group]) -> list[Batch]:
         """Items of each group, preprocessed."""
+        raise NotImplementedError(f"{type(self).__name__} does not serve examples.")
 
     def fit(self, draw: Draw, fit: Fit) -> list[Params]:
         """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; ``fit``'s snapshots."""
@@ -111,29 +149,42 @@ class Gate(ABC):
 
     def find(self, view: type[V]) -> V:
         """The live view of class ``view``. Raises LookupError where the recipe has none."""
-        for live in self.views:
+        for live in self.source.views:
             if isinstance(live, view):
                 return live
         raise LookupError(f"No view of class {view.__name__} stands in this gate.")
 
-    def state_dict(self) -> dict:
+    def facts(self) -> dict[str, Any]:
+        """What this gate certifies of all that has left it; it stands on the artefact's card."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
         """What the gate must remember across a stop (a ledger); nothing by default."""
         return {}
 
-    def load_state_dict(self, state: dict) -> None:  # noqa: B027
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Take back what :meth:`state_dict` gave."""
 
 
 class GatePlan(Part, kind="gate"):
     """Which gate stands before T."""
 
+    guards: ClassVar[bool] = False
+    """It bounds what may be learned of T: what looks at T past it (baselines, a validation split) is off by default."""
+
+    instead: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What helps a recipe that asks a disclosure which this gate does not serve."""
+
     @property
     @abstractmethod
     def serves(self) -> frozenset[str]:
         """The disclosures it answers."""
 
+    def check(self, views: Sequence[View], network: Network, card: DataCard) -> None:
+        """Raises RecipeRefused where the recipe's views, network or data do not suit this gate."""
+
     @abstractmethod
-    def build(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> Gate: ...
+    def build(self, source: Source, rng: Streams) -> Gate: ...
 
 
 @dataclass(frozen=True)
@@ -150,21 +201,16 @@ class Open(GatePlan):
     def serves(self) -> frozenset[str]:
         return frozenset(DISCLOSURES)
 
-    def build(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> OpenGate:
-        return OpenGate(store, views, rng, device, self.max_bytes)
+    def build(self, source: Source, rng: Streams) -> OpenGate:
+        return OpenGate(source, rng, self.max_bytes)
 
 
 class OpenGate(Gate):
-    """Answers every disclosure from a store in memory."""
+    """Answers every disclosure."""
 
-    def __init__(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device, max_bytes: int) -> None:
-        super().__init__([view.build(store, rng) for view in views])
-        targets = store.targets
-        for view in self.views:
-            targets = view.relabel(targets)
-        self._store = store if torch.equal(targets, store.targets) else store.relabelled(targets)
+    def __init__(self, source: Source, rng: Streams, max_bytes: int) -> None:
+        super().__init__(source)
         self._rng = rng
-        self._device = device
         self._max_bytes = max_bytes
         self._chunk: dict[int, int] = {}
 
@@ -177,25 +223,11 @@ class OpenGate(Gate):
         return self._chunk[key]
 
     def _seen(self, group: Group, draw: Draw | None) -> Batch:
-        rows = self._store.draw(self._rng["real"], group.classes, group.size)
-        return self._prepared(self._store.take(rows), draw, group.view)
-
-    def _prepared(self, batch: Batch, draw: Draw | None, view: Transform | None = None) -> Batch:
-        batch = Batch(batch.inputs.to(self._device), batch.targets.to(self._device), batch.index)
-        for live in self.views:
-            batch = live.apply(batch, draw)
-        inputs = self.preprocess(batch.inputs)
-        return Batch(inputs if view is None else view(inputs), batch.targets, batch.index)
-
-    @staticmethod
-    def _disjoint(groups: Sequence[Group]) -> None:
-        named = [c for group in groups for c in group.classes or ()]
-        whole = any(group.classes is None for group in groups)
-        if len(named) != len(set(named)) or (whole and len(groups) > 1):
-            raise ValueError("The groups of one request must be disjoint: a class may stand in one of them only.")
+        rows = self.source.store.draw(self._rng["real"], group.classes, group.size)
+        return self.source.take(rows, draw, group)
 
     def gradient(self, draw: Draw, groups: Sequence[Group], loss: ItemLoss) -> list[Params]:
-        self._disjoint(groups)
+        disjoint(groups)
         params = {name: value.detach().requires_grad_() for name, value in draw.params.items()}
         answers = []
         for group in groups:
@@ -209,7 +241,7 @@ class OpenGate(Gate):
         return answers
 
     def features(self, draw: Draw, groups: Sequence[Group]) -> list[Tensor]:
-        self._disjoint(groups)
+        disjoint(groups)
         if not draw.network.per_sample:
             return self._features_joint(draw, [self._seen(group, draw) for group in groups])
         sums: list[Tensor | float] = [0.0] * len(groups)
@@ -256,16 +288,14 @@ class OpenGate(Gate):
 
     def statistics(self) -> dict[str, Tensor]:
         total, squares, count = 0.0, 0.0, 0
-        for batch in self._store.chunks(4096):
-            for live in self.views:
-                batch = live.apply(batch, None)
-            x = batch.inputs.double().flatten(2).movedim(1, 0).flatten(1)
+        for batch in self.source.store.chunks(4096):
+            x = self.source.raw(batch, None).inputs.double().flatten(2).movedim(1, 0).flatten(1)
             total, squares, count = total + x.sum(1), squares + (x * x).sum(1), count + x.shape[1]
         mean = torch.as_tensor(total) / count
         return {"mean": mean.float(), "std": (torch.as_tensor(squares) / count - mean**2).clamp_min(0).sqrt().float()}
 
     def examples(self, groups: Sequence[Group]) -> list[Batch]:
-        self._disjoint(groups)
+        disjoint(groups)
         return [self._seen(group, None) for group in groups]
 
 

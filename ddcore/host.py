@@ -34,6 +34,8 @@ class Plugin:
     distribution: str
     version: str
     module: object
+    brings: tuple[Maker, ...] = ()
+    """What it answers to ``ddcore_parts``."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +66,17 @@ def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
     return manager
 
 
-def _brought(name: str, module: object) -> list[Maker]:
-    """What the core and ``module`` answer to ``ddcore_parts``."""
-    return [maker for answer in _manager([(name, module)]).hook.ddcore_parts() for maker in answer]
-
-
 def _core() -> Catalogue:
     catalogue = Catalogue()
     catalogue.add(builtin.ddcore_parts(), PROJECT)
     return catalogue
 
 
-def _checked(name: str, module: object) -> None:
-    """Raises PluginBroken with the reason why ``module`` is no plugin of this host."""
+def _brought(name: str, module: object) -> tuple[Maker, ...]:
+    """What ``module`` answers to ``ddcore_parts``, and the core with it.
+
+    Raises PluginBroken with the reason why ``module`` is no plugin of this host.
+    """
     if isinstance(module, type):
         raise PluginBroken(f"its entry point is the class {module.__name__}, not an object: did you forget the ()")
     wanted = getattr(module, "ddcore_api", None)
@@ -92,9 +92,11 @@ def _checked(name: str, module: object) -> None:
         if callable(getattr(module, hook, None)) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginBroken(f"its {hook} is not marked, and would not be heard: put @ddcore.hookimpl above it")
     try:
-        _core().add(_brought(name, module), name)
+        brought = tuple(maker for answer in _manager([(name, module)]).hook.ddcore_parts() for maker in answer)
+        _core().add(brought, name)
     except (pluggy.PluginValidationError, PluginBroken) as error:
         raise PluginBroken(" ".join(str(error).split())) from error
+    return brought
 
 
 def _load(entry: EntryPoint) -> Plugin | PluginProblem:
@@ -108,7 +110,7 @@ def _load(entry: EntryPoint) -> Plugin | PluginProblem:
     upgrade = f"pip install --upgrade {distribution}"
     try:
         module = entry.load()
-        _checked(entry.name, module)
+        brings = _brought(entry.name, module)
     except ModuleNotFoundError as error:
         missing = error.name or str(error)
         own = missing.split(".")[0] == entry.module.split(".")[0]
@@ -117,7 +119,7 @@ def _load(entry: EntryPoint) -> Plugin | PluginProblem:
         return problem(str(error), upgrade)
     except (Exception, SystemExit) as error:  # a plugin's own code: anything may come out of it
         return problem(f"{type(error).__name__}: {error}", upgrade)
-    return Plugin(entry.name, distribution, version, module)
+    return Plugin(entry.name, distribution, version, module, brings)
 
 
 class Host:
@@ -143,14 +145,13 @@ class Host:
                 self.plugins[p.name] = p
         for name, module in (extra or {}).items():
             try:
-                _checked(name, module)
+                self.plugins[name] = Plugin(name, name, "0", module, _brought(name, module))
             except PluginBroken as error:
                 raise PluginBroken(f"Plugin {name!r} cannot be used: {error}.") from error
-            self.plugins[name] = Plugin(name, name, "0", module)
         self.catalogue = _core()
         for plugin in list(self.plugins.values()):
             try:
-                self.catalogue.add(_brought(plugin.name, plugin.module), plugin.distribution)
+                self.catalogue.add(plugin.brings, plugin.distribution)
             except PluginBroken as error:
                 remedy = f"pip uninstall {plugin.distribution}"
                 problem = PluginProblem(plugin.name, plugin.distribution, plugin.version, str(error), remedy)

@@ -25,6 +25,8 @@ from ddcore.preprocess import Preprocess, Standardise
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Citation, DataCard
 
+P = TypeVar("P", bound=Part)
+
 
 @dataclass(frozen=True)
 class Update(Part, kind="update"):
@@ -118,10 +120,13 @@ class Recipe(Part, kind="recipe"):
         """
         for where, part in self.parts():
             for ask in sorted(part.asks - self.gate.serves):
+                instead = self.gate.instead.get(ask)
                 raise RecipeRefused(
                     f"{where} = {part} asks {ask} of the real data, which the gate"
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
+                    + (f" {instead}" if instead else "")
                 )
+        self.gate.check(self.views, self.network.build(card), card)
         if self.iterations < 0:
             raise RecipeRefused(f"iterations = {self.iterations}: it cannot be negative.")
         if self.objective is None and self.iterations:
@@ -129,6 +134,14 @@ class Recipe(Part, kind="recipe"):
         if self.objective is not None and not self.iterations:
             raise RecipeRefused(f"{self.name} learns S: iterations must be at least 1.")
         self.synthetic.check(card)
+
+    def options(self, plugin: str, plan: type[P]) -> P:
+        """The options that the recipe gives ``plugin``, as the part ``plan`` that holds them.
+
+        Raises:
+            RecipeRefused: an option that ``plan`` does not have, or that cannot be so.
+        """
+        return from_dict(plan, self.plugins.get(plugin, {}), Catalogue(), f"plugins.{plugin}")
 
     def to_toml(self) -> str:
         return to_toml(self)

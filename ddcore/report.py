@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from statistics import fmean, mode, stdev
+from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import torch
 from matplotlib.figure import Figure
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ddcore.artefact import DistilledSet, replaced_whole, write_whole
 from ddcore.errors import DdcoreError
@@ -73,6 +73,12 @@ def _bytes(count: float) -> str:
     return f"{count:,.0f}".replace(",", " ")
 
 
+def _certified(facts: Mapping[str, Any]) -> Iterator[list[str]]:
+    for name, value in facts.items():
+        text = f"{value:.6g}" if isinstance(value, float) else value
+        yield [name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(text)]
+
+
 def results(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The accuracies of one run as a table: its head and its rows, the distilled set first."""
     networks = list(metrics["accuracy"])
@@ -100,9 +106,14 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         "peak memory": f"{metrics['peak_mib']} MiB",
         "versions": ", ".join(f"{name} {value}" for name, value in metrics["versions"].items()),
     }
-    settings |= {
-        name: str(value) for name, value in metrics["facts"].items() if name not in ("seed", "steps", "seconds")
-    }
+    facts = {n: value for n, value in metrics["facts"].items() if n not in ("seed", "steps", "seconds")}
+    settings |= {name: str(value) for name, value in facts.items() if not isinstance(value, dict)}
+    certificates = "".join(
+        f"## {name.capitalize()}\n\n{markdown_table(['what', 'value'], _certified(value))}\n"
+        for name, value in facts.items()
+        if isinstance(value, dict)
+    )
+    uncovered = ", ".join(metrics["uncovered"])
     protocol = {name: json.dumps(value) for name, value in metrics["protocol"].items()}
     picture = "![The synthetic images, a row a class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
     text = (
@@ -112,10 +123,13 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         "The deviation is over networks, for this one distillation; `ddcore compare` sets it beside that over"
         " seeds.\n\n"
         f"{picture}"
-        f"## Settings\n\n{markdown_table(['what', 'value'], settings.items())}\n"
+        + certificates
+        + (f"Looked at the real set past its gate, so no certificate covers it: {uncovered}.\n\n" if uncovered else "")
+        + f"## Settings\n\n{markdown_table(['what', 'value'], settings.items())}\n"
         f"## Protocol\n\n{markdown_table(['field', 'value'], protocol.items())}\n"
-        "A distilled set is not private by itself: unless a certificate stands above, nothing bounds what it tells"
-        " about single items of the real set.\n\n"
+        "A distilled set is not private by itself (Carlini, Feldman and Nasr, No Free Lunch in 'Privacy for Free',"
+        " 2022): unless a certificate stands above, nothing bounds what it tells about single items of the real set."
+        "\n\n"
         "## Cite\n\n```bibtex\n" + "".join(f"{entry.strip()}\n" for entry in metrics["cites"]) + "```\n"
     )
     return write_whole(path, text.encode())
@@ -136,7 +150,7 @@ class Row:
     std_seeds: float | None
     """Deviation of the runs' means over their seeds; None for a single run."""
     seeds: int
-    bytes: int | None
+    bytes: int
     seconds: float | None
     setting: str = ""
     """Where runs of one method differ by more than their seeds: what is particular to these."""
@@ -161,7 +175,7 @@ class Comparison:
                 *(row.label, row.data, str(row.ipc), row.network),
                 _spread(row.accuracy, row.std_nets),
                 "-" if row.std_seeds is None else f"{row.std_seeds:.1f} ({row.seeds})",
-                "-" if row.bytes is None else _bytes(row.bytes),
+                _bytes(row.bytes),
                 "-" if row.seconds is None else f"{row.seconds:.1f}",
                 *[row.protocol] * several,
             ]
@@ -191,12 +205,12 @@ class Comparison:
         ):
             shown = [row for row in self.rows if (row.data, row.network, row.protocol) == (data, network, protocol)]
             for label in dict.fromkeys(row.label for row in shown):
-                points = sorted((row for row in shown if row.label == label), key=lambda row: row.bytes or 0)
+                points = sorted((row for row in shown if row.label == label), key=lambda row: row.bytes)
                 if label == "whole":
                     axes.axhline(points[0].accuracy, linestyle="--", color="0.4", label="whole")
                     continue
                 axes.errorbar(
-                    [row.bytes or 0 for row in points],
+                    [row.bytes for row in points],
                     [row.accuracy for row in points],
                     [(row.std_nets if row.std_seeds is None else row.std_seeds) or 0 for row in points],
                     marker="o",
@@ -233,9 +247,16 @@ class _Metrics(BaseModel):
     accuracy: Annotated[dict[str, _Score], Field(min_length=1)]
     baselines: dict[str, dict[str, _Score]]
     bytes: int
+    baseline_bytes: dict[str, int]
     seconds: _Seconds
     protocol: dict[str, Any]
     steps: int
+
+    @model_validator(mode="after")
+    def _all_sized(self) -> _Metrics:
+        if unsized := self.baselines.keys() - self.baseline_bytes.keys():
+            raise ValueError(f"baseline_bytes lacks {', '.join(sorted(unsized))}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -271,8 +292,7 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
     """The runs in ``folders`` side by side; those that differ by their seed alone are one row.
 
     A folder, or a seed, that is given twice counts once. A baseline has one row for each data set, ipc, protocol and
-    network, over the seeds of all the runs that stand beside it, at the bytes that most of them have; a run of its
-    own of that method takes its place.
+    network, over the seeds of all the runs that stand beside it; a run of its own of that method takes its place.
 
     Raises:
         DdcoreError: a folder without metrics, or with damaged ones.
@@ -323,7 +343,7 @@ def _row(found: list[_Measured], differing: set[str]) -> Row:
         std_nets=fmean(deviations) if deviations else None,
         std_seeds=stdev(means) if len(means) > 1 else None,
         seeds=len(means),
-        bytes=None if first.method == "whole" else mode(one.bytes for one in found),
+        bytes=first.bytes,
         seconds=fmean(seconds) if seconds else None,
         setting=", ".join(f"{path}={_text(setting[path])}" for path in setting if path in differing),
     )
@@ -334,8 +354,11 @@ def _measured(folder: Path) -> Iterator[_Measured]:
     run = _metrics(folder)
     setting = json.dumps({**_setting(folder, run), "steps": run.steps}, sort_keys=True)
     networks = run.protocol.get("networks", [])
-    sets = [(run.method, run.accuracy, True), *((name, scores, False) for name, scores in run.baselines.items())]
-    for name, scores, own in sets:
+    sets = [
+        (run.method, run.accuracy, run.bytes, True),
+        *((name, scores, run.baseline_bytes[name], False) for name, scores in run.baselines.items()),
+    ]
+    for name, scores, size, own in sets:
         for network, score in scores.items():
             plans = [plan for plan in networks if plan.get("name") == network]
             yield _Measured(
@@ -348,7 +371,7 @@ def _measured(folder: Path) -> Iterator[_Measured]:
                 setting=setting if own else "{}",
                 seed=run.seed,
                 score=score,
-                bytes=run.bytes,
+                bytes=size,
                 seconds=run.seconds.distilling if own else None,
             )
 

@@ -5,8 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
+
+_WORDS = slice(24, 24 + 8 * 624)
+"""Where the state of a CPU generator, as bytes, holds the 624 words of the Mersenne twister, each in 8 bytes."""
 
 
 def _seed_of(text: str) -> int:
@@ -17,8 +21,9 @@ class Streams:
     """Random generators by name, all made from one seed.
 
     ``streams["real"]`` is the same generator each time and depends on the seed and the name alone, so a
-    draw from one stream never moves another. ``streams.secret("noise")`` is seeded by the operating
-    system: its state may enter a local checkpoint, never an artefact.
+    draw from one stream never moves another. ``streams.secret("noise")`` takes its whole state from the
+    operating system's entropy, not from a seed that could be guessed; that state may enter a local checkpoint,
+    never an artefact.
 
     Generators live on the CPU: the same seed gives the same numbers whatever the device.
     """
@@ -33,9 +38,13 @@ class Streams:
             self._streams[name] = Generator().manual_seed(_seed_of(f"{self.seed}/{name}"))
         return self._streams[name]
 
+    def rewind(self, name: str) -> None:
+        """Let the stream ``name`` begin anew."""
+        self[name].manual_seed(_seed_of(f"{self.seed}/{name}"))
+
     def secret(self, name: str) -> Generator:
         if name not in self._secret:
-            self._secret[name] = Generator().manual_seed(int.from_bytes(os.urandom(7), "big"))
+            self._secret[name] = _unguessable()
         return self._secret[name]
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
@@ -49,6 +58,18 @@ class Streams:
             self[name].set_state(value)
         for name, value in state["secret"].items():
             self.secret(name).set_state(value)
+
+
+def _unguessable() -> Generator:
+    """A generator whose whole state is entropy: torch's own seeds fill only 32 bits of a CPU generator's state."""
+    generator = Generator()
+    state = generator.get_state()
+    words = state.numpy()[_WORDS].view(np.uint64)
+    words[:] = np.frombuffer(os.urandom(4 * len(words)), np.uint32)
+    generator.set_state(state)
+    if not torch.equal(generator.get_state(), state):
+        raise RuntimeError("This torch lays out the state of its generators in another way; secret streams need it.")
+    return generator
 
 
 @contextmanager

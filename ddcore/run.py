@@ -13,7 +13,7 @@ import torch
 from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged
-from ddcore.gate import Context
+from ddcore.gate import Context, Source
 from ddcore.preprocess import Fitted
 from ddcore.recipe import Recipe
 from ddcore.rng import Streams
@@ -59,7 +59,7 @@ class Run:
         self.device = torch.device(device)
         self.on_step = on_step
         self.rng = Streams(recipe.seed)
-        self.gate = recipe.gate.build(data.train, recipe.views, self.rng, self.device)
+        self.gate = recipe.gate.build(Source(data.train, recipe.views, self.rng, self.device), self.rng)
         carrier = recipe.synthetic.build(data.card)
         self.synthetic = SyntheticSet(carrier, recipe.labels.build(carrier.classes)).to(self.device)
         self.optimiser, self.schedule = None, None
@@ -85,7 +85,7 @@ class Run:
 
     def _preprocess(self, fitted: Fitted) -> None:
         self.preprocess = fitted
-        self.gate.preprocess = fitted
+        self.gate.source.preprocess = fitted
 
     def go(self, until: int | None = None) -> None:
         """Step until ``until`` (or the recipe's last iteration)."""
@@ -184,7 +184,13 @@ class Run:
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
             latent=self.synthetic.carrier.latent(),
             versions={name: version(name) for name in ("ddcore", "torch")},
-            facts={"seed": self.recipe.seed, "steps": self.step, "seconds": round(self.seconds, 3), **self.facts},
+            facts={
+                "seed": self.recipe.seed,
+                "steps": self.step,
+                "seconds": round(self.seconds, 3),
+                **self.gate.facts(),
+                **self.facts,
+            },
         )
 
 

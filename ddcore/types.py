@@ -63,6 +63,10 @@ class Group:
     view: Transform | None = None
     """An augmentation already drawn, so that S can get the same."""
 
+    def seen(self, inputs: Tensor) -> Tensor:
+        """``inputs`` (n, ...) under the group's augmentation."""
+        return inputs if self.view is None else self.view(inputs)
+
 
 class Network(Protocol):
     """A network as a pure function of its parameters and buffers."""

@@ -24,7 +24,7 @@ FLOORS = [
     {"run", "evaluate", "report"},
     {"hookspecs", "builtin"},
     {"host"},
-    {"experiment", "bench"},
+    {"experiment", "study", "bench"},
     {"__init__", "cli"},
 ]
 GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray"}

@@ -81,6 +81,8 @@ def metrics(method="dm", seed=0, mean=90.0, **fields):
         "accuracy": {"convnet": score(mean, 1.5)},
         "baselines": {"random": {"convnet": score(70.0 + seed, 2.0)}, "whole": {"convnet": score(99.0, 0.2)}},
         "bytes": 10250,
+        "uncovered": [],
+        "baseline_bytes": {"random": 2570, "whole": 368_000},
         "seconds": {"distilling": 20.0 + seed, "evaluating": 3.0},
         "peak_mib": 900,
         "protocol": to_dict(Protocol()),
@@ -142,7 +144,7 @@ def test_runs_that_differ_by_their_seed_are_one_row_with_both_deviations(folders
     assert (dm.accuracy, dm.std_nets, dm.seeds, dm.seconds) == (92.0, 1.5, 2, 20.5)
     assert dm.std_seeds == pytest.approx(8**0.5)
     assert rows["dc", 1].std_seeds is None
-    assert rows["whole", 1].bytes is None
+    assert (rows["random", 1].bytes, rows["whole", 1].bytes) == (2570, 368_000)
     assert rows["dm", 10].bytes == 102500
     assert len([row for row in compare(folders).rows if (row.method, row.ipc) == ("random", 1)]) == 1
 
@@ -209,6 +211,7 @@ def test_the_comparison_as_text_and_picture(folders, tmp_path):
         ("{}", "is damaged .method: Field required"),
         ("[]", "is damaged"),
         (json.dumps(metrics(accuracy=3)), "is damaged .accuracy: Input should be"),
+        (json.dumps(metrics(baseline_bytes={"random": 1})), "is damaged .it: Value error, baseline_bytes lacks whole"),
         (json.dumps(metrics(accuracy={"convnet": {"mean": 1}})), "is damaged .accuracy.convnet.std: Field required"),
     ],
 )

@@ -13,7 +13,7 @@ from ddcore.cli.base import app, pairs, progress, screen, sentences, show
 if TYPE_CHECKING:
     from ddcore.datasets import DataSet
     from ddcore.evaluate import Protocol
-    from ddcore.experiment import Experiment
+    from ddcore.experiment import Experiment, Settings
     from ddcore.host import Host
 
 Data = Annotated[
@@ -34,7 +34,12 @@ Repeats = Annotated[int | None, typer.Option(help="Fresh networks for each evalu
 Rates = Annotated[
     str | None, typer.Option("--lr", help="Learning rates to try: 0.001,0.01. More than one needs --validation.")
 ]
-Baselines = Annotated[str | None, typer.Option(help="Sets to stand beside: random,herding,whole, or none.")]
+Baselines = Annotated[
+    str | None,
+    typer.Option(
+        help="Sets to stand beside: random,herding,whole, or none. By default all, and none in a private run."
+    ),
+]
 Validation = Annotated[
     float | None, typer.Option(help="Share of the training set kept apart to choose on: 0.1. Test is never chosen on.")
 ]
@@ -61,7 +66,7 @@ def _protocol(
     return overridden(protocol, changes, host.catalogue)
 
 
-def _baselines(text: str | None, default: tuple[str, ...]) -> tuple[Any, ...]:
+def _baselines(text: str | None, default: tuple[str, ...] | None) -> tuple[Any, ...] | None:
     from ddcore.errors import UnknownName
     from ddcore.experiment import BASELINES
 
@@ -72,6 +77,27 @@ def _baselines(text: str | None, default: tuple[str, ...]) -> tuple[Any, ...]:
         if name not in BASELINES:
             raise UnknownName("baseline", name, BASELINES)
     return names
+
+
+def _laid_over(
+    host: Host,
+    settings: Settings,
+    protocol: str | None,
+    networks: str | None,
+    repeats: int | None,
+    rates: str | None,
+    baselines: str | None,
+    validation: float | None,
+) -> Settings:
+    """``settings`` with the options that are given in the place of theirs."""
+    from dataclasses import replace
+
+    return replace(
+        settings,
+        protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
+        baselines=_baselines(baselines, settings.baselines),
+        validation=settings.validation if validation is None else validation,
+    )
 
 
 def _data(host: Host, base: DataSet, name: str | None, **fields: Any) -> DataSet:
@@ -149,8 +175,7 @@ def distill(
     """
     with sentences():
         from ddcore.errors import RecipeRefused
-        from ddcore.evaluate import Protocol
-        from ddcore.experiment import BASELINES, Experiment, Settings, data_set
+        from ddcore.experiment import Experiment, Settings, data_set
         from ddcore.host import Host
 
         host = Host()
@@ -158,12 +183,8 @@ def distill(
             raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
         arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
         recipe = host.recipe(method, overrides={"seed": seed, **pairs(change or [])}, **arguments)
-        settings = Settings(
-            data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size),
-            _protocol(host, Protocol(), protocol, networks, repeats, rates),
-            _baselines(baselines, BASELINES),
-            validation,
-        )
+        settings = Settings(data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size))
+        settings = _laid_over(host, settings, protocol, networks, repeats, rates, baselines, validation)
     _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
 
 
@@ -214,12 +235,7 @@ def run(
             recipe, settings = found.recipe, found.settings
             settings = replace(settings, data=_data(host, settings.data, data, **fields))
         recipe = overridden(recipe, pairs(change or []), host.catalogue)
-        settings = replace(
-            settings,
-            protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
-            baselines=_baselines(baselines, settings.baselines),
-            validation=settings.validation if validation is None else validation,
-        )
+        settings = _laid_over(host, settings, protocol, networks, repeats, rates, baselines, validation)
     _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
 
 
@@ -280,15 +296,52 @@ def evaluate(
         else:
             settings = Folder(place).experiment(host.catalogue).settings
             settings = replace(settings, data=_data(host, settings.data, data, **fields))
-        settings = replace(
-            settings,
-            protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
-            baselines=_baselines(baselines, settings.baselines),
-            validation=settings.validation if validation is None else validation,
-        )
+        settings = _laid_over(host, settings, protocol, networks, repeats, rates, baselines, validation)
         metrics = reevaluate(place, settings, host=host, device=device, progress=told)
         beside = f"evaluation-{_preset(settings.protocol)}.json"
         target = json_file or (place.with_name(f"{place.stem}-{beside}") if bare else place / beside)
         write_whole(target, (json.dumps(metrics, indent=2) + "\n").encode())
     show(*results(metrics))
     screen.print(f"Written: {target}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="A study: `ddcore list studies`.")],
+    data: Data = None,
+    root: Root = None,
+    download: Download = False,
+    size: Size = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Set one field of the study: --set shadows=32.")
+    ] = None,
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="The folder to write; by default runs/study-NAME.")] = None,
+) -> None:
+    """Carry out a study, an experiment with a protocol of its own; the same command goes on with a stopped one.
+
+    `ddcore study audit --set method=dm --set shadows=16`
+    """
+    folder = out or Path("runs") / f"study-{name}"
+    with sentences(), progress() as told:
+        from dataclasses import replace
+        from typing import cast
+
+        from ddcore.datasets import DataSet
+        from ddcore.errors import RecipeRefused
+        from ddcore.host import Host
+        from ddcore.parts import from_dict, overridden
+        from ddcore.study import Study, conduct_study
+
+        host = Host()
+        plan = from_dict(cast(type[Study], host.catalogue.find("study", name).maker), {}, host.catalogue, name)
+        given = {"root": root, "download": download or None, "size": size}
+        if isinstance(base := getattr(plan, "data", None), DataSet):
+            plan = replace(cast(Any, plan), data=_data(host, base, data, **given))
+        elif data or any(given.values()):
+            raise RecipeRefused(f"The study {name} has no data set to choose.")
+        plan = overridden(plan, pairs(change or []), host.catalogue)
+        finding = conduct_study(plan, folder, host=host, device=device, progress=told)
+    show(finding.head, finding.rows)
+    screen.print(finding.says, highlight=False, soft_wrap=True)
+    screen.print(f"Written: {folder}/report.md, finding.json", highlight=False, soft_wrap=True)

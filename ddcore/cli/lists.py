@@ -18,6 +18,7 @@ class What(StrEnum):
     parts = "parts"
     networks = "networks"
     data = "data"
+    studies = "studies"
     plugins = "plugins"
 
 
@@ -40,7 +41,7 @@ def list_(
     elif rows:
         show(rows[0], (row.values() for row in rows))
     else:
-        screen.print("No plugin is installed.")
+        screen.print(f"No {what.value} are installed.")
     if what is not What.plugins:
         for problem in host.problems:
             err.print(f"Left out: {problem}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -59,7 +60,9 @@ def _plugins(host) -> list[dict[str, str]]:
 
 
 def _entries(host, what: What) -> list[dict[str, str]]:
-    kinds = {What.methods: {"method"}, What.networks: {"network"}, What.data: {"data"}}.get(what)
+    kinds = {What.methods: {"method"}, What.networks: {"network"}, What.data: {"data"}, What.studies: {"study"}}.get(
+        what
+    )
     return [
         {
             **({"kind": entry.kind} if kinds is None else {}),

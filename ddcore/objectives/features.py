@@ -30,14 +30,13 @@ class FeatureMatch(Objective):
         return frozenset({"features"})
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
-        views = [ctx.view() for _ in range(ctx.card.classes)]
-        groups = [Group(classes=(c,), size=self.real, view=view) for c, view in enumerate(views)]
+        groups = [Group((c,), self.real, ctx.view()) for c in range(ctx.card.classes)]
         real = ctx.gate.features(draw, groups)
         total = 0.0
         for lot in by_bytes(synthetic, range(ctx.card.classes), ctx):
-            inputs = [views[c](synthetic.take(synthetic.pick([c]))[0]) for c in lot]
-            features = draw(torch.cat(inputs), features=True).split([len(x) for x in inputs])
-            means = torch.stack([f.mean(0) for f in features])
+            inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
+            features = ctx.gate.bounded(draw(torch.cat(inputs), features=True))
+            means = torch.stack([f.mean(0) for f in features.split([len(x) for x in inputs])])
             loss = (torch.stack([real[c] for c in lot]) - means).square().sum()
             loss.backward()
             total += float(loss.detach())

@@ -1,0 +1,70 @@
+"""A study: an experiment with a protocol of its own, in one folder that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ddcore.artefact import write_whole
+from ddcore.errors import RecipeRefused
+from ddcore.host import Host
+from ddcore.parts import Part, to_dict
+from ddcore.report import markdown_table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a study found: a table for people, and every number for programs."""
+
+    head: list[str]
+    rows: list[list[str]]
+    numbers: dict[str, Any] = field(default_factory=dict)
+    says: str = ""
+    """What the table means, in sentences."""
+
+
+class Study(Part, kind="study"):
+    """An experiment with a protocol of its own; its fields are its settings."""
+
+    @abstractmethod
+    def conduct(
+        self, folder: Path, host: Host, device: str, progress: Callable[[str, int, int], None] | None
+    ) -> Finding:
+        """Carry it out, going on from what already lies in ``folder``; pictures and parts are left there."""
+
+
+def conduct_study(
+    study: Study,
+    folder: str | os.PathLike[str],
+    *,
+    host: Host | None = None,
+    device: str = "cpu",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Finding:
+    """Carry ``study`` out in ``folder``, or go on with it where it was stopped there.
+
+    Leaves ``study.toml`` (the settings), ``finding.json`` and ``report.md`` beside what the study itself leaves.
+
+    Raises:
+        RecipeRefused: another study, or the same with other settings, lies in the folder.
+    """
+    place, name = Path(folder), type(study).part_name()
+    settings = tomli_w.dumps({"name": name, **to_dict(study)})
+    kept = place / "study.toml"
+    if kept.exists() and kept.read_text() != settings:
+        raise RecipeRefused(f"{place} holds a study with other settings ({kept}). Name another folder with --out.")
+    write_whole(kept, settings.encode())
+    finding = study.conduct(place, host or Host(), device, progress)
+    numbers = {"study": name, **finding.numbers}
+    write_whole(place / "finding.json", (json.dumps(numbers, indent=2) + "\n").encode())
+    pictures = "".join(f"![{path.stem}]({path.name})\n\n" for path in sorted(place.glob("*.png")))
+    report = f"# Study: {name}\n\n{markdown_table(finding.head, finding.rows)}\n{finding.says}\n\n{pictures}"
+    write_whole(place / "report.md", f"{report}## Settings\n\n```toml\n{settings}```\n".encode())
+    return finding
