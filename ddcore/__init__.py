@@ -6,6 +6,7 @@ from typing import Any
 
 from ddcore.artefact import DistilledSet, replaced_whole, write_whole
 from ddcore.augment import Affine, Augment, Siamese
+from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
 from ddcore.carriers.chosen import Herding, Random
 from ddcore.carriers.pixels import Pixels
@@ -52,14 +53,14 @@ from ddcore.networks.vgg import VGG11
 from ddcore.objectives.base import LossObjective, Objective
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
-from ddcore.parts import Part
+from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.trained import TrainedOnSynthetic
 from ddcore.preprocess import Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
 from ddcore.report import Comparison, compare
-from ddcore.rng import Streams
+from ddcore.rng import Streams, forked
 from ddcore.run import Run
 from ddcore.study import Finding, Study, conduct_study
 from ddcore.synthetic import CarrierModule, LabelModule, SyntheticSet
@@ -147,6 +148,7 @@ __all__ = [
     "Npz",
     "Objective",
     "Open",
+    "Pair",
     "Params",
     "Part",
     "Pixels",
@@ -179,6 +181,7 @@ __all__ = [
     "UnknownName",
     "Update",
     "View",
+    "benchmark",
     "cite",
     "compare",
     "conduct",
@@ -186,9 +189,12 @@ __all__ = [
     "cross_entropy",
     "cut",
     "data_set",
+    "digits_as_mnist",
     "disjoint",
     "distill",
+    "dotted",
     "evaluate",
+    "forked",
     "fresh_nets",
     "hookimpl",
     "items_a_chunk",

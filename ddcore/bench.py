@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from rich.console import Console
@@ -74,6 +74,16 @@ class Pair:
     plain: Callable[[], Any]
     apart: Callable[[], float]
     setting: str
+
+
+Rows = Callable[[], list[Pair]]
+B = TypeVar("B", bound=Rows)
+
+
+def benchmark(rows: B) -> B:
+    """Mark a function that returns pairs as a row of ``ddcore bench`` that a plugin brings."""
+    rows.kind = "benchmark"  # type: ignore[attr-defined]
+    return rows
 
 
 def _pixels(run: Run) -> torch.Tensor:
@@ -139,7 +149,7 @@ def _evaluate_pair() -> Pair:
     return Pair(lambda: fast_of(protocol), lambda: plain_of(protocol), apart, setting)
 
 
-ROWS: dict[str, Callable[[], list[Pair]]] = {
+ROWS: dict[str, Rows] = {
     "dm": lambda: (
         [_step_pair("dm", ipc, digits_as_mnist(), 128) for ipc in (1, 10)] + [_step_pair("dm", 1, Digits().load(), 32)]
     ),
@@ -147,6 +157,11 @@ ROWS: dict[str, Callable[[], list[Pair]]] = {
     "dc": lambda: [_step_pair("dc", 1, digits_as_mnist(), 128), _step_pair("dc", 1, Digits().load(), 32)],
     "evaluate": lambda: [_evaluate_pair()],
 }
+
+
+def _rows() -> dict[str, Rows]:
+    """The core's rows and those that plugins bring."""
+    return {**ROWS, **{entry.name: cast(Rows, entry.maker) for entry in Host().catalogue.of("benchmark")}}
 
 
 def _timed(work: Callable[[], Any]) -> dict[str, float]:
@@ -193,9 +208,10 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
     Raises:
         UnknownName: no such row.
     """
+    known = _rows()
     for row in rows:
-        if row not in ROWS:
-            raise UnknownName("benchmark", row, ROWS)
+        if row not in known:
+            raise UnknownName("benchmark", row, known)
     torch.set_num_threads(threads)
     allocator = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
     console = Console(width=max(150, Console().width))
@@ -205,7 +221,7 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
     table = Table("row", "setting", "wall s plain/fast", "user s", "system s", "peak MiB", "ratio (min-max)", "apart")
     found = []
     for row in rows:
-        for number, pair in enumerate(ROWS[row]()):
+        for number, pair in enumerate(known[row]()):
             result = measure(row, number, pair, max(rounds, 7), threads)
             found.append(result)
             p, f, ratio = result["plain"], result["fast"], result["ratio"]
@@ -232,5 +248,5 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
 if __name__ == "__main__":
     _row, _number, _side, _threads = sys.argv[1:]
     torch.set_num_threads(int(_threads))
-    getattr(ROWS[_row]()[int(_number)], _side)()
+    getattr(_rows()[_row]()[int(_number)], _side)()
     print(peak_mib())

@@ -237,7 +237,7 @@ def fresh_nets(
     lr: float,
     seed: int,
     device: torch.device,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Draw, int]]:
     """Trained ensembles that together hold all the repeats, each with the items it can be measured on at once."""
     network = plan.fitted(card).build(card)

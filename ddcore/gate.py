@@ -81,6 +81,16 @@ class Source:
         self.device = device
         self.preprocess: Callable[[Tensor], Tensor] = lambda x: x
         """Applied to whatever leaves the gate; set by the run once it is fitted."""
+        self._chunk: dict[tuple[int, int], int] = {}
+
+    def chunk(self, draw: Draw, shape: tuple[int, ...], max_bytes: int = CHUNK_BYTES) -> int:
+        """Items of ``shape`` whose largest activation fits ``max_bytes``; no bound where items see each other."""
+        if not draw.network.per_sample:
+            return sys.maxsize
+        key = id(draw.network), max_bytes
+        if key not in self._chunk:
+            self._chunk[key] = items_a_chunk(draw, shape, max_bytes)
+        return self._chunk[key]
 
     def take(self, rows: Tensor, draw: Draw | None, group: Group) -> Batch:
         """The items at ``rows`` (n,) under the views, preprocessed, and under the augmentation of ``group``."""
@@ -212,15 +222,6 @@ class OpenGate(Gate):
         super().__init__(source)
         self._rng = rng
         self._max_bytes = max_bytes
-        self._chunk: dict[int, int] = {}
-
-    def _size(self, draw: Draw, shape: tuple[int, ...]) -> int:
-        if not draw.network.per_sample:
-            return sys.maxsize
-        key = id(draw.network)
-        if key not in self._chunk:
-            self._chunk[key] = items_a_chunk(draw, shape, self._max_bytes)
-        return self._chunk[key]
 
     def _seen(self, group: Group, draw: Draw | None) -> Batch:
         rows = self.source.store.draw(self._rng["real"], group.classes, group.size)
@@ -233,7 +234,7 @@ class OpenGate(Gate):
         for group in groups:
             batch = self._seen(group, draw)
             total: list[Tensor] = []
-            for part in cut(len(batch), self._size(draw, tuple(batch.inputs.shape[1:]))):
+            for part in cut(len(batch), self.source.chunk(draw, tuple(batch.inputs.shape[1:]), self._max_bytes)):
                 value = loss(draw(batch.inputs[part], params), batch.targets[part]).sum()
                 gradients = torch.autograd.grad(value, list(params.values()))
                 total = [a + g for a, g in zip(total, gradients, strict=True)] if total else list(gradients)
@@ -265,7 +266,7 @@ class OpenGate(Gate):
         room = None
         for owner, group in enumerate(groups):
             inputs = self._seen(group, draw).inputs
-            size = self._size(draw, tuple(inputs.shape[1:]))
+            size = self.source.chunk(draw, tuple(inputs.shape[1:]), self._max_bytes)
             room = size if room is None else room
             for part in cut(len(inputs), size):
                 piece = inputs[part]

@@ -224,6 +224,14 @@ def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
     return from_dict(type(part), table, catalogue)
 
 
+def dotted(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The values that lie in ``table`` and in the tables within it, by dotted path."""
+    found = {}
+    for name, value in table.items():
+        found |= dotted(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
+    return found
+
+
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ddcore.artefact import DistilledSet, replaced_whole, write_whole
 from ddcore.errors import DdcoreError
+from ddcore.parts import dotted
 from ddcore.preprocess import Fitted
 
 MOST_COLUMNS = 20
@@ -386,15 +387,8 @@ def _setting(folder: Path, run: _Metrics) -> dict[str, Any]:
         validation = recipe.pop("experiment", {}).get("validation")
     except (ValueError, AttributeError) as error:
         raise DdcoreError(f"{path} is damaged: {error}.") from error
-    flat = _flat({**recipe, "experiment": {"validation": validation}})
+    flat = dotted({**recipe, "experiment": {"validation": validation}})
     return {path: value for path, value in flat.items() if path not in ("seed", "iterations", "name")}
-
-
-def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    found = {}
-    for name, value in table.items():
-        found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
-    return found
 
 
 def _text(value: Any) -> str:

@@ -38,9 +38,9 @@ class Streams:
             self._streams[name] = Generator().manual_seed(_seed_of(f"{self.seed}/{name}"))
         return self._streams[name]
 
-    def rewind(self, name: str) -> None:
-        """Let the stream ``name`` begin anew."""
-        self[name].manual_seed(_seed_of(f"{self.seed}/{name}"))
+    def rewind(self) -> None:
+        """Let every stream begin anew; the secret ones go on."""
+        self._streams.clear()
 
     def secret(self, name: str) -> Generator:
         if name not in self._secret:

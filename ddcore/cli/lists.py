@@ -110,7 +110,9 @@ def compare(
 
 @app.command()
 def bench(
-    rows: Annotated[list[str], typer.Argument(help="What to measure: dm dsa dc evaluate.")],
+    rows: Annotated[
+        list[str], typer.Argument(help="What to measure: dm dsa dc evaluate, or a row that a plugin brings.")
+    ],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of plain and fast in turn, at least 7.")] = 7,
     threads: Annotated[int, typer.Option(help="Threads of the arithmetic.")] = 1,

@@ -17,8 +17,8 @@ from ddcore.types import Draw, Params
 class TrainedOnSynthetic(Policy):
     """A network serves ``rounds`` rounds, trained on S for ``epochs`` between one and the next; then a fresh one.
 
-    A round is ``steps`` steps at the same parameters. Training is SGD at ``lr`` without momentum on batches of ``batch``, each batch under its own draw of the
-    recipe's augmentation.
+    A round is ``steps`` steps at the same parameters. Training is SGD at ``lr`` without momentum on batches of
+    ``batch``, each batch under its own draw of the recipe's augmentation.
 
     Reference: Zhao, Mopuri and Bilen, ICLR 2021, Algorithm 1 (rounds T, epochs from the steps on theta).
     """

@@ -1,0 +1,279 @@
+"""The private gate: it clips what each item says, adds noise, and keeps a ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import MappingProxyType
+
+import torch
+from torch.func import grad, vmap
+
+import ddcore
+from ddcore_private.ledger import Ledger, noise_for
+
+
+@dataclass(frozen=True)
+class PrivateGate(ddcore.GatePlan):
+    """(epsilon, delta)-differential privacy towards adding or removing one item of T.
+
+    A request draws each item of its groups by itself with probability q (Poisson sampling), clips what the item
+    says to a norm C, sums, adds Gaussian noise of deviation sigma C, and divides by the *expected* number of items:
+
+        answer_g = ( sum_i x_i min(1, C / ||x_i||) + N(0, sigma^2 C^2 I) ) / B_g,    B_g = q_g n_g
+
+    x_i is an item's loss gradient over all parameters, or its feature. The groups of a request are disjoint, so it
+    costs what its largest q costs. An empty draw is noised and counted like any other. Either ``requests`` is given
+    and sigma solved from it, or ``noise_multiplier`` (sigma), and the run stops in good order before the request
+    that would exceed ``epsilon``.
+
+    Reference: Abadi et al., CCS 2016, Algorithm 1, for gradients; features likewise.
+
+    Counts and labels of the classes, shapes, the preprocessing's declared numbers and the recipe are public. How
+    long a run takes is not covered, nor is what other runs on the same data have spent.
+    """
+
+    guards = True
+    instead = MappingProxyType(
+        {
+            "examples": 'Start from noise (synthetic.init="noise"); images chosen from T can never be private.',
+            "statistics": "Declare public numbers (preprocess.mean and preprocess.std), or fit on public data.",
+        }
+    )
+
+    epsilon: float = 8.0
+    delta: float = 1e-5
+    noise_multiplier: float | None = None
+    requests: int | None = None
+    """Requests that the budget shall last for; by default one an update."""
+    max_gradient_norm: float = 0.1
+    max_feature_norm: float = 1.0
+    signals: int | None = None
+    """The first requests are answered anew, and from then on the same answers come again, in the same order, at no
+    further cost. The networks and augmentations of the run come again with them."""
+
+    def __post_init__(self) -> None:
+        def refuse(what: str) -> None:
+            raise ddcore.RecipeRefused(f"plugins.private: {what}.")
+
+        if not self.epsilon > 0 or not 0 < self.delta < 1:
+            refuse(f"epsilon {self.epsilon} must be above zero and delta {self.delta} between zero and one")
+        if self.noise_multiplier is not None and self.requests is not None:
+            refuse("noise_multiplier and requests are solved from each other: give one of them")
+        if self.noise_multiplier is not None and not 0 <= self.noise_multiplier < math.inf:
+            refuse(f"noise_multiplier {self.noise_multiplier} must be zero or more, and finite")
+        if self.noise_multiplier == 0 and math.isfinite(self.epsilon):
+            refuse("without noise nothing is private: noise_multiplier = 0 goes with epsilon = inf alone")
+        if self.noise_multiplier is None and math.isinf(self.epsilon):
+            refuse("an infinite epsilon says nothing about the noise: give noise_multiplier")
+        if self.noise_multiplier != 0 and math.inf in (self.max_gradient_norm, self.max_feature_norm):
+            refuse("unclipped items would need infinite noise: give max_gradient_norm and max_feature_norm")
+        if not min(self.max_gradient_norm, self.max_feature_norm) > 0:
+            refuse("max_gradient_norm and max_feature_norm must be above zero")
+        if min(self.requests or 1, self.signals or 1) < 1:
+            refuse("requests and signals must be at least 1")
+
+    @property
+    def serves(self) -> frozenset[str]:
+        return frozenset({"gradient", "features", "fit"})
+
+    def check(self, views, network, card) -> None:
+        for view in views:
+            if not view.itemwise:
+                raise ddcore.RecipeRefused(
+                    f"views = {view} mixes items, so no item's share can be clipped. Take a view that changes each"
+                    " item by itself."
+                )
+        if not network.per_sample:
+            raise ddcore.RecipeRefused(
+                "The network uses batch statistics, so one item changes what the others say and none can be clipped"
+                ' by itself. Take a norm of single items (network.norm="instance" or "group").'
+            )
+        items = sum(card.counts)
+        if self.delta >= 1 / items:
+            raise ddcore.RecipeRefused(
+                f"plugins.private.delta = {self.delta} would allow one of {card.name}'s {items} items to be published:"
+                f" it must be well below 1/n = {1 / items:.2g}."
+            )
+        if self.noise_multiplier is None and self.requests is None:
+            raise ddcore.RecipeRefused(
+                "The private gate needs requests or noise_multiplier; a recipe that names the plugin"
+                " ([plugins.private]) has one request an update filled in."
+            )
+
+    def build(self, source, rng) -> LivePrivateGate:
+        return LivePrivateGate(self, source, rng)
+
+
+class LivePrivateGate(ddcore.Gate):
+    """Answers gradients and features with clipped, noised means, and counts each answer."""
+
+    def __init__(self, plan: PrivateGate, source: ddcore.Source, rng: ddcore.Streams) -> None:
+        super().__init__(source)
+        self.plan = plan
+        self.ledger = Ledger(plan.epsilon, plan.delta)
+        self.noise_multiplier = plan.noise_multiplier
+        self._rng = rng
+        self._asked = 0
+        self._kept: list[dict] = []
+
+    def gradient(self, draw, groups, loss):
+        per_item = item_gradients(draw, loss)
+        return self._answered(draw, groups, per_item, self.plan.max_gradient_norm)
+
+    def features(self, draw, groups):
+        def per_item(inputs, targets):
+            with torch.no_grad():
+                return {"features": draw(inputs, features=True)}
+
+        answers = self._answered(draw, groups, per_item, self.plan.max_feature_norm)
+        return [answer["features"] for answer in answers]
+
+    def bounded(self, features):
+        """S's features are clipped as T's are: norms of at most ``max_feature_norm``, differentiably."""
+        norms = features.detach().norm(dim=1, keepdim=True)
+        clipped = torch.nn.functional.normalize(features, dim=1) * self.plan.max_feature_norm
+        return torch.where(norms > self.plan.max_feature_norm, clipped, features)
+
+    def _answered(self, draw, groups, per_item, limit):
+        """The noised means of a request; from the ``signals``-th request on those that were kept."""
+        ddcore.disjoint(groups)
+        signals, number = self.plan.signals, self._asked
+        if signals is not None and number >= signals:
+            kept = self._kept[number % signals]
+            if kept["network"] != fingerprint(draw.params):
+                raise ddcore.RecipeRefused(
+                    "plugins.private.signals gives kept answers again, but this network is not the one they were asked"
+                    " for: take a policy whose networks do not depend on S (policy fresh), and one request an update."
+                )
+            self._asked += 1
+            return kept["answers"]
+        sizes = [self._size(group) for group in groups]
+        rate = max(rate for rate, _ in sizes)
+        if self.noise_multiplier is None:
+            self.noise_multiplier = noise_for(self.plan.epsilon, self.plan.delta, rate, self.plan.requests)
+            self.ledger.allow(self.noise_multiplier, rate, self.plan.requests)
+        self.ledger.spend(self.noise_multiplier, rate)
+        silence = self._silence(per_item)
+        answers = [
+            self._noised(self._clipped_sum(draw, group, share, per_item, limit, silence), limit, expected)
+            for group, (share, expected) in zip(groups, sizes, strict=True)
+        ]
+        if signals is not None:
+            self._kept.append({"network": fingerprint(draw.params), "answers": answers})
+        self._asked += 1
+        return answers
+
+    def _size(self, group):
+        """The sampling rate of ``group`` and the expected number of its items: both public."""
+        counts = self.source.store.counts
+        there = sum(counts if group.classes is None else (counts[c] for c in group.classes))
+        if not there:
+            raise ValueError(f"The classes {group.classes} have no item.")
+        rate = 1.0 if group.size is None else min(1.0, group.size / there)
+        return rate, rate * there
+
+    def _clipped_sum(self, draw, group, rate, per_item, limit, silence):
+        """The sum of what the drawn items say, each clipped to ``limit``; ``silence`` where none is drawn."""
+        rows = self.source.store.sample(self._rng.secret("poisson"), group.classes, rate)
+        total = {name: value.clone() for name, value in silence.items()}
+        if len(rows):
+            batch = self.source.take(rows, draw, group)
+            size = self.source.chunk(draw, tuple(batch.inputs.shape[1:]))
+            for part in ddcore.cut(len(rows), size):
+                items = per_item(batch.inputs[part], batch.targets[part])
+                for name, value in clipped_sum(items, limit).items():
+                    total[name] += value
+        return total
+
+    def _silence(self, per_item):
+        """Zeros in the shape of what an item says, so that an empty draw looks like any other."""
+        nothing = torch.zeros(1, *self.source.store.inputs.shape[1:], device=self.source.device)
+        target = torch.zeros(1, dtype=torch.long, device=self.source.device)
+        said = per_item(self.source.preprocess(nothing), target)
+        return {name: torch.zeros_like(value[0]) for name, value in said.items()}
+
+    def _noised(self, total, limit, expected):
+        sigma, generator = self.noise_multiplier, self._rng.secret("noise")
+        if sigma:
+            total = {
+                name: value + sigma * limit * gaussian(value.shape, generator).to(value)
+                for name, value in total.items()
+            }
+        return {name: value / expected for name, value in total.items()}
+
+    def facts(self):
+        plan, history = self.plan, self.ledger.history
+        spent = self.ledger.spent()
+        return {
+            "privacy": {
+                "mechanism": "Poisson sampling, each item clipped, Gaussian noise on the sum",
+                "epsilon": spent,
+                "epsilon_by_rdp": self.ledger.spent("rdp"),
+                "delta": plan.delta,
+                "budget": plan.epsilon,
+                "accountant": f"PRV of opacus {version('opacus')}",
+                "neighbouring": "one item added or removed",
+                "noise_multiplier": self.noise_multiplier or 0.0,
+                "sampling_rates": sorted({rate for _, rate, _ in history}),
+                "requests": self.ledger.requests,
+                "max_gradient_norm": plan.max_gradient_norm,
+                "max_feature_norm": plan.max_feature_norm,
+                "public": ["item shape", "class counts", "preprocessing numbers", "recipe and its seed"],
+                "not_covered": ["how long the run took", "other runs on the same data"],
+            }
+        }
+
+    def state_dict(self):
+        return {
+            "ledger": self.ledger.state_dict(),
+            "noise_multiplier": self.noise_multiplier,
+            "asked": self._asked,
+            "kept": self._kept,
+        }
+
+    def load_state_dict(self, state):
+        self.ledger.load_state_dict(state["ledger"])
+        self.noise_multiplier = state["noise_multiplier"]
+        self._asked, self._kept = state["asked"], state["kept"]
+
+
+def item_gradients(draw: ddcore.Draw, loss: ddcore.ItemLoss):
+    """A function of inputs (n, ...) and targets (n, ...): each item's loss gradient, (n, ...) by parameter."""
+
+    def of_one(params, x, y):
+        return loss(draw(x[None], params), y[None]).sum()
+
+    each = vmap(grad(of_one), in_dims=(None, 0, 0), randomness="different")
+    params = {name: value.detach() for name, value in draw.params.items()}
+    return lambda inputs, targets: each(params, inputs, targets)
+
+
+def clipped_sum(items: ddcore.Params, limit: float) -> ddcore.Params:
+    """sum_i x_i min(1, limit / ||x_i||), the norm taken over all tensors of item i; items (n, ...).
+
+    An item that is not finite says nothing.
+    """
+    norms = torch.stack([value.flatten(1).square().sum(1) for value in items.values()]).sum(0).sqrt()
+    factors = torch.where(norms.isfinite(), (limit / norms).clamp(max=1), 0)
+    if not bool(norms.isfinite().all()):
+        items = {name: value.nan_to_num(0, 0, 0) for name, value in items.items()}
+    return {name: torch.tensordot(factors, value, 1) for name, value in items.items()}
+
+
+def gaussian(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    """Standard normal numbers, each the half of a sum of four.
+
+    A single floating-point draw betrays by its last bits what was added to it; of a sum of four, guessing them all
+    is out of reach. Reference: Holohan and Braghin, Secure Random Sampling in Differential Privacy, ESORICS 2021.
+    """
+    return torch.randn((4, *shape), generator=generator).sum(0) / 2
+
+
+def fingerprint(params: ddcore.Params) -> str:
+    digest = hashlib.sha256()
+    for value in params.values():
+        digest.update(value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
