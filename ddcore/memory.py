@@ -41,11 +41,11 @@ def activation_floats(draw: Draw, shape: tuple[int, ...]) -> int:
 
     Found as what grows when a second item comes along, so that tensors of the parameters do not count.
     """
-    device = next(iter(draw.params.values())).device
+    like = next(iter(draw.params.values()))
     seen = []
     for n in (1, 2):
         with torch.no_grad(), _Sizes() as sizes:
-            draw(torch.zeros(n, *shape, device=device), training=False)
+            draw(like.new_zeros(n, *shape), training=False)
         seen.append(sizes.floats)
     return max(two - one for one, two in zip(*seen, strict=True))
 

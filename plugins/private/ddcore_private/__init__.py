@@ -28,7 +28,7 @@ def ddcore_recipe(recipe, card):
     fitted = yield
     gate = fitted.options("private", PrivateGate)
     if gate.requests is None and gate.noise_multiplier is None:
-        gate = replace(gate, requests=gate.signals or fitted.iterations)
+        gate = replace(gate, requests=gate.signals or max(1, fitted.iterations))
     if fitted.gate not in (ddcore.Open(), gate):
         raise ddcore.RecipeRefused(
             f"The recipe's gate is {fitted.gate}, and its [plugins.private] asks for {gate}. Say it in one place:"

@@ -72,7 +72,7 @@ class PrivateGate(ddcore.GatePlan):
             refuse("unclipped items would need infinite noise: give max_gradient_norm and max_feature_norm")
         if not min(self.max_gradient_norm, self.max_feature_norm) > 0:
             refuse("max_gradient_norm and max_feature_norm must be above zero")
-        if min(self.requests or 1, self.signals or 1) < 1:
+        if any(count is not None and count < 1 for count in (self.requests, self.signals)):
             refuse("requests and signals must be at least 1")
 
     @property
@@ -124,18 +124,15 @@ class LivePrivateGate(ddcore.Gate):
         return self._answered(draw, groups, per_item, self.plan.max_gradient_norm)
 
     def features(self, draw, groups):
-        def per_item(inputs, targets):
-            with torch.no_grad():
-                return {"features": draw(inputs, features=True)}
-
-        answers = self._answered(draw, groups, per_item, self.plan.max_feature_norm)
+        answers = self._answered(draw, groups, item_features(draw), self.plan.max_feature_norm)
         return [answer["features"] for answer in answers]
 
     def bounded(self, features):
         """S's features are clipped as T's are: norms of at most ``max_feature_norm``, differentiably."""
-        norms = features.detach().norm(dim=1, keepdim=True)
-        clipped = torch.nn.functional.normalize(features, dim=1) * self.plan.max_feature_norm
-        return torch.where(norms > self.plan.max_feature_norm, clipped, features)
+        limit = self.plan.max_feature_norm
+        return (
+            features if math.isinf(limit) else features * (limit / features.norm(dim=1, keepdim=True).clamp_min(limit))
+        )
 
     def _answered(self, draw, groups, per_item, limit):
         """The noised means of a request; from the ``signals``-th request on those that were kept."""
@@ -249,6 +246,17 @@ def item_gradients(draw: ddcore.Draw, loss: ddcore.ItemLoss):
     each = vmap(grad(of_one), in_dims=(None, 0, 0), randomness="different")
     params = {name: value.detach() for name, value in draw.params.items()}
     return lambda inputs, targets: each(params, inputs, targets)
+
+
+def item_features(draw: ddcore.Draw):
+    """A function of inputs (n, ...) and targets: each item's feature, by itself whatever the network does: (n, d)."""
+    each = vmap(lambda x: draw(x[None], features=True)[0], randomness="different")
+
+    def features(inputs, targets):
+        with torch.no_grad():
+            return {"features": each(inputs)}
+
+    return features
 
 
 def clipped_sum(items: ddcore.Params, limit: float) -> ddcore.Params:

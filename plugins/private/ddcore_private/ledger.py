@@ -9,6 +9,9 @@ from functools import cache
 
 import ddcore
 
+AHEAD = 1024
+"""Requests for which the ledger reckons ahead."""
+
 
 @contextmanager
 def _quiet():
@@ -34,7 +37,7 @@ def epsilon_of(history, delta, accountant="prv"):
 
     with _quiet():
         book = create_accountant(accountant)
-        book.history = [tuple(entry) for entry in history]
+        book.history = list(history)
         return float(book.get_epsilon(delta=delta))
 
 
@@ -109,9 +112,10 @@ class Ledger:
             self.history.append((noise, rate, 1))
 
     def allowance(self, noise: float, rate: float) -> int:
-        """How many more such requests the budget allows, the RDP bound's number where that is not zero.
+        """How many more such requests are known to be within the budget, zero where not even one is.
 
-        PRV allows more, and costs seconds: it is asked once RDP allows nothing further.
+        It may be fewer than there are: RDP is asked first, and PRV, which allows more and costs seconds, once RDP
+        allows nothing further; neither looks further than ``AHEAD``.
         """
         if math.isinf(self.epsilon):
             return 2**62
@@ -122,16 +126,16 @@ class Ledger:
             return epsilon_of([*self.history, (noise, rate, count)], self.delta, accountant) <= self.epsilon
 
         low, high = 0, 1
-        while affordable(high):
+        while high <= AHEAD and affordable(high):
             low, high = high, 2 * high
-        while high - low > 1:
+        while high <= AHEAD and high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if affordable(middle) else (low, middle)
         return low
 
     def state_dict(self) -> dict:
-        return {"history": [list(entry) for entry in self.history]}
+        return {"history": [list(entry) for entry in self.history], "open": self._open, "left": self._left}
 
     def load_state_dict(self, state: dict) -> None:
         self.history = [(float(noise), float(rate), int(count)) for noise, rate, count in state["history"]]
-        self._open, self._left = None, 0
+        self._open, self._left = state["open"], state["left"]

@@ -1,0 +1,120 @@
+"""Every method that installed distributions bring, under the private gate: it runs, or is refused in a sentence."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import ddcore
+from ddcore import Recipe, RecipeRefused
+
+RUNS = {
+    # method: what must be said so that it asks nothing that cannot be served
+    "dm": {"synthetic.init": "noise"},
+    "dc": {},
+    "dsa": {"synthetic.init": "noise"},
+    "psg": {},
+    "ndpdc": {},
+    "dosser": {"plugins.private.signals": 2},
+}
+REFUSED = {
+    "dm": "asks examples",
+    "dsa": "asks examples",
+    "random": "asks examples",
+    "herding": "asks examples",
+}
+OWN = ("psg", "ndpdc", "dosser")
+
+
+def of(host, small, name, iterations=3, **fields):
+    arguments = {"iterations": iterations} if name in RUNS else {}
+    recipe = host.recipe(name, ipc=2, overrides=RUNS.get(name, {}), **arguments)
+    recipe = replace(recipe, plugins={"private": {**recipe.plugins.get("private", {}), "epsilon": 8.0}})
+    return small(recipe, **fields)
+
+
+def test_the_table_holds_every_method(host):
+    listed = {entry.name for entry in host.catalogue.of("method") if entry.distribution != "ddcore-example"}
+    assert listed == RUNS.keys() | REFUSED.keys()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_it_runs_privately_and_the_ledger_counts(host, small, tiny, name):
+    run = host.start(of(host, small, name), tiny)
+    distilled = run.hooks.ddcore_distill(run=run)
+    facts = distilled.facts["privacy"]
+    assert facts["requests"] == (2 if name == "dosser" else 3)
+    assert 7.5 < facts["epsilon"] <= 8.0 == facts["budget"]
+    assert facts["noise_multiplier"] > 0.3
+    assert torch.isfinite(distilled.inputs).all()
+    assert Recipe.from_toml(distilled.recipe, host.catalogue) == run.recipe
+
+
+@pytest.mark.parametrize(("name", "sentence"), REFUSED.items())
+def test_it_is_refused_as_it_stands(host, small, tiny, name, sentence):
+    recipe = replace(small(host.recipe(name)), plugins={"private": {}})
+    with pytest.raises(RecipeRefused, match=sentence):
+        host.start(recipe, tiny)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_two_steps_move_every_parameter(host, small, tiny, name):
+    run = host.start(of(host, small, name), tiny)
+    run.start()
+    before = run.synthetic.everything()[0].detach().clone()
+    run.go(until=2)
+    assert (run.synthetic.everything()[0] != before).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_stopped_run_ends_as_a_straight_one(host, small, tiny, name):
+    recipe = of(host, small, name)
+    straight = host.start(recipe, tiny)
+    straight.go(until=1)
+    again = host.start(recipe, tiny)
+    state = straight.state_dict()
+    again.load_state_dict(torch.load(_saved(state), weights_only=True))
+    for run in (straight, again):
+        run.go()
+    assert torch.equal(straight.export().inputs, again.export().inputs)
+
+
+def _saved(state):
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_it_cites_a_paper_and_comes_back_from_toml(host, name):
+    recipe = host.recipe(name)
+    assert Recipe.from_toml(recipe.to_toml(), host.catalogue) == recipe
+    assert ddcore.cite(name, host=host)
+
+
+def test_psg_matches_mixed_batches_of_the_whole_set(host, small, tiny):
+    """One request a step over all classes; a network serves ten, then is trained on S."""
+    recipe = of(host, small, "psg", iterations=12)
+    run = host.start(replace(recipe, policy=replace(recipe.policy, epochs=1)), tiny)
+    run.start()
+    drawn = []
+    for _ in range(12):
+        run.update()
+        drawn.append(run.draw)
+    assert run.gate.ledger.history == [(run.gate.noise_multiplier, 4 / 60, 12)]
+    assert all(draw.params is drawn[0].params for draw in drawn[:10])
+    assert drawn[10].params is not drawn[0].params
+    assert drawn[10].age == 1
+
+
+def test_without_noise_the_private_recipe_learns_what_the_plain_one_does(host, small, tiny):
+    """DM through the gate with neither noise nor bound, whole classes: the same images."""
+    base = small(host.recipe("dm", iterations=5), synthetic=ddcore.Pixels(1), augment=None)
+    base = replace(base, objective=ddcore.FeatureMatch(real=20))
+    guard = {"epsilon": float("inf"), "noise_multiplier": 0.0}
+    guard |= {"max_gradient_norm": float("inf"), "max_feature_norm": float("inf")}
+    plain, private = (host.distill(replace(base, plugins=p), tiny) for p in ({}, {"private": guard}))
+    assert torch.allclose(plain.inputs, private.inputs, atol=1e-5)
