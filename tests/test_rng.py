@@ -23,6 +23,29 @@ def test_secret_streams_do_not_come_from_the_seed():
     assert drawn(one.secret("noise")) != drawn(Streams(1)["noise"])
 
 
+def test_a_secret_stream_begins_from_more_than_a_seed():
+    """A seed fills 32 bits of a CPU generator's state; a secret one has all its 19 968."""
+    found = []
+    for name in ("noise", "poisson"):
+        generator = Streams(1).secret(name)
+        words = generator.get_state().numpy()[24 : 24 + 8 * 624].view("uint64")
+        assert words.max() < 2**32
+        assert len(set(words.tolist())) > 600
+        seeded = torch.Generator().manual_seed(generator.initial_seed())
+        assert drawn(seeded) != drawn(generator)
+        found.append(torch.randn(100_000, generator=generator))
+    assert all(abs(float(x.mean())) < 0.02 and abs(float(x.std()) - 1) < 0.02 for x in found)
+    assert abs(float((found[0] * found[1]).mean())) < 0.02
+
+
+def test_streams_begin_anew_and_secrets_go_on():
+    one = Streams(1)
+    first, secret = drawn(one["nets"]), drawn(one.secret("noise"))
+    one.rewind()
+    assert drawn(one["nets"]) == first
+    assert drawn(one.secret("noise")) != secret
+
+
 def test_a_state_goes_on_where_it_was_taken_secrets_too():
     one = Streams(1)
     drawn(one["init"]), drawn(one.secret("noise"))
