@@ -26,3 +26,28 @@ def test_mnist_smoke(shared, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("MiB at the peak") == 2
     assert (tmp_path / "runs" / "dc-ipc10" / "report.md").exists()
+
+
+def test_private_smoke(shared, tmp_path):
+    root = shared("MNIST").parent
+    script = next(path for path in SCENARIOS if path.stem == "private")
+    words = [
+        "--root",
+        root,
+        "--out",
+        tmp_path / "runs",
+        "--smoke",
+        "--epsilon",
+        "10",
+        "--methods",
+        "psg",
+        "dp_sgd",
+        "dm",
+    ]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count('"accuracy"') == 3
+    assert (tmp_path / "runs" / "private.csv").read_text().count("\n") == 4
+    assert (tmp_path / "runs" / "private.png").stat().st_size > 5000
+    assert "## Privacy" in (tmp_path / "runs" / "psg-eps10.0-seed0" / "report.md").read_text()

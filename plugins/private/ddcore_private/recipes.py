@@ -38,7 +38,7 @@ def psg(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> ddcore.
     (Chen, Kerkouche and Fritz, NeurIPS 2022, Algorithm 1; defaults from the authors' code).
 
     Differs: sigma is solved for the requests that are made, by PRV; the authors' loop makes one more than it
-    accounts for. 1 000 requests and a rate that falls from 1.0 along a cosine suit a small machine; published are
+    accounts for. 1 000 requests and a rate that falls from 10 along a cosine suit a small machine; published are
     10 000 times ipc at a constant 0.1.
     """
     return ddcore.Recipe(
@@ -46,7 +46,7 @@ def psg(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> ddcore.
         synthetic=ddcore.Pixels(ipc, init="noise"),
         objective=ddcore.GradientMatch(real=256, scope="all"),
         policy=ddcore.TrainedOnSynthetic(rounds=max(1, ipc), epochs=50, steps=10),
-        update=ddcore.Update(lr={"inputs": 1.0}, momentum=0.5, schedule="cosine"),
+        update=ddcore.Update(lr={"inputs": 10.0}, momentum=0.5, schedule="cosine"),
         iterations=iterations,
         plugins={"private": {"epsilon": epsilon, "max_gradient_norm": 0.1}},
     )

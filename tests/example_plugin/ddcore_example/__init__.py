@@ -98,8 +98,12 @@ def absolute(ipc=1, iterations=50):
     )
 
 
-def option(recipe, name, default):
-    return recipe.plugins["example"].get(name, default)
+@dataclass(frozen=True)
+class Options(ddcore.Part, kind="options"):
+    """What stands below ``[plugins.example]``."""
+
+    most_iterations: int | None = None
+    enough: float = 0.0
 
 
 @ddcore.hookimpl
@@ -110,8 +114,8 @@ def ddcore_parts():
 @ddcore.hookimpl(wrapper=True)
 def ddcore_recipe(recipe, card):
     fitted = yield
-    most = option(recipe, "most_iterations", fitted.iterations)
-    if fitted.iterations > most:
+    most = recipe.options("example", Options).most_iterations
+    if most is not None and fitted.iterations > most:
         raise ddcore.RecipeRefused(f"plugins.example.most_iterations is {most}, the recipe wants {fitted.iterations}.")
     return fitted
 
@@ -125,6 +129,6 @@ def ddcore_distill(run):
 @ddcore.hookimpl(wrapper=True)
 def ddcore_step(run):
     loss = yield
-    if loss < option(run.recipe, "enough", 0.0):
+    if loss < run.recipe.options("example", Options).enough:
         raise ddcore.StopRun(f"the loss is {loss:.3g}, which is enough")
     return loss
