@@ -26,9 +26,9 @@ import ddcore
 
 IPC = 10
 METHODS = ("dosser", "ndpdc", "psg")
-ITERATIONS = {"dosser": 1000, "ndpdc": 300, "psg": 600, "dm": 300}
+ITERATIONS = {"dosser": 1000, "ndpdc": 200, "psg": 400, "dm": 200}
 OVERRIDES = {
-    "dosser": {"plugins.private.signals": 100, "objective.real": 500},
+    "dosser": {"plugins.private.signals": 50, "objective.real": 2000},
     "ndpdc": {"objective.real": 500},
 }
 

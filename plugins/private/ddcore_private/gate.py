@@ -203,21 +203,20 @@ class LivePrivateGate(ddcore.Gate):
 
     def facts(self):
         plan, history = self.plan, self.ledger.history
-        spent = self.ledger.spent()
         return {
             "privacy": {
                 "mechanism": "Poisson sampling, each item clipped, Gaussian noise on the sum",
-                "epsilon": spent,
-                "epsilon_by_rdp": self.ledger.spent("rdp"),
+                "epsilon": _written(self.ledger.spent()),
+                "epsilon_by_rdp": _written(self.ledger.spent("rdp")),
                 "delta": plan.delta,
-                "budget": plan.epsilon,
+                "budget": _written(plan.epsilon),
                 "accountant": f"PRV of opacus {version('opacus')}",
                 "neighbouring": "one item added or removed",
                 "noise_multiplier": self.noise_multiplier or 0.0,
                 "sampling_rates": sorted({rate for _, rate, _ in history}),
                 "requests": self.ledger.requests,
-                "max_gradient_norm": plan.max_gradient_norm,
-                "max_feature_norm": plan.max_feature_norm,
+                "max_gradient_norm": _written(plan.max_gradient_norm),
+                "max_feature_norm": _written(plan.max_feature_norm),
                 "public": ["item shape", "class counts", "preprocessing numbers", "recipe and its seed"],
                 "not_covered": ["how long the run took", "other runs on the same data"],
             }
@@ -235,6 +234,11 @@ class LivePrivateGate(ddcore.Gate):
         self.ledger.load_state_dict(state["ledger"])
         self.noise_multiplier = state["noise_multiplier"]
         self._asked, self._kept = state["asked"], state["kept"]
+
+
+def _written(number: float) -> float | str:
+    """JSON has no infinity."""
+    return "infinite" if math.isinf(number) else number
 
 
 def item_gradients(draw: ddcore.Draw, loss: ddcore.ItemLoss):

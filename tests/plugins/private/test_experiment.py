@@ -53,6 +53,15 @@ def test_nothing_looks_at_the_real_set_past_the_gate_unless_asked(finished, tmp_
     assert sentence in (tmp_path / "asked" / "report.md").read_text()
 
 
+def test_a_run_without_a_guard_says_so(tmp_path):
+    bare = ["plugins.private.epsilon=inf", "plugins.private.noise_multiplier=0.0", "plugins.private.signals=1"]
+    done = distil(tmp_path / "bare", "ndpdc", *(word for option in bare for word in ("--set", option)))
+    assert done.exit_code == 0, done.output
+    certificate = ddcore.load_distilled(tmp_path / "bare" / "distilled.safetensors").facts["privacy"]
+    assert (certificate["epsilon"], certificate["budget"], certificate["requests"]) == ("infinite", "infinite", 1)
+    assert "| epsilon | infinite |" in (tmp_path / "bare" / "report.md").read_text()
+
+
 def test_its_recipe_file_makes_a_private_run_again(finished, tmp_path):
     out = tmp_path / "again"
     done = CliRunner().invoke(app, ["run", str(finished / "recipe.toml"), "--out", str(out)])
