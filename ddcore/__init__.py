@@ -24,7 +24,7 @@ from ddcore.errors import (
     StopRun,
     UnknownName,
 )
-from ddcore.evaluate import Accuracy, Measure, Preprocessed, Progress, Protocol, Score, Scores, fresh_nets
+from ddcore.evaluate import Accuracy, Measure, Preprocessed, Protocol, Score, Scores, fresh_nets
 from ddcore.experiment import (
     Experiment,
     Folder,
@@ -39,7 +39,7 @@ from ddcore.experiment import (
 )
 from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
-from ddcore.labels import Hard, Labels
+from ddcore.labels import Expert, Hard, Labels, Soft
 from ddcore.marker import HOOK_API, hookimpl
 from ddcore.memory import cut, items_a_chunk
 from ddcore.networks.alexnet import AlexNet
@@ -57,14 +57,14 @@ from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.trained import TrainedOnSynthetic
-from ddcore.preprocess import Fitted, Identity, Preprocess, Standardise
+from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
 from ddcore.report import Comparison, compare
 from ddcore.rng import Streams, forked
 from ddcore.run import Run
 from ddcore.study import Finding, Study, conduct_study
 from ddcore.synthetic import CarrierModule, LabelModule, SyntheticSet
-from ddcore.types import Batch, Citation, DataCard, Draw, Group, ItemLoss, Network, Params, Transform
+from ddcore.types import Batch, Citation, DataCard, Draw, Group, ItemLoss, Mixing, Network, Params, Progress, Transform
 
 __version__ = _version("ddcore")
 
@@ -93,6 +93,7 @@ __all__ = [
     "HOOK_API",
     "MLP",
     "VGG11",
+    "ZCA",
     "Accuracy",
     "Affine",
     "AlexNet",
@@ -117,6 +118,7 @@ __all__ = [
     "DistilledSet",
     "Draw",
     "Experiment",
+    "Expert",
     "Fashion",
     "FeatureMatch",
     "FilterCosine",
@@ -141,6 +143,7 @@ __all__ = [
     "LossDiverged",
     "LossObjective",
     "Measure",
+    "Mixing",
     "Mnist",
     "ModuleNetwork",
     "Network",
@@ -168,6 +171,7 @@ __all__ = [
     "Scores",
     "Settings",
     "Siamese",
+    "Soft",
     "Source",
     "Standardise",
     "StopRun",

@@ -54,6 +54,8 @@ class DistilledSet:
     """The recipe as TOML."""
     nbytes: int
     """Bytes that must be stored to have S: inputs (or what they are made of), labels, networks."""
+    step_sizes: Tensor | None = None
+    """Learned learning rates (t,): of t steps in their order, or one for all."""
     preprocess: str = "identity"
     """Name of the preprocessing; its tensors, if any, stand in ``preprocess_state``."""
     preprocess_state: dict[str, Tensor] = field(default_factory=dict)
@@ -94,6 +96,8 @@ class DistilledSet:
         tensors = {"inputs": self.inputs, "targets": self.targets}
         tensors |= {f"preprocess.{name}": value for name, value in self.preprocess_state.items()}
         tensors |= {f"latent.{name}": value for name, value in self.latent.items()}
+        if self.step_sizes is not None:
+            tensors["step_sizes"] = self.step_sizes
         data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"ddcore": json.dumps(card)})
         return write_whole(Path(path), data)
 
@@ -130,6 +134,7 @@ class DistilledSet:
             method=card.method,
             recipe=card.recipe,
             nbytes=card.nbytes,
+            step_sizes=tensors.get("step_sizes"),
             preprocess=card.preprocess,
             preprocess_state=_below(tensors, "preprocess."),
             latent=_below(tensors, "latent."),
@@ -156,6 +161,9 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard) ->
         refuse(f"it has {len(inputs)} inputs and {len(targets)} targets")
     if not torch.isfinite(inputs).all():
         refuse("its inputs hold NaN or infinite numbers")
+    sizes = tensors.get("step_sizes")
+    if sizes is not None and (sizes.ndim != 1 or not len(sizes) or not (sizes.isfinite() & (sizes > 0)).all()):
+        refuse("its step sizes are not a row of finite numbers above zero")
     if targets.ndim == 1:
         if targets.dtype != torch.int64 or targets.min() < 0 or targets.max() >= data.classes:
             refuse(f"its targets are not classes from 0 to {data.classes - 1}")

@@ -128,7 +128,9 @@ def _evaluate_pair() -> Pair:
     test = Preprocessed(data.test, preprocess)
 
     def fast_of(protocol: Protocol) -> tuple[torch.Tensor, Draw]:
-        draw = train(network.build(data.card), distilled, protocol, protocol.lr[0], nets, 0, torch.device("cpu"))
+        draw = train(
+            network.build(data.card), distilled, data.card, protocol, protocol.lr[0], nets, 0, torch.device("cpu")
+        )
         return Accuracy()(draw, test, 64), draw
 
     def plain_of(protocol: Protocol) -> Any:

@@ -11,7 +11,7 @@ from ddcore.distance import FilterCosine
 from ddcore.errors import StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
-from ddcore.labels import Hard
+from ddcore.labels import Expert, Hard, Soft
 from ddcore.marker import hookimpl
 from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.convnet import ConvNet
@@ -24,7 +24,7 @@ from ddcore.objectives.gradient import GradientMatch
 from ddcore.parts import Maker
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.trained import TrainedOnSynthetic
-from ddcore.preprocess import Identity, Standardise
+from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.distribution import dm
 from ddcore.recipes.gradient import dc, dsa
@@ -33,10 +33,10 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Random, Herding, Hard),
+    *(Pixels, Random, Herding, Hard, Soft, Expert),
     *(FeatureMatch, GradientMatch, FilterCosine, Fresh, TrainedOnSynthetic, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
-    *(Siamese, Affine, Standardise, Identity, Open, Fit, Protocol, Accuracy),
+    *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
 METHODS = (random, herding, dm, dc, dsa)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, Self
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from ddcore.augment import Affine, Augment, Siamese
+from ddcore.augment import Affine, Augment, CutMix, Siamese
 from ddcore.data import RealData, Store
 from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.memory import CHUNK_BYTES, activation_floats, cut
@@ -24,13 +24,10 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.parts import Part
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
-from ddcore.types import DataCard, Draw, Network
+from ddcore.types import DataCard, Draw, Network, Progress
 
 ENSEMBLE_BYTES = 8 * CHUNK_BYTES
 """Largest activation of a training step for which nets are still trained side by side."""
-
-Progress = Callable[[str, int, int], None]
-"""Told what is going on, how many steps of it are done, and how many there are."""
 
 
 class TrainingSet(Interface):
@@ -39,6 +36,11 @@ class TrainingSet(Interface):
     @property
     def nbytes(self) -> int:
         """Bytes that must be stored to have it."""
+        ...
+
+    @property
+    def step_sizes(self) -> Tensor | None:
+        """Learning rates (t,) that it brings, None where it brings none."""
         ...
 
     def __len__(self) -> int: ...
@@ -54,6 +56,7 @@ class Preprocessed:
 
     store: Store
     preprocess: Fitted
+    step_sizes: None = None
 
     @property
     def nbytes(self) -> int:
@@ -119,7 +122,8 @@ class Protocol(Part, kind="protocol"):
     ``steps`` or ``epochs`` says how long. With more than one ``lr``, each is tried and the one with the best mean
     accuracy on the validation split of T is reported: nothing is ever chosen on the test split.
 
-    ``schedule``: ``cosine`` to zero, or ``half``: a tenth of the rate, with a new optimiser, from half way on.
+    ``schedule``: ``cosine`` to zero; ``half``: a tenth of the rate, with a new optimiser, from half way on; ``thirds``:
+    a fifth from two thirds on, and a fifth of that from five sixths on.
     """
 
     steps: int | None = 250
@@ -127,10 +131,14 @@ class Protocol(Part, kind="protocol"):
     batch: int = 64
     optimiser: Literal["sgd", "adam"] = "adam"
     lr: tuple[float, ...] = (2e-3,)
+    learned_lr: bool = False
+    """A set that brings a learned step size is trained with that instead of ``lr``."""
     momentum: float = 0.9
     weight_decay: float = 0.0
-    schedule: Literal["cosine", "half"] = "cosine"
+    schedule: Literal["cosine", "half", "thirds"] = "cosine"
     augment: Augment | None = Affine()
+    cutmix: float = 0.0
+    """Probability that a batch is mixed, box by box, with its labels."""
     repeats: int = 5
     networks: tuple[NetworkPlan, ...] = (ConvNet(),)
     measures: tuple[Measure, ...] = (Accuracy(),)
@@ -152,6 +160,11 @@ class Protocol(Part, kind="protocol"):
         300 epochs, not 301.
 
         ``dsa``: as ``dc`` for 1 000 epochs under siamese augmentation, each item its own (Zhao and Bilen, ICML 2021).
+
+        ``mtt``: as ``dsa``, at the step size that the set brings (Cazenavette et al., CVPR 2022).
+
+        ``idc``: 1 000 epochs of SGD at 0.01 in batches of 64, a fifth of the rate from two thirds and again from five
+        sixths on, siamese augmentation without cutout, half of the batches under cutmix (Kim et al., ICML 2022).
 
         Raises:
             UnknownName: no such preset.
@@ -195,7 +208,15 @@ _DC = {
     "schedule": "half",
     "augment": None,
 }
-PRESETS = {"quick": {}, "dc": _DC, "dsa": {**_DC, "epochs": 1000, "augment": Siamese()}}
+_DSA = {**_DC, "epochs": 1000, "augment": Siamese()}
+_IDC = {
+    **_DSA,
+    "batch": 64,
+    "schedule": "thirds",
+    "augment": Siamese(("color", "crop", "flip", "scale", "rotate")),
+    "cutmix": 0.5,
+}
+PRESETS = {"quick": {}, "dc": _DC, "dsa": _DSA, "mtt": {**_DSA, "learned_lr": True}, "idc": _IDC}
 
 
 def evaluate(
@@ -216,7 +237,8 @@ def evaluate(
     scores: Scores = {type(measure).part_name(): {} for measure in protocol.measures}
     for plan in protocol.networks:
         trained = []
-        for lr in protocol.lr:
+        own = training.step_sizes if protocol.learned_lr else None
+        for lr in protocol.lr if own is None else (float(own.mean()),):
             nets = list(fresh_nets(plan, training, data.card, protocol, lr, seed, torch.device(device), progress))
             held = Preprocessed(data.validation, preprocess) if data.validation and len(protocol.lr) > 1 else None
             chosen_by = fmean(v for d, chunk in nets for v in Accuracy()(d, held, chunk).tolist()) if held else 0.0
@@ -250,12 +272,13 @@ def fresh_nets(
     for part in cut(protocol.repeats, together):
         nets = range(part.start, part.stop)
         told = f"training {plan.part_name()}"
-        yield train(network, training, own, lr, nets, seed, device, told, progress), chunk
+        yield train(network, training, card, own, lr, nets, seed, device, told, progress), chunk
 
 
 def train(
     network: Network,
     training: TrainingSet,
+    card: DataCard,
     protocol: Protocol,
     lr: float,
     nets: Sequence[int],
@@ -282,9 +305,10 @@ def train(
         if protocol.schedule == "half" and step == steps // 2:
             optimiser = protocol.build_optimiser(leaves, lr / 10)
         elif protocol.schedule == "cosine":
-            for group in optimiser.param_groups:
-                group["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
-        inputs, targets = _taken(training, [next(b) for b in batches], protocol.augment, rng, nets, device)
+            _set_rate(optimiser, lr * (1 + math.cos(math.pi * step / steps)) / 2)
+        elif protocol.schedule == "thirds":
+            _set_rate(optimiser, lr * 0.2 ** ((3 * step >= 2 * steps) + (6 * step >= 5 * steps)))
+        inputs, targets = _taken(training, [next(b) for b in batches], protocol, rng, nets, card, device)
         logits = draw(inputs)
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1)) * len(nets)
         optimiser.zero_grad()
@@ -293,6 +317,11 @@ def train(
         if progress:
             progress(told, step + 1, steps)
     return replace(draw, params={name: value.detach() for name, value in params.items()})
+
+
+def _set_rate(optimiser: Optimizer, lr: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = lr
 
 
 def _batches(items: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -304,17 +333,30 @@ def _batches(items: int, size: int, generator: torch.Generator) -> Iterator[Tens
 def _taken(
     training: TrainingSet,
     rows: Sequence[Tensor],
-    augment: Augment | None,
+    protocol: Protocol,
     rng: Streams,
     nets: Sequence[int],
+    card: DataCard,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """The batch of each net, under that net's augmentation: inputs (e, n, ...) and targets (e, n, ...)."""
     inputs, targets = training.take(torch.cat(list(rows)))
     inputs, targets = inputs.to(device), targets.to(device)
-    each = inputs.unflatten(0, (len(nets), -1))
-    if augment is not None:
-        shape = tuple(inputs.shape[1:])
-        views = [augment.draw(rng[f"augment/{i}"], shape, n=each.shape[1]) for i in nets]
+    each, theirs = inputs.unflatten(0, (len(nets), -1)), targets.unflatten(0, (len(nets), -1))
+    if protocol.augment is not None:
+        views = [protocol.augment.draw(rng[f"augment/{i}"], card.shape, n=each.shape[1]) for i in nets]
         each = torch.stack([view(x) for view, x in zip(views, each, strict=True)])
-    return each, targets.unflatten(0, (len(nets), -1))
+    if protocol.cutmix:
+        mixed = [
+            _cut_and_mixed(protocol, rng[f"cutmix/{i}"], card, *of) for i, *of in zip(nets, each, theirs, strict=True)
+        ]
+        each, theirs = (torch.stack(tensors) for tensors in zip(*mixed, strict=True))
+    return each, theirs
+
+
+def _cut_and_mixed(protocol: Protocol, generator: torch.Generator, card: DataCard, x: Tensor, y: Tensor):
+    """The batch of one net with its shares of the classes, mixed as often as ``protocol.cutmix`` says."""
+    mixing = CutMix.draw(generator, card.shape, card.classes)
+    if float(torch.rand((), generator=generator)) >= protocol.cutmix:
+        mixing = replace(mixing, rows=slice(0, 0))
+    return mixing(x, y)

@@ -19,7 +19,7 @@ from ddcore.artefact import DistilledSet, replaced_whole, write_whole
 from ddcore.data import RealData
 from ddcore.datasets import DataSet
 from ddcore.errors import BadCheckpoint, RecipeRefused
-from ddcore.evaluate import Preprocessed, Progress, Protocol, Scores, TrainingSet
+from ddcore.evaluate import Preprocessed, Protocol, Scores, TrainingSet
 from ddcore.evaluate import evaluate as score
 from ddcore.host import Host
 from ddcore.memory import peak_mib
@@ -28,7 +28,7 @@ from ddcore.preprocess import Fitted, Preprocess
 from ddcore.recipe import Recipe
 from ddcore.report import write_images, write_report
 from ddcore.run import Run
-from ddcore.types import Citation
+from ddcore.types import Citation, Progress
 
 BASELINES = ("random", "herding", "whole")
 """What every result stands beside, under the same protocol."""
@@ -221,7 +221,8 @@ def _conduct(
     _check_device(device)
     data = _loaded(experiment)
     experiment.settings.protocol.check(data)
-    run = host.start(experiment.recipe, data, device=device, on_step=Recorder(folder, checkpoint_seconds, progress))
+    recorder = Recorder(folder, checkpoint_seconds, progress)
+    run = host.start(experiment.recipe, data, device=device, on_step=recorder, progress=progress)
     if new:
         folder.create(experiment)
     else:

@@ -7,10 +7,12 @@ everywhere at once.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -19,32 +21,64 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ddcore.augment import Augment, CutMix
 from ddcore.data import Store
+from ddcore.errors import RecipeRefused
 from ddcore.memory import CHUNK_BYTES, cut, items_a_chunk
 from ddcore.parts import Part
 from ddcore.rng import Streams
-from ddcore.types import Batch, DataCard, Draw, Group, ItemLoss, Network, Params, Transform
+from ddcore.types import Batch, DataCard, Draw, Group, ItemLoss, Network, Params, Progress, Transform
 
 DISCLOSURES = ("gradient", "features", "statistics", "fit", "examples")
 """What a part may ask of T, from the least to the most."""
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of logits (n, k) and classes (n,), one number an item (n,)."""
+    """Cross-entropy of logits (n, k) and classes (n,) or shares of the classes (n, k), one number an item (n,)."""
     return F.cross_entropy(outputs, targets, reduction="none")
 
 
 @dataclass(frozen=True)
 class Fit(Part, kind="fit"):
-    """How a network is trained on T: SGD on batches drawn without replacement."""
+    """How a network is trained on T: SGD on batches drawn without replacement, for ``steps`` or ``epochs``.
 
-    steps: int = 200
+    ``rho`` above zero steps along gradients taken that far uphill, weight by weight in proportion to the weight, so
+    that flat minima are found; of the gradient at the point itself, what is orthogonal to that is then subtracted
+    ``gap`` times. Reference: Zhuang et al., Surrogate Gap Minimization, ICLR 2022, Algorithm 1. Differs: the two
+    gradients are of two batches, each a request of its own.
+    """
+
+    steps: int | None = 200
+    epochs: float | None = None
     batch: int = 64
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
     snapshots: int = 1
     """How many points of the way are kept, evenly spaced and the last one always; the start is not one."""
+    augment: Augment | None = None
+    """Drawn anew for each batch."""
+    cutmix: float = 0.0
+    """Probability that a batch is mixed: a box of each item comes from another, the labels in proportion."""
+    rho: float = 0.0
+    gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise RecipeRefused("A fit says either steps or epochs, not both and not neither.")
+        if min(self.steps or self.epochs or 0, self.batch, self.snapshots) <= 0 or not 0 <= self.cutmix <= 1:
+            raise RecipeRefused(f"{self}: steps, batch and snapshots must be above zero, cutmix within 0 and 1.")
+
+    @property
+    def itemwise(self) -> bool:
+        return self.cutmix == 0
+
+    def length(self, items: int) -> int:
+        """Steps on ``items`` of T. Raises RecipeRefused where there are fewer than snapshots."""
+        steps = self.steps if self.steps is not None else round((self.epochs or 0) * math.ceil(items / self.batch))
+        if steps < self.snapshots:
+            raise RecipeRefused(f"{self} takes {steps} steps on {items} items, fewer than its snapshots.")
+        return steps
 
 
 class LiveView(Protocol):
@@ -62,9 +96,6 @@ class LiveView(Protocol):
 class View(Part, kind="view"):
     """A change of T that happens inside the gate: a trigger, an attack, a corruption."""
 
-    itemwise: ClassVar[bool] = True
-    """Each item is changed by itself; a view that mixes items cannot pass a private gate."""
-
     @abstractmethod
     def build(self, store: Store, rng: Streams) -> LiveView: ...
 
@@ -73,6 +104,7 @@ class Source:
     """T as a gate holds it: in memory, under the recipe's views, sorted by the classes that they give."""
 
     def __init__(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> None:
+        self.plans = tuple(views)
         self.views = [view.build(store, rng) for view in views]
         targets = store.targets
         for view in self.views:
@@ -95,7 +127,10 @@ class Source:
     def take(self, rows: Tensor, draw: Draw | None, group: Group) -> Batch:
         """The items at ``rows`` (n,) under the views, preprocessed, and under the augmentation of ``group``."""
         batch = self.raw(self.store.take(rows), draw)
-        return Batch(group.seen(self.preprocess(batch.inputs)), batch.targets, batch.index)
+        inputs, targets = group.seen(self.preprocess(batch.inputs)), batch.targets
+        if group.mixing is not None:
+            inputs, targets = group.mixing(inputs, targets)
+        return Batch(inputs, targets, batch.index)
 
     def raw(self, batch: Batch, draw: Draw | None) -> Batch:
         """``batch`` under the views, not preprocessed."""
@@ -116,8 +151,21 @@ def disjoint(groups: Sequence[Group]) -> None:
 class Gate(ABC):
     """A gate at work, before its ``source``."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, rng: Streams) -> None:
         self.source = source
+        self.rng = rng
+
+    def beside(self, rng: Streams) -> Gate:
+        """This gate with seeded draws of its own, so that what is asked of it moves no draw of the run's.
+
+        A gate whose draws are secret is its own twin.
+        """
+        return self
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What T looks like through this gate, as a hash; None where answers must not be shared between runs."""
+        return None
 
     @abstractmethod
     def gradient(self, draw: Draw, groups: Sequence[Group], loss: ItemLoss) -> list[Params]:
@@ -131,29 +179,48 @@ class Gate(ABC):
         """Features (n, d) as this gate counts them in a mean: S's go through it too. Unchanged unless it clips."""
         return features
 
-    def statistics(self) -> dict[str, Tensor]:
-        """``mean`` and ``std`` (c,) of T's channels, before preprocessing."""
+    def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
+        """``mean`` and ``std`` (c,) of T's channels, before preprocessing.
+
+        With ``pixels`` ``mean`` (d,) and ``covariance`` (d, d) of the flattened items, in float64.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not serve statistics.")
 
     def examples(self, groups: Sequence[Group]) -> list[Batch]:
         """Items of each group, preprocessed."""
         raise NotImplementedError(f"{type(self).__name__} does not serve examples.")
 
-    def fit(self, draw: Draw, fit: Fit) -> list[Params]:
+    def fit(self, draw: Draw, fit: Fit, told: str = "fitting", progress: Progress | None = None) -> list[Params]:
         """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; ``fit``'s snapshots."""
         params = {name: value.detach().clone() for name, value in draw.params.items()}
         optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
-        kept = {round(fit.steps * (i + 1) / fit.snapshots) for i in range(fit.snapshots)}
+        steps = fit.length(len(self.source.store))
+        kept = {round(steps * (i + 1) / fit.snapshots) for i in range(fit.snapshots)}
         way = []
-        for step in range(1, fit.steps + 1):
+        for step in range(1, steps + 1):
             here = Draw(draw.network, params, draw.buffers, age=draw.age + step - 1)
-            (gradient,) = self.gradient(here, [Group(size=fit.batch)], cross_entropy)
+            gradient = self._fitting(here, fit)
+            if fit.rho:
+                uphill = replace(here, params=_uphill(params, gradient, fit.rho))
+                gradient = _flatter(gradient, self._fitting(uphill, fit), fit.gap)
             for name, value in params.items():
                 value.grad = gradient[name]
             optimiser.step()
             if step in kept:
                 way.append({name: value.detach().clone() for name, value in params.items()})
+            if progress:
+                progress(told, step, steps)
         return way
+
+    def _fitting(self, draw: Draw, fit: Fit) -> Params:
+        """The gradient of one batch of a fit."""
+        store, rng = self.source.store, self.rng["fit"]
+        shape = tuple(store.inputs.shape[1:])
+        view = fit.augment.draw(rng, shape) if fit.augment else None
+        mixed = fit.cutmix and float(torch.rand((), generator=rng)) < fit.cutmix
+        mixing = CutMix.draw(rng, shape, store.classes) if mixed else None
+        (gradient,) = self.gradient(draw, [Group(size=fit.batch, view=view, mixing=mixing)], cross_entropy)
+        return gradient
 
     V = TypeVar("V")
 
@@ -176,6 +243,22 @@ class Gate(ABC):
         """Take back what :meth:`state_dict` gave."""
 
 
+def _norm(tensors: Params) -> Tensor:
+    return torch.stack([value.square().sum() for value in tensors.values()]).sum().sqrt()
+
+
+def _uphill(params: Params, gradient: Params, rho: float) -> Params:
+    """w + rho w^2 g / || |w| g ||: the worst point within ``rho``, measured in units of the weights."""
+    length = _norm({name: value * gradient[name] for name, value in params.items()})
+    return {name: w + rho * w.square() * gradient[name] / (length + 1e-12) for name, w in params.items()}
+
+
+def _flatter(here: Params, uphill: Params, gap: float) -> Params:
+    """The gradient ``uphill``, less ``gap`` times that part of the gradient ``here`` which is orthogonal to it."""
+    along = torch.stack([(here[name] * g).sum() for name, g in uphill.items()]).sum() / _norm(uphill).square()
+    return {name: g - gap * (here[name] - along * g) for name, g in uphill.items()}
+
+
 class GatePlan(Part, kind="gate"):
     """Which gate stands before T."""
 
@@ -190,8 +273,8 @@ class GatePlan(Part, kind="gate"):
     def serves(self) -> frozenset[str]:
         """The disclosures it answers."""
 
-    def check(self, views: Sequence[View], network: Network, card: DataCard) -> None:
-        """Raises RecipeRefused where the recipe's views, network or data do not suit this gate."""
+    def check(self, parts: Sequence[Part], network: Network, card: DataCard) -> None:
+        """Raises RecipeRefused where the recipe's parts, its network or the data do not suit this gate."""
 
     @abstractmethod
     def build(self, source: Source, rng: Streams) -> Gate: ...
@@ -219,12 +302,21 @@ class OpenGate(Gate):
     """Answers every disclosure."""
 
     def __init__(self, source: Source, rng: Streams, max_bytes: int) -> None:
-        super().__init__(source)
-        self._rng = rng
+        super().__init__(source, rng)
         self._max_bytes = max_bytes
 
+    def beside(self, rng: Streams) -> Gate:
+        return OpenGate(self.source, rng, self._max_bytes)
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr(self.source.plans).encode())
+        for tensor in (self.source.store.inputs, self.source.store.targets):
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
     def _seen(self, group: Group, draw: Draw | None) -> Batch:
-        rows = self.source.store.draw(self._rng["real"], group.classes, group.size)
+        rows = self.source.store.draw(self.rng["real"], group.classes, group.size)
         return self.source.take(rows, draw, group)
 
     def gradient(self, draw: Draw, groups: Sequence[Group], loss: ItemLoss) -> list[Params]:
@@ -287,13 +379,24 @@ class OpenGate(Gate):
         inputs = pieces[0][1] if len(pieces) == 1 else torch.cat([piece for _, piece in pieces])
         return inputs, owners
 
-    def statistics(self) -> dict[str, Tensor]:
+    def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
+        if pixels:
+            return self._moments()
         total, squares, count = 0.0, 0.0, 0
         for batch in self.source.store.chunks(4096):
             x = self.source.raw(batch, None).inputs.double().flatten(2).movedim(1, 0).flatten(1)
             total, squares, count = total + x.sum(1), squares + (x * x).sum(1), count + x.shape[1]
         mean = torch.as_tensor(total) / count
         return {"mean": mean.float(), "std": (torch.as_tensor(squares) / count - mean**2).clamp_min(0).sqrt().float()}
+
+    def _moments(self) -> dict[str, Tensor]:
+        total, products = 0.0, 0.0
+        for batch in self.source.store.chunks(4096):
+            x = self.source.raw(batch, None).inputs.double().flatten(1)
+            total, products = total + x.sum(0), products + x.T @ x
+        count = len(self.source.store)
+        mean = torch.as_tensor(total) / count
+        return {"mean": mean, "covariance": torch.as_tensor(products) / count - mean.outer(mean)}
 
     def examples(self, groups: Sequence[Group]) -> list[Batch]:
         disjoint(groups)
@@ -311,6 +414,10 @@ class Context:
     device: torch.device
     view: Callable[[], Transform]
     """Draws the recipe's augmentation, one for all items; the identity where it has none."""
+    step: Callable[[], int] = lambda: 0
+    """Steps of the run that are done."""
+    progress: Progress | None = None
+    """Told of long work that is not a step."""
 
     @cached_property
     def room(self) -> int:

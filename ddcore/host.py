@@ -22,6 +22,7 @@ from ddcore.marker import HOOK_API, PROJECT
 from ddcore.parts import Catalogue, Maker, overridden
 from ddcore.recipe import Recipe
 from ddcore.run import Hooks, Run
+from ddcore.types import Progress
 
 STRICT = "DDCORE_STRICT_PLUGINS"
 
@@ -202,11 +203,12 @@ class Host:
         *,
         device: str = "cpu",
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
+        progress: Progress | None = None,
     ) -> Run:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
         hooks = self.manager(recipe.plugins).hook
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
-        return Run(final, data, cast(Hooks, hooks), device, on_step)
+        return Run(final, data, cast(Hooks, hooks), device, on_step, progress)
 
     def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
         """Run ``recipe`` on ``data`` from beginning to end."""

@@ -6,19 +6,20 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ddcore.gate import cross_entropy
+from ddcore.gate import Context, Fit, cross_entropy
+from ddcore.memory import cut
 from ddcore.parts import Part
 from ddcore.synthetic import LabelModule
-from ddcore.types import ItemLoss
+from ddcore.types import DataCard, Draw, ItemLoss, Params
 
 
 class Labels(Part, kind="labels"):
     """What the targets of S are."""
 
     @abstractmethod
-    def build(self, classes: Tensor) -> LabelModule:
+    def build(self, card: DataCard, classes: Tensor) -> LabelModule:
         """Labels for items whose classes are ``classes`` (n,)."""
 
 
@@ -26,7 +27,7 @@ class Labels(Part, kind="labels"):
 class Hard(Labels):
     """Each item's own class, fixed."""
 
-    def build(self, classes: Tensor) -> HardLabels:
+    def build(self, card: DataCard, classes: Tensor) -> HardLabels:
         return HardLabels(classes)
 
 
@@ -47,3 +48,89 @@ class HardLabels(LabelModule):
     def nbytes(self) -> int:
         """One byte an item up to 256 classes, else two."""
         return len(self.targets) * (1 if int(self.targets.max()) < 256 else torch.int16.itemsize)
+
+
+class Shares(LabelModule):
+    """Targets that are shares of the classes (n, k), met by the cross-entropy - sum_k y_k log p_k."""
+
+    @property
+    def loss(self) -> ItemLoss:
+        return cross_entropy
+
+
+@dataclass(frozen=True)
+class Soft(Labels):
+    """Learned shares: the softmax of free logits (n, k), which start as a network says that was trained on T.
+
+    Reference: Guo et al., DATM, ICLR 2024, Section 3.3.
+    """
+
+    fit: Fit = Fit()
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"fit"})
+
+    @property
+    def itemwise(self) -> bool:
+        return self.fit.itemwise
+
+    def build(self, card: DataCard, classes: Tensor) -> SoftLabels:
+        return SoftLabels(self, card, len(classes))
+
+
+class SoftLabels(Shares):
+    def __init__(self, plan: Soft, card: DataCard, n: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self.logits = nn.Parameter(torch.zeros(n, card.classes))
+
+    def start(self, ctx: Context, inputs: Tensor) -> None:
+        draw = ctx.fresh()
+        (params,) = ctx.gate.fit(draw, self.plan.fit, "training the teacher", ctx.progress)
+        with torch.no_grad():
+            self.logits.copy_(answers(draw, params, inputs, ctx.room))
+
+    def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
+        return self.logits[index].softmax(1)
+
+    def nbytes(self) -> int:
+        return self.logits.nbytes
+
+
+@dataclass(frozen=True)
+class Expert(Labels):
+    """Shares that the trained network of each step gives to the images as they are then; the last ones are kept.
+
+    The network is the one where the step's training led (``Draw.target``), at ``temperature``.
+    Reference: Cui et al., TESLA, ICML 2023, Section 3.4.
+    """
+
+    temperature: float = 1.0
+
+    def build(self, card: DataCard, classes: Tensor) -> ExpertLabels:
+        return ExpertLabels(self, card, len(classes))
+
+
+class ExpertLabels(Shares):
+    shares: Tensor
+
+    def __init__(self, plan: Expert, card: DataCard, n: int) -> None:
+        super().__init__()
+        self.plan = plan
+        self.register_buffer("shares", torch.full((n, card.classes), 1 / card.classes))
+
+    def follow(self, draw: Draw, inputs: Tensor) -> None:
+        params = draw.params if draw.target is None else draw.target
+        self.shares = (answers(draw, params, inputs, len(inputs)) / self.plan.temperature).softmax(1)
+
+    def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
+        return self.shares[index]
+
+    def nbytes(self) -> int:
+        return self.shares.nbytes
+
+
+def answers(draw: Draw, params: Params, inputs: Tensor, chunk: int) -> Tensor:
+    """The network's logits (n, k) at ``params``, ``chunk`` items at a time."""
+    return torch.cat([draw(inputs[part], params, training=False) for part in cut(len(inputs), chunk)])

@@ -47,6 +47,11 @@ class Part:
         """The disclosures this part needs of the gate."""
         return frozenset()
 
+    @property
+    def itemwise(self) -> bool:
+        """It handles each item of T by itself; what mixes items cannot pass a gate that clips single ones."""
+        return True
+
 
 Maker = type[Part] | Callable[..., Any]
 T = TypeVar("T", bound=Part)

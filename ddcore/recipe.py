@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
@@ -39,6 +40,10 @@ class Update(Part, kind="update"):
     clip: float | None = None
     """Largest norm of the whole gradient, None for no limit."""
     schedule: Literal["constant", "cosine"] = "constant"
+    ema: float | None = None
+    """Decay of a running mean of all that is learned, which then is what comes out; None for the last values."""
+    clamp: bool = False
+    """Bring stored images back into the range of T's raw inputs, [0, 1], after each update."""
 
     def build(self, synthetic: SyntheticSet, steps: int) -> tuple[Optimizer, LRScheduler | None]:
         """The optimiser of ``synthetic`` and its schedule over ``steps``.
@@ -75,6 +80,8 @@ class Recipe(Part, kind="recipe"):
     views: tuple[View, ...] = ()
     preprocess: Preprocess = Standardise()
     update: Update = Update()
+    step_size: float | None = None
+    """First value of a learning rate that is learned with S and belongs to it."""
     iterations: int = 0
     """Updates of S; a method that steps several times an update counts one."""
     seed: int = 0
@@ -126,7 +133,9 @@ class Recipe(Part, kind="recipe"):
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
                 )
-        self.gate.check(self.views, self.network.build(card), card)
+        self.gate.check([part for _, part in self.parts()], self.network.build(card), card)
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise RecipeRefused(f"step_size = {self.step_size}: a learning rate is above zero and finite.")
         if self.iterations < 0:
             raise RecipeRefused(f"iterations = {self.iterations}: it cannot be negative.")
         if self.objective is None and self.iterations:

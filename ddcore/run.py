@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
@@ -18,7 +19,7 @@ from ddcore.preprocess import Fitted
 from ddcore.recipe import Recipe
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Transform
+from ddcore.types import Draw, Progress, Transform
 
 
 class Hooks(Protocol):
@@ -51,6 +52,7 @@ class Run:
         hooks: Hooks,
         device: str | torch.device = "cpu",
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         recipe.check(data.card)
         self.recipe = recipe
@@ -61,11 +63,19 @@ class Run:
         self.rng = Streams(recipe.seed)
         self.gate = recipe.gate.build(Source(data.train, recipe.views, self.rng, self.device), self.rng)
         carrier = recipe.synthetic.build(data.card)
-        self.synthetic = SyntheticSet(carrier, recipe.labels.build(carrier.classes)).to(self.device)
+        labels = recipe.labels.build(data.card, carrier.classes)
+        self.synthetic = SyntheticSet(carrier, labels, recipe.step_size).to(self.device)
+        self.averaged: AveragedModel | None = None
         self.optimiser, self.schedule = None, None
         if recipe.objective is not None:
             self.optimiser, self.schedule = recipe.update.build(self.synthetic, recipe.iterations)
-        self.ctx = Context(data.card, recipe.network.build(data.card), self.gate, self.rng, self.device, self._view)
+            if recipe.update.ema is not None:
+                running_mean = get_ema_multi_avg_fn(recipe.update.ema)
+                self.averaged = AveragedModel(self.synthetic, multi_avg_fn=running_mean)
+        network = recipe.network.build(data.card)
+        self.ctx = Context(
+            data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress
+        )
         self.preprocess: Fitted | None = None
         self.policy: dict[str, Any] = {}
         self.draw: Draw | None = None
@@ -81,7 +91,7 @@ class Run:
         """Fill in what comes from the data, once, in the first moment of the run."""
         if self.preprocess is None:
             self._preprocess(self.recipe.preprocess.start(self.card, self.gate.statistics))
-            self.synthetic.carrier.start(self.ctx)
+            self.synthetic.start(self.ctx)
 
     def _preprocess(self, fitted: Fitted) -> None:
         self.preprocess = fitted
@@ -107,6 +117,7 @@ class Run:
         recipe = self.recipe
         assert recipe.objective is not None and self.optimiser is not None
         self.draw = recipe.policy.draw(self.policy, self.synthetic, self.ctx)
+        self.synthetic.follow(self.draw)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         total = 0.0
         self.optimiser.zero_grad()
@@ -120,11 +131,19 @@ class Run:
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.update.clip)
             self.optimiser.step()
             self.optimiser.zero_grad()
+            if recipe.update.clamp:
+                self.synthetic.carrier.project(self._within_range)
             total += loss
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.synthetic)
         if self.schedule is not None:
             self.schedule.step()
         self.step += 1
         return total
+
+    def _within_range(self, images: torch.Tensor) -> torch.Tensor:
+        assert self.preprocess is not None
+        return self.preprocess(self.preprocess.inverse(images).clamp(0, 1))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the run needs to go on as if it had never stopped: tensors, numbers, strings, lists, dicts."""
@@ -135,6 +154,7 @@ class Run:
             "seconds": self.seconds,
             "facts": self.facts,
             "synthetic": self.synthetic.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimiser": self.optimiser.state_dict() if self.optimiser else None,
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "preprocess": self.preprocess.state_dict() if self.preprocess else None,
@@ -156,6 +176,8 @@ class Run:
         try:
             self.step, self.seconds, self.facts = state["step"], state["seconds"], state["facts"]
             self.synthetic.load_state_dict(state["synthetic"])
+            if self.averaged:
+                self.averaged.load_state_dict(state["averaged"])
             if self.optimiser:
                 self.optimiser.load_state_dict(state["optimiser"])
             if self.schedule:
@@ -171,18 +193,21 @@ class Run:
     def export(self) -> DistilledSet:
         """What has been distilled so far, as an artefact."""
         assert self.preprocess is not None, "a run exports once it has started"
+        synthetic = self.synthetic if self.averaged is None else cast(SyntheticSet, self.averaged.module)
         with torch.no_grad():
-            inputs, targets = self.synthetic.everything()
+            inputs, targets = synthetic.everything()
+            step_size = synthetic.step_size
         return DistilledSet(
             inputs=inputs.detach().cpu().clone(),
             targets=targets.detach().cpu().clone(),
             data=self.card,
             method=self.recipe.name,
             recipe=self.recipe.to_toml(),
-            nbytes=self.synthetic.nbytes(),
+            step_sizes=None if step_size is None else step_size.detach().cpu().reshape(1),
+            nbytes=synthetic.nbytes(),
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
-            latent=self.synthetic.carrier.latent(),
+            latent=synthetic.carrier.latent(),
             versions={name: version(name) for name in ("ddcore", "torch")},
             facts={
                 "seed": self.recipe.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ddcore.gate import Context
-from ddcore.types import ItemLoss
+from ddcore.types import Draw, ItemLoss, Transform
 
 
 class CarrierModule(nn.Module):
@@ -29,6 +30,13 @@ class CarrierModule(nn.Module):
     def nbytes(self) -> int:
         """Bytes that must be stored to make the inputs again."""
 
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """What is learned, by the name under which a recipe gives it a learning rate."""
+        return {"inputs": list(self.parameters())}
+
+    def project(self, into: Transform) -> None:
+        """Bring what is stored as images back into their range by ``into``; nothing where no images are stored."""
+
     def latent(self) -> dict[str, Tensor]:
         """What an artefact holds beside the decoded inputs; nothing where the inputs are all there is."""
         return {}
@@ -36,6 +44,12 @@ class CarrierModule(nn.Module):
 
 class LabelModule(nn.Module):
     """Holds what S's targets are made of."""
+
+    def start(self, ctx: Context, inputs: Tensor) -> None:
+        """Fill in the first values for ``inputs`` (n, ...), through the gate; never called on load or resume."""
+
+    def follow(self, draw: Draw, inputs: Tensor) -> None:
+        """Told of each step's network before the objective, with all inputs (n, ...) as they are then."""
 
     @abstractmethod
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
@@ -53,10 +67,26 @@ class LabelModule(nn.Module):
 class SyntheticSet(nn.Module):
     """S at work: what an objective differentiates with respect to."""
 
-    def __init__(self, carrier: CarrierModule, labels: LabelModule) -> None:
+    def __init__(self, carrier: CarrierModule, labels: LabelModule, step_size: float | None = None) -> None:
         super().__init__()
         self.carrier = carrier
         self.labels = labels
+        self.log_step_size = None if step_size is None else nn.Parameter(torch.tensor(math.log(step_size)))
+
+    @property
+    def step_size(self) -> Tensor | None:
+        """The learning rate () that S is to be trained with, where it brings one. Its logarithm is learned."""
+        return None if self.log_step_size is None else self.log_step_size.exp()
+
+    def start(self, ctx: Context) -> None:
+        """Fill in the first values, once, in the first moment of a run."""
+        self.carrier.start(ctx)
+        with torch.no_grad():
+            self.labels.start(ctx, self.everything()[0])
+
+    def follow(self, draw: Draw) -> None:
+        with torch.no_grad():
+            self.labels.follow(draw, self.everything()[0])
 
     def __len__(self) -> int:
         return len(self.carrier.classes)
@@ -76,8 +106,11 @@ class SyntheticSet(nn.Module):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """What is learned, by the name under which a recipe gives it a learning rate."""
-        found = {"inputs": list(self.carrier.parameters()), "labels": list(self.labels.parameters())}
+        found = {**self.carrier.groups(), "labels": list(self.labels.parameters())}
+        if self.log_step_size is not None:
+            found["step_size"] = [self.log_step_size]
         return {name: parameters for name, parameters in found.items() if parameters}
 
     def nbytes(self) -> int:
-        return self.carrier.nbytes() + self.labels.nbytes()
+        step_size = 0 if self.log_step_size is None else self.log_step_size.nbytes
+        return self.carrier.nbytes() + self.labels.nbytes() + step_size

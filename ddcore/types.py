@@ -18,8 +18,14 @@ Params = dict[str, Tensor]
 Transform = Callable[[Tensor], Tensor]
 """A drawn augmentation: inputs (n, ...) to inputs (n, ...), the same change each time it is called."""
 
+Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A drawn mixing of items: inputs (n, ...) and classes (n,) to inputs (n, ...) and shares of the classes (n, k)."""
+
 ItemLoss = Callable[[Tensor, Tensor], Tensor]
 """Outputs (n, k) and targets (n, ...) to one loss an item (n,)."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how many steps of it are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class Group:
     """Items drawn without replacement, at most what the classes have; None for all of them."""
     view: Transform | None = None
     """An augmentation already drawn, so that S can get the same."""
+    mixing: Mixing | None = None
+    """A mixing of the group's items, after the augmentation; a gate that clips items refuses it."""
 
     def seen(self, inputs: Tensor) -> Tensor:
         """``inputs`` (n, ...) under the group's augmentation."""

@@ -38,7 +38,7 @@ def training(tiny):
 )
 def test_nets_trained_side_by_side_equal_nets_trained_alone(protocol, training, tiny):
     nets = (0, 1, 2)
-    draw = train(PLAN.build(tiny.card), training, protocol, protocol.lr[0], nets, 5, torch.device("cpu"))
+    draw = train(PLAN.build(tiny.card), training, tiny.card, protocol, protocol.lr[0], nets, 5, torch.device("cpu"))
     test = Preprocessed(tiny.test, training.preprocess)
     scores = Accuracy()(draw, test, chunk=7).tolist()
     inputs, targets = test.take(torch.arange(len(test)))

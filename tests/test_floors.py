@@ -15,8 +15,9 @@ CORE = ROOT / "ddcore"
 FLOORS = [
     {"types", "errors", "rng", "marker"},
     {"parts", "data", "memory"},
+    {"augment"},
     {"gate"},
-    {"synthetic", "networks", "augment", "preprocess", "distance", "datasets"},
+    {"synthetic", "networks", "preprocess", "distance", "datasets", "unroll"},
     {"carriers", "labels"},
     {"objectives", "policies"},
     {"recipe"},

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ddcore.carriers.base import Carrier, classes_in_order
 from ddcore.gate import Context
 from ddcore.synthetic import CarrierModule
-from ddcore.types import DataCard, Group
+from ddcore.types import DataCard, Group, Transform
 
 
 @dataclass(frozen=True)
@@ -50,5 +50,9 @@ class PixelsModule(CarrierModule):
     def forward(self, index: Tensor) -> Tensor:
         return self.pixels[index]
 
+    def project(self, into: Transform) -> None:
+        with torch.no_grad():
+            self.pixels.copy_(into(self.pixels))
+
     def nbytes(self) -> int:
-        return self.pixels.numel() * self.pixels.element_size()
+        return self.pixels.nbytes

@@ -79,12 +79,12 @@ class PrivateGate(ddcore.GatePlan):
     def serves(self) -> frozenset[str]:
         return frozenset({"gradient", "features", "fit"})
 
-    def check(self, views, network, card) -> None:
-        for view in views:
-            if not view.itemwise:
+    def check(self, parts, network, card) -> None:
+        for part in parts:
+            if not part.itemwise:
                 raise ddcore.RecipeRefused(
-                    f"views = {view} mixes items, so no item's share can be clipped. Take a view that changes each"
-                    " item by itself."
+                    f"{part.kind} = {part} mixes items, so no item's share can be clipped. Take one that changes each"
+                    " item by itself (cutmix = 0 where it trains a network)."
                 )
         if not network.per_sample:
             raise ddcore.RecipeRefused(
@@ -111,11 +111,10 @@ class LivePrivateGate(ddcore.Gate):
     """Answers gradients and features with clipped, noised means, and counts each answer."""
 
     def __init__(self, plan: PrivateGate, source: ddcore.Source, rng: ddcore.Streams) -> None:
-        super().__init__(source)
+        super().__init__(source, rng)
         self.plan = plan
         self.ledger = Ledger(plan.epsilon, plan.delta)
         self.noise_multiplier = plan.noise_multiplier
-        self._rng = rng
         self._asked = 0
         self._kept: list[dict] = []
 
@@ -174,7 +173,7 @@ class LivePrivateGate(ddcore.Gate):
 
     def _clipped_sum(self, draw, group, rate, per_item, limit, silence):
         """The sum of what the drawn items say, each clipped to ``limit``; ``silence`` where none is drawn."""
-        rows = self.source.store.sample(self._rng.secret("poisson"), group.classes, rate)
+        rows = self.source.store.sample(self.rng.secret("poisson"), group.classes, rate)
         total = {name: value.clone() for name, value in silence.items()}
         if len(rows):
             batch = self.source.take(rows, draw, group)
@@ -193,7 +192,7 @@ class LivePrivateGate(ddcore.Gate):
         return {name: torch.zeros_like(value[0]) for name, value in said.items()}
 
     def _noised(self, total, limit, expected):
-        sigma, generator = self.noise_multiplier, self._rng.secret("noise")
+        sigma, generator = self.noise_multiplier, self.rng.secret("noise")
         if sigma:
             total = {
                 name: value + sigma * limit * gaussian(value.shape, generator).to(value)
