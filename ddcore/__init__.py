@@ -4,11 +4,12 @@ from importlib.metadata import version as _version
 from os import PathLike
 from typing import Any
 
-from ddcore.artefact import DistilledSet, replaced_whole, write_whole
+from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Augment, Siamese
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.pixels import Pixels
 from ddcore.data import RealData, Store
 from ddcore.datasets import Cifar10, Cifar100, DataSet, Digits, Fashion, ImageFolder, Mnist, Npz, Svhn
@@ -37,6 +38,7 @@ from ddcore.experiment import (
     reevaluate,
     resume,
 )
+from ddcore.files import replaced_whole, write_whole
 from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
 from ddcore.labels import Expert, Hard, Labels, Soft
@@ -51,11 +53,16 @@ from ddcore.networks.module import ModuleNetwork
 from ddcore.networks.resnet import ResNet18
 from ddcore.networks.vgg import VGG11
 from ddcore.objectives.base import LossObjective, Objective
+from ddcore.objectives.combine import Sum
+from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
+from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
+from ddcore.policies.rival import Rival
 from ddcore.policies.trained import TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
@@ -109,6 +116,7 @@ __all__ = [
     "Citation",
     "Comparison",
     "Context",
+    "Contrast",
     "ConvNet",
     "DataCard",
     "DataSet",
@@ -119,6 +127,7 @@ __all__ = [
     "Draw",
     "Experiment",
     "Expert",
+    "Experts",
     "Fashion",
     "FeatureMatch",
     "FilterCosine",
@@ -131,6 +140,7 @@ __all__ = [
     "GatePlan",
     "GradientMatch",
     "Group",
+    "Hallucinated",
     "Hard",
     "Herding",
     "Host",
@@ -166,6 +176,7 @@ __all__ = [
     "Recipe",
     "RecipeRefused",
     "ResNet18",
+    "Rival",
     "Run",
     "Score",
     "Scores",
@@ -178,9 +189,11 @@ __all__ = [
     "Store",
     "Streams",
     "Study",
+    "Sum",
     "Svhn",
     "SyntheticSet",
     "TrainedOnSynthetic",
+    "TrajectoryMatch",
     "Transform",
     "UnknownName",
     "Update",

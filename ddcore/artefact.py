@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.errors import BadArtefact
+from ddcore.files import write_whole
 from ddcore.types import DataCard
 
 FORMAT = 1
@@ -169,29 +169,3 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard) ->
             refuse(f"its targets are not classes from 0 to {data.classes - 1}")
     elif targets.shape != (len(inputs), data.classes) or not torch.isfinite(targets).all():
         refuse(f"its targets are {tuple(targets.shape)}, not one finite row of {data.classes} an item")
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write ``data`` at ``path``, whole or not at all: a temporary file beside it, flushed, then renamed."""
-
-    def fill(temporary: Path) -> None:
-        temporary.write_bytes(data)
-
-    return replaced_whole(path, fill)
-
-
-def replaced_whole(path: Path, fill: Callable[[Path], None]) -> Path:
-    """Let ``fill`` write a temporary file beside ``path``; then it takes ``path``'s place in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        fill(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -22,11 +22,7 @@ from ddcore.types import Citation, DataCard, Transform
 
 
 class Augment(Part, kind="augment"):
-    """Which random changes leave a label as it is."""
-
-    def for_card(self, card: DataCard) -> Augment:
-        """This augmentation without what would change a label of these data."""
-        return self
+    """Which random changes leave a label as it is; once fitted to a card, of none of its items."""
 
     @abstractmethod
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
@@ -218,7 +214,7 @@ class Siamese(Augment):
             if op not in OPERATIONS:
                 raise UnknownName("operation of augment.ops", op, OPERATIONS)
 
-    def for_card(self, card: DataCard) -> Siamese:
+    def fitted(self, card: DataCard) -> Siamese:
         ops = tuple(op for op in self.ops if card.flips or op != "flip")
         if not ops:
             raise RecipeRefused(f"augment.ops only flips, and a mirrored image of {card.name} may change its label.")
@@ -244,12 +240,13 @@ class CutMix:
     def draw(generator: Generator, shape: tuple[int, ...], classes: int) -> CutMix:
         """A box of a uniform share of the image, at a uniform place, cut at the edges."""
         size = float(torch.rand((), generator=generator)) ** 0.5
-        spans = []
-        for side in shape[-2:]:
+
+        def span(side: int) -> slice:
             centre = int(torch.randint(side, (), generator=generator))
             half = round(side * size) // 2
-            spans.append(slice(max(0, centre - half), min(side, centre + half)))
-        return CutMix(*spans, classes)
+            return slice(max(0, centre - half), min(side, centre + half))
+
+        return CutMix(span(shape[-2]), span(shape[-1]), classes)
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, c, h, w) and classes (n,), or shares of them (n, k), mixed."""

@@ -25,16 +25,18 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
-from ddcore.artefact import write_whole
+from ddcore.augment import Siamese
 from ddcore.data import RealData, Store
 from ddcore.datasets import Digits
 from ddcore.errors import DdcoreError, UnknownName
 from ddcore.evaluate import Accuracy, Preprocessed, Protocol, train
+from ddcore.files import write_whole
 from ddcore.host import Host
 from ddcore.memory import peak_mib
 from ddcore.networks.convnet import ConvNet
 from ddcore.run import Run
-from ddcore.types import DataCard, Draw
+from ddcore.types import DataCard, Draw, Params
+from ddcore.unroll import Memory, unroll
 
 TOLERANCE = 1e-5
 """Largest relative difference of one step's gradient, in float32."""
@@ -74,6 +76,8 @@ class Pair:
     plain: Callable[[], Any]
     apart: Callable[[], float]
     setting: str
+    also: Callable[[], dict[str, float]] = dict
+    """Other numbers to tell beside, by name."""
 
 
 Rows = Callable[[], list[Pair]]
@@ -151,12 +155,47 @@ def _evaluate_pair() -> Pair:
     return Pair(lambda: fast_of(protocol), lambda: plain_of(protocol), apart, setting)
 
 
+def _unroll_pair(steps: int) -> Pair:
+    """The derivative of a trajectory's end with respect to ten images, in float32, under augmentation."""
+    data = Digits().load()
+    generator = torch.Generator().manual_seed(0)
+    network = ConvNet(width=32).build(data.card)
+    start = network.init(generator)[0]
+    draw = Draw(network, start, {})
+    toward = {name: torch.randn(value.shape, generator=generator) for name, value in start.items()}
+    rows = torch.cat([(data.train.targets == c).nonzero()[0] for c in range(10)])
+    batch = data.train.take(rows)
+    x, lr = batch.inputs.clone().requires_grad_(), torch.tensor(0.02)
+    views = [Siamese(("crop", "scale", "rotate")).draw(generator, data.card.shape, 10) for _ in range(steps)]
+
+    def loss(i: int, params: Params) -> torch.Tensor:
+        return F.cross_entropy(draw(views[i](x), params), batch.targets)
+
+    def derivative(memory: Memory) -> torch.Tensor:
+        x.grad = None
+        unroll(loss, start, steps, lr, [x], memory=memory).backward(toward)
+        assert x.grad is not None
+        return x.grad
+
+    def apart() -> float:
+        exact, full = derivative("exact"), derivative("full")
+        return float((exact - full).norm() / full.norm())
+
+    def also() -> dict[str, float]:
+        tesla, exact = derivative("tesla"), derivative("exact")
+        return {"tesla's cosine": float(F.cosine_similarity(tesla.flatten(), exact.flatten(), dim=0))}
+
+    setting = f"digits 16px, ConvNet-3 width 32, 10 images, {steps} student steps, exact memory against full"
+    return Pair(lambda: derivative("exact"), lambda: derivative("full"), apart, setting, also)
+
+
 ROWS: dict[str, Rows] = {
     "dm": lambda: (
         [_step_pair("dm", ipc, digits_as_mnist(), 128) for ipc in (1, 10)] + [_step_pair("dm", 1, Digits().load(), 32)]
     ),
     "dsa": lambda: [_step_pair("dsa", 1, digits_as_mnist(), 128), _step_pair("dsa", 1, Digits().load(), 32)],
     "dc": lambda: [_step_pair("dc", 1, digits_as_mnist(), 128), _step_pair("dc", 1, Digits().load(), 32)],
+    "unroll": lambda: [_unroll_pair(steps) for steps in (10, 20, 50)],
     "evaluate": lambda: [_evaluate_pair()],
 }
 
@@ -173,10 +212,11 @@ def _timed(work: Callable[[], Any]) -> dict[str, float]:
     return {"wall": wall, "user": after.ru_utime - before.ru_utime, "system": after.ru_stime - before.ru_stime}
 
 
-def _peak(row: str, number: int, side: str, threads: int) -> float:
-    """Peak MiB of a fresh process that does the work once."""
+def _peak(row: str, number: int, side: str, threads: int) -> tuple[float, float]:
+    """Peak MiB of a fresh process that does the work once, and how much of that the work added."""
     command = [sys.executable, "-m", "ddcore.bench", row, str(number), side, str(threads)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    before, after = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-2:]
+    return float(after), float(after) - float(before)
 
 
 def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dict[str, Any]:
@@ -192,6 +232,7 @@ def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dic
     pair.fast()
     times = [(_timed(pair.plain), _timed(pair.fast)) for _ in range(rounds)]
     ratios = sorted(plain["wall"] / fast["wall"] for plain, fast in times)
+    peaks = {side: _peak(row, number, side, threads) for side in ("plain", "fast")}
     return {
         "row": row,
         "setting": pair.setting,
@@ -200,7 +241,9 @@ def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dic
         "plain": {kind: median(plain[kind] for plain, _ in times) for kind in ("wall", "user", "system")},
         "fast": {kind: median(fast[kind] for _, fast in times) for kind in ("wall", "user", "system")},
         "ratio": {"median": median(ratios), "min": ratios[0], "max": ratios[-1]},
-        "peak_mib": {side: _peak(row, number, side, threads) for side in ("plain", "fast")},
+        "peak_mib": {side: peak for side, (peak, _) in peaks.items()},
+        "added_mib": {side: added for side, (_, added) in peaks.items()},
+        "also": pair.also(),
     }
 
 
@@ -220,7 +263,17 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
     console.print(
         f"torch {torch.__version__}, {threads} thread(s), {platform.machine()}, allocator {allocator or 'default'}"
     )
-    table = Table("row", "setting", "wall s plain/fast", "user s", "system s", "peak MiB", "ratio (min-max)", "apart")
+    table = Table(
+        "row",
+        "setting",
+        "wall s plain/fast",
+        "user s",
+        "system s",
+        "peak MiB",
+        "of it the work's",
+        "ratio (min-max)",
+        "apart",
+    )
     found = []
     for row in rows:
         for number, pair in enumerate(known[row]()):
@@ -229,9 +282,10 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
             p, f, ratio = result["plain"], result["fast"], result["ratio"]
             table.add_row(
                 row,
-                pair.setting,
+                "; ".join([pair.setting, *(f"{name} {value:.3f}" for name, value in result["also"].items())]),
                 *(f"{p[kind]:.3f} / {f[kind]:.3f}" for kind in ("wall", "user", "system")),
                 f"{result['peak_mib']['plain']:.0f} / {result['peak_mib']['fast']:.0f}",
+                f"{result['added_mib']['plain']:.0f} / {result['added_mib']['fast']:.0f}",
                 f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
                 f"{result['apart']:.0e}",
             )
@@ -250,5 +304,7 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
 if __name__ == "__main__":
     _row, _number, _side, _threads = sys.argv[1:]
     torch.set_num_threads(int(_threads))
-    getattr(_rows()[_row]()[int(_number)], _side)()
-    print(peak_mib())
+    _work = getattr(_rows()[_row]()[int(_number)], _side)
+    _before = peak_mib()
+    _work()
+    print(_before, peak_mib())

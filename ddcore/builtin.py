@@ -5,6 +5,7 @@ from __future__ import annotations
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Siamese
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.pixels import Pixels
 from ddcore.datasets import DATASETS
 from ddcore.distance import FilterCosine
@@ -19,27 +20,34 @@ from ddcore.networks.lenet import LeNet
 from ddcore.networks.mlp import MLP
 from ddcore.networks.resnet import ResNet18
 from ddcore.networks.vgg import VGG11
+from ddcore.objectives.combine import Sum
+from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Maker
+from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
+from ddcore.policies.rival import Rival
 from ddcore.policies.trained import TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.distribution import dm
 from ddcore.recipes.gradient import dc, dsa
 from ddcore.recipes.selection import herding, random
+from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
 from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Random, Herding, Hard, Soft, Expert),
-    *(FeatureMatch, GradientMatch, FilterCosine, Fresh, TrainedOnSynthetic, Update),
+    *(Pixels, Hallucinated, Random, Herding, Hard, Soft, Expert),
+    *(FeatureMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine),
+    *(Fresh, TrainedOnSynthetic, Experts, Rival, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
     *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
-METHODS = (random, herding, dm, dc, dsa)
+METHODS = (random, herding, dm, dc, dsa, mtt, ftd, tesla, datm, haba)
 
 
 @hookimpl(trylast=True)

@@ -44,3 +44,14 @@ def _length(x: Tensor) -> Tensor:
     squared = x.square().sum(1)
     empty = squared == 0
     return torch.where(empty, 0, torch.where(empty, 1, squared).sqrt())
+
+
+def likeness(features: Tensor, origin: Tensor) -> Tensor:
+    """The mean cosine of two rows of ``features`` (n, d) of one ``origin`` (n,), over all such pairs of an origin, then
+    over the origins that have any; zero where none has."""
+    unit = features / _length(features).clamp_min(1e-12)[:, None]
+    counts = torch.bincount(origin).to(features)
+    sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, origin, unit)
+    several = counts > 1
+    pairs = (sums.square().sum(1) - counts)[several] / (counts * (counts - 1))[several]
+    return pairs.sum() / several.sum().clamp_min(1)

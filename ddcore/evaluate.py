@@ -267,7 +267,7 @@ def fresh_nets(
     batch = min(protocol.batch, len(training))
     together = max(1, min(protocol.repeats, ENSEMBLE_BYTES // (4 * floats * batch)))
     chunk = max(1, CHUNK_BYTES // (4 * floats * together))
-    augment = protocol.augment.for_card(card) if protocol.augment else None
+    augment = protocol.augment.fitted(card) if protocol.augment else None
     own = replace(protocol, augment=augment)
     for part in cut(protocol.repeats, together):
         nets = range(part.start, part.stop)

@@ -15,12 +15,13 @@ from typing import Any, Literal, cast
 import tomli_w
 import torch
 
-from ddcore.artefact import DistilledSet, replaced_whole, write_whole
+from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
 from ddcore.datasets import DataSet
 from ddcore.errors import BadCheckpoint, RecipeRefused
 from ddcore.evaluate import Preprocessed, Protocol, Scores, TrainingSet
 from ddcore.evaluate import evaluate as score
+from ddcore.files import replaced_whole, write_whole
 from ddcore.host import Host
 from ddcore.memory import peak_mib
 from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_dict

@@ -311,7 +311,9 @@ class OpenGate(Gate):
     @property
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.source.plans).encode())
-        for tensor in (self.source.store.inputs, self.source.store.targets):
+        store = self.source.store
+        probe = self.source.preprocess(store.take(torch.arange(min(8, len(store)))).inputs)
+        for tensor in (store.inputs, store.targets, probe):
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
 
@@ -412,8 +414,8 @@ class Context:
     gate: Gate
     rng: Streams
     device: torch.device
-    view: Callable[[], Transform]
-    """Draws the recipe's augmentation, one for all items; the identity where it has none."""
+    view: Callable[..., Transform]
+    """Draws the recipe's augmentation, one for all items or, of n items, one each; the identity where it has none."""
     step: Callable[[], int] = lambda: 0
     """Steps of the run that are done."""
     progress: Progress | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -87,7 +88,7 @@ class SoftLabels(Shares):
 
     def start(self, ctx: Context, inputs: Tensor) -> None:
         draw = ctx.fresh()
-        (params,) = ctx.gate.fit(draw, self.plan.fit, "training the teacher", ctx.progress)
+        *_, params = ctx.gate.fit(draw, self.plan.fit, "training the teacher", ctx.progress)
         with torch.no_grad():
             self.logits.copy_(answers(draw, params, inputs, ctx.room))
 
@@ -120,9 +121,11 @@ class ExpertLabels(Shares):
         self.plan = plan
         self.register_buffer("shares", torch.full((n, card.classes), 1 / card.classes))
 
-    def follow(self, draw: Draw, inputs: Tensor) -> None:
+    def follow(self, draw: Draw, inputs: Callable[[], Tensor]) -> None:
         params = draw.params if draw.target is None else draw.target
-        self.shares = (answers(draw, params, inputs, len(inputs)) / self.plan.temperature).softmax(1)
+        with torch.no_grad():
+            logits = answers(draw, params, inputs(), len(self.shares))
+        self.shares = (logits / self.plan.temperature).softmax(1)
 
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
         return self.shares[index]

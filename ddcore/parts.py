@@ -8,15 +8,15 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from ddcore.errors import DdcoreError, PluginBroken, RecipeRefused, UnknownName
-from ddcore.types import Citation
+from ddcore.types import Citation, DataCard
 
 NONE = {"none": True}
 """How TOML, which has no null, writes a None that is not the field's default."""
@@ -47,10 +47,22 @@ class Part:
         """The disclosures this part needs of the gate."""
         return frozenset()
 
+    def fitted(self, card: DataCard) -> Self:
+        """This part, and the parts it holds, with all that was left to the data decided from the card."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = {name: _fitted(value, card) for name, value in found.items()}
+        return self if changed == found else replace(self, **changed)
+
     @property
     def itemwise(self) -> bool:
         """It handles each item of T by itself; what mixes items cannot pass a gate that clips single ones."""
         return True
+
+
+def _fitted(value: Any, card: DataCard) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_fitted(v, card) for v in value)
+    return value.fitted(card) if isinstance(value, Part) else value
 
 
 Maker = type[Part] | Callable[..., Any]

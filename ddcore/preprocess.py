@@ -38,10 +38,6 @@ class Fitted(ABC):
 class Preprocess(Part, kind="preprocess"):
     """Which preprocessing."""
 
-    def fitted(self, card: DataCard) -> Preprocess:
-        """This plan with what the card declares public filled in."""
-        return self
-
     @abstractmethod
     def start(self, card: DataCard, statistics: Statistics) -> Fitted:
         """Fit it, asking ``statistics`` (the gate's) only where nothing was declared."""

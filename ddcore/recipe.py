@@ -108,17 +108,6 @@ class Recipe(Part, kind="recipe"):
         """The papers of the parts, each once."""
         return list(dict.fromkeys(c for _, part in self.parts() for c in type(part).cites))
 
-    def fitted(self, card: DataCard) -> Recipe:
-        """This recipe with all that was left to the data decided from the card."""
-        return Recipe(
-            **{
-                **{f.name: getattr(self, f.name) for f in fields(self)},
-                "network": self.network.fitted(card),
-                "preprocess": self.preprocess.fitted(card),
-                "augment": self.augment.for_card(card) if self.augment else None,
-            }
-        )
-
     def check(self, card: DataCard) -> None:
         """Refuse what cannot work, before anything is built or read.
 

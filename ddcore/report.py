@@ -18,8 +18,9 @@ import torch
 from matplotlib.figure import Figure
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from ddcore.artefact import DistilledSet, replaced_whole, write_whole
+from ddcore.artefact import DistilledSet
 from ddcore.errors import DdcoreError
+from ddcore.files import replaced_whole, write_whole
 from ddcore.parts import dotted
 from ddcore.preprocess import Fitted
 

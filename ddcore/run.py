@@ -83,9 +83,9 @@ class Run:
         self.seconds = 0.0
         self.facts: dict[str, Any] = {}
 
-    def _view(self) -> Transform:
+    def _view(self, n: int | None = None) -> Transform:
         augment = self.recipe.augment
-        return augment.draw(self.rng["augment"], self.card.shape) if augment else _unchanged
+        return augment.draw(self.rng["augment"], self.card.shape, n) if augment else _unchanged
 
     def start(self) -> None:
         """Fill in what comes from the data, once, in the first moment of the run."""

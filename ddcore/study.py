@@ -12,8 +12,8 @@ from typing import Any
 
 import tomli_w
 
-from ddcore.artefact import write_whole
 from ddcore.errors import RecipeRefused
+from ddcore.files import write_whole
 from ddcore.host import Host
 from ddcore.parts import Part, to_dict
 from ddcore.report import markdown_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,11 @@ class CarrierModule(nn.Module):
     @abstractmethod
     def start(self, ctx: Context) -> None:
         """Fill in the first values, through the gate; never called on load or resume."""
+
+    @property
+    def origin(self) -> Tensor:
+        """Which stored thing each item (n,) is made of: its own, unless several are made of one."""
+        return torch.arange(len(self.classes), device=self.classes.device)
 
     @abstractmethod
     def nbytes(self) -> int:
@@ -48,8 +53,8 @@ class LabelModule(nn.Module):
     def start(self, ctx: Context, inputs: Tensor) -> None:
         """Fill in the first values for ``inputs`` (n, ...), through the gate; never called on load or resume."""
 
-    def follow(self, draw: Draw, inputs: Tensor) -> None:
-        """Told of each step's network before the objective, with all inputs (n, ...) as they are then."""
+    def follow(self, draw: Draw, inputs: Callable[[], Tensor]) -> None:
+        """Told of each step's network before the objective; ``inputs`` decodes all inputs (n, ...) as they are then."""
 
     @abstractmethod
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
@@ -81,12 +86,15 @@ class SyntheticSet(nn.Module):
     def start(self, ctx: Context) -> None:
         """Fill in the first values, once, in the first moment of a run."""
         self.carrier.start(ctx)
-        with torch.no_grad():
-            self.labels.start(ctx, self.everything()[0])
+        self.labels.start(ctx, self._decoded())
 
     def follow(self, draw: Draw) -> None:
+        """Tell the labels of the step's network."""
+        self.labels.follow(draw, self._decoded)
+
+    def _decoded(self) -> Tensor:
         with torch.no_grad():
-            self.labels.follow(draw, self.everything()[0])
+            return self.carrier(torch.arange(len(self), device=self.carrier.classes.device))
 
     def __len__(self) -> int:
         return len(self.carrier.classes)

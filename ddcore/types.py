@@ -118,6 +118,8 @@ class Draw:
     age: int = 0
     """Training steps since it was initialised."""
     ensemble: int | None = None
+    rival: Params | None = None
+    """Another point of the same network, where a second player plays against S."""
 
     def __call__(
         self, x: Tensor, params: Params | None = None, features: bool = False, training: bool = True

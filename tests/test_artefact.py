@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ddcore import BadArtefact, DistilledSet
-from ddcore.artefact import replaced_whole
+from ddcore.files import replaced_whole
 
 
 @pytest.fixture(scope="module")

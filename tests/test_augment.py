@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ddcore import DataCard, RecipeRefused
-from ddcore.augment import OPERATIONS, Affine, Colour, Cutout, Mirror, Operation, Shift, Siamese, Warp
+from ddcore.augment import OPERATIONS, Affine, Colour, CutMix, Cutout, Mirror, Operation, Shift, Siamese, Warp
 from ddcore.errors import UnknownName
 
 SHAPE = (3, 8, 8)
@@ -206,11 +206,39 @@ def test_strengths_stay_in_their_range():
 
 
 def test_digits_are_not_flipped():
-    assert "flip" not in Siamese().for_card(DataCard("digits", SHAPE, 2, (1, 1), flips=False)).ops
-    assert Siamese().for_card(DataCard("cats", SHAPE, 2, (1, 1))) == Siamese()
+    assert "flip" not in Siamese().fitted(DataCard("digits", SHAPE, 2, (1, 1), flips=False)).ops
+    assert Siamese().fitted(DataCard("cats", SHAPE, 2, (1, 1))) == Siamese()
     with pytest.raises(RecipeRefused, match="a mirrored image of digits may change its label"):
-        Siamese(ops=("flip",)).for_card(DataCard("digits", SHAPE, 2, (1, 1), flips=False))
+        Siamese(ops=("flip",)).fitted(DataCard("digits", SHAPE, 2, (1, 1), flips=False))
     with pytest.raises(RecipeRefused, match="name at least one operation"):
         Siamese(ops=())
     with pytest.raises(UnknownName, match="'rotat'. Did you mean rotate"):
         replace(Siamese(), ops=("rotat",))
+
+
+def test_cutmix_puts_in_a_box_and_as_much_of_the_label():
+    generator = torch.Generator().manual_seed(0)
+    shares = []
+    for _ in range(300):
+        mixing = CutMix.draw(generator, (2, 8, 10), 3)
+        x, y = torch.randn(4, 2, 8, 10, generator=generator), torch.tensor([0, 1, 2, 2])
+        seen, labels = mixing(x, y)
+        other = 0
+        for i in range(4):
+            for row in range(8):
+                for column in range(10):
+                    inside = row in range(*mixing.rows.indices(8)) and column in range(*mixing.columns.indices(10))
+                    source = x[i - 1] if inside else x[i]
+                    assert torch.equal(seen[i, :, row, column], source[:, row, column])
+                    other += inside / 320
+        for i in range(4):
+            expected = torch.zeros(3)
+            expected[y[i]] += 1 - other
+            expected[y[i - 1]] += other
+            assert torch.allclose(labels[i], expected, atol=1e-5)
+        again, soft = mixing(x, labels)
+        assert torch.equal(again, seen)
+        assert torch.allclose(soft.sum(1), torch.ones(4), atol=1e-5)
+        shares.append(other)
+    assert min(shares) < 0.05
+    assert max(shares) > 0.8

@@ -10,7 +10,7 @@ import torch
 import ddcore
 from ddcore import Protocol, RecipeRefused, UnknownName
 from ddcore.augment import Affine, Siamese
-from ddcore.evaluate import Accuracy, Preprocessed, evaluate, train
+from ddcore.evaluate import PRESETS, Accuracy, Preprocessed, evaluate, train
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.preprocess import Identity, Standardise
@@ -121,6 +121,50 @@ def test_protocols_that_say_nothing_are_refused(fields):
 def test_protocols_survive_toml(host):
     from ddcore.parts import from_dict, parse_toml, to_toml
 
-    for name in ("quick", "dc", "dsa"):
+    for name in PRESETS:
         protocol = replace(Protocol.named(name), networks=(ConvNet(norm="batch"), MLP()))
         assert from_dict(Protocol, parse_toml(to_toml(protocol), "here"), host.catalogue) == protocol
+
+
+def test_a_learned_step_size_is_used_where_the_protocol_says_so(training, tiny, monkeypatch):
+    from ddcore import DistilledSet
+
+    inputs, targets = training.take(torch.arange(60))
+    own = DistilledSet(inputs, targets, tiny.card, "mtt", "", 0, step_sizes=torch.tensor([0.03]))
+    protocol = replace(Protocol.named("mtt"), epochs=2, repeats=1, networks=(PLAN,))
+    assert evaluate(own, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == pytest.approx(0.03)
+    assert evaluate(training, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == 0.01
+    given = replace(protocol, learned_lr=False)
+    assert evaluate(own, tiny, training.preprocess, given)["accuracy"]["convnet"].lr == 0.01
+
+
+def test_the_rate_falls_in_thirds(training, tiny, monkeypatch):
+    rates = []
+    build = Protocol.build_optimiser
+
+    def watched(self, params, lr):
+        optimiser = build(self, params, lr)
+        step = optimiser.step
+        monkeypatch.setattr(optimiser, "step", lambda: rates.append(optimiser.param_groups[0]["lr"]) or step())
+        return optimiser
+
+    monkeypatch.setattr(Protocol, "build_optimiser", watched)
+    protocol = replace(Protocol.named("idc"), epochs=None, steps=12, batch=8, repeats=1, networks=(PLAN,))
+    train(PLAN.build(tiny.card), training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
+    assert rates == pytest.approx([1.0] * 8 + [0.2] * 2 + [0.04] * 2)
+
+
+def test_cutmix_mixes_half_of_the_batches_net_by_net(training, tiny, monkeypatch):
+    """What a net is trained on does not depend on the nets beside it, and soft labels may be mixed too."""
+    from ddcore import augment
+
+    boxes = []
+    mix = augment.CutMix.__call__
+    monkeypatch.setattr(augment.CutMix, "__call__", lambda self, x, y: boxes.append(self.rows) or mix(self, x, y))
+    protocol = replace(Protocol.named("idc"), epochs=None, steps=60, batch=8, networks=(PLAN,))
+    together = train(PLAN.build(tiny.card), training, tiny.card, protocol, 0.01, [0, 1], 0, torch.device("cpu"))
+    mixed = [rows != slice(0, 0) for rows in boxes]
+    assert len(mixed) == 120
+    assert 40 < sum(mixed) < 80
+    alone = train(PLAN.build(tiny.card), training, tiny.card, protocol, 0.01, [1], 0, torch.device("cpu"))
+    assert torch.allclose(together.params["head.weight"][1], alone.params["head.weight"][0], atol=1e-4)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "ddcore"
 
 FLOORS = [
-    {"types", "errors", "rng", "marker"},
+    {"types", "errors", "rng", "marker", "files"},
     {"parts", "data", "memory"},
     {"augment"},
     {"gate"},

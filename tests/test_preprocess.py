@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from ddcore import DataCard, RecipeRefused
-from ddcore.preprocess import Identity, Standardise
+from ddcore import DataCard, DistilledSet, RecipeRefused
+from ddcore.preprocess import ZCA, Identity, Standardise
 
 BARE = DataCard("bare", (2, 3, 3), 2, (1, 1))
 DECLARED = DataCard("declared", (2, 3, 3), 2, (1, 1), mean=(0.1, 0.2), std=(0.5, 0.25))
@@ -69,3 +70,63 @@ def test_numbers_that_cannot_be_are_refused(mean, std, sentence):
 def test_the_wrong_number_of_channels_is_refused():
     with pytest.raises(RecipeRefused, match="has 1 numbers, bare has 2 channels"):
         Standardise((0.1,), (0.5,)).start(BARE, forbidden)
+
+
+def moments(x):
+    flat = x.flatten(1).double()
+    centred = flat - flat.mean(0)
+    return {"mean": flat.mean(0), "covariance": centred.T @ centred / len(x)}
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (2, 3, 3), (3, 2, 5)])
+def test_zca_whitens_and_goes_back(shape):
+    """Covariance U L U' becomes U L/(L + eps) U'; the matrix is symmetric."""
+    generator = torch.Generator().manual_seed(0)
+    d = shape[0] * shape[1] * shape[2]
+    mix = torch.randn(d, d, generator=generator)
+    x = (torch.randn(400, d, generator=generator) @ mix).view(400, *shape) * 0.1 + 0.5
+    card = DataCard("made", shape, 2, (200, 200))
+    fitted = ZCA(eps=0.01).start(card, lambda pixels: moments(x))
+    seen = moments(fitted(x))
+    values, vectors = torch.linalg.eigh(moments(x)["covariance"])
+    expected = vectors @ (values / (values + 0.01)).diag() @ vectors.T
+    assert torch.allclose(seen["covariance"], expected, atol=1e-3)
+    assert torch.allclose(seen["mean"], torch.zeros(d, dtype=torch.float64), atol=1e-4)
+    assert torch.allclose(fitted.state_dict()["matrix"], fitted.state_dict()["matrix"].T, atol=1e-5)
+    assert torch.allclose(fitted.inverse(fitted(x)), x, atol=1e-3)
+    again = ZCA().load(fitted.state_dict())
+    assert torch.equal(again(x), fitted(x))
+    assert torch.equal(again.inverse(x), fitted.inverse(x))
+
+
+def test_zca_is_fitted_through_the_gate_and_its_inverse_stands_in_the_artefact(host, small, tiny, tmp_path):
+    recipe = small(host.recipe("dm", ipc=1, iterations=1), preprocess=ZCA(eps=0.05))
+    assert "statistics" in recipe.asks
+    run = host.start(recipe, tiny)
+    run.go()
+    raw = tiny.train.take(torch.arange(60)).inputs
+    want = moments(raw)
+    found = run.gate.statistics(pixels=True)
+    assert torch.allclose(found["mean"], want["mean"])
+    assert torch.allclose(found["covariance"], want["covariance"], atol=1e-9)
+    distilled = DistilledSet.load(run.export().save(tmp_path / "zca.safetensors"))
+    fitted = ZCA().load(distilled.preprocess_state)
+    assert distilled.preprocess == "zca"
+    assert torch.allclose(fitted(fitted.inverse(distilled.inputs)), distilled.inputs, atol=1e-4)
+
+
+def test_zca_of_public_moments_asks_nothing(tmp_path):
+    path = tmp_path / "public.safetensors"
+    x = torch.rand(50, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+    save_file(moments(x), path)
+    plan = ZCA(public=str(path))
+    assert plan.asks == frozenset()
+    fitted = plan.start(BARE, forbidden)
+    assert torch.equal(fitted(x), ZCA().start(BARE, lambda pixels: moments(x))(x))
+    with pytest.raises(RecipeRefused, match="not those of small's items of 4 numbers"):
+        plan.start(DataCard("small", (1, 2, 2), 2, (1, 1)), forbidden)
+    path.write_bytes(b"no")
+    with pytest.raises(RecipeRefused, match="not a safetensors file with mean and covariance"):
+        plan.start(BARE, forbidden)
+    with pytest.raises(RecipeRefused, match="eps = 0"):
+        ZCA(eps=0)

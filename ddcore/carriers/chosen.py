@@ -59,8 +59,8 @@ class Herding(Chosen):
 
     def prepare(self, ctx: Context) -> Draw:
         draw = ctx.fresh()
-        (params,) = ctx.gate.fit(draw, self.fit)
-        return Draw(draw.network, params, draw.buffers, age=self.fit.steps)
+        *_, params = ctx.gate.fit(draw, self.fit)
+        return Draw(draw.network, params, draw.buffers, age=self.fit.length(sum(ctx.card.counts)))
 
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
         assert draw is not None

@@ -283,8 +283,9 @@ def evaluate(
     with sentences(), progress() as told:
         from dataclasses import replace
 
-        from ddcore.artefact import DistilledSet, write_whole
+        from ddcore.artefact import DistilledSet
         from ddcore.experiment import Folder, Settings, data_set, reevaluate
+        from ddcore.files import write_whole
         from ddcore.host import Host
         from ddcore.report import results
 

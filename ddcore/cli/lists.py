@@ -98,7 +98,7 @@ def compare(
     """
     with sentences():
         from ddcore import report
-        from ddcore.artefact import write_whole
+        from ddcore.files import write_whole
 
         found = report.compare(folders)
         write_whole(into / "compare.md", found.markdown().encode())

@@ -41,10 +41,6 @@ class NetworkPlan(Part, kind="network"):
     def part_name(cls) -> str:
         return cls.__name__.lower()
 
-    def fitted(self, card: DataCard) -> NetworkPlan:
-        """This plan with all that was left to the data decided."""
-        return self
-
     @abstractmethod
     def build(self, card: DataCard) -> Network:
         """The network for items and classes of ``card``. Raises RecipeRefused where the items are too small."""

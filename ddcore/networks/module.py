@@ -36,7 +36,7 @@ def _emptied(factory: Callable[[], nn.Module]) -> _Named:
     return deepcopy(module, stand_ins | {id(b): b.to("meta") for b in module.buffers()})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModuleNetwork:
     """The network that ``factory`` makes: ``module(x)`` gives logits, ``module.features(x)`` flat features.
 
@@ -46,10 +46,13 @@ class ModuleNetwork:
     factory: Callable[[], nn.Module]
     per_sample: bool = True
 
-    _empty: _Named = field(init=False, repr=False, compare=False)
+    _empty: _Named = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_empty", _emptied(self.factory))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._empty.inner!r})"
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
         with forked(generator):

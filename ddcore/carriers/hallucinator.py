@@ -1,0 +1,145 @@
+"""Hallucinated images: few bases, each seen through several small networks that all classes share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddcore.carriers.base import Carrier
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.synthetic import CarrierModule
+from ddcore.types import DataCard, Group
+
+
+@dataclass(frozen=True)
+class Hallucinated(Carrier):
+    """Bases (b per class, 1/``scale`` of the side) times ``hallucinators``, within the bytes of ``ipc`` images a class.
+
+    x_ij = dec_j( sigma_j * enc_j(base_i) + mu_j ): a 3x3 convolution to ``width`` channels, a scale and a shift of each
+    of its numbers, and a 3x3 convolution back after bilinear growth. All weights count, so b is what is left of
+    ipc k c h w numbers, divided evenly. Hallucinators begin near growth alone, ``jitter`` away from it.
+
+    Reference: Liu et al., HaBa, NeurIPS 2022, Section 3.1. Differs: bases are smaller than images, hallucinators are
+    two convolutions, and the budget holds for both together.
+    """
+
+    hallucinators: int = 2
+    width: int = 2
+    scale: int = 2
+    jitter: float = 0.1
+    init: Literal["noise", "real"] = "real"
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"examples"} if self.init == "real" else ())
+
+    def bases(self, card: DataCard) -> int:
+        """Bases per class. Raises RecipeRefused where the budget leaves none."""
+        c, h, w = self._shape(card)
+        numbers = self.ipc * card.classes * math.prod(card.shape)
+        network = 2 * (9 * c * self.width) + self.width + c + 2 * self.width * h * w
+        left = (numbers - self.hallucinators * network) // (card.classes * c * h * w)
+        if left < 1:
+            raise RecipeRefused(
+                f"{self.hallucinators} hallucinators of {network} numbers leave no base of {c}x{h}x{w} a class within"
+                f" {self.ipc} images per class of {card.name}: take fewer hallucinators, a smaller width, or more ipc."
+            )
+        return left
+
+    def _shape(self, card: DataCard) -> tuple[int, int, int]:
+        c, h, w = card.shape
+        if self.scale < 1 or h % self.scale or w % self.scale:
+            raise RecipeRefused(f"synthetic.scale = {self.scale} does not divide {card.name}'s images of {h}x{w}.")
+        return c, h // self.scale, w // self.scale
+
+    def check(self, card: DataCard) -> None:
+        if min(self.hallucinators, self.width) < 1:
+            raise RecipeRefused("synthetic: hallucinators and width must be at least 1.")
+        bases = self.bases(card)
+        if self.init == "real" and bases > min(card.counts):
+            raise RecipeRefused(
+                f"{bases} bases per class want more real images than the smallest class of {card.name} has"
+                f" ({min(card.counts)}). Take a smaller ipc, or synthetic.init = noise."
+            )
+
+    def build(self, card: DataCard) -> HallucinatedModule:
+        return HallucinatedModule(self, card, self.bases(card), self._shape(card))
+
+
+class Hallucinator(nn.Module):
+    """One small network from a base (n, c, h, w) to an image."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        c, h, w = shape
+        self.encoder = nn.Parameter(torch.zeros(width, c, 3, 3))
+        self.encoder_bias = nn.Parameter(torch.zeros(width))
+        self.sigma = nn.Parameter(torch.ones(width, h, w))
+        self.mu = nn.Parameter(torch.zeros(width, h, w))
+        self.decoder = nn.Parameter(torch.zeros(c, width, 3, 3))
+        self.decoder_bias = nn.Parameter(torch.zeros(c))
+
+    def start(self, jitter: float, generator: torch.Generator) -> None:
+        """Each channel through, first come first served, and noise on every weight."""
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter += jitter * torch.randn(parameter.shape, generator=generator).to(parameter)
+            for i in range(min(self.encoder.shape[:2])):
+                self.encoder[i, i, 1, 1] += 1
+                self.decoder[i, i, 1, 1] += 1
+
+    def forward(self, bases: Tensor, side: tuple[int, int]) -> Tensor:
+        inner = self.sigma * F.conv2d(bases, self.encoder, self.encoder_bias, padding=1) + self.mu
+        grown = F.interpolate(inner, side, mode="bilinear", align_corners=False)
+        return F.conv2d(grown, self.decoder, self.decoder_bias, padding=1)
+
+
+class HallucinatedModule(CarrierModule):
+    """Items stand class by class, base by base, version by version."""
+
+    def __init__(self, plan: Hallucinated, card: DataCard, bases: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.plan = plan
+        self.side = (card.shape[1], card.shape[2])
+        self.bases = nn.Parameter(torch.zeros(card.classes * bases, *shape))
+        self.hallucinators = nn.ModuleList(Hallucinator(shape, plan.width) for _ in range(plan.hallucinators))
+        self.register_buffer("classes", torch.arange(card.classes).repeat_interleave(bases * plan.hallucinators))
+
+    @property
+    def origin(self) -> Tensor:
+        return torch.arange(len(self.classes), device=self.classes.device) // self.plan.hallucinators
+
+    def start(self, ctx: Context) -> None:
+        generator = ctx.rng["init"]
+        for hallucinator in self.hallucinators:
+            cast(Hallucinator, hallucinator).start(self.plan.jitter, generator)
+        with torch.no_grad():
+            if self.plan.init == "noise":
+                self.bases.copy_(torch.randn(self.bases.shape, generator=generator))
+                return
+            for c, own in enumerate(self.bases.view(ctx.card.classes, -1, *self.bases.shape[1:])):
+                (batch,) = ctx.gate.examples([Group(classes=(c,), size=len(own))])
+                own.copy_(F.interpolate(batch.inputs, own.shape[2:], mode="area"))
+
+    def forward(self, index: Tensor) -> Tensor:
+        base, version = index // self.plan.hallucinators, index % self.plan.hallucinators
+        images = self.bases.new_empty(len(index), self.bases.shape[1], *self.side)
+        for j, hallucinator in enumerate(self.hallucinators):
+            rows = (version == j).nonzero().flatten()
+            images = images.index_copy(0, rows, hallucinator(self.bases[base[rows]], self.side))
+        return images
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"inputs": [self.bases], "hallucinators": list(self.hallucinators.parameters())}
+
+    def nbytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self.parameters())
+
+    def latent(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}

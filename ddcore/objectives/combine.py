@@ -1,0 +1,36 @@
+"""Objectives together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.objectives.base import Objective
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw
+
+
+@dataclass(frozen=True)
+class Sum(Objective):
+    """The sum of ``terms``: the first steps of all are one step, then the second ones, until the longest has ended."""
+
+    terms: tuple[Objective, ...]
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise RecipeRefused("objective.terms is empty: a sum needs at least one term.")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset().union(*(term.asks for term in self.terms))
+
+    @property
+    def itemwise(self) -> bool:
+        return all(term.itemwise for term in self.terms)
+
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        steps = [term.accumulate(draw, synthetic, ctx) for term in self.terms]
+        return (sum(losses) for losses in zip_longest(*steps, fillvalue=0.0))

@@ -1,0 +1,30 @@
+"""Unlikeness of what was made from one base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ddcore.distance import likeness
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.objectives.base import LossObjective
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw
+
+
+@dataclass(frozen=True)
+class Contrast(LossObjective):
+    """L = ``weight`` times the mean cosine, in the rival's features, of items that come from one base.
+
+    Reference: Liu et al., HaBa, NeurIPS 2022, Section 3.3.
+    """
+
+    weight: float = 0.1
+
+    def loss(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor:
+        if draw.rival is None:
+            raise RecipeRefused("The objective contrast is seen by a second player: take the policy rival.")
+        inputs, _ = synthetic.everything()
+        return self.weight * likeness(draw(inputs, draw.rival, features=True), synthetic.carrier.origin)

@@ -1,0 +1,85 @@
+"""Trajectory matching: where training on S leads against where training on T led."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.objectives.base import Objective
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw, Params, Transform
+from ddcore.unroll import Memory, unroll
+
+
+@dataclass(frozen=True)
+class TrajectoryMatch(Objective):
+    """L = || w_n(S) - w*_{t+M} ||^2 / || w*_t - w*_{t+M} ||^2.
+
+    The student starts where the expert was (``draw.params``, w*_t) and trains ``steps`` steps of SGD on batches of
+    ``batch`` items of S (None: all), at the step size that S learns, each batch under its own draw of the recipe's
+    augmentation, an item its own. w*_{t+M} is ``draw.target``. S's inputs, its labels where they are learned, and
+    the step size get gradients.
+
+    ``memory``: ``full``, ``exact`` (the same derivative at flat memory) or ``tesla`` (not the exact one); see
+    :data:`ddcore.unroll.Memory`. Where ``threshold`` is given, a loss above it moves nothing.
+
+    Reference: Cazenavette et al., CVPR 2022, Eq. 2; the threshold Guo et al., ICLR 2024, from the authors' code.
+    """
+
+    steps: int = 20
+    batch: int | None = None
+    memory: Memory = "exact"
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or (self.batch is not None and self.batch < 1):
+            raise RecipeRefused(f"objective: steps = {self.steps} and batch = {self.batch} must be at least 1.")
+
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        if draw.target is None:
+            raise RecipeRefused("Trajectory matching needs a policy that knows where training led: take experts.")
+        if synthetic.step_size is None:
+            raise RecipeRefused("Trajectory matching trains at the step size of S: give the recipe a step_size.")
+        inputs, targets = synthetic.everything()
+        x = inputs.detach().requires_grad_()
+        y = targets.detach().requires_grad_(targets.requires_grad)
+        rows = _batches(len(synthetic), self.batch, self.steps, ctx.rng["batches"])
+        views: list[Transform] = [ctx.view(len(r)) for r in rows]
+
+        def loss(i: int, params: Params) -> Tensor:
+            return synthetic.labels.loss(draw(views[i](x[rows[i]]), params), y[rows[i]]).mean()
+
+        learned = [x, *([y] if y.requires_grad else []), *synthetic.groups()["step_size"]]
+        way = unroll(loss, draw.params, self.steps, synthetic.step_size, learned, memory=self.memory)
+        gap = {name: value - draw.target[name] for name, value in way.end.items()}
+        scale = _squared({name: value - draw.target[name] for name, value in draw.params.items()})
+        value = float(_squared(gap) / scale)
+        if self.threshold is None or value <= self.threshold:
+            way.backward({name: 2 * g / scale for name, g in gap.items()})
+            self._pulled([(inputs, x), (targets, y)])
+        yield value
+
+    @staticmethod
+    def _pulled(decoded: list[tuple[Tensor, Tensor]]) -> None:
+        """Send what the decoded tensors' leaves were given back to what they were decoded from."""
+        held = [(made, leaf.grad) for made, leaf in decoded if made.requires_grad and leaf.grad is not None]
+        torch.autograd.backward([made for made, _ in held], [grad for _, grad in held])
+
+
+def _batches(items: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:
+    """Rows of each step: permutations of all items, one after another, cut to ``size``."""
+    if size is None or size >= items:
+        return [torch.arange(items)] * steps
+    rows: list[Tensor] = []
+    while len(rows) < steps:
+        rows += torch.randperm(items, generator=generator).split(size)
+    return rows[:steps]
+
+
+def _squared(params: Params) -> Tensor:
+    return torch.stack([value.square().sum() for value in params.values()]).sum()
