@@ -398,8 +398,8 @@ def _text(value: Any) -> str:
 
 def _protocol(table: Mapping[str, Any]) -> str:
     length = f"{table['epochs']} epochs" if "epochs" in table else f"{table.get('steps')} steps"
-    augment = table.get("augment", {}).get("name", "no augmentation")
-    rates = "/".join(f"{rate:g}" for rate in table.get("lr", []))
+    augment = table.get("augment", {}).get("name", "no augmentation") + " with cutmix" * bool(table.get("cutmix"))
+    rates = "learned or " * bool(table.get("learned_lr")) + "/".join(f"{rate:g}" for rate in table.get("lr", []))
     return f"{table.get('optimiser')} {length}, lr {rates}, {augment}, {table.get('repeats')} nets"
 
 
