@@ -111,7 +111,7 @@ def compare(
 @app.command()
 def bench(
     rows: Annotated[
-        list[str], typer.Argument(help="What to measure: dm dsa dc evaluate, or a row that a plugin brings.")
+        list[str], typer.Argument(help="What to measure: dm dsa dc unroll evaluate, or a row that a plugin brings.")
     ],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of plain and fast in turn, at least 7.")] = 7,
@@ -119,7 +119,7 @@ def bench(
 ) -> None:
     """Speed as ratios against the plain path, after checking that both agree. Needs a checkout.
 
-    `ddcore bench dm dsa dc evaluate --json bench.json`
+    `ddcore bench dm dsa dc unroll evaluate --json bench.json`
     """
     with sentences():
         from ddcore import bench as benchmark

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +21,7 @@ from ddcore.parts import to_dict
 from ddcore.policies.base import Policy
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Citation, Draw, Params
+from ddcore.types import Draw, Params
 
 CARD = "buffer.json"
 
@@ -55,8 +55,6 @@ class Experts(Policy):
     seed: int = 0
     store: str | None = None
     half: bool = False
-
-    cites: ClassVar[tuple[Citation, ...]] = ()
 
     def __post_init__(self) -> None:
         if min(self.experts, self.span, self.growth) < 1 or not 0 <= self.first <= self.last:
