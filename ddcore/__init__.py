@@ -9,10 +9,11 @@ from ddcore.augment import Affine, Augment, Siamese
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
 from ddcore.data import RealData, Store
 from ddcore.datasets import Cifar10, Cifar100, DataSet, Digits, Fashion, ImageFolder, Mnist, Npz, Svhn
-from ddcore.distance import Distance, FilterCosine
+from ddcore.distance import Distance, FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import (
     BadArtefact,
     BadCheckpoint,
@@ -55,8 +56,10 @@ from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
+from ddcore.policies.early import Early
 from ddcore.policies.fresh import Fresh
-from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.policies.perturbed import Perturbed
+from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
 from ddcore.report import Comparison, compare
@@ -117,6 +120,7 @@ __all__ = [
     "Distance",
     "DistilledSet",
     "Draw",
+    "Early",
     "Experiment",
     "Expert",
     "Fashion",
@@ -126,6 +130,7 @@ __all__ = [
     "Fit",
     "Fitted",
     "Folder",
+    "Formation",
     "Fresh",
     "Gate",
     "GatePlan",
@@ -142,6 +147,8 @@ __all__ = [
     "LeNet",
     "LossDiverged",
     "LossObjective",
+    "Lp",
+    "MagnitudeAware",
     "Measure",
     "Mixing",
     "Mnist",
@@ -154,6 +161,7 @@ __all__ = [
     "Pair",
     "Params",
     "Part",
+    "Perturbed",
     "Pixels",
     "PluginBroken",
     "Policy",
@@ -180,6 +188,7 @@ __all__ = [
     "Study",
     "Svhn",
     "SyntheticSet",
+    "TrainedOnReal",
     "TrainedOnSynthetic",
     "Transform",
     "UnknownName",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Siamese
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
 from ddcore.datasets import DATASETS
-from ddcore.distance import FilterCosine
+from ddcore.distance import FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
@@ -22,24 +23,27 @@ from ddcore.networks.vgg import VGG11
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.parts import Maker
+from ddcore.policies.early import Early
 from ddcore.policies.fresh import Fresh
-from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.policies.perturbed import Perturbed
+from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.distribution import dm
-from ddcore.recipes.gradient import dc, dsa
+from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.selection import herding, random
 from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Random, Herding, Hard, Soft, Expert),
-    *(FeatureMatch, GradientMatch, FilterCosine, Fresh, TrainedOnSynthetic, Update),
+    *(Pixels, Formation, Random, Herding, Hard, Soft, Expert),
+    *(FeatureMatch, GradientMatch, FilterCosine, MagnitudeAware, Lp, Update),
+    *(Fresh, TrainedOnSynthetic, TrainedOnReal, Early, Perturbed),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
     *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
-METHODS = (random, herding, dm, dc, dsa)
+METHODS = (random, herding, dm, dc, dsa, dcc, intra_inter, idc, accdd)
 
 
 @hookimpl(trylast=True)

@@ -4,9 +4,14 @@ from bisect import bisect_left
 from dataclasses import replace
 
 from ddcore.augment import Siamese
+from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
+from ddcore.distance import Lp, MagnitudeAware
+from ddcore.gate import Fit
 from ddcore.objectives.gradient import GradientMatch
-from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.policies.early import Early
+from ddcore.policies.perturbed import Perturbed
+from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
 
@@ -23,6 +28,38 @@ DSA = Citation(
     "Dataset Condensation with Differentiable Siamese Augmentation",
     "International Conference on Machine Learning",
     2021,
+)
+
+DCC = Citation(
+    "lee2022dcc",
+    "Lee, Saehyung and Chun, Sanghyuk and Jung, Sangwon and Yun, Sangdoo and Yoon, Sungroh",
+    "Dataset Condensation with Contrastive Signals",
+    "International Conference on Machine Learning",
+    2022,
+)
+IDC = Citation(
+    "kim2022idc",
+    "Kim, Jang-Hyun and Kim, Jinuk and Oh, Seong Joon and Yun, Sangdoo and Song, Hwanjun and Jeong, Joonhyun"
+    " and Ha, Jung-Woo and Song, Hyun Oh",
+    "Dataset Condensation via Efficient Synthetic-Data Parameterization",
+    "International Conference on Machine Learning",
+    2022,
+)
+JIANG = Citation(
+    "jiang2022delving",
+    "Jiang, Zixuan and Gu, Jiaqi and Liu, Mingjie and Pan, David Z.",
+    "Delving into Effective Gradient Matching for Dataset Condensation",
+    "arXiv:2208.00311",
+    2022,
+    "article",
+)
+ACCDD = Citation(
+    "zhang2023accdd",
+    "Zhang, Lei and Zhang, Jie and Lei, Bowen and Mukherjee, Subhabrata and Pan, Xiang and Zhao, Bo and Ding, Caiwen"
+    " and Li, Yao and Xu, Dongkuan",
+    "Accelerating Dataset Distillation via Model Augmentation",
+    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
+    2023,
 )
 
 LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
@@ -76,3 +113,38 @@ def dsa(ipc: int = 1, iterations: int = 300) -> Recipe:
     """
     plain = dc(ipc, iterations)
     return replace(plain, name="dsa", synthetic=Pixels(ipc, init="real"), augment=Siamese())
+
+
+@method(DCC)
+def dcc(ipc: int = 1, iterations: int = 300) -> Recipe:
+    """Contrastive signals: min_S D( sum_c grad l(A(S_c)), sum_c grad l(A(T_c)) ), D as DC's, A as DSA's."""
+    plain = dsa(ipc, iterations)
+    return replace(plain, name="dcc", objective=GradientMatch(scope="sum", warmup=iterations // 4))
+
+
+@method(JIANG)
+def intra_inter(ipc: int = 1, iterations: int = 300) -> Recipe:
+    """x"""
+    plain = dsa(ipc, iterations)
+    return replace(plain, name="intra_inter", objective=GradientMatch(MagnitudeAware(), scope="both"))
+
+
+@method(IDC)
+def idc(ipc: int = 1, iterations: int = 300) -> Recipe:
+    """x"""
+    return Recipe(
+        "idc",
+        synthetic=Formation(ipc, factor=2, init="real"),
+        objective=GradientMatch(Lp(p=2), real=64, joint=False),
+        policy=TrainedOnReal(rounds=10, fit=Fit(steps=8, cutmix=0.5)),
+        augment=Siamese(ops=("color", "crop", "cutout")),
+        update=Update(lr={"inputs": 0.05}, momentum=0.5, clamp=True),
+        iterations=iterations,
+    )
+
+
+@method(ACCDD)
+def accdd(ipc: int = 1, iterations: int = 300) -> Recipe:
+    """x"""
+    early = Early(networks=5, fit=Fit(steps=None, epochs=2, cutmix=0.5))
+    return replace(idc(ipc, iterations), name="accdd", policy=Perturbed(early))
