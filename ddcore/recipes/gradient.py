@@ -117,17 +117,17 @@ def dsa(ipc: int = 1, iterations: int = 300) -> Recipe:
 
 @method(DCC)
 def dcc(ipc: int = 1, iterations: int = 300) -> Recipe:
-    """Contrastive signals: min_S D( sum_c grad l(A(S_c)), sum_c grad l(A(T_c)) ), D of DC and A of DSA.
+    """Contrastive signals: min_S D( sum_c grad l(S_c), sum_c grad l(T_c) ), D of DC.
 
     Summed over the classes, gradients show what tells classes apart and hide what they share; a class-wise warm-up,
-    DSA as it is, comes first (Lee et al., ICML 2022). Defaults as DSA's, with the authors' quarter of the iterations
-    to warm up (250 of 1 000).
+    DC as it is, comes first (Lee et al., ICML 2022). Defaults as DC's, from a real start, with the authors' quarter of
+    the iterations to warm up (250 of 1 000). Their DSAC is this with ``augment.name=siamese``.
 
     Differs: as DC. The warm-up counts steps of S alone; the published one also begins each network with class-wise
-    steps. A class's augmentation is its own.
+    steps.
     """
-    plain = dsa(ipc, iterations)
-    return replace(plain, name="dcc", objective=GradientMatch(scope="sum", warmup=iterations // 4))
+    objective = GradientMatch(scope="sum", warmup=iterations // 4)
+    return replace(dc(ipc, iterations), name="dcc", synthetic=Pixels(ipc, init="real"), objective=objective)
 
 
 @method(JIANG)
@@ -137,11 +137,13 @@ def intra_inter(ipc: int = 1, iterations: int = 300) -> Recipe:
     D = sum over filters of 1 - cos(s, t) + |s - t|, so that magnitudes count beside angles (Jiang et al., 2022; the
     distance is the survey's Eq. 26). All else as DSA.
 
-    Differs: as DC. Both levels weigh one (``objective.weight``), and the second compares sums over the classes, which
-    keeps it at the scale of the first. Networks are trained for DC's fixed lengths, not until they overfit.
+    Differs: as DC, at a rate that falls from the published 0.1. Both levels weigh one (``objective.weight``), and the
+    second compares sums over the classes, which keeps it at the scale of the first. Networks are trained for DC's fixed
+    lengths, not until they overfit.
     """
     plain = dsa(ipc, iterations)
-    return replace(plain, name="intra_inter", objective=GradientMatch(MagnitudeAware(), scope="both"))
+    update = replace(plain.update, lr={"inputs": 0.1})
+    return replace(plain, name="intra_inter", objective=GradientMatch(MagnitudeAware(), scope="both"), update=update)
 
 
 @method(IDC)
