@@ -9,11 +9,12 @@ from ddcore.augment import Affine, Augment, Siamese
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.pixels import Pixels
 from ddcore.data import RealData, Store
 from ddcore.datasets import Cifar10, Cifar100, DataSet, Digits, Fashion, ImageFolder, Mnist, Npz, Svhn
-from ddcore.distance import Distance, FilterCosine
+from ddcore.distance import Distance, FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import (
     BadArtefact,
     BadCheckpoint,
@@ -60,10 +61,12 @@ from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
+from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
+from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.rival import Rival
-from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
 from ddcore.report import Comparison, compare
@@ -125,6 +128,7 @@ __all__ = [
     "Distance",
     "DistilledSet",
     "Draw",
+    "Early",
     "Experiment",
     "Expert",
     "Experts",
@@ -135,6 +139,7 @@ __all__ = [
     "Fit",
     "Fitted",
     "Folder",
+    "Formation",
     "Fresh",
     "Gate",
     "GatePlan",
@@ -152,6 +157,8 @@ __all__ = [
     "LeNet",
     "LossDiverged",
     "LossObjective",
+    "Lp",
+    "MagnitudeAware",
     "Measure",
     "Mixing",
     "Mnist",
@@ -164,6 +171,7 @@ __all__ = [
     "Pair",
     "Params",
     "Part",
+    "Perturbed",
     "Pixels",
     "PluginBroken",
     "Policy",
@@ -192,6 +200,7 @@ __all__ = [
     "Sum",
     "Svhn",
     "SyntheticSet",
+    "TrainedOnReal",
     "TrainedOnSynthetic",
     "TrajectoryMatch",
     "Transform",

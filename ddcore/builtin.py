@@ -5,10 +5,11 @@ from __future__ import annotations
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Siamese
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.pixels import Pixels
 from ddcore.datasets import DATASETS
-from ddcore.distance import FilterCosine
+from ddcore.distance import FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
@@ -26,28 +27,30 @@ from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Maker
+from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
+from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.rival import Rival
-from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.distribution import dm
-from ddcore.recipes.gradient import dc, dsa
+from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.selection import herding, random
 from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
 from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Hallucinated, Random, Herding, Hard, Soft, Expert),
-    *(FeatureMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine),
-    *(Fresh, TrainedOnSynthetic, Experts, Rival, Update),
+    *(Pixels, Formation, Hallucinated, Random, Herding, Hard, Soft, Expert),
+    *(FeatureMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
+    *(Fresh, TrainedOnSynthetic, TrainedOnReal, Early, Perturbed, Experts, Rival, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
     *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
-METHODS = (random, herding, dm, dc, dsa, mtt, ftd, tesla, datm, haba)
+METHODS = (random, herding, dm, dc, dsa, dcc, intra_inter, idc, accdd, mtt, ftd, tesla, datm, haba)
 
 
 @hookimpl(trylast=True)

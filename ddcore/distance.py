@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.types import Params
 
@@ -37,6 +39,41 @@ class FilterCosine(Distance):
 
     def _rows(self, s: Tensor, t: Tensor) -> Tensor:
         return (1 - (s * t).sum(1) / (_length(s) * _length(t) + self.eps)).sum()
+
+
+@dataclass(frozen=True)
+class MagnitudeAware(FilterCosine):
+    """D = sum over tensors of two and more dimensions, and over filters, of 1 - <s, t> / (|s| |t| + eps) + |s - t|.
+
+    The survey's Eq. 26; Jiang et al., Delving into Effective Gradient Matching, 2022. Where s = t, |s - t| has a
+    derivative of zero.
+
+    Differs: as :class:`FilterCosine`.
+    """
+
+    def _rows(self, s: Tensor, t: Tensor) -> Tensor:
+        return super()._rows(s, t) + _length(s - t).sum()
+
+
+@dataclass(frozen=True)
+class Lp(Distance):
+    """D = sum over tensors, and over all their numbers, of |s - t|^p.
+
+    ``only_convolutions`` leaves out every tensor that has not four dimensions. Kim et al., IDC, ICML 2022: p = 2 for
+    CIFAR-10 and SVHN, p = 1 for MNIST, FashionMNIST and ImageNet, as in the authors' code.
+    """
+
+    p: Literal[1, 2] = 2
+    only_convolutions: bool = True
+
+    def __call__(self, S: Params, T: Params) -> Tensor:
+        gaps = [s - T[name] for name, s in S.items() if s.ndim == 4 or not self.only_convolutions]
+        if not gaps:
+            raise RecipeRefused(
+                "The network has no convolutions for the distance to compare: set objective.distance.only_convolutions"
+                " = false."
+            )
+        return torch.stack([(gap.abs() if self.p == 1 else gap.square()).sum() for gap in gaps]).sum()
 
 
 def _length(x: Tensor) -> Tensor:

@@ -13,12 +13,16 @@ from ddcore.recipe import Update
 from ddcore.recipes.gradient import LOOPS, loop_lengths
 
 TABLE = {
-    # method: (asks of T, bytes of one 1x8x8 image and its label)
-    "random": ({"examples", "statistics"}, 64 * 4 + 1),
-    "herding": ({"examples", "fit", "statistics"}, 64 * 4 + 1),
-    "dm": ({"examples", "features", "statistics"}, 64 * 4 + 1),
-    "dc": ({"gradient", "statistics"}, 64 * 4 + 1),
-    "dsa": ({"examples", "gradient", "statistics"}, 64 * 4 + 1),
+    # method: (asks of T, items that a stored image of 1x8x8 holds, each with a label of one byte)
+    "random": ({"examples", "statistics"}, 1),
+    "herding": ({"examples", "fit", "statistics"}, 1),
+    "dm": ({"examples", "features", "statistics"}, 1),
+    "dc": ({"gradient", "statistics"}, 1),
+    "dsa": ({"examples", "gradient", "statistics"}, 1),
+    "dcc": ({"examples", "gradient", "statistics"}, 1),
+    "intra_inter": ({"examples", "gradient", "statistics"}, 1),
+    "idc": ({"examples", "fit", "gradient", "statistics"}, 4),
+    "accdd": ({"examples", "fit", "gradient", "statistics"}, 4),
 }
 LEARNED = [name for name in TABLE if name not in ("random", "herding")]
 
@@ -44,12 +48,12 @@ def test_the_table_holds_every_method():
 @pytest.mark.parametrize("name", TABLE)
 def test_asks_and_bytes_are_as_declared(host, small, tiny, name):
     recipe = made(host, small, name)
-    asks, image = TABLE[name]
+    asks, items = TABLE[name]
     assert recipe.asks == asks
     distilled = host.distill(recipe, tiny)
-    assert distilled.nbytes == 3 * 2 * image
-    assert distilled.inputs.shape == (6, 1, 8, 8)
-    assert distilled.targets.tolist() == [0, 0, 1, 1, 2, 2]
+    assert distilled.nbytes == 3 * 2 * (64 * 4 + items)
+    assert distilled.inputs.shape == (6 * items, 1, 8, 8)
+    assert distilled.targets.tolist() == [c for c in range(3) for _ in range(2 * items)]
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -6,12 +6,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.synthetic import CarrierModule
-from ddcore.types import DataCard
+from ddcore.types import DataCard, Transform
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,23 @@ class Carrier(Part, kind="carrier"):
     @abstractmethod
     def build(self, card: DataCard) -> CarrierModule:
         """The live carrier, from shapes alone."""
+
+
+class ImagesModule(CarrierModule):
+    """Stores ``pixels`` (k * ipc, ...): images in the range of preprocessed inputs, each pixel learned."""
+
+    def __init__(self, plan: Carrier, card: DataCard, items: int = 1) -> None:
+        """``items``: how many inputs each image holds."""
+        super().__init__()
+        self.register_buffer("classes", classes_in_order(card, plan.ipc * items))
+        self.pixels = nn.Parameter(torch.zeros(card.classes * plan.ipc, *card.shape))
+
+    def project(self, into: Transform) -> None:
+        with torch.no_grad():
+            self.pixels.copy_(into(self.pixels))
+
+    def nbytes(self) -> int:
+        return self.pixels.nbytes
 
 
 def classes_in_order(card: DataCard, ipc: int) -> Tensor:

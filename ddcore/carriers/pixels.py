@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ddcore.carriers.base import Carrier, classes_in_order
+from ddcore.carriers.base import Carrier, ImagesModule
 from ddcore.gate import Context
-from ddcore.synthetic import CarrierModule
-from ddcore.types import DataCard, Group, Transform
+from ddcore.types import DataCard, Group
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,10 @@ class Pixels(Carrier):
         return PixelsModule(self, card)
 
 
-class PixelsModule(CarrierModule):
+class PixelsModule(ImagesModule):
     def __init__(self, plan: Pixels, card: DataCard) -> None:
-        super().__init__()
+        super().__init__(plan, card)
         self.plan = plan
-        self.register_buffer("classes", classes_in_order(card, plan.ipc))
-        self.pixels = nn.Parameter(torch.zeros(card.classes * plan.ipc, *card.shape))
 
     def start(self, ctx: Context) -> None:
         with torch.no_grad():
@@ -49,10 +46,3 @@ class PixelsModule(CarrierModule):
 
     def forward(self, index: Tensor) -> Tensor:
         return self.pixels[index]
-
-    def project(self, into: Transform) -> None:
-        with torch.no_grad():
-            self.pixels.copy_(into(self.pixels))
-
-    def nbytes(self) -> int:
-        return self.pixels.nbytes

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from ddcore.distance import Distance, FilterCosine
+from ddcore.errors import RecipeRefused
 from ddcore.gate import Context, cross_entropy
 from ddcore.objectives.base import Objective
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Group
+from ddcore.types import Draw, Group, Params
 
 
 @dataclass(frozen=True)
 class GradientMatch(Objective):
-    """L = sum_c D( grad l(S_c; theta), grad l(T_c; theta) ), l the mean loss, one joint step for all classes.
+    """How far the gradients of the mean loss on S are from those on T.
 
-    ``real`` is the items of T drawn a class and step. Each class has one augmentation, shared by T and S.
-    One class's graph is held at a time: the sum of their gradients is the gradient of the sum.
+    With s_c = grad l(S_c; theta) and t_c = grad l(T_c; theta) of class c, and D the ``distance``, ``scope`` says
 
-    ``scope = "all"`` matches D( grad l(S; theta), grad l(T; theta) ) on batches of all classes instead: ``real`` items
-    of T a step, one augmentation.
+    - ``class``: sum_c D(s_c, t_c);
+    - ``sum``: D(sum_c s_c, sum_c t_c), after ``warmup`` steps of ``class``;
+    - ``both``: sum_c D(s_c, t_c) + ``weight`` D(sum_c s_c, sum_c t_c);
+    - ``all``: D(grad l(S; theta), grad l(T; theta)) on batches of all classes.
 
-    Reference: Zhao, Mopuri and Bilen, ICLR 2021, Eq. 9 and 10; with an augmentation, Zhao and Bilen, ICML 2021, Eq. 8.
+    ``real`` is the items of T drawn a class and step, or a step under ``all``; one request asks for all of them. Each
+    class has one augmentation, shared by T and S. One class's graph is held at a time, and that is exact: the sums are
+    known from a pass without graphs, and their pull dD/dsum is then taken back through each s_c.
+
+    ``joint`` takes one step for all classes; without it S steps after every class, which ``class`` alone allows.
+
+    References: ``class``, Zhao, Mopuri and Bilen, ICLR 2021, Eq. 9 and 10; with an augmentation, Zhao and Bilen, ICML
+    2021, Eq. 8; a step a class, Kim et al., ICML 2022; ``sum``, Lee et al., ICML 2022; ``both``, Jiang et al., 2022.
     """
 
     distance: Distance = FilterCosine()
     real: int = 256
-    scope: Literal["class", "all"] = "class"
+    scope: Literal["class", "sum", "both", "all"] = "class"
+    warmup: int = 0
+    weight: float = 1.0
+    joint: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.joint and self.scope != "class":
+            raise RecipeRefused(
+                f"objective.joint = false steps after every class, but scope {self.scope!r} compares classes together:"
+                ' take scope = "class".'
+            )
 
     @property
     def asks(self) -> frozenset[str]:
@@ -42,12 +61,44 @@ class GradientMatch(Objective):
         real = ctx.gate.gradient(draw, groups, cross_entropy)
         params = {name: value.detach().requires_grad_() for name, value in draw.params.items()}
         learned = [parameter for group in synthetic.groups().values() for parameter in group]
-        total = 0.0
-        for group, target in zip(groups, real, strict=True):
+
+        def gradient(group: Group, graph: bool) -> Params:
             inputs, targets = synthetic.take(synthetic.pick(group.classes or range(ctx.card.classes)))
             value = synthetic.labels.loss(draw(group.seen(inputs), params), targets).mean()
-            gradients = torch.autograd.grad(value, list(params.values()), create_graph=True)
-            loss = self.distance(dict(zip(params, gradients, strict=True)), target)
-            loss.backward(inputs=learned)
-            total += float(loss.detach())
-        yield total
+            found = torch.autograd.grad(value, list(params.values()), create_graph=graph)
+            return dict(zip(params, found, strict=True))
+
+        warm = self.scope == "sum" and ctx.step() < self.warmup
+        apart, together = self.scope != "sum" or warm, self.scope in ("sum", "both") and not warm
+        total, pull = self._together(groups, real, gradient) if together else (0.0, {})
+        for group, target in zip(groups, real, strict=True):
+            mine = gradient(group, True)
+            heads, pulls = [mine[name] for name in pull], list(pull.values())
+            if apart:
+                loss = self.distance(mine, target)
+                total += float(loss.detach())
+                heads, pulls = [*heads, loss], [*pulls, torch.ones_like(loss)]
+            torch.autograd.backward(heads, pulls, inputs=learned)
+            if not self.joint:
+                yield total
+                total = 0.0
+        if self.joint:
+            yield total
+
+    def _together(
+        self, groups: Sequence[Group], real: Sequence[Params], gradient: Callable[[Group, bool], Params]
+    ) -> tuple[float, Params]:
+        """The distance D(sum_c s_c, sum_c t_c), weighted under ``both``, and its derivative in sum_c s_c."""
+        mine = _summed(gradient(group, False) for group in groups)
+        for value in mine.values():
+            value.requires_grad_()
+        loss = self.distance(mine, _summed(real)) * (self.weight if self.scope == "both" else 1)
+        pull = torch.autograd.grad(loss, list(mine.values()), materialize_grads=True)
+        return float(loss.detach()), dict(zip(mine, pull, strict=True))
+
+
+def _summed(gradients: Iterable[Params]) -> Params:
+    total: Params = {}
+    for gradient in gradients:
+        total = {name: total[name] + value if total else value for name, value in gradient.items()}
+    return total

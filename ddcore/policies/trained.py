@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ddcore.gate import Context
+from ddcore.gate import Context, Fit
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
 
 
+class Trained(Policy):
+    """A network serves ``rounds`` rounds of ``steps`` steps and is trained between one round and the next; then a fresh
+    one."""
+
+    rounds: int
+    steps: int
+
+    def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
+        if not state or state["served"] == self.rounds * self.steps:
+            draw = ctx.fresh()
+            state.update(params=draw.params, buffers=draw.buffers, served=0, age=0)
+        elif state["served"] % self.steps == 0:
+            state["params"], steps = self.trained(self._at(state, ctx), synthetic, ctx)
+            state["age"] += steps
+        state["served"] += 1
+        return self._at(state, ctx)
+
+    @staticmethod
+    def _at(state: dict[str, Any], ctx: Context) -> Draw:
+        return Draw(ctx.network, state["params"], state["buffers"], age=state["age"])
+
+    @abstractmethod
+    def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
+        """Where a bout of training from ``draw`` leads, and its steps."""
+
+
 @dataclass(frozen=True)
-class TrainedOnSynthetic(Policy):
+class TrainedOnSynthetic(Trained):
     """A network serves ``rounds`` rounds, trained on S for ``epochs`` between one and the next; then a fresh one.
 
     A round is ``steps`` steps at the same parameters. Training is SGD at ``lr`` without momentum on batches of
@@ -29,28 +56,43 @@ class TrainedOnSynthetic(Policy):
     lr: float = 0.01
     steps: int = 1
 
-    def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
-        if not state or state["served"] == self.rounds * self.steps:
-            draw = ctx.fresh()
-            state.update(params=draw.params, buffers=draw.buffers, served=0, age=0)
-        elif state["served"] % self.steps == 0:
-            state["params"], steps = self._trained(state, synthetic, ctx)
-            state["age"] += steps
-        state["served"] += 1
-        return Draw(ctx.network, state["params"], state["buffers"], age=state["age"])
-
-    def _trained(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
+    def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
         with torch.no_grad():
             inputs, targets = synthetic.everything()
-        params = {name: value.detach().clone().requires_grad_() for name, value in state["params"].items()}
-        draw = Draw(ctx.network, params, state["buffers"])
+        params = {name: value.detach().clone().requires_grad_() for name, value in draw.params.items()}
         optimiser = torch.optim.SGD(params.values(), lr=self.lr)
         steps = 0
         for _ in range(self.epochs):
             for rows in torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(self.batch):
                 optimiser.zero_grad()
-                loss = synthetic.labels.loss(draw(ctx.view()(inputs[rows])), targets[rows]).mean()
+                loss = synthetic.labels.loss(draw(ctx.view()(inputs[rows]), params), targets[rows]).mean()
                 loss.backward()
                 optimiser.step()
                 steps += 1
         return {name: value.detach() for name, value in params.items()}, steps
+
+
+@dataclass(frozen=True)
+class TrainedOnReal(Trained):
+    """A network serves ``rounds`` rounds, trained on T as ``fit`` says between one and the next; then a fresh one.
+
+    A round is ``steps`` steps at the same parameters. Reference: Kim et al., IDC, ICML 2022, Algorithm 1.
+
+    Differs: the momentum of the training begins anew in each round.
+    """
+
+    rounds: int = 100
+    fit: Fit = Fit()
+    steps: int = 1
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"fit"} if self.rounds > 1 else ())
+
+    @property
+    def itemwise(self) -> bool:
+        return self.fit.itemwise
+
+    def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
+        params = ctx.gate.fit(draw, self.fit, "training the network", ctx.progress)[-1]
+        return params, self.fit.length(sum(ctx.card.counts))

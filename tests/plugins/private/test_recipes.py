@@ -8,27 +8,35 @@ import torch
 import ddcore
 from ddcore import Recipe, RecipeRefused
 
+
+def fitted(way, steps):
+    """Starts from noise; networks are fitted in ``steps`` unmixed batches that are drawn at the rate of the updates."""
+    fit = {f"{way}.steps": steps, f"{way}.batch": 12, f"{way}.cutmix": 0.0}
+    return {"synthetic.init": "noise", "plugins.private.requests": 7, **fit}
+
+
 RUNS = {
-    # method: what must be said so that it asks nothing that cannot be served
-    "dm": {"synthetic.init": "noise"},
-    "dc": {},
-    "dsa": {"synthetic.init": "noise"},
-    "psg": {},
-    "ndpdc": {},
-    "dosser": {"plugins.private.signals": 2},
+    # method: (what must be said so that it asks nothing that cannot be served, the requests of three updates)
+    "dm": ({"synthetic.init": "noise"}, 3),
+    "dc": ({}, 3),
+    "dsa": ({"synthetic.init": "noise"}, 3),
+    "dcc": ({"synthetic.init": "noise"}, 3),
+    "intra_inter": ({"synthetic.init": "noise"}, 3),
+    "idc": ({**fitted("policy.fit", 2), "policy.steps": 1}, 3 + 2 * 2),
+    "accdd": (
+        {**fitted("policy.policy.fit", 4), "policy.policy.fit.epochs": "none", "policy.policy.networks": 1},
+        3 + 4,
+    ),
+    "psg": ({}, 3),
+    "ndpdc": ({}, 3),
+    "dosser": ({"plugins.private.signals": 2}, 2),
 }
-REFUSED = {
-    "dm": "asks examples",
-    "dsa": "asks examples",
-    "random": "asks examples",
-    "herding": "asks examples",
-}
+REFUSED = dict.fromkeys(("random", "herding", "dm", "dsa", "dcc", "intra_inter", "idc", "accdd"), "asks examples")
 OWN = ("psg", "ndpdc", "dosser")
 
 
 def of(host, small, name, iterations=3, **fields):
-    arguments = {"iterations": iterations} if name in RUNS else {}
-    recipe = host.recipe(name, ipc=2, overrides=RUNS.get(name, {}), **arguments)
+    recipe = host.recipe(name, ipc=2, iterations=iterations, overrides=RUNS[name][0])
     recipe = replace(recipe, plugins={"private": {**recipe.plugins.get("private", {}), "epsilon": 8.0}})
     return small(recipe, **fields)
 
@@ -43,7 +51,7 @@ def test_it_runs_privately_and_the_ledger_counts(host, small, tiny, name):
     run = host.start(of(host, small, name), tiny)
     distilled = run.hooks.ddcore_distill(run=run)
     facts = distilled.facts["privacy"]
-    assert facts["requests"] == (2 if name == "dosser" else 3)
+    assert facts["requests"] == RUNS[name][1]
     assert 7.5 < facts["epsilon"] <= 8.0 == facts["budget"]
     assert facts["noise_multiplier"] > 0.3
     assert torch.isfinite(distilled.inputs).all()
@@ -55,6 +63,14 @@ def test_it_is_refused_as_it_stands(host, small, tiny, name, sentence):
     recipe = replace(small(host.recipe(name)), plugins={"private": {}})
     with pytest.raises(RecipeRefused, match=sentence):
         host.start(recipe, tiny)
+
+
+@pytest.mark.parametrize("name", ["idc", "accdd"])
+def test_batches_that_are_mixed_are_refused(host, small, tiny, name):
+    way = {"idc": "policy.fit.cutmix", "accdd": "policy.policy.fit.cutmix"}[name]
+    recipe = host.recipe(name, ipc=2, overrides={**RUNS[name][0], way: 0.5})
+    with pytest.raises(RecipeRefused, match=r"mixes items, so no item's share can be clipped.*cutmix = 0"):
+        host.start(small(recipe), tiny)
 
 
 @pytest.mark.parametrize("name", OWN)

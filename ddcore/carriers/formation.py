@@ -1,0 +1,92 @@
+"""Images that are cut into tiles, each tile an image of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ddcore.carriers.base import Carrier, ImagesModule
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.types import DataCard, Group
+
+
+@dataclass(frozen=True)
+class Formation(Carrier):
+    """``ipc`` stored images per class, each cut into ``factor``^2 tiles that are decoded to items of full size.
+
+    A tile (c, h / factor, w / factor) is brought to (c, h, w) bilinearly, without aligned corners. ``init``: ``noise``
+    draws a standard normal and asks nothing of T; ``real`` makes each tile a random real image, shrunk by the mean of
+    the pixels that fall together; a class with fewer images than tiles shows them again.
+
+    Reference: Kim et al., IDC, ICML 2022, the uniform multi-formation.
+    """
+
+    factor: int = 2
+    init: Literal["noise", "real"] = "noise"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.factor < 1:
+            raise RecipeRefused(f"synthetic.factor = {self.factor}: an image is cut into at least one tile.")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"examples"} if self.init == "real" else ())
+
+    def check(self, card: DataCard) -> None:
+        super().check(card)
+        if len(card.shape) != 3 or any(side % self.factor for side in card.shape[1:]):
+            raise RecipeRefused(
+                f"synthetic.factor = {self.factor} does not cut items of shape {card.shape} into equal tiles. Take one"
+                " that divides both sides of the images, or carrier pixels."
+            )
+
+    def build(self, card: DataCard) -> FormationModule:
+        return FormationModule(self, card)
+
+
+class FormationModule(ImagesModule):
+    """Item i is tile i % factor^2, row by row, of the stored image i // factor^2."""
+
+    def __init__(self, plan: Formation, card: DataCard) -> None:
+        super().__init__(plan, card, items=plan.factor**2)
+        self.plan = plan
+        self.size = (card.shape[1], card.shape[2])
+
+    def start(self, ctx: Context) -> None:
+        with torch.no_grad():
+            if self.plan.init == "noise":
+                self.pixels.copy_(torch.randn(self.pixels.shape, generator=ctx.rng["init"]))
+                return
+            tiles = []
+            for c in range(ctx.card.classes):
+                wanted = int((self.classes == c).sum())
+                (batch,) = ctx.gate.examples([Group(classes=(c,), size=wanted)])
+                shown = batch.inputs[torch.arange(wanted, device=batch.inputs.device) % len(batch)]
+                tiles.append(F.interpolate(shown, size=self._tile, mode="area"))
+            self.pixels.copy_(self._together(torch.cat(tiles)))
+
+    @property
+    def _tile(self) -> tuple[int, int]:
+        return self.size[0] // self.plan.factor, self.size[1] // self.plan.factor
+
+    def _tiles(self) -> Tensor:
+        """The stored images as tiles (n, c, h / factor, w / factor)."""
+        split = self.pixels.unflatten(3, (self.plan.factor, -1)).unflatten(2, (self.plan.factor, -1))
+        return split.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+    def _together(self, tiles: Tensor) -> Tensor:
+        """The stored images of which ``tiles`` are the tiles."""
+        split = tiles.unflatten(0, (-1, self.plan.factor, self.plan.factor))
+        return split.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+    def forward(self, index: Tensor) -> Tensor:
+        return F.interpolate(self._tiles()[index], size=self.size, mode="bilinear", align_corners=False)
+
+    def latent(self) -> dict[str, Tensor]:
+        return {"images": self.pixels.detach().cpu().clone()}

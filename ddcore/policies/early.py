@@ -1,0 +1,52 @@
+"""Networks of an early stage of training on T."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context, Fit
+from ddcore.policies.base import Policy
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw, Params
+
+
+@dataclass(frozen=True)
+class Early(Policy):
+    """A pool of ``networks`` networks, each trained on T for a little as ``fit`` says; each step has one of them.
+
+    They are drawn uniformly, and a network is trained when it is first drawn. Reference: Zhang et al., CVPR 2023,
+    early-stage models.
+
+    Differs: a network that was drawn is not trained further, and another may be drawn at the next step.
+    """
+
+    networks: int = 5
+    fit: Fit = Fit(steps=None, epochs=2)
+
+    def __post_init__(self) -> None:
+        if self.networks < 1:
+            raise RecipeRefused(f"policy.networks = {self.networks}: a pool holds at least one network.")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"fit"})
+
+    @property
+    def itemwise(self) -> bool:
+        return self.fit.itemwise
+
+    def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
+        pool = state.setdefault("pool", [])
+        place = int(torch.randint(self.networks, (), generator=ctx.rng["policy"]))
+        if place >= len(pool):
+            pool.append(self._trained(ctx))
+        return Draw(ctx.network, **pool[min(place, len(pool) - 1)], age=self.fit.length(sum(ctx.card.counts)))
+
+    def _trained(self, ctx: Context) -> dict[str, Params]:
+        draw = ctx.fresh()
+        params = ctx.gate.fit(draw, self.fit, "training an early network", ctx.progress)[-1]
+        return {"params": params, "buffers": draw.buffers}
