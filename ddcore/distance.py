@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,14 +36,11 @@ class FilterCosine(Distance):
     eps: float = 1e-6
 
     def __call__(self, S: Params, T: Params) -> Tensor:
-        return torch.stack([self._rows(s.flatten(1), T[name].flatten(1)) for name, s in S.items() if s.ndim >= 2]).sum()
-
-    def _rows(self, s: Tensor, t: Tensor) -> Tensor:
-        return (1 - (s * t).sum(1) / (_length(s) * _length(t) + self.eps)).sum()
+        return torch.stack([_turned(s, t, self.eps).sum() for s, t in _filters(S, T)]).sum()
 
 
 @dataclass(frozen=True)
-class MagnitudeAware(FilterCosine):
+class MagnitudeAware(Distance):
     """D = sum over tensors of two and more dimensions, and over filters, of 1 - <s, t> / (|s| |t| + eps) + |s - t|.
 
     The survey's Eq. 26; Jiang et al., Delving into Effective Gradient Matching, 2022. Where s = t, |s - t| has a
@@ -51,8 +49,10 @@ class MagnitudeAware(FilterCosine):
     Differs: as :class:`FilterCosine`.
     """
 
-    def _rows(self, s: Tensor, t: Tensor) -> Tensor:
-        return super()._rows(s, t) + _length(s - t).sum()
+    eps: float = 1e-6
+
+    def __call__(self, S: Params, T: Params) -> Tensor:
+        return torch.stack([(_turned(s, t, self.eps) + _length(s - t)).sum() for s, t in _filters(S, T)]).sum()
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,16 @@ class Lp(Distance):
                 " = false."
             )
         return torch.stack([(gap.abs() if self.p == 1 else gap.square()).sum() for gap in gaps]).sum()
+
+
+def _filters(S: Params, T: Params) -> Iterator[tuple[Tensor, Tensor]]:
+    """The tensors of two and more dimensions, as rows of filters (out, rest)."""
+    return ((s.flatten(1), T[name].flatten(1)) for name, s in S.items() if s.ndim >= 2)
+
+
+def _turned(s: Tensor, t: Tensor, eps: float) -> Tensor:
+    """1 - cosine, row by row (n,)."""
+    return 1 - (s * t).sum(1) / (_length(s) * _length(t) + eps)
 
 
 def _length(x: Tensor) -> Tensor:

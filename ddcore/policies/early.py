@@ -48,5 +48,5 @@ class Early(Policy):
 
     def _trained(self, ctx: Context) -> dict[str, Params]:
         draw = ctx.fresh()
-        params = ctx.gate.fit(draw, self.fit, "training an early network", ctx.progress)[-1]
+        *_, params = ctx.gate.fit(draw, self.fit, "training an early network", ctx.progress)
         return {"params": params, "buffers": draw.buffers}

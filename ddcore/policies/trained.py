@@ -94,5 +94,5 @@ class TrainedOnReal(Trained):
         return self.fit.itemwise
 
     def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
-        params = ctx.gate.fit(draw, self.fit, "training the network", ctx.progress)[-1]
+        *_, params = ctx.gate.fit(draw, self.fit)
         return params, self.fit.length(sum(ctx.card.counts))
