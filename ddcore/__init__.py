@@ -9,6 +9,8 @@ from ddcore.augment import Affine, Augment, Siamese
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.codes import Codes
+from ddcore.carriers.latents import Adversarial, Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.data import RealData, Store
 from ddcore.datasets import Cifar10, Cifar100, DataSet, Digits, Fashion, ImageFolder, Mnist, Npz, Svhn
@@ -53,9 +55,11 @@ from ddcore.networks.vgg import VGG11
 from ddcore.objectives.base import LossObjective, Objective
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.objectives.layers import LayerMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
 from ddcore.policies.fresh import Fresh
+from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
@@ -95,6 +99,7 @@ __all__ = [
     "VGG11",
     "ZCA",
     "Accuracy",
+    "Adversarial",
     "Affine",
     "AlexNet",
     "Augment",
@@ -107,6 +112,7 @@ __all__ = [
     "Cifar10",
     "Cifar100",
     "Citation",
+    "Codes",
     "Comparison",
     "Context",
     "ConvNet",
@@ -139,6 +145,8 @@ __all__ = [
     "ItemLoss",
     "LabelModule",
     "Labels",
+    "Latents",
+    "LayerMatch",
     "LeNet",
     "LossDiverged",
     "LossObjective",
@@ -183,6 +191,7 @@ __all__ = [
     "TrainedOnSynthetic",
     "Transform",
     "UnknownName",
+    "UntilSteady",
     "Update",
     "View",
     "benchmark",

@@ -249,7 +249,8 @@ class CutMix:
             centre = int(torch.randint(side, (), generator=generator))
             half = round(side * size) // 2
             spans.append(slice(max(0, centre - half), min(side, centre + half)))
-        return CutMix(*spans, classes)
+        rows, columns = spans
+        return CutMix(rows, columns, classes)
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, c, h, w) and classes (n,), or shares of them (n, k), mixed."""

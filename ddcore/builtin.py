@@ -5,6 +5,8 @@ from __future__ import annotations
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Siamese
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.codes import Codes
+from ddcore.carriers.latents import Adversarial, Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.datasets import DATASETS
 from ddcore.distance import FilterCosine
@@ -21,25 +23,27 @@ from ddcore.networks.resnet import ResNet18
 from ddcore.networks.vgg import VGG11
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.objectives.layers import LayerMatch
 from ddcore.parts import Maker
 from ddcore.policies.fresh import Fresh
+from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
-from ddcore.recipes.distribution import dm
+from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.gradient import dc, dsa
 from ddcore.recipes.selection import herding, random
 from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Random, Herding, Hard, Soft, Expert),
-    *(FeatureMatch, GradientMatch, FilterCosine, Fresh, TrainedOnSynthetic, Update),
+    *(Pixels, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
+    *(FeatureMatch, LayerMatch, GradientMatch, FilterCosine, Fresh, TrainedOnSynthetic, UntilSteady, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
     *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
-METHODS = (random, herding, dm, dc, dsa)
+METHODS = (random, herding, dm, cafe, kfs, it_gan, dc, dsa)
 
 
 @hookimpl(trylast=True)

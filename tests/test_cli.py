@@ -133,7 +133,7 @@ def test_compare_writes_table_and_plot(runs, tmp_path):
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("methods", {"random", "herding", "dm", "dc", "dsa", "absolute"}),
+        ("methods", {"random", "herding", "dm", "cafe", "kfs", "it_gan", "dc", "dsa", "absolute"}),
         ("networks", {"convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "tiny"}),
         ("data", {"digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz"}),
         ("plugins", {"example"}),

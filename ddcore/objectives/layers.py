@@ -65,4 +65,4 @@ class LayerMatch(Objective):
         centres = class_means(features, owners, len(groups))
         answers = ctx.gate.gradient(by_centres(draw, centres), groups, cross_entropy)
         items = [min(self.real, count) for count in ctx.card.counts]
-        return self.discrimination * sum(n * g["centres"] for n, g in zip(items, answers, strict=True))
+        return self.discrimination * torch.stack([n * g["centres"] for n, g in zip(items, answers, strict=True)]).sum(0)
