@@ -13,23 +13,30 @@ from ddcore.recipe import Update
 from ddcore.recipes.gradient import LOOPS, loop_lengths
 
 TABLE = {
-    # method: (asks of T, bytes of one 1x8x8 image and its label)
-    "random": ({"examples", "statistics"}, 64 * 4 + 1),
-    "herding": ({"examples", "fit", "statistics"}, 64 * 4 + 1),
-    "dm": ({"examples", "features", "statistics"}, 64 * 4 + 1),
-    "dc": ({"gradient", "statistics"}, 64 * 4 + 1),
-    "dsa": ({"examples", "gradient", "statistics"}, 64 * 4 + 1),
+    # method: (asks of T, images a class at ipc 2, bytes of three classes of 1x8x8 images with their labels)
+    "random": ({"examples", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "herding": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "dm": ({"examples", "features", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "cafe": ({"examples", "features", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "kfs": ({"examples", "features", "statistics"}, 16, 4 * (170 + 3 * 8 * 8) + 48),
+    "it_gan": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3) + 81),
+    "dc": ({"gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "dsa": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
 }
 LEARNED = [name for name in TABLE if name not in ("random", "herding")]
+SMALLER = {
+    "herding": {"synthetic.fit.steps": 3},
+    "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},
+    "it_gan": {
+        **{"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3},
+        **{"synthetic.training.steps": 3, "synthetic.training.batch": 8},
+    },
+}
 
 
 def made(host, small, name, ipc=2, seed=3):
     arguments = {"iterations": 4} if name in LEARNED else {}
-    recipe = small(host.recipe(name, ipc=ipc, **arguments), seed=seed)
-    if name == "herding":
-        recipe = host.recipe("herding", ipc=ipc, overrides={"synthetic.fit.steps": 3, "seed": seed})
-        recipe = small(recipe)
-    return recipe
+    return small(host.recipe(name, ipc=ipc, overrides=SMALLER.get(name, {}), **arguments), seed=seed)
 
 
 def tensors(run):
@@ -44,12 +51,12 @@ def test_the_table_holds_every_method():
 @pytest.mark.parametrize("name", TABLE)
 def test_asks_and_bytes_are_as_declared(host, small, tiny, name):
     recipe = made(host, small, name)
-    asks, image = TABLE[name]
+    asks, images, nbytes = TABLE[name]
     assert recipe.asks == asks
     distilled = host.distill(recipe, tiny)
-    assert distilled.nbytes == 3 * 2 * image
-    assert distilled.inputs.shape == (6, 1, 8, 8)
-    assert distilled.targets.tolist() == [0, 0, 1, 1, 2, 2]
+    assert distilled.nbytes == nbytes
+    assert distilled.inputs.shape == (3 * images, 1, 8, 8)
+    assert distilled.targets.tolist() == [0] * images + [1] * images + [2] * images
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -9,16 +9,27 @@ import ddcore
 from ddcore import Recipe, RecipeRefused
 
 RUNS = {
-    # method: what must be said so that it asks nothing that cannot be served
-    "dm": {"synthetic.init": "noise"},
-    "dc": {},
-    "dsa": {"synthetic.init": "noise"},
-    "psg": {},
-    "ndpdc": {},
-    "dosser": {"plugins.private.signals": 2},
+    # method: what must be said so that it asks nothing that cannot be served, and the requests of three updates
+    "dm": ({"synthetic.init": "noise"}, 3),
+    "cafe": ({"synthetic.init": "noise", "policy.real": 4, "plugins.private.requests": 8}, 8),
+    "kfs": ({"synthetic.init": "noise", "synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3}, 3),
+    "it_gan": (
+        {
+            **{"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.real": 4},
+            **{"synthetic.training.steps": 2, "synthetic.training.batch": 12, "plugins.private.requests": 6},
+        },
+        6,
+    ),
+    "dc": ({}, 3),
+    "dsa": ({"synthetic.init": "noise"}, 3),
+    "psg": ({}, 3),
+    "ndpdc": ({}, 3),
+    "dosser": ({"plugins.private.signals": 2}, 2),
 }
 REFUSED = {
     "dm": "asks examples",
+    "cafe": "asks examples",
+    "kfs": "asks examples",
     "dsa": "asks examples",
     "random": "asks examples",
     "herding": "asks examples",
@@ -28,7 +39,8 @@ OWN = ("psg", "ndpdc", "dosser")
 
 def of(host, small, name, iterations=3, **fields):
     arguments = {"iterations": iterations} if name in RUNS else {}
-    recipe = host.recipe(name, ipc=2, overrides=RUNS.get(name, {}), **arguments)
+    said, _ = RUNS.get(name, ({}, None))
+    recipe = host.recipe(name, ipc=2, overrides=said, **arguments)
     recipe = replace(recipe, plugins={"private": {**recipe.plugins.get("private", {}), "epsilon": 8.0}})
     return small(recipe, **fields)
 
@@ -43,7 +55,7 @@ def test_it_runs_privately_and_the_ledger_counts(host, small, tiny, name):
     run = host.start(of(host, small, name), tiny)
     distilled = run.hooks.ddcore_distill(run=run)
     facts = distilled.facts["privacy"]
-    assert facts["requests"] == (2 if name == "dosser" else 3)
+    assert facts["requests"] == RUNS[name][1]
     assert 7.5 < facts["epsilon"] <= 8.0 == facts["budget"]
     assert facts["noise_multiplier"] > 0.3
     assert torch.isfinite(distilled.inputs).all()
