@@ -109,7 +109,7 @@ def kfs(ipc: int = 1, iterations: int = 400) -> Recipe:
         objective=FeatureMatch(real=64),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 0.05, "decoders": 0.005}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"inputs": 0.1, "decoders": 0.02}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
     )
 
