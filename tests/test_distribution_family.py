@@ -178,6 +178,20 @@ def test_layer_match_asks_no_more_than_it_needs():
     assert LayerMatch(discrimination=0).asks == {"features"}
 
 
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        (lambda: LayerMatch(weights=()), "there must be a weight at least"),
+        (lambda: LayerMatch(weights=(1.0, -1.0)), "none below zero"),
+        (lambda: LayerMatch(discrimination=-1), "none below zero"),
+        (lambda: UntilSteady(window=0), "must be at least 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(plan, sentence):
+    with pytest.raises(RecipeRefused, match=sentence):
+        plan()
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()

@@ -51,10 +51,10 @@ class Adversarial(Part, kind="adversarial"):
     mean softplus(-D(x)[y]) + mean softplus(D(G(z, y'))[y']) over ``batch`` items of T and as many of the generator's,
     of uniform classes y'. The generator descends mean softplus(-D(G(z, y'))[y']) + ``seeking`` mean |z - z'| /
     |G(z, y') - G(z', y')|, so that latents of one class differ in what they make. T enters by the gradient of the
-    discriminator's first term alone.
+    discriminator's first term alone: a request a step.
 
     References: Goodfellow et al., NeurIPS 2014, Section 3, with the loss that does not saturate; Mao et al., Mode
-    Seeking Generative Adversarial Networks, CVPR 2019, Eq. 6 and 8.
+    Seeking Generative Adversarial Networks, CVPR 2019, whose ratio of distances is here turned over and minimised.
     """
 
     steps: int = 1000
@@ -89,7 +89,7 @@ class Latents(Carrier):
     """Learned latents of each class in a class-conditional generator that stands still.
 
     A latent has ``size`` numbers. The generator takes it with its class, one-hot, through a linear layer to
-    ``channels`` images of a ``scale``-th of the sides, and enlarges them twofold, by turns with 3x3 convolutions of
+    ``channels`` images of a ``scale``-th of the sides, and enlarges them twofold, by turns with 3x3 convolutions to
     ``width`` channels. There are as many latents as fit the bytes of ``ipc`` images per class, the generator's
     weights counted. It is trained on T as ``training`` says, or read from the safetensors file ``generator``, such as
     holds the latent part of an artefact.
@@ -98,8 +98,7 @@ class Latents(Carrier):
     them stay whose mean feature is herded towards that of ``real`` items of the class, at one fresh network.
 
     Reference: Zhao and Bilen, Synthesizing Informative Training Samples with GAN, 2022, Section 3. Differs: the
-    paper's generator is a BigGAN, its latents start as inversions of single real images, which no gate but an open
-    one can serve, and the generator is not counted among the bytes.
+    paper's generator is a BigGAN, and its latents start as inversions of single real images, which wants examples.
     """
 
     size: int = 8

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ddcore.errors import RecipeRefused
 from ddcore.gate import Context, cross_entropy
 from ddcore.networks.probe import by_centres, class_means, layers
 from ddcore.objectives.base import Objective, by_bytes
@@ -30,6 +31,10 @@ class LayerMatch(Objective):
     weights: tuple[float, ...] = (1.0, 1.0, 0.1, 0.1)
     discrimination: float = 0.01
     real: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.weights or min(*self.weights, self.discrimination, 0.0) < 0:
+            raise RecipeRefused(f"{self}: there must be a weight at least, and none below zero.")
 
     @property
     def asks(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
 from ddcore.networks.probe import by_centres, class_means, verdict
 from ddcore.policies.base import Policy
@@ -39,6 +40,10 @@ class UntilSteady(Policy):
     real: int = 64
     batch: int = 256
     lr: float = 0.01
+
+    def __post_init__(self) -> None:
+        if min(self.window, self.rounds, self.steps, self.epochs, self.real, self.batch) < 1:
+            raise RecipeRefused(f"{self}: window, rounds, steps, epochs, real and batch must be at least 1.")
 
     @property
     def asks(self) -> frozenset[str]:

@@ -80,6 +80,9 @@ def cafe(ipc: int = 1, iterations: int = 300) -> Recipe:
     augmentation is on (the published option ``--method DSA``; ``augment=none`` for the plain one). 300 iterations with
     128 items of T a class, at a rate that falls from 0.1 along a cosine, suit a small machine; the published runs take
     2 000 at 0.1, halved at 1 200, 1 600 and 1 800.
+
+    Privately, each update makes up to three requests, and each epoch of training on S one: say
+    ``plugins.private.requests``.
     """
     return Recipe(
         "cafe",
@@ -125,6 +128,8 @@ def it_gan(ipc: int = 1, iterations: int = 200) -> Recipe:
     together take no more than ``ipc`` images per class. Latents start herded towards the class means instead of as
     inversions of real images, and there is no regulariser, which compares single items with those. Only an evaluator
     is public, so rates and lengths are ours.
+
+    Privately, ``plugins.private.requests`` must count the generator's training steps and one more beside the updates.
     """
     return Recipe(
         "it_gan",
