@@ -10,7 +10,7 @@ import torch
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
 from ddcore.networks.probe import by_centres, class_means, verdict
-from ddcore.policies.base import Policy
+from ddcore.policies.base import Policy, epochs_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group, Params
 
@@ -60,8 +60,8 @@ class UntilSteady(Policy):
                 state["round"] += 1
                 state["shares"] = []
                 if state["round"] < self.rounds:
-                    state["params"], epochs = self._trained(draw, synthetic, ctx)
-                    state["age"] += epochs
+                    state["params"], steps = self._trained(draw, synthetic, ctx)
+                    state["age"] += steps
         if not state or state["round"] == self.rounds:
             fresh = ctx.fresh()
             state.update(params=fresh.params, buffers=fresh.buffers, age=0, round=0, shares=[])
@@ -79,18 +79,13 @@ class UntilSteady(Policy):
 
     def _trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
         """The parameters after training, and how many steps that took."""
-        with torch.no_grad():
-            inputs, targets = synthetic.everything()
         params = {name: value.detach().clone().requires_grad_() for name, value in draw.params.items()}
         at = Draw(draw.network, params, draw.buffers)
-        optimiser = torch.optim.SGD(params.values(), lr=self.lr)
         shares: list[float] = []
-        steps = 0
-        while len(shares) < self.epochs and not self._steady(shares, self.trained):
-            for rows in torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(self.batch):
-                optimiser.zero_grad()
-                synthetic.labels.loss(at(ctx.view()(inputs[rows])), targets[rows]).mean().backward()
-                optimiser.step()
-                steps += 1
+        total = 0
+        for steps in epochs_on(synthetic, at, ctx, self.lr, self.batch):
+            total += steps
             shares.append(self._share(at, ctx))
-        return {name: value.detach() for name, value in params.items()}, steps
+            if len(shares) == self.epochs or self._steady(shares, self.trained):
+                break
+        return {name: value.detach() for name, value in params.items()}, total

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-import torch
-
 from ddcore.gate import Context
-from ddcore.policies.base import Policy
+from ddcore.policies.base import Policy, epochs_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
 
@@ -40,17 +39,7 @@ class TrainedOnSynthetic(Policy):
         return Draw(ctx.network, state["params"], state["buffers"], age=state["age"])
 
     def _trained(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
-        with torch.no_grad():
-            inputs, targets = synthetic.everything()
         params = {name: value.detach().clone().requires_grad_() for name, value in state["params"].items()}
         draw = Draw(ctx.network, params, state["buffers"])
-        optimiser = torch.optim.SGD(params.values(), lr=self.lr)
-        steps = 0
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(self.batch):
-                optimiser.zero_grad()
-                loss = synthetic.labels.loss(draw(ctx.view()(inputs[rows])), targets[rows]).mean()
-                loss.backward()
-                optimiser.step()
-                steps += 1
+        steps = sum(islice(epochs_on(synthetic, draw, ctx, self.lr, self.batch), self.epochs))
         return {name: value.detach() for name, value in params.items()}, steps
