@@ -9,8 +9,10 @@ from ddcore.augment import Affine, Augment, Siamese
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
+from ddcore.carriers.latents import Adversarial, Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.data import RealData, Store
 from ddcore.datasets import Cifar10, Cifar100, DataSet, Digits, Fashion, ImageFolder, Mnist, Npz, Svhn
@@ -58,6 +60,7 @@ from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.objectives.layers import LayerMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
@@ -66,6 +69,7 @@ from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.rival import Rival
+from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
@@ -105,6 +109,7 @@ __all__ = [
     "VGG11",
     "ZCA",
     "Accuracy",
+    "Adversarial",
     "Affine",
     "AlexNet",
     "Augment",
@@ -117,6 +122,7 @@ __all__ = [
     "Cifar10",
     "Cifar100",
     "Citation",
+    "Codes",
     "Comparison",
     "Context",
     "Contrast",
@@ -154,6 +160,8 @@ __all__ = [
     "ItemLoss",
     "LabelModule",
     "Labels",
+    "Latents",
+    "LayerMatch",
     "LeNet",
     "LossDiverged",
     "LossObjective",
@@ -205,6 +213,7 @@ __all__ = [
     "TrajectoryMatch",
     "Transform",
     "UnknownName",
+    "UntilSteady",
     "Update",
     "View",
     "benchmark",

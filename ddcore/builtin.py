@@ -5,8 +5,10 @@ from __future__ import annotations
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Siamese
 from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
+from ddcore.carriers.latents import Adversarial, Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.datasets import DATASETS
 from ddcore.distance import FilterCosine, Lp, MagnitudeAware
@@ -25,6 +27,7 @@ from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.objectives.layers import LayerMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Maker
 from ddcore.policies.early import Early
@@ -32,10 +35,11 @@ from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.rival import Rival
+from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
-from ddcore.recipes.distribution import dm
+from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.selection import herding, random
 from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
@@ -43,14 +47,18 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Formation, Hallucinated, Random, Herding, Hard, Soft, Expert),
-    *(FeatureMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
-    *(Fresh, TrainedOnSynthetic, TrainedOnReal, Early, Perturbed, Experts, Rival, Update),
+    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
+    *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
+    *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
     *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
-METHODS = (random, herding, dm, dc, dsa, dcc, intra_inter, idc, accdd, mtt, ftd, tesla, datm, haba)
+METHODS = (
+    *(random, herding, dm, cafe, kfs, it_gan),
+    *(dc, dsa, dcc, intra_inter, idc, accdd),
+    *(mtt, ftd, tesla, datm, haba),
+)
 
 
 @hookimpl(trylast=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ddcore.gate import Context, Fit, cross_entropy
 from ddcore.memory import cut
 from ddcore.parts import Part
-from ddcore.synthetic import LabelModule
+from ddcore.synthetic import CarrierModule, LabelModule
 from ddcore.types import DataCard, Draw, ItemLoss, Params
 
 
@@ -20,24 +20,25 @@ class Labels(Part, kind="labels"):
     """What the targets of S are."""
 
     @abstractmethod
-    def build(self, card: DataCard, classes: Tensor) -> LabelModule:
-        """Labels for items whose classes are ``classes`` (n,)."""
+    def build(self, card: DataCard, carrier: CarrierModule) -> LabelModule:
+        """Labels for the items of ``carrier``."""
 
 
 @dataclass(frozen=True)
 class Hard(Labels):
     """Each item's own class, fixed."""
 
-    def build(self, card: DataCard, classes: Tensor) -> HardLabels:
-        return HardLabels(classes)
+    def build(self, card: DataCard, carrier: CarrierModule) -> HardLabels:
+        return HardLabels(carrier)
 
 
 class HardLabels(LabelModule):
     targets: Tensor
 
-    def __init__(self, classes: Tensor) -> None:
+    def __init__(self, carrier: CarrierModule) -> None:
         super().__init__()
-        self.register_buffer("targets", classes.clone())
+        self.register_buffer("targets", carrier.classes.clone())
+        self.stored = len(carrier.origin.unique())
 
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
         return self.targets[index]
@@ -47,8 +48,8 @@ class HardLabels(LabelModule):
         return cross_entropy
 
     def nbytes(self) -> int:
-        """One byte an item up to 256 classes, else two."""
-        return len(self.targets) * (1 if int(self.targets.max()) < 256 else torch.int16.itemsize)
+        """One byte a stored thing up to 256 classes, else two: what is made of one has its class."""
+        return self.stored * (1 if int(self.targets.max()) < 256 else torch.int16.itemsize)
 
 
 class Shares(LabelModule):
@@ -76,8 +77,8 @@ class Soft(Labels):
     def itemwise(self) -> bool:
         return self.fit.itemwise
 
-    def build(self, card: DataCard, classes: Tensor) -> SoftLabels:
-        return SoftLabels(self, card, len(classes))
+    def build(self, card: DataCard, carrier: CarrierModule) -> SoftLabels:
+        return SoftLabels(self, card, len(carrier.classes))
 
 
 class SoftLabels(Shares):
@@ -109,8 +110,8 @@ class Expert(Labels):
 
     temperature: float = 1.0
 
-    def build(self, card: DataCard, classes: Tensor) -> ExpertLabels:
-        return ExpertLabels(self, card, len(classes))
+    def build(self, card: DataCard, carrier: CarrierModule) -> ExpertLabels:
+        return ExpertLabels(self, card, len(carrier.classes))
 
 
 class ExpertLabels(Shares):

@@ -63,7 +63,7 @@ class Run:
         self.rng = Streams(recipe.seed)
         self.gate = recipe.gate.build(Source(data.train, recipe.views, self.rng, self.device), self.rng)
         carrier = recipe.synthetic.build(data.card)
-        labels = recipe.labels.build(data.card, carrier.classes)
+        labels = recipe.labels.build(data.card, carrier)
         self.synthetic = SyntheticSet(carrier, labels, recipe.step_size).to(self.device)
         self.averaged: AveragedModel | None = None
         self.optimiser, self.schedule = None, None

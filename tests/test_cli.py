@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from ddcore import Folder, load_distilled
+from ddcore.builtin import METHODS
 from ddcore.cli import app
 from ddcore.cli.base import sentences
 
@@ -133,7 +134,7 @@ def test_compare_writes_table_and_plot(runs, tmp_path):
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("methods", {"random", "herding", "dm", "dc", "dsa", "dcc", "intra_inter", "idc", "accdd", "absolute"}),
+        ("methods", {"absolute", *(method.__name__ for method in METHODS)}),
         ("networks", {"convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "tiny"}),
         ("data", {"digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz"}),
         ("plugins", {"example"}),

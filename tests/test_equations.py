@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ddcore.augment import OPERATIONS, Siamese
-from ddcore.carriers.chosen import herd
+from ddcore.carriers.base import herd
 from ddcore.distance import FilterCosine
 from ddcore.gate import cross_entropy
 from ddcore.networks.convnet import ConvNet
@@ -169,5 +169,5 @@ def test_herding_follows_the_mean_greedily():
         best = min(left, key=gap)
         taken.append(best)
         left.remove(best)
-    assert herd(features, 5).tolist() == taken
-    assert sorted(herd(features, 12).tolist()) == list(range(12))
+    assert herd(features, features.mean(0), 5).tolist() == taken
+    assert sorted(herd(features, features.mean(0), 12).tolist()) == list(range(12))

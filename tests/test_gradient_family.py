@@ -431,4 +431,5 @@ def test_a_formation_stores_no_more_than_pixels(host, small, tiny):
     """Its images take the bytes of as many plain ones; each item that is decoded has a label of one byte."""
     formed = host.distill(small(host.recipe("idc", ipc=2, iterations=1)), tiny)
     plain = host.distill(small(host.recipe("dsa", ipc=2, iterations=1)), tiny)
-    assert formed.nbytes - len(formed.targets) == plain.nbytes - len(plain.targets) == Pixels(2).ipc * 3 * 64 * 4
+    assert formed.nbytes == plain.nbytes == Pixels(2).ipc * 3 * (64 * 4 + 1)
+    assert len(formed.targets) == 4 * len(plain.targets)

@@ -13,27 +13,50 @@ from ddcore.recipe import Update
 from ddcore.recipes.gradient import LOOPS, loop_lengths
 
 TABLE = {
-    # method: (asks of T, items that a stored image of 1x8x8 holds, each with a label of one byte)
-    "random": ({"examples", "statistics"}, 1),
-    "herding": ({"examples", "fit", "statistics"}, 1),
-    "dm": ({"examples", "features", "statistics"}, 1),
-    "dc": ({"gradient", "statistics"}, 1),
-    "dsa": ({"examples", "gradient", "statistics"}, 1),
-    "dcc": ({"examples", "gradient", "statistics"}, 1),
-    "intra_inter": ({"examples", "gradient", "statistics"}, 1),
-    "idc": ({"examples", "fit", "gradient", "statistics"}, 4),
-    "accdd": ({"examples", "fit", "gradient", "statistics"}, 4),
+    # method: (asks of T, images a class at ipc 2, bytes of three classes of 1x8x8 images with their labels)
+    "random": ({"examples", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "herding": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "dm": ({"examples", "features", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "cafe": ({"examples", "features", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "kfs": ({"examples", "features", "statistics"}, 16, 4 * (170 + 3 * 8 * 8) + 24),
+    "it_gan": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3) + 81),
+    "dc": ({"gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "dsa": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "dcc": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "intra_inter": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "idc": ({"examples", "fit", "gradient", "statistics"}, 8, 6 * (64 * 4 + 1)),
+    "accdd": ({"examples", "fit", "gradient", "statistics"}, 8, 6 * (64 * 4 + 1)),
+    "mtt": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1) + 4),
+    "ftd": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1) + 4),
+    "tesla": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1) + 4),
+    "datm": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4),
+    "haba": ({"examples", "fit", "statistics"}, 6, 4 * (3 * 3 * 16 + 2 * 103) + 9 + 4),
 }
 LEARNED = [name for name in TABLE if name not in ("random", "herding")]
 
 
+def fitted(*ways):
+    """Ten steps, and as many snapshots, wherever a network is fitted to T."""
+    fit = {"epochs": "none", "steps": 10, "batch": 8, "snapshots": 10}
+    return {f"{way}.{name}": value for way in ways for name, value in fit.items()}
+
+
+SMALLER = {
+    **{name: {"objective.steps": 2, **fitted("policy.fit")} for name in ("mtt", "ftd", "tesla")},
+    "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
+    "haba": fitted("policy.policy.fit"),
+    "herding": {"synthetic.fit.steps": 3},
+    "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},
+    "it_gan": {
+        **{"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3},
+        **{"synthetic.training.steps": 3, "synthetic.training.batch": 8},
+    },
+}
+
+
 def made(host, small, name, ipc=2, seed=3):
     arguments = {"iterations": 4} if name in LEARNED else {}
-    recipe = small(host.recipe(name, ipc=ipc, **arguments), seed=seed)
-    if name == "herding":
-        recipe = host.recipe("herding", ipc=ipc, overrides={"synthetic.fit.steps": 3, "seed": seed})
-        recipe = small(recipe)
-    return recipe
+    return small(host.recipe(name, ipc=ipc, overrides=SMALLER.get(name, {}), **arguments), seed=seed)
 
 
 def tensors(run):
@@ -48,12 +71,15 @@ def test_the_table_holds_every_method():
 @pytest.mark.parametrize("name", TABLE)
 def test_asks_and_bytes_are_as_declared(host, small, tiny, name):
     recipe = made(host, small, name)
-    asks, items = TABLE[name]
+    asks, images, nbytes = TABLE[name]
     assert recipe.asks == asks
     distilled = host.distill(recipe, tiny)
-    assert distilled.nbytes == 3 * 2 * (64 * 4 + items)
-    assert distilled.inputs.shape == (6 * items, 1, 8, 8)
-    assert distilled.targets.tolist() == [c for c in range(3) for _ in range(2 * items)]
+    assert distilled.nbytes == nbytes
+    assert distilled.inputs.shape == (3 * images, 1, 8, 8)
+    if name == "datm":
+        assert torch.allclose(distilled.targets.sum(1), torch.ones(3 * images))
+    else:
+        assert distilled.targets.tolist() == [0] * images + [1] * images + [2] * images
 
 
 @pytest.mark.parametrize("name", TABLE)

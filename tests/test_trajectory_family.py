@@ -101,10 +101,10 @@ def test_it_needs_experts_and_a_step_size(host, small, tiny):
 
 def test_the_step_size_stays_positive_and_stands_in_the_artefact(trajectory, tmp_path):
     run = trajectory(update=Update({"inputs": 1.0, "step_size": 300.0}, momentum=0.0), step_size=0.02)
-    before = float(run.synthetic.log_step_size)
+    before = float(run.synthetic.log_step_size.detach())
     run.update()
     run.synthetic.log_step_size.grad = None
-    moved = float(run.synthetic.log_step_size) - before
+    moved = float(run.synthetic.log_step_size.detach()) - before
     assert abs(moved) > 0.02, "as far as would make a plain step size negative"
     distilled = run.export()
     assert distilled.step_sizes.tolist() == [pytest.approx(0.02 * math.exp(moved), rel=1e-5)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any
+
+import torch
 
 from ddcore.gate import Context
 from ddcore.parts import Part
@@ -21,3 +24,21 @@ class Policy(Part, kind="policy"):
     @abstractmethod
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         """The network of the next step."""
+
+
+def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batch: int) -> Iterator[int]:
+    """Train ``draw``'s parameters on S, in place: SGD at ``lr`` without momentum on batches of ``batch``.
+
+    Each batch is under its own draw of the recipe's augmentation. Yields the steps of each epoch, without end.
+    """
+    with torch.no_grad():
+        inputs, targets = synthetic.everything()
+    optimiser = torch.optim.SGD(draw.params.values(), lr=lr)
+    while True:
+        batches = torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(batch)
+        for rows in batches:
+            optimiser.zero_grad()
+            loss = synthetic.labels.loss(draw(ctx.view()(inputs[rows])), targets[rows]).mean()
+            loss.backward()
+            optimiser.step()
+        yield len(batches)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
-import torch
-
 from ddcore.gate import Context, Fit
-from ddcore.policies.base import Policy
+from ddcore.policies.base import Policy, epochs_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
 
@@ -57,18 +56,9 @@ class TrainedOnSynthetic(Trained):
     steps: int = 1
 
     def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
-        with torch.no_grad():
-            inputs, targets = synthetic.everything()
         params = {name: value.detach().clone().requires_grad_() for name, value in draw.params.items()}
-        optimiser = torch.optim.SGD(params.values(), lr=self.lr)
-        steps = 0
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(self.batch):
-                optimiser.zero_grad()
-                loss = synthetic.labels.loss(draw(ctx.view()(inputs[rows]), params), targets[rows]).mean()
-                loss.backward()
-                optimiser.step()
-                steps += 1
+        training = epochs_on(synthetic, replace(draw, params=params), ctx, self.lr, self.batch)
+        steps = sum(islice(training, self.epochs))
         return {name: value.detach() for name, value in params.items()}, steps
 
 

@@ -9,34 +9,58 @@ import ddcore
 from ddcore import Recipe, RecipeRefused
 
 
-def fitted(way, steps):
-    """Starts from noise; networks are fitted in ``steps`` unmixed batches that are drawn at the rate of the updates."""
-    fit = {f"{way}.steps": steps, f"{way}.batch": 12, f"{way}.cutmix": 0.0}
-    return {"synthetic.init": "noise", "plugins.private.requests": 7, **fit}
+def noise(*ways, mixing=False, requests=7, **fit):
+    """Starts from noise; networks are fitted to T in unmixed batches, drawn at the rate of the updates."""
+    fit = {"batch": 12, **fit, **({"cutmix": 0.0} if mixing else {})}
+    said = {f"{way}.{name}": value for way in ways for name, value in fit.items()}
+    return {"synthetic.init": "noise", "plugins.private.requests": requests, **said}
 
 
+TRAJECTORY = {"epochs": "none", "steps": 10, "snapshots": 10, "requests": 10}
 RUNS = {
-    # method: (what must be said so that it asks nothing that cannot be served, the requests of three updates)
+    # method: what must be said so that it asks nothing that cannot be served, and the requests of three updates
     "dm": ({"synthetic.init": "noise"}, 3),
+    "cafe": ({"synthetic.init": "noise", "policy.real": 4, "plugins.private.requests": 8}, 8),
+    "kfs": ({"synthetic.init": "noise", "synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3}, 3),
+    "it_gan": (
+        {
+            **{"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.real": 4},
+            **{"synthetic.training.steps": 2, "synthetic.training.batch": 12, "plugins.private.requests": 6},
+        },
+        6,
+    ),
     "dc": ({}, 3),
     "dsa": ({"synthetic.init": "noise"}, 3),
     "dcc": ({"synthetic.init": "noise"}, 3),
     "intra_inter": ({"synthetic.init": "noise"}, 3),
-    "idc": ({**fitted("policy.fit", 2), "policy.steps": 1}, 3 + 2 * 2),
+    "idc": ({**noise("policy.fit", mixing=True, steps=2), "policy.rounds": 3}, 3 + 2 * 2),
     "accdd": (
-        {**fitted("policy.policy.fit", 4), "policy.policy.fit.epochs": "none", "policy.policy.networks": 1},
+        {**noise("policy.policy.fit", mixing=True, epochs="none", steps=4), "policy.policy.networks": 1},
         3 + 4,
     ),
+    "mtt": ({**noise("policy.fit", **TRAJECTORY), "policy.experts": 1}, 10),
+    "tesla": ({**noise("policy.fit", **TRAJECTORY), "policy.experts": 1}, 10),
+    "ftd": ({**noise("policy.fit", **{**TRAJECTORY, "requests": 20}), "policy.experts": 1}, 2 * 10),
+    "datm": (
+        {**noise("policy.fit", "labels.fit", **{**TRAJECTORY, "requests": 20}), "policy.experts": 1},
+        10 + 10,
+    ),
+    "haba": ({**noise("policy.policy.fit", **TRAJECTORY), "policy.policy.experts": 1}, 10),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),
 }
-REFUSED = dict.fromkeys(("random", "herding", "dm", "dsa", "dcc", "intra_inter", "idc", "accdd"), "asks examples")
+RUN_AS_THEY_STAND = ("dc", "it_gan", "psg", "ndpdc", "dosser")
+REFUSED = dict.fromkeys(
+    ["random", "herding", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
+)
 OWN = ("psg", "ndpdc", "dosser")
 
 
 def of(host, small, name, iterations=3, **fields):
-    recipe = host.recipe(name, ipc=2, iterations=iterations, overrides=RUNS[name][0])
+    arguments = {"iterations": iterations} if name in RUNS else {}
+    said, _ = RUNS.get(name, ({}, None))
+    recipe = host.recipe(name, ipc=2, overrides=said, **arguments)
     recipe = replace(recipe, plugins={"private": {**recipe.plugins.get("private", {}), "epsilon": 8.0}})
     return small(recipe, **fields)
 

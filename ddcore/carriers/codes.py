@@ -1,0 +1,120 @@
+"""Codes of each class, and small decoders that all classes share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ddcore.carriers.base import Carrier, Decoders, classes_in_order, codes_that_fit, doublings, enlarging, reduced
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.networks.base import chain
+from ddcore.synthetic import CarrierModule
+from ddcore.types import DataCard, Group
+
+
+@dataclass(frozen=True)
+class Codes(Carrier):
+    """Learned codes of each class, each an image through each of a few learned ``decoders`` that all classes share.
+
+    A code has ``channels`` and sides of the image's over ``scale``, a power of two. A decoder enlarges it twofold, by
+    turns with 3x3 convolutions to ``width`` channels. There are as many codes as fit the bytes of ``ipc`` images per
+    class, the decoders' weights counted. Items stand class by class, a code's images together.
+
+    ``init``: ``noise`` draws standard normal codes and asks nothing of T; ``real`` then fits codes and decoders to
+    random real images, an image a pair of them, by ``fit`` steps of Adam on the squared error.
+
+    Reference: Lee et al., Dataset Condensation with Latent Space Knowledge Factorization and Sharing, 2022, Section 3.
+    Differs: the paper's decoders are transposed convolutions; ours enlarge bilinearly and convolve, in fewer weights.
+    """
+
+    decoders: int = 2
+    channels: int = 2
+    width: int = 8
+    scale: int = 4
+    init: Literal["noise", "real"] = "noise"
+    fit: int = 500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.decoders, self.channels, self.width, self.fit) < 1:
+            raise RecipeRefused(f"{self}: decoders, channels, width and fit must be at least 1.")
+        doublings(self.scale)
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"examples"} if self.init == "real" else ())
+
+    def code(self, card: DataCard) -> tuple[int, int, int]:
+        """A code's shape. Raises RecipeRefused where the images have none."""
+        return self.channels, *reduced(card, self.scale)
+
+    def live_decoders(self, card: DataCard) -> Decoders:
+        return Decoders(chain(*enlarging(card, self.channels, self.width, self.scale)), self.decoders)
+
+    def codes(self, card: DataCard) -> int:
+        """Codes a class. Raises RecipeRefused where not even one fits."""
+        weights = sum(p.numel() for p in self.live_decoders(card).parameters())
+        return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)))
+
+    def check(self, card: DataCard) -> None:
+        super().check(card)
+        self.codes(card)
+
+    def build(self, card: DataCard) -> CodesModule:
+        return CodesModule(self, card)
+
+
+class CodesModule(CarrierModule):
+    def __init__(self, plan: Codes, card: DataCard) -> None:
+        super().__init__()
+        self.plan = plan
+        self.each = plan.codes(card)
+        self.codes = nn.Parameter(torch.zeros(card.classes * self.each, *plan.code(card)))
+        self.decoders = plan.live_decoders(card)
+        self.register_buffer("classes", classes_in_order(card, self.each * plan.decoders))
+
+    def start(self, ctx: Context) -> None:
+        self.decoders.start(ctx.rng["init"])
+        with torch.no_grad():
+            self.codes.copy_(torch.randn(self.codes.shape, generator=ctx.rng["init"]))
+        if self.plan.init == "real":
+            self._fit(ctx)
+
+    def _fit(self, ctx: Context) -> None:
+        groups = [Group((c,), self.each * self.plan.decoders) for c in range(ctx.card.classes)]
+        rows, images = [], []
+        for c, batch in enumerate(ctx.gate.examples(groups)):
+            mine = (self.classes == c).nonzero().flatten()
+            rows.append(mine)
+            images.append(batch.inputs[torch.arange(len(mine)) % len(batch)])
+        index, wanted = torch.cat(rows), torch.cat(images)
+        optimiser = torch.optim.Adam(self.parameters(), lr=0.02)
+        for step in range(self.plan.fit):
+            optimiser.zero_grad()
+            (self(index) - wanted).square().mean().backward()
+            optimiser.step()
+            if ctx.progress:
+                ctx.progress("fitting codes", step + 1, self.plan.fit)
+        optimiser.zero_grad()
+
+    def forward(self, index: Tensor) -> Tensor:
+        codes, place = (index // self.plan.decoders).unique(return_inverse=True)
+        return self.decoders(self.codes[codes])[place, index % self.plan.decoders]
+
+    @property
+    def origin(self) -> Tensor:
+        return torch.arange(len(self.classes), device=self.classes.device) // self.plan.decoders
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"inputs": [self.codes], "decoders": list(self.decoders.parameters())}
+
+    def nbytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self.parameters())
+
+    def latent(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}

@@ -1,0 +1,158 @@
+"""Probes: networks that ask another network a question which the gate's disclosures can answer.
+
+A probe wraps the network of a draw and stands at a point; it has no start of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Generator, Tensor
+
+from ddcore.errors import RecipeRefused
+from ddcore.networks.base import At, Chain, Conv, Layer, Linear, Residual, Structure
+from ddcore.types import Draw, Network, Params
+
+
+@dataclass(frozen=True)
+class Probe(ABC):
+    network: Network
+
+    @property
+    def per_sample(self) -> bool:
+        return self.network.per_sample
+
+    def init(self, generator: Generator) -> tuple[Params, Params]:
+        raise NotImplementedError(f"{type(self).__name__} stands where it was put, it is never drawn.")
+
+    @abstractmethod
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        """The answer to ``x`` (n, ...), with the probe's own parameters and buffers in ``draw``."""
+
+    def __call__(
+        self,
+        params: Params,
+        buffers: Params,
+        x: Tensor,
+        *,
+        features: bool = False,
+        training: bool = True,
+        ensemble: int | None = None,
+    ) -> Tensor:
+        assert ensemble is None, "a probe is asked about one net at a time"
+        return self.ask(Draw(self.network, params, buffers), x, features, training)
+
+
+def blocks(network: Network) -> Structure:
+    """``network`` as a structure whose blocks can be told apart.
+
+    Raises:
+        RecipeRefused: it is an ordinary module.
+    """
+    if isinstance(network, Structure):
+        return network
+    raise RecipeRefused(
+        f"The outputs of all blocks are wanted, and a {type(network).__name__} shows only its last features: take a"
+        " network of the core (network.name=convnet), or match the last features alone (objective.name=feature_match)."
+    )
+
+
+def _steps(chain: Chain, path: str) -> Iterator[tuple[Layer, str]]:
+    for i, layer in enumerate(chain.layers):
+        if isinstance(layer, Chain):
+            yield from _steps(layer, f"{path}.{i}")
+        else:
+            yield layer, f"{path}.{i}"
+
+
+def block_outputs(draw: Draw, x: Tensor, training: bool = True) -> list[Tensor]:
+    """The outputs (n, d) of all blocks, first to last, and the logits (n, k) of a structure.
+
+    A block ends where the next convolution, linear or residual layer begins.
+    """
+    structure = blocks(draw.network)
+    at = At(draw.params, draw.buffers, training, 1)
+    outputs: list[Tensor] = []
+    begun = False
+    for layer, path in _steps(structure.features, "features"):
+        weighs = isinstance(layer, Conv | Linear | Residual)
+        if weighs and begun:
+            outputs.append(x.flatten(1))
+        begun = begun or weighs
+        x = layer(at, path, x)
+    return [*outputs, x, structure.head(at, "head", x)]
+
+
+@dataclass(frozen=True)
+class Layers(Probe):
+    """Features that are the outputs of all blocks and the logits side by side, output i times sqrt(weights[i]).
+
+    So || a - b ||^2 of two answers is sum_i w_i || a_i - b_i ||^2. Outputs beyond the weights have the last weight.
+    """
+
+    weights: tuple[float, ...]
+
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        if not features:
+            return draw(x, training=training)
+        outputs = block_outputs(draw, x, training)
+        weights = [self.weights[min(i, len(self.weights) - 1)] for i in range(len(outputs))]
+        return torch.cat([weight**0.5 * output for weight, output in zip(weights, outputs, strict=True)], 1)
+
+
+@dataclass(frozen=True)
+class Centres(Probe):
+    """Logits f(x) M': inner products of the features (n, d) with centres M (k, d), its only parameters.
+
+    The network's own parameters stand among the buffers, so a gradient is one with respect to M.
+    """
+
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        inner = {
+            kind: {name.removeprefix(kind): value for name, value in draw.buffers.items() if name.startswith(kind)}
+            for kind in ("params.", "buffers.")
+        }
+        found = self.network(inner["params."], inner["buffers."], x, features=True, training=training)
+        return found if features else found @ draw.params["centres"].T
+
+
+@dataclass(frozen=True)
+class Verdict(Probe):
+    """Features that are 1 at the predicted class and 0 elsewhere (n, k): their mean is the shares of predictions."""
+
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        logits = draw(x, training=training)
+        if not features:
+            return logits
+        return (logits.argmax(1, keepdim=True) == torch.arange(logits.shape[1], device=logits.device)).to(logits)
+
+
+# One probe a network, always the same: a gate remembers by a network's identity how many items fit its memory.
+_layers, _centres, _verdict = cache(Layers), cache(Centres), cache(Verdict)
+
+
+def layers(draw: Draw, weights: tuple[float, ...]) -> Draw:
+    """``draw`` as :class:`Layers` sees it. Raises RecipeRefused where its blocks cannot be told apart."""
+    return Draw(_layers(blocks(draw.network), weights), draw.params, draw.buffers, age=draw.age)
+
+
+def by_centres(draw: Draw, centres: Tensor) -> Draw:
+    """``draw`` as a classifier by inner products with ``centres`` (k, d)."""
+    inner = {f"params.{name}": value for name, value in draw.params.items()}
+    inner |= {f"buffers.{name}": value for name, value in draw.buffers.items()}
+    return Draw(_centres(draw.network), {"centres": centres}, inner, age=draw.age)
+
+
+def verdict(draw: Draw) -> Draw:
+    """``draw`` as one who says a class and no more."""
+    return Draw(_verdict(draw.network), draw.params, draw.buffers, age=draw.age)
+
+
+def class_means(features: Tensor, classes: Tensor, k: int) -> Tensor:
+    """The mean feature (k, d) of each class; ``features`` (n, d), ``classes`` (n,)."""
+    member = (classes == torch.arange(k, device=classes.device)[:, None]).to(features)
+    return member @ features / member.sum(1, keepdim=True)

@@ -1,0 +1,73 @@
+"""Feature alignment: the means of all layers, and centres of S that tell the classes of T apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context, cross_entropy
+from ddcore.networks.probe import by_centres, class_means, layers
+from ddcore.objectives.base import Objective, by_bytes
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw, Group
+
+
+@dataclass(frozen=True)
+class LayerMatch(Objective):
+    """L = sum_c sum_l w_l || mean_n f_l(T_c) - mean_n f_l(S_c) ||^2 + b sum_n -log softmax( M f(x_n) )[y_n].
+
+    f_l runs over the outputs of all blocks and of the network, first to last, with ``weights`` w_l; a network of
+    more layers goes on with the last weight. M (k, d) holds the class means of f over S, f is the input of the last
+    layer, and b is ``discrimination``: zero leaves that term out. n runs over the ``real`` items of T drawn a
+    class. Each class has one augmentation, shared by T and S. The loss it tells is the first term: of the second
+    the gate gives the gradient with respect to M, which S then gets through its features.
+
+    Reference: Wang et al., CAFE, CVPR 2022, Sections 3.2 and 3.3. Differs: the two terms draw their items apart.
+    """
+
+    weights: tuple[float, ...] = (1.0, 1.0, 0.1, 0.1)
+    discrimination: float = 0.01
+    real: int = 256
+
+    def __post_init__(self) -> None:
+        if not self.weights or min(*self.weights, self.discrimination, 0.0) < 0:
+            raise RecipeRefused(f"{self}: there must be a weight at least, and none below zero.")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"features", "gradient"} if self.discrimination else {"features"})
+
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        classes = range(ctx.card.classes)
+        groups = [Group((c,), self.real, ctx.view()) for c in classes]
+        probe = layers(draw, self.weights)
+        real = ctx.gate.features(probe, groups)
+        pull = self._pull(draw, synthetic, groups, ctx) if self.discrimination else None
+        total = 0.0
+        for lot in by_bytes(synthetic, classes, ctx):
+            inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
+            sizes = [len(x) for x in inputs]
+            answers = ctx.gate.bounded(probe(torch.cat(inputs), features=True)).split(sizes)
+            loss = (torch.stack([real[c] for c in lot]) - torch.stack([a.mean(0) for a in answers])).square().sum()
+            total += float(loss.detach())
+            if pull is not None:
+                centres = torch.stack([f.mean(0) for f in draw(torch.cat(inputs), features=True).split(sizes)])
+                loss = loss + (centres * pull[lot]).sum()
+            loss.backward()
+        yield total
+
+    def _pull(self, draw: Draw, synthetic: SyntheticSet, groups: list[Group], ctx: Context) -> torch.Tensor:
+        """The gradient (k, d) of the second term with respect to the centres."""
+        with torch.no_grad():
+            seen = [group.seen(synthetic.take(synthetic.pick(group.classes or ()))[0]) for group in groups]
+            features = torch.cat([draw(x, features=True) for x in seen])
+        owners = torch.arange(len(groups), device=features.device).repeat_interleave(
+            torch.tensor([len(x) for x in seen], device=features.device)
+        )
+        centres = class_means(features, owners, len(groups))
+        answers = ctx.gate.gradient(by_centres(draw, centres), groups, cross_entropy)
+        items = [min(self.real, count) for count in ctx.card.counts]
+        return self.discrimination * torch.stack([n * g["centres"] for n, g in zip(items, answers, strict=True)]).sum(0)
