@@ -103,7 +103,7 @@ class Latents(Carrier):
 
     size: int = 8
     channels: int = 4
-    width: int = 8
+    width: int = 12
     scale: int = 4
     training: Adversarial = Adversarial()
     generator: str | None = None
