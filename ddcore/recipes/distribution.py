@@ -126,8 +126,8 @@ def it_gan(ipc: int = 1, iterations: int = 400) -> Recipe:
 
     Differs: the generator is a small one of our own, trained here, and counts among the bytes: it and the latents
     together take no more than ``ipc`` images per class. Latents start herded towards the class means instead of as
-    inversions of real images, and there is no regulariser, which compares single items with those. Only an evaluator
-    is public, so rates and lengths are ours: 1 000 steps of the generator, then 400 with 64 items of T a class.
+    inversions of real images, and there is no diversity regulariser. Only an evaluator is public, so rates and
+    lengths are ours: 1 000 steps of the generator, then 400 with 64 items of T a class.
 
     Privately, ``plugins.private.requests`` must count the generator's training steps and one more beside the updates.
     """
