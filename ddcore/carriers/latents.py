@@ -91,8 +91,8 @@ class Latents(Carrier):
     A latent has ``size`` numbers. The generator takes it with its class, one-hot, through a linear layer to
     ``channels`` images of a ``scale``-th of the sides, and enlarges them twofold, by turns with 3x3 convolutions to
     ``width`` channels. There are as many latents as fit the bytes of ``ipc`` images per class, the generator's
-    weights counted. It is trained on T as ``training`` says, or read from the safetensors file ``generator``, such as
-    holds the latent part of an artefact.
+    weights counted. It is trained on T as ``training`` says, or read from the safetensors file ``generator``: an
+    artefact whose carrier was of the same sizes, or the weights alone.
 
     Latents start as standard normal numbers. With ``tries`` above 1, so many times as many are drawn, and those of
     them stay whose mean feature is herded towards that of ``real`` items of the class, at one fresh network.
@@ -103,7 +103,7 @@ class Latents(Carrier):
 
     size: int = 8
     channels: int = 4
-    width: int = 8
+    width: int = 12
     scale: int = 4
     training: Adversarial = Adversarial()
     generator: str | None = None
