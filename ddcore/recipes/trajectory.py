@@ -57,7 +57,7 @@ EXPERTS = Fit(None, 10, 64, momentum=0.0, weight_decay=0.0, snapshots=10, augmen
 
 
 @method(MTT)
-def mtt(ipc: int = 1, iterations: int = 100) -> Recipe:
+def mtt(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Matching training trajectories: min_S,a || w_n(S, a) - w*_{t+M} ||^2 / || w*_t - w*_{t+M} ||^2.
 
     A student starts at snapshot t of an expert, a network trained on T, and takes n steps of SGD at the step size a
@@ -65,7 +65,7 @@ def mtt(ipc: int = 1, iterations: int = 100) -> Recipe:
     Eq. 2). S starts from real images; a is learned as its logarithm and stands in the artefact. From the authors'
     code: S by SGD with momentum 0.5 at 100, experts by SGD at 0.01, each augmentation an item's own.
 
-    Differs: 5 experts of 10 epochs in batches of 64, 20 student steps and 100 iterations suit a small machine;
+    Differs: 5 experts of 10 epochs in batches of 64, 20 student steps and 200 iterations suit a small machine;
     published are 100 experts of 50 epochs in batches of 256, 5 000 iterations, and by ipc 1, 10, 50: n 50, 30, 30,
     M 2, a latest start 2, 20, 40, ZCA (``preprocess.name=zca``) at the first two. The derivative is exact at flat
     memory. The step size cannot leave its range: its rate is that of the logarithm.
@@ -83,23 +83,23 @@ def mtt(ipc: int = 1, iterations: int = 100) -> Recipe:
 
 
 @method(FTD, MTT)
-def ftd(ipc: int = 1, iterations: int = 100) -> Recipe:
+def ftd(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Flat trajectory distillation: MTT with experts that find flat minima, and a running mean of S.
 
     Experts follow gradients taken rho uphill, less a share of what is orthogonal to them (surrogate gap; Du et al.,
     CVPR 2023, Section 3.3), so that a student that has drifted from the expert's way loses less. From the authors'
     scripts: rho 0.01, share 0.4, decay 0.9995 over 5 000 iterations.
 
-    Differs: as MTT; the decay is 0.98, for as many fewer iterations. The survey tells FTD as noise on the student's
+    Differs: as MTT; the decay is 0.99, for as many fewer iterations. The survey tells FTD as noise on the student's
     start: that is ``policy.noise``.
     """
     plain = mtt(ipc, iterations)
     flat = replace(EXPERTS, rho=0.01, gap=0.4)
-    return replace(plain, name="ftd", policy=replace(plain.policy, fit=flat), update=replace(plain.update, ema=0.98))
+    return replace(plain, name="ftd", policy=replace(plain.policy, fit=flat), update=replace(plain.update, ema=0.99))
 
 
 @method(TESLA, MTT)
-def tesla(ipc: int = 1, iterations: int = 100) -> Recipe:
+def tesla(ipc: int = 1, iterations: int = 200) -> Recipe:
     """MTT at constant memory: each step's share of the derivative is taken with the student's weights held fixed.
 
     dL/dx_i = -a d<g_i(w_i, x_i), dL/dw_n>/dx_i (Cui et al., ICML 2023, Section 3.3). This is **not the exact
@@ -113,7 +113,7 @@ def tesla(ipc: int = 1, iterations: int = 100) -> Recipe:
 
 
 @method(DATM, MTT)
-def datm(ipc: int = 1, iterations: int = 100) -> Recipe:
+def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Difficulty-aligned trajectory matching: a window of starts that grows, soft labels that are learned.
 
     MTT's loss with t uniform in [t-, T(i)], T growing along the run, so that easy patterns come first; labels are
@@ -139,7 +139,7 @@ def datm(ipc: int = 1, iterations: int = 100) -> Recipe:
 
 
 @method(HABA, MTT)
-def haba(ipc: int = 1, iterations: int = 100) -> Recipe:
+def haba(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Hallucinators and bases: MTT over images x_ij = h_j(base_i), plus 0.1 times how alike those of one base look.
 
     Likeness is the mean cosine in the features of a second player, which is trained to find them alike (Liu et al.,
