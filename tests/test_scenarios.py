@@ -1,5 +1,6 @@
 """Each scenario runs as a user would run it, in its smoke form, and says in its first lines what it showed."""
 
+import json
 import re
 import subprocess
 import sys
@@ -51,3 +52,38 @@ def test_private_smoke(shared, tmp_path):
     assert (tmp_path / "runs" / "private.csv").read_text().count("\n") == 4
     assert (tmp_path / "runs" / "private.png").stat().st_size > 5000
     assert "## Privacy" in (tmp_path / "runs" / "psg-eps10.0-seed0" / "report.md").read_text()
+
+
+def test_published_smoke(shared, tmp_path):
+    root = shared("MNIST").parent
+    script = next(path for path in SCENARIOS if path.stem == "published")
+    words = ["--root", root, "--out", tmp_path, "--smoke", "--data", "mnist", "--ipc", "1", "--methods", "kfs"]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count('"accuracy"') == 1
+    assert (tmp_path / "published.csv").read_text().startswith("data,ipc,method,accuracy,std,published,seconds")
+
+
+def test_digits_smoke(tmp_path):
+    script = next(path for path in SCENARIOS if path.stem == "digits")
+    words = ["--out", tmp_path, "--smoke", "--methods", "dm", "idc"]
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "compare.png").stat().st_size > 5000
+    assert "| idc | digits | 1 |" in done.stdout
+
+
+def test_the_readmes_table_is_fresh(monkeypatch):
+    """It says what was recorded, of every method, at the recipe that the method has now."""
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import digits
+
+    record = json.loads(digits.RECORD.read_text())
+    assert digits.stale(record) == []
+    told = digits.README.read_text().split(digits.START)[1].split(digits.END)[0]
+    assert told == digits.table(record)
+    changed = json.loads(digits.RECORD.read_text())
+    changed["methods"]["dm"]["recipe"]["iterations"] = 7
+    del changed["methods"]["dc"]
+    assert digits.stale(changed) == ["dc", "dm"]
