@@ -70,6 +70,10 @@ class Fit(Part, kind="fit"):
             raise RecipeRefused(f"{self}: steps, batch and snapshots must be above zero, cutmix within 0 and 1.")
 
     @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"fit"})
+
+    @property
     def itemwise(self) -> bool:
         return self.cutmix == 0
 

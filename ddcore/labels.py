@@ -69,14 +69,6 @@ class Soft(Labels):
 
     fit: Fit = Fit()
 
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset({"fit"})
-
-    @property
-    def itemwise(self) -> bool:
-        return self.fit.itemwise
-
     def build(self, card: DataCard, carrier: CarrierModule) -> SoftLabels:
         return SoftLabels(self, card, len(carrier.classes))
 

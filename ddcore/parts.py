@@ -7,7 +7,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from typing import Any, ClassVar, Self, TypeVar
@@ -42,10 +42,22 @@ class Part:
     def part_name(cls) -> str:
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """The parts it holds, each with the name of its field."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Part):
+                    yield f.name, part
+
+    def papers(self) -> list[Citation]:
+        """The papers of this part and of all that it holds, each once."""
+        return list(dict.fromkeys([*self.cites, *(paper for _, part in self.parts() for paper in part.papers())]))
+
     @property
     def asks(self) -> frozenset[str]:
-        """The disclosures this part needs of the gate."""
-        return frozenset()
+        """The disclosures that this part, or a part it holds, needs of the gate."""
+        return frozenset().union(*(part.asks for _, part in self.parts()))
 
     def fitted(self, card: DataCard) -> Self:
         """This part, and the parts it holds, with all that was left to the data decided from the card."""
@@ -56,7 +68,7 @@ class Part:
     @property
     def itemwise(self) -> bool:
         """It handles each item of T by itself; what mixes items cannot pass a gate that clips single ones."""
-        return True
+        return all(part.itemwise for _, part in self.parts())
 
 
 def _fitted(value: Any, card: DataCard) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -91,22 +91,6 @@ class Recipe(Part, kind="recipe"):
     @property
     def ipc(self) -> int:
         return self.synthetic.ipc
-
-    def parts(self) -> Iterator[tuple[str, Part]]:
-        """Each part with the name of its field."""
-        for f in fields(self):
-            value = getattr(self, f.name)
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Part):
-                    yield f.name, part
-
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset().union(*(part.asks for _, part in self.parts()))
-
-    def papers(self) -> list[Citation]:
-        """The papers of the parts, each once."""
-        return list(dict.fromkeys(c for _, part in self.parts() for c in type(part).cites))
 
     def check(self, card: DataCard) -> None:
         """Refuse what cannot work, before anything is built or read.

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ddcore import ModuleNetwork, NetworkPlan, RecipeRefused
 from ddcore.carriers.base import Decoders, Enlarge, enlarging, herd
 from ddcore.carriers.codes import Codes
-from ddcore.carriers.latents import Adversarial, Latents, fake_loss, likeness, real_loss
+from ddcore.carriers.latents import Adversarial, Latents, fake_loss, mode_seeking, real_loss
 from ddcore.gate import cross_entropy
 from ddcore.networks.base import Activation, Conv, chain
 from ddcore.networks.convnet import ConvNet
@@ -394,7 +394,7 @@ def test_likeness_is_the_ratio_of_distances():
     for i in range(2):
         apart = sum(abs(p - q) for p, q in zip(x[i].flatten().tolist(), y[i].flatten().tolist(), strict=True)) / 16
         slow = sum(abs(p - q) for p, q in zip(a[i].tolist(), b[i].tolist(), strict=True)) / 3 / apart
-        assert float(likeness(a, b, x, y)[i]) == pytest.approx(slow, rel=1e-3)
+        assert float(mode_seeking(a, b, x, y)[i]) == pytest.approx(slow, rel=1e-3)
 
 
 def test_the_generator_is_told_its_class_and_stands_still(host, small, tiny):
@@ -440,7 +440,7 @@ def test_one_step_against_the_discriminator(host, small, tiny):
     judged.backward()
     torch.optim.Adam(params.values(), plan.discriminator_lr, (plan.beta, 0.999)).step()
     believed = real_loss(draw(images), classes).mean()
-    alike = likeness(latents, others, images, carrier.images(others, classes)).mean()
+    alike = mode_seeking(latents, others, images, carrier.images(others, classes)).mean()
     gradients = torch.autograd.grad(believed + plan.seeking * alike, weights)
     for value, gradient in zip(weights, gradients, strict=True):
         value.grad = gradient

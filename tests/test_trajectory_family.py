@@ -416,8 +416,8 @@ def test_likeness_is_the_mean_cosine_of_pairs():
         return F.cosine_similarity(features[i], features[j], dim=0)
 
     slow = ((cosine(0, 1) + cosine(0, 2) + cosine(1, 2)) / 3 + cosine(4, 5)) / 2
-    assert float(likeness(features, origin)) == pytest.approx(float(slow.detach()), rel=1e-12)
-    assert float(likeness(features, torch.arange(6))) == 0
+    assert float(likeness(features, origin).detach()) == pytest.approx(float(slow.detach()), rel=1e-12)
+    assert float(likeness(features, torch.arange(6)).detach()) == 0
     assert torch.autograd.gradcheck(lambda f: likeness(f, origin), features)
 
 

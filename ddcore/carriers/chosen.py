@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddcore.carriers.base import Carrier, classes_in_order
+from ddcore.carriers.base import Carrier, classes_in_order, herd
 from ddcore.gate import Context, Fit
 from ddcore.memory import cut, items_a_chunk
 from ddcore.synthetic import CarrierModule
@@ -21,7 +21,7 @@ class Chosen(Carrier):
 
     @property
     def asks(self) -> frozenset[str]:
-        return frozenset({"examples"})
+        return super().asks | {"examples"}
 
     def build(self, card: DataCard) -> ChosenModule:
         return ChosenModule(self, card)
@@ -53,10 +53,6 @@ class Herding(Chosen):
 
     fit: Fit = Fit()
 
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset({"examples", "fit"})
-
     def prepare(self, ctx: Context) -> Draw:
         draw = ctx.fresh()
         *_, params = ctx.gate.fit(draw, self.fit)
@@ -68,24 +64,8 @@ class Herding(Chosen):
         size = items_a_chunk(draw, ctx.card.shape)
         with torch.no_grad():
             parts = [draw(batch.inputs[part], features=True, training=False) for part in cut(len(batch), size)]
-        return batch.inputs[herd(torch.cat(parts), self.ipc)]
-
-
-def herd(features: Tensor, n: int) -> Tensor:
-    """The ``n`` rows of ``features`` (m, d) that herding takes, in its order.
-
-    Row t+1 minimises ``|| mean - (sum of the first t + row) / (t + 1) ||``; no row is taken twice.
-    """
-    mean, total = features.mean(0), torch.zeros_like(features[0])
-    free = torch.ones(len(features), dtype=torch.bool, device=features.device)
-    taken = []
-    for t in range(n):
-        distance = ((total + features) / (t + 1) - mean).square().sum(1)
-        best = int(distance.masked_fill(~free, torch.inf).argmin())
-        free[best] = False
-        total = total + features[best]
-        taken.append(best)
-    return torch.tensor(taken, device=features.device)
+        features = torch.cat(parts)
+        return batch.inputs[herd(features, features.mean(0), self.ipc)]
 
 
 class ChosenModule(CarrierModule):

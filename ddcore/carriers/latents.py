@@ -79,7 +79,7 @@ def fake_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return F.softplus(outputs.gather(1, targets[:, None])[:, 0])
 
 
-def likeness(a: Tensor, b: Tensor, of_a: Tensor, of_b: Tensor) -> Tensor:
+def mode_seeking(a: Tensor, b: Tensor, of_a: Tensor, of_b: Tensor) -> Tensor:
     """|a - b| / |of_a - of_b| (n,) of latents (n, size) and what they make (n, ...), both means of absolute values."""
     return (a - b).abs().flatten(1).mean(1) / ((of_a - of_b).abs().flatten(1).mean(1) + 1e-5)
 
@@ -233,7 +233,7 @@ def train(module: LatentsModule, ctx: Context) -> None:
         loss = real_loss(fresh(images), classes).mean()
         if plan.seeking:
             others = module.drawn(plan.batch, ctx)
-            loss = loss + plan.seeking * likeness(latents, others, images, module.images(others, classes)).mean()
+            loss = loss + plan.seeking * mode_seeking(latents, others, images, module.images(others, classes)).mean()
         for value, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             value.grad = gradient
         makes.step()

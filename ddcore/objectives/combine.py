@@ -23,14 +23,6 @@ class Sum(Objective):
         if not self.terms:
             raise RecipeRefused("objective.terms is empty: a sum needs at least one term.")
 
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset().union(*(term.asks for term in self.terms))
-
-    @property
-    def itemwise(self) -> bool:
-        return all(term.itemwise for term in self.terms)
-
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         steps = [term.accumulate(draw, synthetic, ctx) for term in self.terms]
         return (sum(losses) for losses in zip_longest(*steps, fillvalue=0.0))

@@ -31,14 +31,6 @@ class Early(Policy):
         if self.networks < 1:
             raise RecipeRefused(f"policy.networks = {self.networks}: a pool holds at least one network.")
 
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset({"fit"})
-
-    @property
-    def itemwise(self) -> bool:
-        return self.fit.itemwise
-
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])
         place = int(torch.randint(self.networks, (), generator=ctx.rng["policy"]))

@@ -69,14 +69,6 @@ class Experts(Policy):
                 f" an expert has {self.fit.snapshots}. Lower last, grown or span, or raise fit's epochs and snapshots."
             )
 
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset({"fit"})
-
-    @property
-    def itemwise(self) -> bool:
-        return self.fit.itemwise
-
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         generator = ctx.rng["policy"]
         number = int(torch.randint(self.experts, (), generator=generator))

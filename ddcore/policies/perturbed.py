@@ -33,14 +33,6 @@ class Perturbed(Policy):
         if not 0 <= self.low <= self.high:
             raise RecipeRefused(f"policy: low = {self.low} and high = {self.high} must be an interval from zero up.")
 
-    @property
-    def asks(self) -> frozenset[str]:
-        return self.policy.asks
-
-    @property
-    def itemwise(self) -> bool:
-        return self.policy.itemwise
-
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw, rng = self.policy.draw(state, synthetic, ctx), ctx.rng["perturb"]
         magnitude = self.low + (self.high - self.low) * float(torch.rand((), generator=rng))

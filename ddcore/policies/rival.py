@@ -30,14 +30,6 @@ class Rival(Policy):
     momentum: float = 0.9
     alike: float = 0.1
 
-    @property
-    def asks(self) -> frozenset[str]:
-        return self.policy.asks
-
-    @property
-    def itemwise(self) -> bool:
-        return self.policy.itemwise
-
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw = self.policy.draw(state.setdefault("inner", {}), synthetic, ctx)
         if "params" not in state:

@@ -79,10 +79,6 @@ class TrainedOnReal(Trained):
     def asks(self) -> frozenset[str]:
         return frozenset({"fit"} if self.rounds > 1 else ())
 
-    @property
-    def itemwise(self) -> bool:
-        return self.fit.itemwise
-
     def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
         *_, params = ctx.gate.fit(draw, self.fit)
         return params, self.fit.length(sum(ctx.card.counts))
