@@ -12,7 +12,7 @@ from ddcore.carriers.latents import Adversarial, Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.datasets import DATASETS
 from ddcore.distance import FilterCosine, Lp, MagnitudeAware
-from ddcore.errors import StopRun
+from ddcore.errors import RecipeRefused, StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
 from ddcore.labels import Expert, Hard, Soft
@@ -76,6 +76,8 @@ def ddcore_distill(run: Run) -> DistilledSet:
     try:
         run.go()
     except StopRun as reason:
+        if not run.started:
+            raise RecipeRefused(f"S did not get its first values: {reason}") from reason
         run.facts["stopped"] = str(reason)
     return run.export()
 

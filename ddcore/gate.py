@@ -44,8 +44,8 @@ class Fit(Part, kind="fit"):
 
     ``rho`` above zero steps along gradients taken that far uphill, weight by weight in proportion to the weight, so
     that flat minima are found; of the gradient at the point itself, what is orthogonal to that is then subtracted
-    ``gap`` times. Reference: Zhuang et al., Surrogate Gap Minimization, ICLR 2022, Algorithm 1. Differs: the two
-    gradients are of two batches, each a request of its own.
+    ``gap`` times. Reference: Zhuang et al., Surrogate Gap Minimization, ICLR 2022, Algorithm 1. Each step is two
+    requests. Differs: where the gate's draws are secret, the two gradients are of two batches.
     """
 
     steps: int | None = 200
@@ -57,7 +57,7 @@ class Fit(Part, kind="fit"):
     snapshots: int = 1
     """How many points of the way are kept, evenly spaced and the last one always; the start is not one."""
     augment: Augment | None = None
-    """Drawn anew for each batch."""
+    """Drawn anew for each batch, one change for all of its items."""
     cutmix: float = 0.0
     """Probability that a batch is mixed: a box of each item comes from another, the labels in proportion."""
     rho: float = 0.0
@@ -66,8 +66,12 @@ class Fit(Part, kind="fit"):
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise RecipeRefused("A fit says either steps or epochs, not both and not neither.")
-        if min(self.steps or self.epochs or 0, self.batch, self.snapshots) <= 0 or not 0 <= self.cutmix <= 1:
+        if not min(self.steps or self.epochs or 0, self.batch, self.snapshots) > 0 or not 0 <= self.cutmix <= 1:
             raise RecipeRefused(f"{self}: steps, batch and snapshots must be above zero, cutmix within 0 and 1.")
+        if not all(0 <= rate < math.inf for rate in (self.lr, self.momentum, self.weight_decay, self.rho, self.gap)):
+            raise RecipeRefused(f"{self}: lr, momentum, weight_decay, rho and gap must be zero or more, and finite.")
+        if self.gap and not self.rho:
+            raise RecipeRefused("A fit's gap is the share of what the step uphill leaves over: give rho with it.")
 
     @property
     def asks(self) -> frozenset[str]:
@@ -108,7 +112,6 @@ class Source:
     """T as a gate holds it: in memory, under the recipe's views, sorted by the classes that they give."""
 
     def __init__(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> None:
-        self.plans = tuple(views)
         self.views = [view.build(store, rng) for view in views]
         targets = store.targets
         for view in self.views:
@@ -168,7 +171,8 @@ class Gate(ABC):
 
     @property
     def fingerprint(self) -> str | None:
-        """What T looks like through this gate, as a hash; None where answers must not be shared between runs."""
+        """What T looks like through this gate, as a hash; None where its answers are the run's own, not to be shared
+        with others: under an account of what was told, or views, which may be drawn anew in each run."""
         return None
 
     @abstractmethod
@@ -203,8 +207,10 @@ class Gate(ABC):
         way = []
         for step in range(1, steps + 1):
             here = Draw(draw.network, params, draw.buffers, age=draw.age + step - 1)
+            before = self.rng.seeded() if fit.rho else {}
             gradient = self._fitting(here, fit)
             if fit.rho:
+                self.rng.go_back(before)
                 uphill = replace(here, params=_uphill(params, gradient, fit.rho))
                 gradient = _flatter(gradient, self._fitting(uphill, fit), fit.gap)
             for name, value in params.items():
@@ -313,8 +319,10 @@ class OpenGate(Gate):
         return OpenGate(self.source, rng, self._max_bytes)
 
     @property
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256(repr(self.source.plans).encode())
+    def fingerprint(self) -> str | None:
+        if self.source.views:
+            return None
+        digest = hashlib.sha256()
         store = self.source.store
         probe = self.source.preprocess(store.take(torch.arange(min(8, len(store)))).inputs)
         for tensor in (store.inputs, store.targets, probe):

@@ -128,5 +128,6 @@ class ExpertLabels(Shares):
 
 
 def answers(draw: Draw, params: Params, inputs: Tensor, chunk: int) -> Tensor:
-    """The network's logits (n, k) at ``params``, ``chunk`` items at a time."""
-    return torch.cat([draw(inputs[part], params, training=False) for part in cut(len(inputs), chunk)])
+    """The network's logits (n, k) at ``params``, ``chunk`` items at a time; with batch statistics where it has them."""
+    training = not draw.network.per_sample
+    return torch.cat([draw(inputs[part], params, training=training) for part in cut(len(inputs), chunk)])

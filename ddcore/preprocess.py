@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -37,6 +38,9 @@ class Fitted(ABC):
 
 class Preprocess(Part, kind="preprocess"):
     """Which preprocessing."""
+
+    pointwise: ClassVar[bool] = True
+    """Each pixel is changed by itself."""
 
     @abstractmethod
     def start(self, card: DataCard, statistics: Statistics) -> Fitted:
@@ -135,6 +139,10 @@ class Standardise(Preprocess):
         return ByChannel(state["mean"], state["std"])
 
 
+LARGEST = 12_288
+"""Numbers of an item (3x64x64) up to which a whitening matrix is made."""
+
+
 class Whitened(Fitted):
     """(x - mean) W over the flattened item, W symmetric."""
 
@@ -162,6 +170,8 @@ class ZCA(Preprocess):
     Reference: Bell and Sejnowski, Vision Research 1997; eps = 0.1 as in Nguyen et al., NeurIPS 2021.
     """
 
+    pointwise: ClassVar[bool] = False
+
     eps: float = 0.1
     public: str | None = None
 
@@ -178,9 +188,14 @@ class ZCA(Preprocess):
         return frozenset({"statistics"} if self.public is None else ())
 
     def start(self, card: DataCard, statistics: Statistics) -> Fitted:
+        d = math.prod(card.shape)
+        if d > LARGEST:
+            raise RecipeRefused(
+                f"ZCA of items of {d} numbers needs a matrix of {8 * d * d / 2**30:.0f} GiB (at most {LARGEST}"
+                " numbers): take preprocess.name = standardise, or smaller images."
+            )
         found = statistics(pixels=True) if self.public is None else self._declared(self.public)
         mean, covariance = found["mean"].double(), found["covariance"].double()
-        d = math.prod(card.shape)
         if mean.shape != (d,) or covariance.shape != (d, d):
             raise RecipeRefused(
                 f"preprocess.public: mean {tuple(mean.shape)} and covariance {tuple(covariance.shape)} are not those of"

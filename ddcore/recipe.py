@@ -45,6 +45,10 @@ class Update(Part, kind="update"):
     clamp: bool = False
     """Bring stored images back into the range of T's raw inputs, [0, 1], after each update."""
 
+    def __post_init__(self) -> None:
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise RecipeRefused(f"update.ema = {self.ema}: a decay is at least 0 and below 1.")
+
     def build(self, synthetic: SyntheticSet, steps: int) -> tuple[Optimizer, LRScheduler | None]:
         """The optimiser of ``synthetic`` and its schedule over ``steps``.
 
@@ -109,6 +113,13 @@ class Recipe(Part, kind="recipe"):
         self.gate.check([part for _, part in self.parts()], self.network.build(card), card)
         if self.step_size is not None and not 0 < self.step_size < math.inf:
             raise RecipeRefused(f"step_size = {self.step_size}: a learning rate is above zero and finite.")
+        if self.step_size is None and self.objective is not None and self.objective.takes_step_size:
+            raise RecipeRefused(f"{self.name} trains at the step size of S: give the recipe a step_size.")
+        if self.update.clamp and not self.preprocess.pointwise:
+            raise RecipeRefused(
+                f"update.clamp holds pixels in range one by one, which preprocess {self.preprocess.part_name()!r}"
+                " mixes: set update.clamp = false."
+            )
         if self.iterations < 0:
             raise RecipeRefused(f"iterations = {self.iterations}: it cannot be negative.")
         if self.objective is None and self.iterations:

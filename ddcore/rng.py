@@ -38,6 +38,18 @@ class Streams:
             self._streams[name] = Generator().manual_seed(_seed_of(f"{self.seed}/{name}"))
         return self._streams[name]
 
+    def seeded(self) -> dict[str, Tensor]:
+        """Where the streams stand that come from the seed, for :meth:`go_back`."""
+        return {name: stream.get_state() for name, stream in self._streams.items()}
+
+    def go_back(self, states: dict[str, Tensor]) -> None:
+        """Let the streams that come from the seed draw again what they drew since :meth:`seeded`."""
+        for name in self._streams.keys() | states.keys():
+            if name in states:
+                self[name].set_state(states[name])
+            else:
+                self[name].manual_seed(_seed_of(f"{self.seed}/{name}"))
+
     def rewind(self) -> None:
         """Let every stream begin anew; the secret ones go on."""
         self._streams.clear()
@@ -48,14 +60,11 @@ class Streams:
         return self._secret[name]
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        return {
-            kind: {name: stream.get_state() for name, stream in streams.items()}
-            for kind, streams in (("streams", self._streams), ("secret", self._secret))
-        }
+        secret = {name: stream.get_state() for name, stream in self._secret.items()}
+        return {"streams": self.seeded(), "secret": secret}
 
     def load_state_dict(self, state: dict[str, dict[str, Tensor]]) -> None:
-        for name, value in state["streams"].items():
-            self[name].set_state(value)
+        self.go_back(state["streams"])
         for name, value in state["secret"].items():
             self.secret(name).set_state(value)
 

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
-from ddcore.errors import BadCheckpoint, LossDiverged
+from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate import Context, Source
 from ddcore.preprocess import Fitted
 from ddcore.recipe import Recipe
@@ -55,6 +55,11 @@ class Run:
         progress: Progress | None = None,
     ) -> None:
         recipe.check(data.card)
+        if recipe.update.clamp and data.train.inputs.dtype != torch.uint8:
+            raise RecipeRefused(
+                f"update.clamp holds images within [0, 1], but {data.card.name} came as {data.train.inputs.dtype},"
+                " whose range is not known: set update.clamp = false, or give the images as uint8."
+            )
         self.recipe = recipe
         self.card = data.card
         self.hooks = hooks
@@ -76,6 +81,7 @@ class Run:
         self.ctx = Context(
             data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress
         )
+        self.started = False
         self.preprocess: Fitted | None = None
         self.policy: dict[str, Any] = {}
         self.draw: Draw | None = None
@@ -89,9 +95,10 @@ class Run:
 
     def start(self) -> None:
         """Fill in what comes from the data, once, in the first moment of the run."""
-        if self.preprocess is None:
+        if not self.started:
             self._preprocess(self.recipe.preprocess.start(self.card, self.gate.statistics))
             self.synthetic.start(self.ctx)
+            self.started = True
 
     def _preprocess(self, fitted: Fitted) -> None:
         self.preprocess = fitted
@@ -112,7 +119,7 @@ class Run:
         """One step: a network is drawn, gradients are written, S moves. Answers the loss.
 
         Raises:
-            LossDiverged: the loss is not a finite number; S is left as it was before the update.
+            LossDiverged: the loss, or what S becomes, is not finite. The last checkpoint holds the run before it.
         """
         recipe = self.recipe
         assert recipe.objective is not None and self.optimiser is not None
@@ -123,14 +130,13 @@ class Run:
         self.optimiser.zero_grad()
         for loss in recipe.objective.accumulate(self.draw, self.synthetic, self.ctx):
             if not math.isfinite(loss):
-                raise LossDiverged(
-                    f"The loss of {recipe.name} is {loss} at step {self.step + 1}. The last checkpoint holds the run"
-                    f" before it. A smaller update.lr (now {recipe.update.lr}) or an update.clip usually helps."
-                )
+                raise self._diverged(f"The loss of {recipe.name} is {loss}")
             if recipe.update.clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.update.clip)
             self.optimiser.step()
             self.optimiser.zero_grad()
+            if not all(bool(parameter.isfinite().all()) for parameter in parameters):
+                raise self._diverged(f"What {recipe.name} learns is no longer finite")
             if recipe.update.clamp:
                 self.synthetic.carrier.project(self._within_range)
             total += loss
@@ -140,6 +146,12 @@ class Run:
             self.schedule.step()
         self.step += 1
         return total
+
+    def _diverged(self, what: str) -> LossDiverged:
+        return LossDiverged(
+            f"{what} at step {self.step + 1}. The last checkpoint holds the run before it. A smaller update.lr (now"
+            f" {self.recipe.update.lr}) or an update.clip usually helps."
+        )
 
     def _within_range(self, images: torch.Tensor) -> torch.Tensor:
         assert self.preprocess is not None
@@ -153,6 +165,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "facts": self.facts,
+            "started": self.started,
             "synthetic": self.synthetic.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimiser": self.optimiser.state_dict() if self.optimiser else None,
@@ -184,7 +197,8 @@ class Run:
                 self.schedule.load_state_dict(state["schedule"])
             if state["preprocess"] is not None:
                 self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
-            self.policy = state["policy"]
+            self.started = state["started"]
+            self.policy = _moved(state["policy"], self.device)
             self.gate.load_state_dict(state["gate"])
             self.rng.load_state_dict(state["rng"])
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -192,8 +206,9 @@ class Run:
 
     def export(self) -> DistilledSet:
         """What has been distilled so far, as an artefact."""
-        assert self.preprocess is not None, "a run exports once it has started"
-        synthetic = self.synthetic if self.averaged is None else cast(SyntheticSet, self.averaged.module)
+        assert self.preprocess is not None and self.started, "a run exports once it has started"
+        averaged = self.averaged is not None and int(self.averaged.n_averaged) > 0
+        synthetic = cast(SyntheticSet, self.averaged.module) if self.averaged and averaged else self.synthetic
         with torch.no_grad():
             inputs, targets = synthetic.everything()
             step_size = synthetic.step_size
@@ -217,6 +232,15 @@ class Run:
                 **self.facts,
             },
         )
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    """A plain state with its tensors on ``device``."""
+    if isinstance(state, torch.Tensor):
+        return state.to(device)
+    if isinstance(state, dict):
+        return {name: _moved(value, device) for name, value in state.items()}
+    return [_moved(value, device) for value in state] if isinstance(state, list) else state
 
 
 def _unchanged(x: torch.Tensor) -> torch.Tensor:

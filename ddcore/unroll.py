@@ -72,10 +72,10 @@ def unroll(
     velocities = [{name: torch.zeros_like(value) for name, value in start.items()}]
     for i in range(steps):
         gradient = _gradient(loss, i, weights[i], graph=False)[1]
-        velocities.append({name: momentum * m + gradient[name] for name, m in velocities[i].items()})
-        weights.append({name: w - rates[i] * velocities[-1][name] for name, w in weights[i].items()})
-    if not momentum:
-        velocities.clear()
+        velocity = {name: momentum * m + gradient[name] for name, m in velocities[-1].items()} if momentum else gradient
+        weights.append({name: w - rates[i] * velocity[name] for name, w in weights[i].items()})
+        if momentum:
+            velocities.append(velocity)
 
     def pull(cotangent: Params) -> None:
         toward = {name: value.clone() for name, value in cotangent.items()}

@@ -116,6 +116,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="two steps each, one network, one seed")
     parser.add_argument("--record", action="store_true", help="keep the numbers and make the README's table")
     options = parser.parse_args()
+    if options.smoke:
+        options.out += "-smoke"
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {"methods": {}}
     folders = []
     for method in options.methods:
@@ -132,7 +134,7 @@ def main() -> None:
     comparison = ddcore.compare(folders)
     comparison.plot(Path(options.out) / "compare.png")
     print(comparison.markdown())
-    if options.record:
+    if options.record and not options.smoke:
         keep(record)
 
 

@@ -88,6 +88,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
     options = parser.parse_args()
+    if options.smoke:
+        options.out += "-smoke"
     rows = []
     for seed in options.seeds:
         for method in options.methods:

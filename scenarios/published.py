@@ -76,6 +76,8 @@ def main() -> None:
     parser.add_argument("--ipc", nargs="+", type=int, default=[1, 10], help="images per class")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
     options = parser.parse_args()
+    if options.smoke:
+        options.out += "-smoke"
     rows = []
     for data in options.data:
         for ipc in options.ipc:

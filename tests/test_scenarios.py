@@ -49,28 +49,32 @@ def test_private_smoke(shared, tmp_path):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count('"accuracy"') == 3
-    assert (tmp_path / "runs" / "private.csv").read_text().count("\n") == 4
-    assert (tmp_path / "runs" / "private.png").stat().st_size > 5000
-    assert "## Privacy" in (tmp_path / "runs" / "psg-eps10.0-seed0" / "report.md").read_text()
+    assert (tmp_path / "runs-smoke" / "private.csv").read_text().count("\n") == 4
+    assert (tmp_path / "runs-smoke" / "private.png").stat().st_size > 5000
+    assert "## Privacy" in (tmp_path / "runs-smoke" / "psg-eps10.0-seed0" / "report.md").read_text()
 
 
 def test_published_smoke(shared, tmp_path):
     root = shared("MNIST").parent
     script = next(path for path in SCENARIOS if path.stem == "published")
-    words = ["--root", root, "--out", tmp_path, "--smoke", "--data", "mnist", "--ipc", "1", "--methods", "kfs"]
+    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist", "--ipc", "1", "--methods", "kfs"]
     for _ in range(2):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count('"accuracy"') == 1
-    assert (tmp_path / "published.csv").read_text().startswith("data,ipc,method,accuracy,std,published,seconds")
+    assert (
+        (tmp_path / "runs-smoke" / "published.csv")
+        .read_text()
+        .startswith("data,ipc,method,accuracy,std,published,seconds")
+    )
 
 
 def test_digits_smoke(tmp_path):
     script = next(path for path in SCENARIOS if path.stem == "digits")
-    words = ["--out", tmp_path, "--smoke", "--methods", "dm", "idc"]
+    words = ["--out", tmp_path / "runs", "--smoke", "--methods", "dm", "idc"]
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "compare.png").stat().st_size > 5000
+    assert (tmp_path / "runs-smoke" / "compare.png").stat().st_size > 5000
     assert "| idc | digits | 1 |" in done.stdout
 
 

@@ -2,14 +2,29 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from ddcore import BadArtefact, Context, DistilledSet, Experts, Fit, RecipeRefused, Standardise, Streams, Update
+from ddcore import (
+    ZCA,
+    BadArtefact,
+    Context,
+    DistilledSet,
+    Experts,
+    Fit,
+    LossDiverged,
+    ModuleNetwork,
+    NetworkPlan,
+    RecipeRefused,
+    Standardise,
+    Streams,
+    Update,
+    View,
+)
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.distance import likeness
 from ddcore.labels import Expert, Soft
@@ -89,12 +104,11 @@ def test_a_loss_above_the_threshold_moves_nothing_and_is_told(trajectory):
 
 def test_it_needs_experts_and_a_step_size(host, small, tiny):
     mtt = small(host.recipe("mtt", iterations=1), policy=TWO)
-    for recipe, sentence in (
-        (replace(mtt, policy=host.recipe("dm").policy), "take experts"),
-        (replace(mtt, step_size=None, update=replace(mtt.update, lr={"inputs": 1.0})), "give the recipe a step_size"),
-    ):
+    for recipe, sentence in ((replace(mtt, policy=host.recipe("dm").policy), "take experts"),):
         with pytest.raises(RecipeRefused, match=sentence):
             host.distill(recipe, tiny)
+    with pytest.raises(RecipeRefused, match="give the recipe a step_size"):
+        host.start(replace(mtt, step_size=None, update=Update({"inputs": 1.0})), tiny)
     with pytest.raises(RecipeRefused, match="above zero"):
         host.start(replace(mtt, step_size=-0.1), tiny)
 
@@ -179,14 +193,16 @@ def test_flat_fits_follow_the_surrogate_gap(trajectory, monkeypatch):
     run = trajectory()
     fit = Fit(steps=1, lr=1.0, momentum=0.0, weight_decay=0.0, rho=0.3, gap=0.4)
     draw = run.ctx.fresh()
-    asked = []
+    asked, batches = [], []
 
     def gradient(at, groups, loss):
         asked.append(at.params)
+        batches.append(run.gate.source.store.draw(run.rng["real"], None, groups[0].size))
         return [{name: 0.1 * value + len(asked) for name, value in at.params.items()}]
 
     monkeypatch.setattr(run.gate, "gradient", gradient)
     (end,) = run.gate.fit(draw, fit)
+    assert torch.equal(*batches), "both gradients are of one batch"
     flat = torch.cat([v.flatten() for v in draw.params.values()]).double()
     g = 0.1 * flat + 1
     up = flat + 0.3 * flat**2 * g / (flat * g).norm()
@@ -202,6 +218,13 @@ def test_more_than_an_expert_has_is_refused():
         Experts(fit=SHORT, last=3, span=2)
     with pytest.raises(RecipeRefused, match="reach snapshot 9"):
         Experts(fit=SHORT, last=1, grown=7, span=2)
+    with pytest.raises(RecipeRefused, match="grown = 0 must be at least first = 1"):
+        Experts(fit=SHORT, first=1, last=2, grown=0, span=2)
+    with pytest.raises(RecipeRefused, match="give rho with it"):
+        Fit(gap=0.4)
+    for wrong in ({"lr": float("nan")}, {"rho": -1.0}, {"steps": None, "epochs": float("nan")}):
+        with pytest.raises(RecipeRefused, match=r"must be"):
+            Fit(**wrong)
     with pytest.raises(RecipeRefused, match="fewer than its snapshots"):
         Fit(steps=3, snapshots=4).length(60)
 
@@ -260,6 +283,7 @@ def test_a_buffer_made_otherwise_is_refused(trajectory, tmp_path):
         ({"preprocess": Standardise((0.1,), (0.2,))}, "other data"),
         ({"policy": replace(own, fit=replace(SHORT, steps=12))}, "another fit"),
         ({"policy": replace(own, seed=4)}, "another seed"),
+        ({"policy": replace(own, half=True)}, "another precision"),
     ):
         run = trajectory(**{"policy": own, **fields})
         with pytest.raises(RecipeRefused, match=sentence):
@@ -400,7 +424,7 @@ def test_hallucinators_that_leave_no_base_or_do_not_fit_are_refused(host, small,
     recipe = small(host.recipe("haba", ipc=1), policy=Rival(TWO))
     for plan, sentence in (
         (Hallucinated(1, width=8), "leave no base of 1x4x4 a class within 1 images per class"),
-        (Hallucinated(2, scale=3), "scale = 3 does not divide"),
+        (Hallucinated(2, scale=3), "take a synthetic.scale that divides both sides"),
         (Hallucinated(2, hallucinators=0), "at least 1"),
         (Hallucinated(20, width=1), "more real images than the smallest class"),
     ):
@@ -474,5 +498,76 @@ def test_a_buffer_card_holds_no_data(trajectory, tmp_path):
     trajectory(policy=replace(TWO, store=str(tmp_path))).update()
     (folder,) = tmp_path.iterdir()
     card = json.loads((folder / CARD).read_text())
-    assert set(card) == {"network", "data", "fit", "seed"}
+    assert set(card) == {"network", "data", "fit", "seed", "half"}
     assert len(card["data"]) == 64
+
+
+def test_experts_are_not_shared_under_views(trajectory, tmp_path):
+    @dataclass(frozen=True)
+    class Dimmed(View):
+        def build(self, store, rng):
+            return Dim()
+
+    class Dim:
+        def relabel(self, targets):
+            return targets
+
+        def apply(self, batch, draw):
+            return replace(batch, inputs=batch.inputs / 2)
+
+    run = trajectory(policy=replace(TWO, store=str(tmp_path)), views=(Dimmed(),))
+    with pytest.raises(RecipeRefused, match="or has views"):
+        run.update()
+
+
+def test_modules_of_one_print_have_buffers_of_their_own(trajectory, tmp_path):
+    class Net(torch.nn.Module):
+        def __init__(self, bend):
+            super().__init__()
+            self.hidden, self.head, self.bend = torch.nn.Linear(64, 8), torch.nn.Linear(8, 3), bend
+
+        def features(self, x):
+            return self.bend(self.hidden(x.flatten(1)))
+
+        def forward(self, x):
+            return self.head(self.features(x))
+
+    @dataclass(frozen=True)
+    class Mine(NetworkPlan):
+        bend: str = "relu"
+
+        def build(self, card):
+            return ModuleNetwork(lambda: Net(getattr(torch, self.bend)))
+
+    for bend in ("relu", "tanh", "relu"):
+        trajectory(policy=replace(TWO, store=str(tmp_path)), network=Mine(bend)).update()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_mean_of_nothing_is_the_start(trajectory):
+    run = trajectory("ftd")
+    assert torch.equal(run.export().inputs, run.synthetic.carrier.pixels)
+    with pytest.raises(RecipeRefused, match=r"ema = 1.5"):
+        Update(ema=1.5)
+
+
+def test_a_budget_spent_before_the_start_exports_nothing(host, small, tiny):
+    recipe = small(host.recipe("datm", ipc=2, iterations=2, overrides={"synthetic.init": "noise"}), policy=TWO)
+    recipe = replace(recipe, labels=Soft(SHORT), plugins={"private": {"requests": 3}})
+    with pytest.raises(RecipeRefused, match="S did not get its first values"):
+        host.distill(recipe, tiny)
+
+
+def test_what_is_no_longer_finite_stops_the_run(trajectory):
+    run = trajectory(update=Update({"inputs": 1.0, "step_size": 1e38}, momentum=0.0))
+    with pytest.raises(LossDiverged, match=r"is no longer finite|The loss of mtt"):
+        run.go()
+
+
+def test_clamping_is_refused_where_the_range_is_not_known(host, small, tiny):
+    recipe = small(host.recipe("idc", ipc=1, iterations=1))
+    with pytest.raises(RecipeRefused, match="mixes: set update.clamp = false"):
+        host.start(replace(recipe, preprocess=ZCA()), tiny)
+    floats = replace(tiny, train=replace(tiny.train, inputs=tiny.train.inputs.float()))
+    with pytest.raises(RecipeRefused, match="whose range is not known"):
+        host.start(recipe, floats)

@@ -100,8 +100,10 @@ def reduced(card: DataCard, scale: int) -> tuple[int, int]:
     return card.shape[1] // scale, card.shape[2] // scale
 
 
-def codes_that_fit(card: DataCard, ipc: int, decoding: int, code: int) -> int:
+def codes_that_fit(card: DataCard, ipc: int, decoding: int, code: int, most: int) -> int:
     """Codes of ``code`` numbers a class that fit ``ipc`` images a class, beside ``decoding`` numbers for all classes.
+
+    They are no more than ``most``.
 
     Raises:
         RecipeRefused: not even one.
@@ -114,7 +116,7 @@ def codes_that_fit(card: DataCard, ipc: int, decoding: int, code: int) -> int:
             f" code a class {card.classes * code}: take a narrower one (synthetic.width), smaller codes, or a larger"
             " ipc."
         )
-    return found
+    return min(found, most)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Codes(Carrier):
     scale: int = 4
     init: Literal["noise", "real"] = "noise"
     fit: int = 500
+    most: int = 500
+    """Images a class at the most: beyond, bytes are left over."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,7 +61,7 @@ class Codes(Carrier):
     def codes(self, card: DataCard) -> int:
         """Codes a class. Raises RecipeRefused where not even one fits."""
         weights = sum(p.numel() for p in self.live_decoders(card).parameters())
-        return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)))
+        return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)), max(1, self.most // self.decoders))
 
     def check(self, card: DataCard) -> None:
         super().check(card)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddcore.carriers.base import Carrier
+from ddcore.carriers.base import Carrier, reduced
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
 from ddcore.synthetic import CarrierModule
@@ -53,14 +53,11 @@ class Hallucinated(Carrier):
         return left
 
     def _shape(self, card: DataCard) -> tuple[int, int, int]:
-        c, h, w = card.shape
-        if self.scale < 1 or h % self.scale or w % self.scale:
-            raise RecipeRefused(f"synthetic.scale = {self.scale} does not divide {card.name}'s images of {h}x{w}.")
-        return c, h // self.scale, w // self.scale
+        return card.shape[0], *reduced(card, self.scale)
 
     def check(self, card: DataCard) -> None:
-        if min(self.hallucinators, self.width) < 1:
-            raise RecipeRefused("synthetic: hallucinators and width must be at least 1.")
+        if min(self.hallucinators, self.width, self.scale) < 1:
+            raise RecipeRefused("synthetic: hallucinators, width and scale must be at least 1.")
         bases = self.bases(card)
         if self.init == "real" and bases > min(card.counts):
             raise RecipeRefused(

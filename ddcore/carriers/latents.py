@@ -92,7 +92,8 @@ class Latents(Carrier):
     ``channels`` images of a ``scale``-th of the sides, and enlarges them twofold, by turns with 3x3 convolutions to
     ``width`` channels. There are as many latents as fit the bytes of ``ipc`` images per class, the generator's
     weights counted. It is trained on T as ``training`` says, or read from the safetensors file ``generator``: an
-    artefact whose carrier was of the same sizes, or the weights alone.
+    artefact whose carrier was of the same sizes, or the weights alone. What the file was trained on is not covered by
+    any guarantee of this run's: under a private gate it must be public.
 
     Latents start as standard normal numbers. With ``tries`` above 1, so many times as many are drawn, and those of
     them stay whose mean feature is herded towards that of ``real`` items of the class, at one fresh network.
@@ -109,6 +110,8 @@ class Latents(Carrier):
     generator: str | None = None
     tries: int = 8
     real: int = 64
+    most: int = 500
+    """Latents a class at the most: beyond, bytes are left over."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,7 +132,7 @@ class Latents(Carrier):
     def latents(self, card: DataCard) -> int:
         """Latents a class. Raises RecipeRefused where not even one fits."""
         weights = sum(p.numel() for p in self.live_generator(card).parameters())
-        return codes_that_fit(card, self.ipc, weights, self.size)
+        return codes_that_fit(card, self.ipc, weights, self.size, self.most)
 
     def read(self, card: DataCard) -> dict[str, Tensor]:
         """The generator's weights from its file. Raises RecipeRefused where it holds others."""

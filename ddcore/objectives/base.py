@@ -21,6 +21,11 @@ class Objective(Part, kind="objective"):
     at a time, or step more often than once.
     """
 
+    @property
+    def takes_step_size(self) -> bool:
+        """It trains on S at the step size that S brings."""
+        return any(part.takes_step_size for _, part in self.parts() if isinstance(part, Objective))
+
     @abstractmethod
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         """Add to the gradients of ``synthetic``; each yield (of the loss) means: written, step now."""

@@ -40,11 +40,14 @@ class TrajectoryMatch(Objective):
         if self.steps < 1 or (self.batch is not None and self.batch < 1):
             raise RecipeRefused(f"objective: steps = {self.steps} and batch = {self.batch} must be at least 1.")
 
+    @property
+    def takes_step_size(self) -> bool:
+        return True
+
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         if draw.target is None:
             raise RecipeRefused("Trajectory matching needs a policy that knows where training led: take experts.")
-        if synthetic.step_size is None:
-            raise RecipeRefused("Trajectory matching trains at the step size of S: give the recipe a step_size.")
+        assert synthetic.step_size is not None
         inputs, targets = synthetic.everything()
         x = inputs.detach().requires_grad_()
         y = targets.detach().requires_grad_(targets.requires_grad)

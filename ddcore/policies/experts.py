@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,8 @@ class Experts(Policy):
                 f"policy: experts = {self.experts}, span = {self.span} and growth = {self.growth} must be at least 1,"
                 f" and first = {self.first} at most last = {self.last}."
             )
+        if self.grown is not None and self.grown < self.first:
+            raise RecipeRefused(f"policy: grown = {self.grown} must be at least first = {self.first}.")
         reach = max(self.last, self.grown or 0) + self.span
         if reach > self.fit.snapshots:
             raise RecipeRefused(
@@ -117,11 +120,16 @@ class Experts(Policy):
         """What a buffer of this policy is made of. Raises RecipeRefused where the gate's answers must not be shared."""
         if ctx.gate.fingerprint is None:
             raise RecipeRefused(
-                "policy.store shares experts between runs, but what this gate has answered belongs to one run's"
-                " account: leave store out."
+                "policy.store shares experts between runs, but what this gate answers is this run's own (it keeps an"
+                " account, or has views): leave store out."
             )
-        network = hashlib.sha256(repr(ctx.network).encode()).hexdigest()
-        return {"network": network, "data": ctx.gate.fingerprint, "fit": to_dict(self.fit), "seed": self.seed}
+        return {
+            "network": fingerprint(ctx),
+            "data": ctx.gate.fingerprint,
+            "fit": to_dict(self.fit),
+            "seed": self.seed,
+            "half": self.half,
+        }
 
 
 SAID = {
@@ -129,7 +137,19 @@ SAID = {
     "data": "other data, or under another preprocessing or other views",
     "fit": "another fit (its length, rate or batches)",
     "seed": "another seed",
+    "half": "another precision",
 }
+
+
+def fingerprint(ctx: Context) -> str:
+    """The run's network as a hash: its structure, and what it answers at a known start."""
+    params, buffers = ctx.network.init(torch.Generator().manual_seed(0))
+    ramp = torch.linspace(-1, 1, math.prod(ctx.card.shape)).view(ctx.card.shape)
+    probe = torch.stack([ramp, -ramp])
+    with torch.no_grad():
+        logits = ctx.network(params, buffers, probe)
+    said = f"{ctx.network!r} {[f'{value:.3g}' for value in logits.flatten().tolist()]}"
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def buffer(store: Path, card: dict[str, Any]) -> Path:

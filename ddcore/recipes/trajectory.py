@@ -63,17 +63,19 @@ def mtt(ipc: int = 1, iterations: int = 200) -> Recipe:
     A student starts at snapshot t of an expert, a network trained on T, and takes n steps of SGD at the step size a
     on augmented batches of S; it shall come to where the expert was M epochs later (Cazenavette et al., CVPR 2022,
     Eq. 2). S starts from real images; a is learned as its logarithm and stands in the artefact. From the authors'
-    code: S by SGD with momentum 0.5 at 100, experts by SGD at 0.01, each augmentation an item's own.
+    code: S by SGD with momentum 0.5 at 100, experts by SGD at 0.01, each augmentation of S an item's own.
 
     Differs: 5 experts of 10 epochs in batches of 64, 20 student steps and 200 iterations suit a small machine;
     published are 100 experts of 50 epochs in batches of 256, 5 000 iterations, and by ipc 1, 10, 50: n 50, 30, 30,
-    M 2, a latest start 2, 20, 40, ZCA (``preprocess.name=zca``) at the first two. The derivative is exact at flat
-    memory. The step size cannot leave its range: its rate is that of the logarithm.
+    M 2, a latest start 2, 20, 40, ZCA (``preprocess.name=zca``) at the first two; keep so many experts on disk
+    (``policy.store``), not in the run. An expert's batches have one augmentation each. The derivative is exact at flat
+    memory. The step size cannot leave its range: its rate is that of the logarithm. A student step sees at most 256
+    items of S.
     """
     return Recipe(
         "mtt",
         synthetic=Pixels(ipc, init="real"),
-        objective=TrajectoryMatch(steps=20),
+        objective=TrajectoryMatch(steps=20, batch=256),
         policy=Experts(experts=5, fit=EXPERTS, last=5, span=2),
         augment=Siamese(),
         update=Update(lr={"inputs": 100.0, "step_size": 0.1}, momentum=0.5),
@@ -109,7 +111,7 @@ def tesla(ipc: int = 1, iterations: int = 200) -> Recipe:
     Differs: as MTT. The factor 2 of the derivative of a square, which the authors' code loses, is kept.
     """
     plain = mtt(ipc, iterations)
-    return replace(plain, name="tesla", objective=TrajectoryMatch(steps=20, memory="tesla"))
+    return replace(plain, name="tesla", objective=TrajectoryMatch(steps=20, batch=256, memory="tesla"))
 
 
 @method(DATM, MTT)
@@ -126,7 +128,7 @@ def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
     """
     plain = mtt(ipc, iterations)
     growing = Experts(experts=5, fit=EXPERTS, last=2, grown=6, growth=max(1, iterations // 2), span=2)
-    gated = TrajectoryMatch(steps=20, threshold=1.1 if ipc == 1 else 1.0)
+    gated = TrajectoryMatch(steps=20, batch=256, threshold=1.1 if ipc == 1 else 1.0)
     rates = {**plain.update.lr, "labels": 5.0 if ipc == 1 else 2.0}
     return replace(
         plain,
@@ -153,7 +155,7 @@ def haba(ipc: int = 1, iterations: int = 200) -> Recipe:
         plain,
         name="haba",
         synthetic=Hallucinated(ipc),
-        objective=Sum((TrajectoryMatch(steps=20), Contrast(0.1))),
+        objective=Sum((TrajectoryMatch(steps=20, batch=256), Contrast(0.1))),
         policy=Rival(plain.policy),
         update=replace(plain.update, lr={**plain.update.lr, "hallucinators": 1.0}),
     )

@@ -136,6 +136,8 @@ class LivePrivateGate(ddcore.Gate):
     def _answered(self, draw, groups, per_item, limit):
         """The noised means of a request; from the ``signals``-th request on those that were kept."""
         ddcore.disjoint(groups)
+        if any(group.mixing is not None for group in groups):
+            raise ddcore.RecipeRefused("A request mixes items, so no item's share can be clipped.")
         signals, number = self.plan.signals, self._asked
         if signals is not None and number >= signals:
             kept = self._kept[number % signals]
@@ -232,7 +234,14 @@ class LivePrivateGate(ddcore.Gate):
     def load_state_dict(self, state):
         self.ledger.load_state_dict(state["ledger"])
         self.noise_multiplier = state["noise_multiplier"]
-        self._asked, self._kept = state["asked"], state["kept"]
+        self._asked = state["asked"]
+        self._kept = [
+            {
+                "network": kept["network"],
+                "answers": [{n: v.to(self.source.device) for n, v in answer.items()} for answer in kept["answers"]],
+            }
+            for kept in state["kept"]
+        ]
 
 
 def _written(number: float) -> float | str:

@@ -351,3 +351,10 @@ def test_the_budget_is_spent_by_the_gate_even_where_hooks_are_not_heard(host, sm
     with pytest.raises(StopRun):
         run.go()
     assert 0 < run.gate.ledger.spent() <= 1.5
+
+
+def test_a_request_that_mixes_items_is_refused(begun, tiny):
+    run = begun(tiny, UNGUARDED)
+    with pytest.raises(RecipeRefused, match="A request mixes items"):
+        run.gate.gradient(run.ctx.fresh(), [Group(size=6, mixing=lambda x, y: (x, y))], cross_entropy)
+    assert run.gate.ledger.requests == 0
