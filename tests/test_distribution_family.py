@@ -311,7 +311,7 @@ def test_weights_come_from_the_stream_alone():
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 16, 16), (3, 32, 32), (3, 16, 32)])
-@pytest.mark.parametrize("plan", [Codes(2), Latents(2)])
+@pytest.mark.parametrize("plan", [Codes(2, most=10**6), Latents(2, most=10**6)])
 def test_as_many_codes_as_fit_and_not_one_more(plan, shape):
     card = DataCard("made", shape, 10, (20,) * 10)
     module = plan.build(card)
@@ -322,6 +322,7 @@ def test_as_many_codes_as_fit_and_not_one_more(plan, shape):
     index = torch.tensor([0, len(module.classes) - 1, 3])
     assert module(index).shape == (3, *shape)
     assert torch.bincount(module.classes).unique().numel() == 1
+    assert len(replace(plan, most=6).build(card).classes) == 60
 
 
 def test_every_code_goes_through_every_decoder(host, small, tiny):
