@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--out", default="runs/private", help="where the runs, the table and the plot go")
     parser.add_argument("--methods", nargs="*", default=["dosser", "ndpdc", "psg", "dp_sgd", "dm"], help="which ones")
-    parser.add_argument("--epsilon", nargs="+", type=float, default=[1.0, 3.0, 10.0], help="budgets")
+    parser.add_argument("--epsilon", nargs="+", type=float, default=[1.0, 10.0], help="budgets")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
     options = parser.parse_args()
