@@ -3,10 +3,19 @@
 Shows what privacy costs a distilled set at 10 images per class, and what a private network of equal epsilon reaches.
 Needs the plugin private and the MNIST files below --root (MNIST/raw, packed or not). delta is 1e-5.
 
-    python scenarios/private.py --root data            # about 90 minutes on two cores; it goes on where it stopped
+    python scenarios/private.py --root data            # about two hours on two cores; it goes on where it stopped
     python scenarios/private.py --root data --smoke    # two steps, tiny networks: a minute
 
-NUMBERS
+Seen (test accuracy in percent ± over three networks of 500 steps, ConvNet-3 of width 64, seed 0):
+
+    epsilon     1               10
+    dosser      94.2 ± 0.4      95.1 ± 0.4 (seed 1: 94.6 ± 0.4)
+    ndpdc       89.1 ± 0.1      90.4 ± 0.5
+    psg         PSG1            67.1 ± 1.2
+    DP-SGD      96.8            98.3
+    not private: DMROW
+
+DP-SGD is a network of width 32, not a set. psg makes 400 requests here; the published run makes 100 000.
 """
 
 import argparse

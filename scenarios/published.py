@@ -8,9 +8,11 @@ FashionMNIST/raw, packed or not).
     python scenarios/published.py --root data            # about 90 minutes on two cores; it goes on where it stopped
     python scenarios/published.py --root data --smoke    # two steps on tiny networks: minutes
 
-Seen (accuracy in percent ± over three networks; one seed; seconds of distilling):
+Seen (accuracy in percent ± over three networks; one seed; seconds of distilling on one busy core):
 
-NUMBERS
+    mnist, ipc 1    kfs 92.8 ± 0.5 (121 s; none published), random 61.6 ± 0.9 (64.9), herding 85.4 ± 0.4 (89.2)
+
+The other rows have not been run to their end yet.
 """
 
 import argparse
