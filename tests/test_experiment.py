@@ -142,7 +142,10 @@ def test_a_loss_that_diverges_stops_the_run_and_keeps_the_checkpoint(tmp_path):
 
 def test_an_interrupt_says_how_to_go_on(tmp_path):
     folder = tmp_path / "run"
+    # a job in the background of a shell ignores interrupts, and so would what it starts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = distil(folder, iterations=5000)
+    signal.signal(signal.SIGINT, before)
     while steps(folder) < 3:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
