@@ -3,7 +3,7 @@
 Shows what privacy costs a distilled set at 10 images per class, and what a private network of equal epsilon reaches.
 Needs the plugin private and the MNIST files below --root (MNIST/raw, packed or not). delta is 1e-5.
 
-    python scenarios/private.py --root data            # about two hours on two cores; it goes on where it stopped
+    python scenarios/private.py --root data            # about 120 minutes on two cores; it goes on where it stopped
     python scenarios/private.py --root data --smoke    # two steps, tiny networks: a minute
 
 Seen (test accuracy in percent ± over three networks of 500 steps, ConvNet-3 of width 64, seed 0):
