@@ -192,6 +192,17 @@ def conduct(
     return _conduct(experiment, Folder(folder), host or Host(), device, checkpoint_seconds, progress, new=True)
 
 
+def conclude(experiment: Experiment, folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metrics of the experiment in ``folder``: read if it is finished, gone on with if it stopped, else begun.
+
+    What lies in the folder is taken as it is, whatever ``experiment`` says.
+    """
+    place = Folder(folder)
+    if place.metrics.exists():
+        return json.loads(place.metrics.read_text())
+    return resume(folder) if place.recipe.exists() else conduct(experiment, folder)
+
+
 def resume(
     folder: str | os.PathLike[str],
     *,

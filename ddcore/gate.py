@@ -250,7 +250,7 @@ class Gate(ABC):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Take back what :meth:`state_dict` gave."""
+        """Take back what :meth:`state_dict` gave, its tensors on the run's device."""
 
 
 def _norm(tensors: Params) -> Tensor:
@@ -440,9 +440,9 @@ class Context:
             return sys.maxsize
         return items_a_chunk(Draw(self.network, *self.network.init(torch.Generator())), self.card.shape)
 
-    def fresh(self) -> Draw:
-        """The network at newly drawn parameters."""
-        params, buffers = self.network.init(self.rng["nets"])
+    def fresh(self, rng: Streams | None = None) -> Draw:
+        """The network at newly drawn parameters, from the run's streams or from others."""
+        params, buffers = self.network.init((rng or self.rng)["nets"])
         return Draw(
             self.network,
             {name: value.to(self.device) for name, value in params.items()},

@@ -199,7 +199,7 @@ class Run:
                 self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
             self.started = state["started"]
             self.policy = _moved(state["policy"], self.device)
-            self.gate.load_state_dict(state["gate"])
+            self.gate.load_state_dict(_moved(state["gate"], self.device))
             self.rng.load_state_dict(state["rng"])
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise BadCheckpoint(f"The checkpoint is damaged: {error}.") from error
@@ -207,8 +207,9 @@ class Run:
     def export(self) -> DistilledSet:
         """What has been distilled so far, as an artefact."""
         assert self.preprocess is not None and self.started, "a run exports once it has started"
-        averaged = self.averaged is not None and int(self.averaged.n_averaged) > 0
-        synthetic = cast(SyntheticSet, self.averaged.module) if self.averaged and averaged else self.synthetic
+        synthetic = self.synthetic
+        if self.averaged is not None and int(self.averaged.n_averaged):
+            synthetic = cast(SyntheticSet, self.averaged.module)
         with torch.no_grad():
             inputs, targets = synthetic.everything()
             step_size = synthetic.step_size

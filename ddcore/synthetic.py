@@ -17,6 +17,8 @@ class CarrierModule(nn.Module):
     """Holds what S's inputs are made of. ``classes`` (n,) is the class of each item."""
 
     classes: Tensor
+    versions: int = 1
+    """Items that are made of each stored thing; they stand side by side."""
 
     @abstractmethod
     def forward(self, index: Tensor) -> Tensor:
@@ -28,8 +30,8 @@ class CarrierModule(nn.Module):
 
     @property
     def origin(self) -> Tensor:
-        """Which stored thing each item (n,) is made of: its own, unless several are made of one."""
-        return torch.arange(len(self.classes), device=self.classes.device)
+        """Which stored thing each item (n,) is made of."""
+        return torch.arange(len(self.classes), device=self.classes.device) // self.versions
 
     @abstractmethod
     def nbytes(self) -> int:

@@ -57,17 +57,13 @@ def recipe(method: str, epsilon: float | None, seed: int, smoke: bool) -> ddcore
 def distilled(method: str, epsilon: float | None, seed: int, options: argparse.Namespace) -> dict:
     """The metrics of one run; finished ones are read, stopped ones go on."""
     folder = Path(options.out) / f"{method}-eps{epsilon}-seed{seed}"
-    if (folder / "metrics.json").exists():
-        return json.loads((folder / "metrics.json").read_text())
-    if (folder / "recipe.toml").exists():
-        return ddcore.resume(folder)
     plan = recipe(method, epsilon, seed, options.smoke)
     protocol = replace(ddcore.Protocol.named("quick"), steps=500, repeats=3, networks=(ddcore.ConvNet(width=64),))
     if options.smoke:
         protocol = replace(protocol, steps=3, repeats=1, networks=(ddcore.ConvNet(width=4),))
     baselines = ("random", "herding") if epsilon is None and not options.smoke else ()
     data = ddcore.data_set(ddcore.Host().catalogue, "mnist", root=options.root)
-    return ddcore.conduct(ddcore.Experiment(plan, ddcore.Settings(data, protocol, baselines)), folder)
+    return ddcore.conclude(ddcore.Experiment(plan, ddcore.Settings(data, protocol, baselines)), folder)
 
 
 def dp_sgd(epsilon: float, seed: int, options: argparse.Namespace) -> dict:

@@ -53,10 +53,6 @@ SHORT = {
 def measured(method: str, data: str, ipc: int, options: argparse.Namespace) -> dict:
     """The metrics of one run; finished ones are read, stopped ones go on."""
     folder = Path(options.out) / f"{data}-{method}-ipc{ipc}"
-    if (folder / "metrics.json").exists():
-        return json.loads((folder / "metrics.json").read_text())
-    if (folder / "recipe.toml").exists():
-        return ddcore.resume(folder)
     iterations, overrides = SHORT[method]
     network = ddcore.ConvNet(width=4 if options.smoke else 64)
     recipe = ddcore.recipe(method, ipc=ipc, iterations=2 if options.smoke else iterations, overrides=overrides)
@@ -66,7 +62,7 @@ def measured(method: str, data: str, ipc: int, options: argparse.Namespace) -> d
         protocol = replace(protocol, steps=3, repeats=1)
     baselines = ("random", "herding") if method == options.methods[0] and not options.smoke else ()
     source = ddcore.data_set(ddcore.Host().catalogue, data, root=options.root)
-    return ddcore.conduct(ddcore.Experiment(recipe, ddcore.Settings(source, protocol, baselines)), folder)
+    return ddcore.conclude(ddcore.Experiment(recipe, ddcore.Settings(source, protocol, baselines)), folder)
 
 
 def main() -> None:

@@ -100,6 +100,18 @@ def test_a_finished_run_resumed_changes_nothing(finished):
     assert torch.equal(load_file(Folder(finished).distilled)["inputs"], before["inputs"])
 
 
+def test_an_experiment_is_begun_gone_on_with_or_read(finished, tmp_path, monkeypatch):
+    place = Folder(tmp_path / "run")
+    experiment = Folder(finished).experiment(ddcore.Host().catalogue)
+    begun = ddcore.conclude(experiment, place.path)
+    assert begun["accuracy"] == json.loads(Folder(finished).metrics.read_text())["accuracy"]
+    place.metrics.unlink()
+    gone_on = ddcore.conclude(experiment, place.path)
+    assert gone_on["accuracy"] == begun["accuracy"]
+    monkeypatch.setattr("ddcore.experiment._conduct", lambda *_, **__: pytest.fail("done again"))
+    assert ddcore.conclude(experiment, place.path) == gone_on
+
+
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(finished, tmp_path):
     import shutil
 

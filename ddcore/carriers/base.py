@@ -47,6 +47,7 @@ class ImagesModule(CarrierModule):
     def __init__(self, plan: Carrier, card: DataCard, items: int = 1) -> None:
         """``items``: how many inputs each image holds."""
         super().__init__()
+        self.versions = items
         self.register_buffer("classes", classes_in_order(card, plan.ipc * items))
         self.pixels = nn.Parameter(torch.zeros(card.classes * plan.ipc, *card.shape))
 
@@ -56,6 +57,16 @@ class ImagesModule(CarrierModule):
 
     def nbytes(self) -> int:
         return self.pixels.nbytes
+
+
+class DecodedModule(CarrierModule):
+    """Decodes its inputs from its parameters, all of which are stored."""
+
+    def nbytes(self) -> int:
+        return sum(parameter.nbytes for parameter in self.parameters())
+
+    def latent(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}
 
 
 def classes_in_order(card: DataCard, ipc: int) -> Tensor:

@@ -9,11 +9,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ddcore.carriers.base import Carrier, Decoders, classes_in_order, codes_that_fit, doublings, enlarging, reduced
+from ddcore.carriers.base import (
+    Carrier,
+    DecodedModule,
+    Decoders,
+    classes_in_order,
+    codes_that_fit,
+    doublings,
+    enlarging,
+    reduced,
+)
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
 from ddcore.networks.base import chain
-from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Group
 
 
@@ -71,11 +79,11 @@ class Codes(Carrier):
         return CodesModule(self, card)
 
 
-class CodesModule(CarrierModule):
+class CodesModule(DecodedModule):
     def __init__(self, plan: Codes, card: DataCard) -> None:
         super().__init__()
         self.plan = plan
-        self.each = plan.codes(card)
+        self.each, self.versions = plan.codes(card), plan.decoders
         self.codes = nn.Parameter(torch.zeros(card.classes * self.each, *plan.code(card)))
         self.decoders = plan.live_decoders(card)
         self.register_buffer("classes", classes_in_order(card, self.each * plan.decoders))
@@ -108,15 +116,5 @@ class CodesModule(CarrierModule):
         codes, place = (index // self.plan.decoders).unique(return_inverse=True)
         return self.decoders(self.codes[codes])[place, index % self.plan.decoders]
 
-    @property
-    def origin(self) -> Tensor:
-        return torch.arange(len(self.classes), device=self.classes.device) // self.plan.decoders
-
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"inputs": [self.codes], "decoders": list(self.decoders.parameters())}
-
-    def nbytes(self) -> int:
-        return sum(parameter.nbytes for parameter in self.parameters())
-
-    def latent(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}

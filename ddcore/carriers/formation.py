@@ -88,9 +88,5 @@ class FormationModule(ImagesModule):
     def forward(self, index: Tensor) -> Tensor:
         return F.interpolate(self._tiles()[index], size=self.size, mode="bilinear", align_corners=False)
 
-    @property
-    def origin(self) -> Tensor:
-        return torch.arange(len(self.classes), device=self.classes.device) // self.plan.factor**2
-
     def latent(self) -> dict[str, Tensor]:
         return {"images": self.pixels.detach().cpu().clone()}

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddcore.carriers.base import Carrier, reduced
+from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order, reduced
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
-from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Group
 
 
@@ -97,20 +96,17 @@ class Hallucinator(nn.Module):
         return F.conv2d(grown, self.decoder, self.decoder_bias, padding=1)
 
 
-class HallucinatedModule(CarrierModule):
+class HallucinatedModule(DecodedModule):
     """Items stand class by class, base by base, version by version."""
 
     def __init__(self, plan: Hallucinated, card: DataCard, bases: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.plan = plan
+        self.versions = plan.hallucinators
         self.side = (card.shape[1], card.shape[2])
         self.bases = nn.Parameter(torch.zeros(card.classes * bases, *shape))
         self.hallucinators = nn.ModuleList(Hallucinator(shape, plan.width) for _ in range(plan.hallucinators))
-        self.register_buffer("classes", torch.arange(card.classes).repeat_interleave(bases * plan.hallucinators))
-
-    @property
-    def origin(self) -> Tensor:
-        return torch.arange(len(self.classes), device=self.classes.device) // self.plan.hallucinators
+        self.register_buffer("classes", classes_in_order(card, bases * self.versions))
 
     def start(self, ctx: Context) -> None:
         generator = ctx.rng["init"]
@@ -125,7 +121,7 @@ class HallucinatedModule(CarrierModule):
                 own.copy_(F.interpolate(batch.inputs, own.shape[2:], mode="area"))
 
     def forward(self, index: Tensor) -> Tensor:
-        base, version = index // self.plan.hallucinators, index % self.plan.hallucinators
+        base, version = index // self.versions, index % self.versions
         images = self.bases.new_empty(len(index), self.bases.shape[1], *self.side)
         for j, hallucinator in enumerate(self.hallucinators):
             rows = (version == j).nonzero().flatten()
@@ -134,9 +130,3 @@ class HallucinatedModule(CarrierModule):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"inputs": [self.bases], "hallucinators": list(self.hallucinators.parameters())}
-
-    def nbytes(self) -> int:
-        return sum(parameter.nbytes for parameter in self.parameters())
-
-    def latent(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ddcore.carriers.base import (
     Carrier,
+    DecodedModule,
     Decoders,
     classes_in_order,
     codes_that_fit,
@@ -25,7 +26,6 @@ from ddcore.gate import Context
 from ddcore.memory import cut
 from ddcore.networks.base import At, Layer, Linear, chain
 from ddcore.parts import Part
-from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Group
 
 IN_ARTEFACT = "latent.generator."
@@ -164,7 +164,7 @@ class Latents(Carrier):
         return LatentsModule(self, card)
 
 
-class LatentsModule(CarrierModule):
+class LatentsModule(DecodedModule):
     def __init__(self, plan: Latents, card: DataCard) -> None:
         super().__init__()
         self.plan = plan
@@ -209,12 +209,6 @@ class LatentsModule(CarrierModule):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"inputs": [self.latents]}
-
-    def nbytes(self) -> int:
-        return sum(parameter.nbytes for parameter in self.parameters())
-
-    def latent(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}
 
 
 def train(module: LatentsModule, ctx: Context) -> None:

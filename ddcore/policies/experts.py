@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,20 +79,22 @@ class Experts(Policy):
         if self.grown is not None:
             last += round((self.grown - self.last) * min(1.0, ctx.step() / self.growth))
         start = int(torch.randint(self.first, last + 1, (), generator=generator))
-        params, target = self._snapshots(state, number, (start, start + self.span), ctx)
+        begun = ctx.fresh(Streams(self._seed(number)))
+        params, target = self._snapshots(state, number, (start, start + self.span), begun.params, ctx)
         if self.noise:
             params = {
                 name: w + self.noise * torch.randn(w.shape, generator=generator).to(w) for name, w in params.items()
             }
-        _, buffers = ctx.network.init(Streams(self._seed(number))["nets"])
-        buffers = {name: value.to(ctx.device) for name, value in buffers.items()}
-        steps = self.fit.length(sum(ctx.card.counts))
-        return Draw(ctx.network, params, buffers, target, age=round(steps * start / self.fit.snapshots))
+        age = round(self.fit.length(sum(ctx.card.counts)) * start / self.fit.snapshots)
+        return replace(begun, params=params, target=target, age=age)
 
     def _seed(self, number: int) -> int:
         return self.seed * 1_000_003 + number
 
-    def _snapshots(self, state: dict[str, Any], number: int, which: tuple[int, ...], ctx: Context) -> list[Params]:
+    def _snapshots(
+        self, state: dict[str, Any], number: int, which: tuple[int, ...], like: Params, ctx: Context
+    ) -> list[Params]:
+        """The snapshots ``which`` of an expert, with the names and shapes of ``like``."""
         if self.store is None:
             kept = state.setdefault("experts", {})
             if str(number) not in kept:
@@ -103,29 +105,26 @@ class Experts(Policy):
         path = Path(state["buffer"]) / f"expert-{number:04}.safetensors"
         if not path.exists():
             write_expert(path, self._trained(number, ctx), self.half)
-        like = ctx.network.init(torch.Generator())[0]
         return [{n: v.to(ctx.device) for n, v in read_snapshot(path, t, like).items()} for t in which]
 
     def _trained(self, number: int, ctx: Context) -> list[Params]:
         """The snapshots of one expert, its start first."""
         rng = Streams(self._seed(number))
-        params, buffers = (
-            {name: value.to(ctx.device) for name, value in tensors.items()} for tensors in ctx.network.init(rng["nets"])
-        )
+        begun = ctx.fresh(rng)
         told = f"training expert {number + 1} of {self.experts}"
-        way = ctx.gate.beside(rng).fit(Draw(ctx.network, params, buffers), self.fit, told, ctx.progress)
-        return [params, *way]
+        return [begun.params, *ctx.gate.beside(rng).fit(begun, self.fit, told, ctx.progress)]
 
     def _card(self, ctx: Context) -> dict[str, Any]:
         """What a buffer of this policy is made of. Raises RecipeRefused where the gate's answers must not be shared."""
-        if ctx.gate.fingerprint is None:
+        data = ctx.gate.fingerprint
+        if data is None:
             raise RecipeRefused(
                 "policy.store shares experts between runs, but what this gate answers is this run's own (it keeps an"
                 " account, or has views): leave store out."
             )
         return {
             "network": fingerprint(ctx),
-            "data": ctx.gate.fingerprint,
+            "data": data,
             "fit": to_dict(self.fit),
             "seed": self.seed,
             "half": self.half,

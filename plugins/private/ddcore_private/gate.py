@@ -234,14 +234,7 @@ class LivePrivateGate(ddcore.Gate):
     def load_state_dict(self, state):
         self.ledger.load_state_dict(state["ledger"])
         self.noise_multiplier = state["noise_multiplier"]
-        self._asked = state["asked"]
-        self._kept = [
-            {
-                "network": kept["network"],
-                "answers": [{n: v.to(self.source.device) for n, v in answer.items()} for answer in kept["answers"]],
-            }
-            for kept in state["kept"]
-        ]
+        self._asked, self._kept = state["asked"], state["kept"]
 
 
 def _written(number: float) -> float | str:
