@@ -36,26 +36,29 @@ PUBLISHED = {
 }
 """Test accuracy at 1 and 10 images per class; none is known of DATM, IDC and KFS on these data."""
 
+METHODS = ("mtt", "datm", "idc", "cafe", "kfs")
 EXPERTS = {"epochs": "none", "steps": 400, "batch": 64, "snapshots": 10}
-SHORT = {
-    "mtt": (100, {f"policy.fit.{name}": value for name, value in EXPERTS.items()}),
-    "datm": (
-        100,
-        {f"{part}.fit.{name}": value for part in ("policy", "labels") for name, value in EXPERTS.items()},
-    ),
-    "idc": (100, {}),
-    "cafe": (100, {}),
-    "kfs": (100, {}),
-}
-"""Iterations and overrides of the short runs."""
+EXPERT_PARTS = {"mtt": ("policy",), "datm": ("policy", "labels")}
+ITERATIONS = {1: 100, 10: 40}
+STUDENT_STEPS = {1: 20, 10: 10}
+"""The short runs: their experts, and by images per class how many iterations and steps of a student."""
+
+
+def overrides(method: str, ipc: int, store: Path) -> dict:
+    """What the short run of a method sets besides the iterations."""
+    if method not in EXPERT_PARTS:
+        return {}
+    fits = {f"{part}.fit.{name}": value for part in EXPERT_PARTS[method] for name, value in EXPERTS.items()}
+    return {**fits, "policy.store": str(store), "objective.steps": STUDENT_STEPS[ipc]}
 
 
 def measured(method: str, data: str, ipc: int, options: argparse.Namespace) -> dict:
     """The metrics of one run; finished ones are read, stopped ones go on."""
     folder = Path(options.out) / f"{data}-{method}-ipc{ipc}"
-    iterations, overrides = SHORT[method]
     network = ddcore.ConvNet(width=4 if options.smoke else 64)
-    recipe = ddcore.recipe(method, ipc=ipc, iterations=2 if options.smoke else iterations, overrides=overrides)
+    iterations = 2 if options.smoke else ITERATIONS[ipc]
+    short = overrides(method, ipc, Path(options.out) / "experts")
+    recipe = ddcore.recipe(method, ipc=ipc, iterations=iterations, overrides=short)
     recipe = replace(recipe, network=network)
     protocol = replace(ddcore.Protocol.named("quick"), repeats=3, networks=(network,))
     if options.smoke:
@@ -69,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw and FashionMNIST/raw")
     parser.add_argument("--out", default="runs/published", help="where the runs and the table go")
-    parser.add_argument("--methods", nargs="+", default=list(SHORT), help="which methods")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="which methods")
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion"], help="which data")
     parser.add_argument("--ipc", nargs="+", type=int, default=[1, 10], help="images per class")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")

@@ -141,7 +141,7 @@ def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
 
 
 @method(HABA, MTT)
-def haba(ipc: int = 1, iterations: int = 200) -> Recipe:
+def haba(ipc: int = 1, iterations: int = 80) -> Recipe:
     """Hallucinators and bases: MTT over images x_ij = h_j(base_i), plus 0.1 times how alike those of one base look.
 
     Likeness is the mean cosine in the features of a second player, which is trained to find them alike (Liu et al.,
