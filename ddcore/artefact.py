@@ -56,6 +56,8 @@ class DistilledSet:
     """Bytes that must be stored to have S: inputs (or what they are made of), labels, networks."""
     step_sizes: Tensor | None = None
     """Learned learning rates (t,): of t steps in their order, or one for all."""
+    order: Tensor | None = None
+    """The items (t, b) that each of t training steps shall see, where S was made for one order."""
     preprocess: str = "identity"
     """Name of the preprocessing; its tensors, if any, stand in ``preprocess_state``."""
     preprocess_state: dict[str, Tensor] = field(default_factory=dict)
@@ -96,8 +98,9 @@ class DistilledSet:
         tensors = {"inputs": self.inputs, "targets": self.targets}
         tensors |= {f"preprocess.{name}": value for name, value in self.preprocess_state.items()}
         tensors |= {f"latent.{name}": value for name, value in self.latent.items()}
-        if self.step_sizes is not None:
-            tensors["step_sizes"] = self.step_sizes
+        for name, value in (("step_sizes", self.step_sizes), ("order", self.order)):
+            if value is not None:
+                tensors[name] = value
         data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"ddcore": json.dumps(card)})
         return write_whole(Path(path), data)
 
@@ -135,6 +138,7 @@ class DistilledSet:
             recipe=card.recipe,
             nbytes=card.nbytes,
             step_sizes=tensors.get("step_sizes"),
+            order=tensors.get("order"),
             preprocess=card.preprocess,
             preprocess_state=_below(tensors, "preprocess."),
             latent=_below(tensors, "latent."),
@@ -164,6 +168,14 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard) ->
     sizes = tensors.get("step_sizes")
     if sizes is not None and (sizes.ndim != 1 or not len(sizes) or not (sizes.isfinite() & (sizes > 0)).all()):
         refuse("its step sizes are not a row of finite numbers above zero")
+    order = tensors.get("order")
+    if order is not None:
+        if order.ndim != 2 or order.dtype != torch.int64 or not order.numel():
+            refuse(f"its order is {order.dtype} {tuple(order.shape)}, not one row of items a step")
+        if order.min() < 0 or order.max() >= len(inputs):
+            refuse(f"its order names items that are not among its {len(inputs)}")
+        if sizes is not None and len(sizes) not in (1, len(order)):
+            refuse(f"it has {len(order)} steps in order and {len(sizes)} step sizes")
     if targets.ndim == 1:
         if targets.dtype != torch.int64 or targets.min() < 0 or targets.max() >= data.classes:
             refuse(f"its targets are not classes from 0 to {data.classes - 1}")

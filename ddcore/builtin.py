@@ -9,6 +9,7 @@ from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.latents import Adversarial, Latents
+from ddcore.carriers.memory import Memory
 from ddcore.carriers.pixels import Pixels
 from ddcore.datasets import DATASETS
 from ddcore.distance import FilterCosine, Lp, MagnitudeAware
@@ -23,6 +24,7 @@ from ddcore.networks.lenet import LeNet
 from ddcore.networks.mlp import MLP
 from ddcore.networks.resnet import ResNet18
 from ddcore.networks.vgg import VGG11
+from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
@@ -39,6 +41,7 @@ from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
+from ddcore.recipes.bptt import dd, gtn, ld, rtp
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.selection import herding, random
@@ -47,8 +50,8 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
-    *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
+    *(Pixels, Formation, Hallucinated, Codes, Memory, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
+    *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Bptt, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
     *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
     *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
@@ -58,6 +61,7 @@ METHODS = (
     *(random, herding, dm, cafe, kfs, it_gan),
     *(dc, dsa, dcc, intra_inter, idc, accdd),
     *(mtt, ftd, tesla, datm, haba),
+    *(dd, ld, rtp, gtn),
 )
 
 

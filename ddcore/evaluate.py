@@ -43,6 +43,11 @@ class TrainingSet(Interface):
         """Learning rates (t,) that it brings, None where it brings none."""
         ...
 
+    @property
+    def order(self) -> Tensor | None:
+        """The items (t, b) that each of t steps shall see, None where it is made for any order."""
+        ...
+
     def __len__(self) -> int: ...
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,6 +62,7 @@ class Preprocessed:
     store: Store
     preprocess: Fitted
     step_sizes: None = None
+    order: None = None
 
     @property
     def nbytes(self) -> int:
@@ -133,6 +139,8 @@ class Protocol(Part, kind="protocol"):
     lr: tuple[float, ...] = (2e-3,)
     learned_lr: bool = False
     """A set that brings a learned step size is trained with that instead of ``lr``."""
+    replay: bool = False
+    """A set that brings an order is trained on in that order, once, at the step sizes that it brings."""
     momentum: float = 0.9
     weight_decay: float = 0.0
     schedule: Literal["cosine", "half", "thirds"] = "cosine"
@@ -162,6 +170,9 @@ class Protocol(Part, kind="protocol"):
         ``dsa``: as ``dc`` for 1 000 epochs under siamese augmentation, each item its own (Zhao and Bilen, ICML 2021).
 
         ``mtt``: as ``dsa``, at the step size that the set brings (Cazenavette et al., CVPR 2022).
+
+        ``dd``: the steps that the set brings, in their order and at their step sizes, by plain SGD (Wang et al.,
+        2018); a set that brings none is trained for 30 such steps at 0.02, along a cosine.
 
         ``idc``: 1 000 epochs of SGD at 0.01 in batches of 64, a fifth of the rate from two thirds and again from five
         sixths on, siamese augmentation without cutout, half of the batches under cutmix (Kim et al., ICML 2022).
@@ -216,7 +227,8 @@ _IDC = {
     "augment": Siamese(("color", "crop", "flip", "scale", "rotate")),
     "cutmix": 0.5,
 }
-PRESETS = {"quick": {}, "dc": _DC, "dsa": _DSA, "mtt": {**_DSA, "learned_lr": True}, "idc": _IDC}
+_DD = {"steps": 30, "optimiser": "sgd", "lr": (0.02,), "momentum": 0.0, "augment": None, "replay": True}
+PRESETS = {"quick": {}, "dc": _DC, "dsa": _DSA, "mtt": {**_DSA, "learned_lr": True}, "idc": _IDC, "dd": _DD}
 
 
 def evaluate(
@@ -297,12 +309,18 @@ def train(
     params = {k: torch.stack([p[k] for p, _ in starts]).to(device).requires_grad_() for k in starts[0][0]}
     buffers = {k: torch.stack([b[k] for _, b in starts]).to(device) for k in starts[0][1]}
     draw = Draw(network, params, buffers, ensemble=len(nets))
-    steps = protocol.length(len(training))
+    order = training.order if protocol.replay else None
+    steps = protocol.length(len(training)) if order is None else len(order)
+    own = None if order is None or training.step_sizes is None else training.step_sizes.expand(steps).tolist()
     leaves = list(params.values())
     optimiser = protocol.build_optimiser(leaves, lr)
-    batches = [_batches(len(training), protocol.batch, rng[f"order/{i}"]) for i in nets]
+    batches = [
+        _batches(len(training), protocol.batch, rng[f"order/{i}"]) if order is None else iter(order) for i in nets
+    ]
     for step in range(steps):
-        if protocol.schedule == "half" and step == steps // 2:
+        if own is not None:
+            _set_rate(optimiser, own[step])
+        elif protocol.schedule == "half" and step == steps // 2:
             optimiser = protocol.build_optimiser(leaves, lr / 10)
         elif protocol.schedule == "cosine":
             _set_rate(optimiser, lr * (1 + math.cos(math.pi * step / steps)) / 2)

@@ -62,12 +62,13 @@ class Shares(LabelModule):
 
 @dataclass(frozen=True)
 class Soft(Labels):
-    """Learned shares: the softmax of free logits (n, k), which start as a network says that was trained on T.
+    """Learned shares: the softmax of free logits (n, k).
 
+    They start as a network says that was trained on T as ``fit`` says, or without one all alike.
     Reference: Guo et al., DATM, ICLR 2024, Section 3.3.
     """
 
-    fit: Fit = Fit()
+    fit: Fit | None = Fit()
 
     def build(self, card: DataCard, carrier: CarrierModule) -> SoftLabels:
         return SoftLabels(self, card, len(carrier.classes))
@@ -80,6 +81,8 @@ class SoftLabels(Shares):
         self.logits = nn.Parameter(torch.zeros(n, card.classes))
 
     def start(self, ctx: Context, inputs: Tensor) -> None:
+        if self.plan.fit is None:
+            return
         draw = ctx.fresh()
         *_, params = ctx.gate.fit(draw, self.plan.fit, "training the teacher", ctx.progress)
         with torch.no_grad():

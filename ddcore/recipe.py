@@ -113,8 +113,11 @@ class Recipe(Part, kind="recipe"):
         self.gate.check([part for _, part in self.parts()], self.network.build(card), card)
         if self.step_size is not None and not 0 < self.step_size < math.inf:
             raise RecipeRefused(f"step_size = {self.step_size}: a learning rate is above zero and finite.")
-        if self.step_size is None and self.objective is not None and self.objective.takes_step_size:
+        taken = self.objective.step_sizes if self.objective is not None else 0
+        if self.step_size is None and taken:
             raise RecipeRefused(f"{self.name} trains at the step size of S: give the recipe a step_size.")
+        if self.step_size is not None and not taken:
+            raise RecipeRefused(f"step_size = {self.step_size}, but {self.name} does not train at it: leave it out.")
         if self.update.clamp and not self.preprocess.pointwise:
             raise RecipeRefused(
                 f"update.clamp holds pixels in range one by one, which preprocess {self.preprocess.part_name()!r}"

@@ -69,7 +69,8 @@ class Run:
         self.gate = recipe.gate.build(Source(data.train, recipe.views, self.rng, self.device), self.rng)
         carrier = recipe.synthetic.build(data.card)
         labels = recipe.labels.build(data.card, carrier)
-        self.synthetic = SyntheticSet(carrier, labels, recipe.step_size).to(self.device)
+        step_sizes = recipe.objective.step_sizes if recipe.objective else 0
+        self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
         self.averaged: AveragedModel | None = None
         self.optimiser, self.schedule = None, None
         if recipe.objective is not None:
@@ -213,13 +214,15 @@ class Run:
         with torch.no_grad():
             inputs, targets = synthetic.everything()
             step_size = synthetic.step_size
+        order = self.recipe.objective.order(synthetic) if self.recipe.objective else None
         return DistilledSet(
             inputs=inputs.detach().cpu().clone(),
             targets=targets.detach().cpu().clone(),
             data=self.card,
             method=self.recipe.name,
             recipe=self.recipe.to_toml(),
-            step_sizes=None if step_size is None else step_size.detach().cpu().reshape(1),
+            step_sizes=None if step_size is None else step_size.detach().cpu().reshape(-1),
+            order=None if order is None else order.cpu(),
             nbytes=synthetic.nbytes(),
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},

@@ -74,15 +74,24 @@ class LabelModule(nn.Module):
 class SyntheticSet(nn.Module):
     """S at work: what an objective differentiates with respect to."""
 
-    def __init__(self, carrier: CarrierModule, labels: LabelModule, step_size: float | None = None) -> None:
+    def __init__(
+        self, carrier: CarrierModule, labels: LabelModule, step_size: float | None = None, step_sizes: int = 1
+    ) -> None:
+        """``step_size``: first value of each of the learned ``step_sizes``."""
         super().__init__()
         self.carrier = carrier
         self.labels = labels
-        self.log_step_size = None if step_size is None else nn.Parameter(torch.tensor(math.log(step_size)))
+        self.log_step_size = None
+        if step_size is not None:
+            shape = () if step_sizes == 1 else (step_sizes,)
+            self.log_step_size = nn.Parameter(torch.full(shape, math.log(step_size)))
 
     @property
     def step_size(self) -> Tensor | None:
-        """The learning rate () that S is to be trained with, where it brings one. Its logarithm is learned."""
+        """The learning rate that S is to be trained with, () for all steps or one a step (t,), where it brings one.
+
+        Its logarithm is learned.
+        """
         return None if self.log_step_size is None else self.log_step_size.exp()
 
     def start(self, ctx: Context) -> None:

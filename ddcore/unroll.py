@@ -10,7 +10,8 @@ of L goes back through the steps. With v_w = v and v_m = 0, from the last step t
     v_m <- v_m - a v_w,      dL/da -= <m_{i+1}, v_w>,
     dL/dx += d<g_i, v_m>/dx,      v_w += d<g_i, v_m>/dw_i,      v_m <- mu v_m
 
-so only the weights of each step are kept, and one step's graph is held at a time.
+so only the weights of each step are kept, and one step's graph is held at a time. Where L looks at earlier weights w_i
+too, dL/dw_i is added to v_w when the way back comes by.
 
 Reference: Maclaurin, Duvenaud and Adams, Gradient-Based Hyperparameter Optimization through Reversible Learning,
 ICML 2015, Algorithm 2, with stored weights in place of reversed ones.
@@ -18,8 +19,9 @@ ICML 2015, Algorithm 2, with stored weights in place of reversed ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -43,13 +45,21 @@ StepLoss = Callable[[int, Params], Tensor]
 class Way:
     """A trained network and how it came there."""
 
-    end: Params
-    """w_n, detached."""
-    _pull: Callable[[Params], None]
+    points: dict[int, Params]
+    """The weights after so many steps, detached: of the steps that a derivative goes back through, and the last."""
+    _pull: Callable[[Mapping[int, Params]], None]
 
-    def backward(self, cotangent: Params) -> None:
-        """Add to the gradients of the leaves what a change of ``end`` along ``cotangent`` (dL/dw_n) owes to them."""
-        self._pull(cotangent)
+    @property
+    def end(self) -> Params:
+        """w_n."""
+        return self.points[max(self.points)]
+
+    def backward(self, cotangent: Params, earlier: Mapping[int, Params] = MappingProxyType({})) -> None:
+        """Add to the gradients of the leaves what a change of ``end`` along ``cotangent`` (dL/dw_n) owes to them.
+
+        ``earlier`` holds dL/dw_i of other ``points``.
+        """
+        self._pull({**earlier, max(self.points): cotangent})
 
 
 def unroll(
@@ -60,35 +70,44 @@ def unroll(
     leaves: Sequence[Tensor],
     momentum: float = 0.0,
     memory: Memory = "exact",
+    window: int | None = None,
 ) -> Way:
     """Train from ``start`` for ``steps`` steps of ``loss`` at the step size ``lr``: () for all, or one a step (n,).
 
-    ``leaves`` are the tensors that ``loss`` and ``lr`` may depend on and that shall get gradients.
+    ``leaves`` are the tensors that ``loss`` and ``lr`` may depend on and that shall get gradients. With ``window`` the
+    derivative goes back through the last so many steps only, and what came before counts as given.
     """
+    first = 0 if window is None else max(0, steps - window)
     if memory == "full":
-        return _graphed(loss, start, steps, lr, leaves, momentum)
+        return _graphed(loss, start, steps, lr, leaves, momentum, first)
     rates = lr.detach().expand(steps)
-    weights = [{name: value.detach() for name, value in start.items()}]
-    velocities = [{name: torch.zeros_like(value) for name, value in start.items()}]
+    here = {name: value.detach() for name, value in start.items()}
+    velocity = {name: torch.zeros_like(value) for name, value in start.items()}
+    weights, velocities = {0: here}, {0: velocity}
     for i in range(steps):
-        gradient = _gradient(loss, i, weights[i], graph=False)[1]
-        velocity = {name: momentum * m + gradient[name] for name, m in velocities[-1].items()} if momentum else gradient
-        weights.append({name: w - rates[i] * velocity[name] for name, w in weights[i].items()})
+        gradient = _gradient(loss, i, here, graph=False)[1]
+        velocity = {name: momentum * m + gradient[name] for name, m in velocity.items()} if momentum else gradient
+        here = {name: w - rates[i] * velocity[name] for name, w in here.items()}
+        weights[i + 1] = here
         if momentum:
-            velocities.append(velocity)
+            velocities[i + 1] = velocity
+        if i < first:
+            del weights[i]
+            velocities.pop(i, None)
 
-    def pull(cotangent: Params) -> None:
-        toward = {name: value.clone() for name, value in cotangent.items()}
-        pushed = {name: torch.zeros_like(value) for name, value in cotangent.items()}
+    def pull(cotangents: Mapping[int, Params]) -> None:
+        toward = {name: torch.zeros_like(value) for name, value in here.items()}
+        pushed = {name: torch.zeros_like(value) for name, value in here.items()}
         owed = torch.zeros_like(rates)
-        for i in reversed(range(steps)):
-            here, gradient = _gradient(loss, i, weights[i], graph=True)
-            velocity = velocities[i + 1] if momentum else {name: g.detach() for name, g in gradient.items()}
-            owed[i] = -_dot(velocity, toward)
+        for i in reversed(range(first, steps)):
+            toward = _added(toward, cotangents.get(i + 1))
+            before, gradient = _gradient(loss, i, weights[i], graph=True)
+            moved = velocities[i + 1] if momentum else {name: g.detach() for name, g in gradient.items()}
+            owed[i] = -_dot(moved, toward)
             pushed = {name: v - rates[i] * toward[name] for name, v in pushed.items()}
             found = torch.autograd.grad(
                 list(gradient.values()),
-                [*(here.values() if memory == "exact" else ()), *leaves],
+                [*(before.values() if memory == "exact" else ()), *leaves],
                 list(pushed.values()),
                 allow_unused=True,
                 materialize_grads=True,
@@ -101,7 +120,7 @@ def unroll(
         if lr.requires_grad:
             torch.autograd.backward(lr, owed.sum() if lr.ndim == 0 else owed, inputs=list(leaves))
 
-    return Way(weights[-1], pull)
+    return Way(weights, pull)
 
 
 def _gradient(loss: StepLoss, i: int, weights: Params, graph: bool) -> tuple[Params, Params]:
@@ -115,16 +134,29 @@ def _dot(a: Params, b: Params) -> Tensor:
     return torch.stack([(value * b[name]).sum() for name, value in a.items()]).sum()
 
 
-def _graphed(loss: StepLoss, start: Params, steps: int, lr: Tensor, leaves: Sequence[Tensor], momentum: float) -> Way:
+def _added(a: Params, b: Params | None) -> Params:
+    return a if b is None else {name: value + b[name] for name, value in a.items()}
+
+
+def _graphed(
+    loss: StepLoss, start: Params, steps: int, lr: Tensor, leaves: Sequence[Tensor], momentum: float, first: int
+) -> Way:
     rates = lr.expand(steps)
     weights = {name: value.detach().requires_grad_() for name, value in start.items()}
     velocity = {name: torch.zeros_like(value) for name, value in start.items()}
+    points = {0: weights}
     for i in range(steps):
         gradients = torch.autograd.grad(loss(i, weights), list(weights.values()), create_graph=True)
         velocity = {name: momentum * m + g for (name, m), g in zip(velocity.items(), gradients, strict=True)}
         weights = {name: w - rates[i] * velocity[name] for name, w in weights.items()}
+        if i < first:
+            weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
+            velocity = {name: value.detach() for name, value in velocity.items()}
+            points.clear()
+        points[i + 1] = weights
 
-    def pull(cotangent: Params) -> None:
-        torch.autograd.backward(list(weights.values()), list(cotangent.values()), inputs=list(leaves))
+    def pull(cotangents: Mapping[int, Params]) -> None:
+        held = [(points[i][name], value) for i, params in cotangents.items() for name, value in params.items()]
+        torch.autograd.backward([weight for weight, _ in held], [value for _, value in held], inputs=list(leaves))
 
-    return Way({name: value.detach() for name, value in weights.items()}, pull)
+    return Way({i: {name: value.detach() for name, value in p.items()} for i, p in points.items()}, pull)

@@ -30,6 +30,10 @@ TABLE = {
     "ftd": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1) + 4),
     "tesla": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1) + 4),
     "datm": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4),
+    "dd": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1) + 4 * 30),
+    "ld": ({"examples", "fit", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
+    "rtp": ({"examples", "gradient", "statistics"}, 2, 4 * (16 * 16 + 3 * 2 * 16) + 3),
+    "gtn": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3 + 4) + 81),
     "haba": ({"examples", "fit", "statistics"}, 6, 4 * (3 * 3 * 16 + 2 * 103) + 9 + 4),
 }
 LEARNED = [name for name in TABLE if name not in ("random", "herding")]
@@ -41,16 +45,21 @@ def fitted(*ways):
     return {f"{way}.{name}": value for way in ways for name, value in fit.items()}
 
 
+GENERATOR = {
+    **{"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3},
+    **{"synthetic.training.steps": 3, "synthetic.training.batch": 8},
+}
 SMALLER = {
     **{name: {"objective.steps": 2, **fitted("policy.fit")} for name in ("mtt", "ftd", "tesla")},
     "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
     "haba": fitted("policy.policy.fit"),
     "herding": {"synthetic.fit.steps": 3},
+    "dd": {"objective.steps": 30},
+    "ld": {"synthetic.fit.steps": 3, "policy.epochs": 1},
+    "rtp": {"objective.steps": 3, "objective.window": "none", "objective.batch": 6},
     "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},
-    "it_gan": {
-        **{"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3},
-        **{"synthetic.training.steps": 3, "synthetic.training.batch": 8},
-    },
+    "it_gan": GENERATOR,
+    "gtn": {**GENERATOR, "objective.steps": 4, "objective.batch": 27, "objective.checks": 2},
 }
 
 
@@ -61,7 +70,7 @@ def made(host, small, name, ipc=2, seed=3):
 
 def tensors(run):
     inputs, targets = run.synthetic.everything()
-    return inputs.detach().clone(), targets.clone()
+    return inputs.detach().clone(), targets.detach().clone()
 
 
 def test_the_table_holds_every_method():
@@ -76,7 +85,7 @@ def test_asks_and_bytes_are_as_declared(host, small, tiny, name):
     distilled = host.distill(recipe, tiny)
     assert distilled.nbytes == nbytes
     assert distilled.inputs.shape == (3 * images, 1, 8, 8)
-    if name == "datm":
+    if name in ("datm", "ld"):
         assert torch.allclose(distilled.targets.sum(1), torch.ones(3 * images))
     else:
         assert distilled.targets.tolist() == [0] * images + [1] * images + [2] * images
@@ -95,6 +104,7 @@ def test_same_seed_same_tensors_and_another_seed_others(host, small, tiny, name)
     recipe = made(host, small, name)
     one, two, other = (host.distill(replace(recipe, seed=seed), tiny) for seed in (3, 3, 4))
     assert torch.equal(one.inputs, two.inputs)
+    assert torch.equal(one.targets, two.targets)
     assert not torch.equal(one.inputs, other.inputs)
 
 
@@ -102,9 +112,10 @@ def test_same_seed_same_tensors_and_another_seed_others(host, small, tiny, name)
 def test_two_steps_move_every_parameter(host, small, tiny, name):
     run = host.start(made(host, small, name), tiny)
     run.start()
-    before = tensors(run)[0]
+    learned = 1 if name == "ld" else 0
+    before = tensors(run)[learned]
     run.go(until=2)
-    moved = (tensors(run)[0] != before).flatten(1).any(1)
+    moved = (tensors(run)[learned] != before).flatten(1).any(1)
     assert moved.all(), "an image stood still"
     assert run.step == 2
 
@@ -122,8 +133,8 @@ def test_stopped_and_resumed_equals_straight(host, small, tiny, name, tmp_path):
     second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert second.step == 3
     second.go()
-    assert torch.equal(tensors(second)[0], tensors(straight)[0])
-    assert torch.equal(tensors(first)[0], tensors(straight)[0])
+    for run in (first, second):
+        assert all(map(torch.equal, tensors(run), tensors(straight)))
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -111,3 +111,48 @@ def test_gradients_are_added_to_what_is_there():
         grads.append([leaf.grad.clone() for leaf in leaves])
     for once, twice in zip(*grads, strict=True):
         assert torch.allclose(twice, 2 * once, rtol=1e-12)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.7])
+def test_a_window_counts_what_came_before_as_given(momentum):
+    """The derivative through the last 3 of 8 steps, at the weights and the velocity that the first 5 led to."""
+    found = []
+    for memory in ("exact", "full"):
+        start, target, loss, log_lr, leaves = setting(8)
+        way = unroll(loss, start, 8, log_lr.exp(), leaves, momentum, memory, window=3)
+        assert sorted(way.points) == [5, 6, 7, 8]
+        way.backward({name: value - target[name] for name, value in way.end.items()})
+        found.append([leaf.grad for leaf in leaves])
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9)
+    start, target, loss, log_lr, whole = setting(8)
+    way = unroll(loss, start, 8, log_lr.exp(), whole, momentum)
+    way.backward({name: value - target[name] for name, value in way.end.items()})
+    assert float((found[0][0] - whole[0].grad).norm() / whole[0].grad.norm()) > 1e-2
+    if not momentum:
+        start, target, loss, log_lr, short = setting(8)
+        begun = unroll(loss, start, 5, log_lr.exp(), short).end
+        way = unroll(lambda i, params: loss(i + 5, params), begun, 3, log_lr.exp(), short)
+        way.backward({name: value - target[name] for name, value in way.end.items()})
+        assert torch.allclose(found[0][0], short[0].grad, rtol=1e-9)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.7])
+def test_losses_along_the_way_add_up(momentum):
+    found = []
+    for memory in ("exact", "full"):
+        start, target, loss, log_lr, leaves = setting(6)
+        way = unroll(loss, start, 6, log_lr.exp(), leaves, momentum, memory)
+        pulls = {i: {name: value - target[name] for name, value in way.points[i].items()} for i in (2, 4, 6)}
+        way.backward(pulls.pop(6), pulls)
+        found.append([leaf.grad for leaf in leaves])
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9)
+    slow = [0.0] * 3
+    for i in (2, 4, 6):
+        start, target, loss, log_lr, leaves = setting(6)
+        way = unroll(loss, start, i, log_lr.exp(), leaves, momentum, "full")
+        way.backward({name: value - target[name] for name, value in way.end.items()})
+        slow = [total + leaf.grad for total, leaf in zip(slow, leaves, strict=True)]
+    for a, b in zip(found[0], slow, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""Latents of a generator that is trained on T, or read from a file, and then stands still."""
+"""Latents of a generator that is trained on T or read from a file and stands still, or is learned with them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class Latents(Carrier):
     ``width`` channels. There are as many latents as fit the bytes of ``ipc`` images per class, the generator's
     weights counted. It is trained on T as ``training`` says, or read from the safetensors file ``generator``: an
     artefact whose carrier was of the same sizes, or the weights alone. What the file was trained on is not covered by
-    any guarantee of this run's: under a private gate it must be public.
+    any guarantee of this run's: under a private gate it must be public. Without either it starts anew. It stands still,
+    or is learned with the latents where ``learned``.
 
     Latents start as standard normal numbers. With ``tries`` above 1, so many times as many are drawn, and those of
     them stay whose mean feature is herded towards that of ``real`` items of the class, at one fresh network.
@@ -106,8 +107,9 @@ class Latents(Carrier):
     channels: int = 4
     width: int = 12
     scale: int = 4
-    training: Adversarial = Adversarial()
+    training: Adversarial | None = Adversarial()
     generator: str | None = None
+    learned: bool = False
     tries: int = 8
     real: int = 64
     most: int = 500
@@ -121,7 +123,7 @@ class Latents(Carrier):
 
     @property
     def asks(self) -> frozenset[str]:
-        trained = {"gradient"} if self.generator is None else set()
+        trained = {"gradient"} if self.training and self.generator is None else set()
         return frozenset(trained | {"features"} if self.tries > 1 else trained)
 
     def live_generator(self, card: DataCard) -> Decoders:
@@ -171,7 +173,7 @@ class LatentsModule(DecodedModule):
         self.each = plan.latents(card)
         self.register_buffer("classes", classes_in_order(card, self.each))
         self.latents = nn.Parameter(torch.zeros(len(self.classes), plan.size))
-        self.generator = plan.live_generator(card).requires_grad_(False)
+        self.generator = plan.live_generator(card).requires_grad_(plan.learned)
         self._card = card
 
     def images(self, latents: Tensor, classes: Tensor) -> Tensor:
@@ -188,7 +190,8 @@ class LatentsModule(DecodedModule):
             self.generator.load_state_dict(self.plan.read(ctx.card))
         else:
             self.generator.start(ctx.rng["init"])
-            train(self, ctx)
+            if self.plan.training is not None:
+                train(self, self.plan.training, ctx)
         with torch.no_grad():
             self.latents.copy_(self._chosen(ctx) if self.plan.tries > 1 else self.drawn(len(self.latents), ctx))
 
@@ -208,12 +211,12 @@ class LatentsModule(DecodedModule):
         return self.images(self.latents[index], self.classes[index])
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        return {"inputs": [self.latents]}
+        return {"inputs": [self.latents], "generator": [p for p in self.generator.parameters() if p.requires_grad]}
 
 
-def train(module: LatentsModule, ctx: Context) -> None:
-    """Train the generator of ``module`` as :class:`Adversarial` says."""
-    plan, weights = module.plan.training, list(module.generator.requires_grad_(True).parameters())
+def train(module: LatentsModule, plan: Adversarial, ctx: Context) -> None:
+    """Train the generator of ``module`` as ``plan`` says."""
+    weights = list(module.generator.requires_grad_(True).parameters())
     fresh = ctx.fresh()
     verdicts = [value.requires_grad_() for value in fresh.params.values()]
     makes = torch.optim.Adam(weights, plan.lr, (plan.beta, 0.999))
@@ -237,4 +240,4 @@ def train(module: LatentsModule, ctx: Context) -> None:
         if ctx.progress:
             ctx.progress("training the generator", step + 1, plan.steps)
     makes.zero_grad()
-    module.generator.requires_grad_(False)
+    module.generator.requires_grad_(module.plan.learned)

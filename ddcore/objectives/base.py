@@ -11,7 +11,8 @@ from torch import Tensor
 from ddcore.gate import Context
 from ddcore.parts import Part
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Params, Transform
+from ddcore.unroll import Memory, Way, unroll
 
 
 class Objective(Part, kind="objective"):
@@ -22,9 +23,14 @@ class Objective(Part, kind="objective"):
     """
 
     @property
-    def takes_step_size(self) -> bool:
-        """It trains on S at the step size that S brings."""
-        return any(part.takes_step_size for _, part in self.parts() if isinstance(part, Objective))
+    def step_sizes(self) -> int:
+        """Learned step sizes that S must bring for it to train at: none, one for all steps, or one a step."""
+        return max((part.step_sizes for _, part in self.parts() if isinstance(part, Objective)), default=0)
+
+    def order(self, synthetic: SyntheticSet) -> Tensor | None:
+        """The items (t, b) of S that each of t steps sees, where S is made for one order; None where for any."""
+        orders = [part.order(synthetic) for _, part in self.parts() if isinstance(part, Objective)]
+        return next((order for order in orders if order is not None), None)
 
     @abstractmethod
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
@@ -56,3 +62,44 @@ def by_bytes(synthetic: SyntheticSet, classes: Sequence[int], ctx: Context) -> I
         held += counts[c]
     if lot:
         yield lot
+
+
+class Student:
+    """Training on S: its items decoded once, as leaves in which the gradients of all steps gather.
+
+    Step i sees the items ``rows[i]`` (b,), under its own draw of the recipe's augmentation, an item its own.
+    """
+
+    def __init__(self, draw: Draw, synthetic: SyntheticSet, rows: Sequence[Tensor], ctx: Context) -> None:
+        self._draw, self._synthetic, self._rows = draw, synthetic, rows
+        self._views: list[Transform] = [ctx.view(len(r)) for r in rows]
+        self._decoded = synthetic.everything()
+        inputs, targets = self._decoded
+        self._leaves = inputs.detach().requires_grad_(), targets.detach().requires_grad_(targets.requires_grad)
+
+    def loss(self, i: int, params: Params) -> Tensor:
+        """The mean loss () of step ``i`` at ``params``."""
+        (x, y), rows = self._leaves, self._rows[i]
+        return self._synthetic.labels.loss(self._draw(self._views[i](x[rows]), params), y[rows]).mean()
+
+    def trained(self, lr: Tensor, momentum: float, memory: Memory, window: int | None = None) -> Way:
+        """Where the steps lead from ``draw.params``, at the step size ``lr``, () or one a step (t,)."""
+        learned = [*self._leaves, *self._synthetic.groups().get("step_size", ())]
+        leaves = [leaf for leaf in learned if leaf.requires_grad]
+        return unroll(self.loss, self._draw.params, len(self._rows), lr, leaves, momentum, memory, window)
+
+    def settle(self) -> None:
+        """Send what the leaves were given back to what they were decoded from."""
+        pairs = zip(self._decoded, self._leaves, strict=True)
+        held = [(made, leaf.grad) for made, leaf in pairs if made.requires_grad and leaf.grad is not None]
+        torch.autograd.backward([made for made, _ in held], [grad for _, grad in held])
+
+
+def shuffled(items: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:
+    """Rows of each step: permutations of all items, one after another, cut to ``size`` (None: all items)."""
+    if size is None or size >= items:
+        return [torch.arange(items)] * steps
+    rows: list[Tensor] = []
+    while len(rows) < steps:
+        rows += torch.randperm(items, generator=generator).split(size)
+    return rows[:steps]

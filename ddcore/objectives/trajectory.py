@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
-from ddcore.objectives.base import Objective
+from ddcore.objectives.base import Objective, Student, shuffled
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Params, Transform
-from ddcore.unroll import Memory, unroll
+from ddcore.types import Draw, Params
+from ddcore.unroll import Memory
 
 
 @dataclass(frozen=True)
@@ -41,47 +41,22 @@ class TrajectoryMatch(Objective):
             raise RecipeRefused(f"objective: steps = {self.steps} and batch = {self.batch} must be at least 1.")
 
     @property
-    def takes_step_size(self) -> bool:
-        return True
+    def step_sizes(self) -> int:
+        return 1
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         if draw.target is None:
             raise RecipeRefused("Trajectory matching needs a policy that knows where training led: take experts.")
         assert synthetic.step_size is not None
-        inputs, targets = synthetic.everything()
-        x = inputs.detach().requires_grad_()
-        y = targets.detach().requires_grad_(targets.requires_grad)
-        rows = _batches(len(synthetic), self.batch, self.steps, ctx.rng["batches"])
-        views: list[Transform] = [ctx.view(len(r)) for r in rows]
-
-        def loss(i: int, params: Params) -> Tensor:
-            return synthetic.labels.loss(draw(views[i](x[rows[i]]), params), y[rows[i]]).mean()
-
-        learned = [x, *([y] if y.requires_grad else []), *synthetic.groups()["step_size"]]
-        way = unroll(loss, draw.params, self.steps, synthetic.step_size, learned, memory=self.memory)
+        student = Student(draw, synthetic, shuffled(len(synthetic), self.batch, self.steps, ctx.rng["batches"]), ctx)
+        way = student.trained(synthetic.step_size, 0.0, self.memory)
         gap = {name: value - draw.target[name] for name, value in way.end.items()}
         scale = _squared({name: value - draw.target[name] for name, value in draw.params.items()})
         value = float(_squared(gap) / scale)
         if self.threshold is None or value <= self.threshold:
             way.backward({name: 2 * g / scale for name, g in gap.items()})
-            self._pulled([(inputs, x), (targets, y)])
+            student.settle()
         yield value
-
-    @staticmethod
-    def _pulled(decoded: list[tuple[Tensor, Tensor]]) -> None:
-        """Send what the decoded tensors' leaves were given back to what they were decoded from."""
-        held = [(made, leaf.grad) for made, leaf in decoded if made.requires_grad and leaf.grad is not None]
-        torch.autograd.backward([made for made, _ in held], [grad for _, grad in held])
-
-
-def _batches(items: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Rows of each step: permutations of all items, one after another, cut to ``size``."""
-    if size is None or size >= items:
-        return [torch.arange(items)] * steps
-    rows: list[Tensor] = []
-    while len(rows) < steps:
-        rows += torch.randperm(items, generator=generator).split(size)
-    return rows[:steps]
 
 
 def _squared(params: Params) -> Tensor:

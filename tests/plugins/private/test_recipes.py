@@ -45,14 +45,24 @@ RUNS = {
         {**noise("policy.fit", "labels.fit", **{**TRAJECTORY, "requests": 20}), "policy.experts": 1},
         10 + 10,
     ),
+    "dd": ({"synthetic.init": "noise"}, 3),
+    "rtp": ({"synthetic.init": "noise", "objective.steps": 3, "objective.window": "none"}, 3),
+    "gtn": (
+        {
+            **{"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.tries": 1},
+            **{"synthetic.training.steps": 2, "synthetic.training.batch": 4, "plugins.private.requests": 11},
+            **{"objective.steps": 4, "objective.checks": 3},
+        },
+        2 + 3 * 3,
+    ),
     "haba": ({**noise("policy.policy.fit", **TRAJECTORY), "policy.policy.experts": 1}, 10),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),
 }
-RUN_AS_THEY_STAND = ("dc", "it_gan", "psg", "ndpdc", "dosser")
+RUN_AS_THEY_STAND = ("dc", "it_gan", "gtn", "psg", "ndpdc", "dosser")
 REFUSED = dict.fromkeys(
-    ["random", "herding", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
+    ["random", "herding", "ld", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
 )
 OWN = ("psg", "ndpdc", "dosser")
 

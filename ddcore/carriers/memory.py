@@ -1,0 +1,93 @@
+"""A memory of bases that all classes share, and the addresses at which each class reads it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order, codes_that_fit, reduced
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.types import DataCard, Group
+
+
+@dataclass(frozen=True)
+class Memory(Carrier):
+    """Images read from a shared memory: x_cj = enlarge( sum_b A_cjb B_b ).
+
+    B holds ``bases`` images of a ``scale``-th of the sides, A_c (m, bases) the addresses of class c, and images are
+    enlarged bilinearly. m is what fits the bytes of ``ipc`` images per class beside the bases.
+
+    ``init``: ``noise`` draws standard normal bases, and addresses of that over the square root of their number, and
+    asks nothing of T; ``real`` takes the best approximation of m random real images per class, by the singular
+    vectors of them all.
+
+    Reference: Deng and Russakovsky, Remember the Past, NeurIPS 2022, Section 3.2, and their code's budget.
+    """
+
+    bases: int = 16
+    scale: int = 2
+    init: Literal["noise", "real"] = "noise"
+    most: int = 500
+    """Images a class at the most: beyond, bytes are left over."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.bases, self.scale, self.most) < 1:
+            raise RecipeRefused(f"{self}: bases, scale and most must be at least 1.")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"examples"} if self.init == "real" else ())
+
+    def base(self, card: DataCard) -> tuple[int, int, int]:
+        """A base's shape. Raises RecipeRefused where the images have none."""
+        return card.shape[0], *reduced(card, self.scale)
+
+    def images(self, card: DataCard) -> int:
+        """Images a class. Raises RecipeRefused where not even one fits."""
+        return codes_that_fit(card, self.ipc, self.bases * math.prod(self.base(card)), self.bases, self.most)
+
+    def check(self, card: DataCard) -> None:
+        super().check(card)
+        self.images(card)
+
+    def build(self, card: DataCard) -> MemoryModule:
+        return MemoryModule(self, card)
+
+
+class MemoryModule(DecodedModule):
+    def __init__(self, plan: Memory, card: DataCard) -> None:
+        super().__init__()
+        self.plan = plan
+        self.versions = plan.images(card)
+        self.side = card.shape[1:]
+        self.bases = nn.Parameter(torch.zeros(plan.bases, *plan.base(card)))
+        self.addresses = nn.Parameter(torch.zeros(card.classes * self.versions, plan.bases))
+        self.register_buffer("classes", classes_in_order(card, self.versions))
+
+    def start(self, ctx: Context) -> None:
+        with torch.no_grad():
+            if self.plan.init == "noise":
+                for held, scale in ((self.bases, 1.0), (self.addresses, self.plan.bases**-0.5)):
+                    held.copy_(scale * torch.randn(held.shape, generator=ctx.rng["init"]))
+                return
+            batches = ctx.gate.examples([Group((c,), self.versions) for c in range(ctx.card.classes)])
+            images = torch.cat([b.inputs[torch.arange(self.versions) % len(b)] for b in batches])
+            small = F.interpolate(images, self.bases.shape[2:], mode="area").flatten(1)
+            left, values, right = torch.linalg.svd(small, full_matrices=False)
+            held, size = min(self.plan.bases, len(values)), math.sqrt(small.shape[1])
+            self.addresses[:, :held] = left[:, :held] * values[:held] / size
+            self.bases[:held] = size * right[:held].view(-1, *self.bases.shape[1:])
+
+    def forward(self, index: Tensor) -> Tensor:
+        read = torch.tensordot(self.addresses[index], self.bases, 1)
+        return F.interpolate(read, self.side, mode="bilinear", align_corners=False)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"inputs": [self.addresses], "bases": [self.bases]}

@@ -1,0 +1,109 @@
+"""Meta-learning: the loss on T of a network that was trained on S, differentiated through its training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context, cross_entropy
+from ddcore.objectives.base import Objective, Student, shuffled
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw, Group, Params
+from ddcore.unroll import Memory
+
+
+@dataclass(frozen=True)
+class Bptt(Objective):
+    """L = mean_T l( w_n(S) ): back-propagation through training.
+
+    A student starts at ``draw.params`` and takes ``steps`` steps of SGD with ``momentum`` on ``batch`` items of S each
+    (None: all of them), at the fixed step size ``lr``, or without one at that which S learns: one for all steps, or
+    one for ``each``. Batches are drawn without replacement, or, where S is ``ordered``, taken round and round, each
+    with as many items of every class as it holds. Each has its own draw of the recipe's augmentation, an item its own.
+
+    L is the cross-entropy of ``real`` items of T, all classes together, at the end of training; with ``checks`` above
+    1 it is the mean of that at so many points of the way, evenly spaced. With ``window`` training ends after a random
+    number of steps from ``window`` to ``steps``, and the derivative goes back through the last ``window`` only.
+
+    What it tells is the norm of dL/dw_n: no gate discloses a loss.
+
+    References: Wang et al., Dataset Distillation, 2018, Section 3; with momentum, Deng and Russakovsky, NeurIPS 2022,
+    Eq. 3; ``checks``, Such et al., ICML 2020; ``window``, Feng, Vedantam and Kempe, ICLR 2024.
+    """
+
+    steps: int = 15
+    batch: int | None = None
+    lr: float | None = None
+    each: bool = False
+    ordered: bool = False
+    momentum: float = 0.0
+    real: int = 256
+    checks: int = 1
+    window: int | None = None
+    memory: Memory = "exact"
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.real, self.batch or 1) < 1 or not 0 <= self.momentum < 1:
+            raise RecipeRefused(f"{self}: steps, batch and real must be at least 1, momentum from 0 and below 1.")
+        if self.lr is not None and (self.lr <= 0 or self.each):
+            raise RecipeRefused(f"{self}: a fixed lr is above zero, and each is for step sizes that S learns.")
+        if not 1 <= self.checks <= (self.window or self.steps):
+            raise RecipeRefused(f"{self}: checks must be from 1 to the steps that a derivative goes back through.")
+        if self.window is not None and not 1 <= self.window <= self.steps:
+            raise RecipeRefused(f"{self}: window must be from 1 to the {self.steps} steps.")
+        if self.memory == "tesla":
+            raise RecipeRefused(
+                'objective.memory = "tesla" leaves out how later weights depend on S: take "exact", whose memory is as'
+                " flat."
+            )
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"gradient"})
+
+    @property
+    def step_sizes(self) -> int:
+        if self.lr is not None:
+            return 0
+        return self.steps if self.each else 1
+
+    def order(self, synthetic: SyntheticSet) -> Tensor | None:
+        if not self.ordered:
+            return None
+        classes = synthetic.carrier.classes
+        rank = (classes == classes[:, None]).tril(-1).sum(1)
+        rows = (rank * (int(classes.max()) + 1) + classes).argsort()
+        taken = torch.arange(self.steps * (self.batch or len(rows)), device=rows.device)
+        return rows[taken % len(rows)].unflatten(0, (self.steps, -1))
+
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        steps = self.steps
+        if self.window is not None:
+            steps = int(torch.randint(self.window, self.steps + 1, (), generator=ctx.rng["batches"]))
+        order = self.order(synthetic)
+        drawn = order is None
+        rows = shuffled(len(synthetic), self.batch, steps, ctx.rng["batches"]) if drawn else list(order[:steps])
+        student = Student(draw, synthetic, rows, ctx)
+        way = student.trained(self._rates(synthetic, ctx, steps), self.momentum, self.memory, self.window)
+        span = min(steps, self.window or steps)
+        points = [steps - span + span * (i + 1) // self.checks for i in range(self.checks)]
+        answers = {point: self._answer(replace(draw, params=way.points[point]), ctx) for point in points}
+        last = answers.pop(steps)
+        way.backward(last, answers)
+        student.settle()
+        yield float(torch.stack([value.square().sum() for value in last.values()]).sum().sqrt())
+
+    def _rates(self, synthetic: SyntheticSet, ctx: Context, steps: int) -> Tensor:
+        if self.lr is not None:
+            return torch.tensor(self.lr, device=ctx.device)
+        assert synthetic.step_size is not None
+        return synthetic.step_size[:steps] if self.each else synthetic.step_size
+
+    def _answer(self, draw: Draw, ctx: Context) -> Params:
+        """The gradient of L at a point of the way."""
+        (found,) = ctx.gate.gradient(draw, [Group(size=self.real)], cross_entropy)
+        return {name: value / self.checks for name, value in found.items()}
