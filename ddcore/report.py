@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ddcore.artefact import DistilledSet
@@ -201,7 +202,7 @@ class Comparison:
     def plot(self, path: Path) -> Path:
         """Accuracy against stored bytes, a line a method and a panel for each data set and network."""
         panels = sorted({(row.data, row.network, row.protocol) for row in self.rows})
-        figure = Figure(figsize=(6.4, 4.4 * len(panels)), dpi=120, layout="constrained")
+        figure = Figure(figsize=(7.6, 4.4 * len(panels)), dpi=120, layout="constrained")
         for axes, (data, network, protocol) in zip(
             figure.subplots(len(panels), squeeze=False).flat, panels, strict=True
         ):
@@ -220,11 +221,18 @@ class Comparison:
                     linestyle=":" if label in ("random", "herding") else "-",
                     label=label,
                 )
-            axes.set_xscale("log")
-            axes.set(xlabel=f"stored bytes\n({BARS})", ylabel="test accuracy (%)")
+            stored = [row.bytes for row in shown if row.label != "whole"] or [row.bytes for row in shown]
+            if max(stored) > 3 * min(stored):
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_minor_locator(NullLocator())
+            else:
+                axes.locator_params(axis="x", nbins=5)
+            axes.xaxis.set_major_formatter(EngFormatter("B"))
+            axes.set(xlabel=f"stored\n({BARS})", ylabel="test accuracy (%)")
             axes.set_title(f"{data}, {network}\n{protocol}", fontsize="medium", parse_math=False)
             axes.grid(alpha=0.3)
-            axes.legend()
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 

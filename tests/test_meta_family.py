@@ -62,7 +62,7 @@ def slow(run, objective, steps, points):
     ("objective", "step_size", "points"),
     [
         (Bptt(steps=5, real=60), 0.1, [5]),
-        (Bptt(steps=6, batch=3, real=60, each=True, ordered=True), 0.1, [6]),
+        (Bptt(steps=6, real=60, each=True, ordered=True), 0.1, [6]),
         (Bptt(steps=6, real=60, lr=0.1, momentum=0.8), None, [6]),
         (Bptt(steps=6, real=60, each=True, momentum=0.5, checks=3), 0.1, [2, 4, 6]),
         (Bptt(steps=4, real=60, memory="full"), 0.1, [4]),

@@ -54,7 +54,6 @@ SMALLER = {
     "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
     "haba": fitted("policy.policy.fit"),
     "herding": {"synthetic.fit.steps": 3},
-    "dd": {"objective.steps": 30},
     "ld": {"synthetic.fit.steps": 3, "policy.epochs": 1},
     "rtp": {"objective.steps": 3, "objective.window": "none", "objective.batch": 6},
     "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},

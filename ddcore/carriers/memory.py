@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,15 +25,16 @@ class Memory(Carrier):
     enlarged bilinearly. m is what fits the bytes of ``ipc`` images per class beside the bases.
 
     ``init``: ``noise`` draws standard normal bases, and addresses of that over the square root of their number, and
-    asks nothing of T; ``real`` takes the best approximation of m random real images per class, by the singular
-    vectors of them all.
+    asks nothing of T; the others take the best approximation, by singular vectors, of m images per class: ``real`` of
+    random real ones, ``centres`` of the centres of m clusters of all real ones (k-means).
 
-    Reference: Deng and Russakovsky, Remember the Past, NeurIPS 2022, Section 3.2, and their code's budget.
+    Reference: Deng and Russakovsky, Remember the Past, NeurIPS 2022, Section 3.2, and their code's budget. Differs:
+    the paper starts from noise.
     """
 
     bases: int = 16
     scale: int = 2
-    init: Literal["noise", "real"] = "noise"
+    init: Literal["noise", "real", "centres"] = "noise"
     most: int = 500
     """Images a class at the most: beyond, bytes are left over."""
 
@@ -43,7 +45,7 @@ class Memory(Carrier):
 
     @property
     def asks(self) -> frozenset[str]:
-        return frozenset({"examples"} if self.init == "real" else ())
+        return frozenset() if self.init == "noise" else frozenset({"examples"})
 
     def base(self, card: DataCard) -> tuple[int, int, int]:
         """A base's shape. Raises RecipeRefused where the images have none."""
@@ -77,13 +79,22 @@ class MemoryModule(DecodedModule):
                 for held, scale in ((self.bases, 1.0), (self.addresses, self.plan.bases**-0.5)):
                     held.copy_(scale * torch.randn(held.shape, generator=ctx.rng["init"]))
                 return
-            batches = ctx.gate.examples([Group((c,), self.versions) for c in range(ctx.card.classes)])
-            images = torch.cat([b.inputs[torch.arange(self.versions) % len(b)] for b in batches])
-            small = F.interpolate(images, self.bases.shape[2:], mode="area").flatten(1)
-            left, values, right = torch.linalg.svd(small, full_matrices=False)
-            held, size = min(self.plan.bases, len(values)), math.sqrt(small.shape[1])
+            images = torch.cat([self._wanted(c, ctx) for c in range(ctx.card.classes)])
+            left, values, right = torch.linalg.svd(images, full_matrices=False)
+            held, size = min(self.plan.bases, len(values)), math.sqrt(images.shape[1])
             self.addresses[:, :held] = left[:, :held] * values[:held] / size
             self.bases[:held] = size * right[:held].view(-1, *self.bases.shape[1:])
+
+    def _wanted(self, c: int, ctx: Context) -> Tensor:
+        """What the images (m, d) of class ``c`` shall be, at the size of the bases."""
+        clustered = self.plan.init == "centres"
+        (batch,) = ctx.gate.examples([Group((c,), None if clustered else self.versions)])
+        small = F.interpolate(batch.inputs, self.bases.shape[2:], mode="area").flatten(1)
+        if clustered and len(small) > self.versions:
+            seed = int(torch.randint(2**31, (), generator=ctx.rng["init"]))
+            found = KMeans(self.versions, n_init=3, random_state=seed).fit(small.cpu().numpy())
+            small = torch.from_numpy(found.cluster_centers_).to(small)
+        return small[torch.arange(self.versions) % len(small)]
 
     def forward(self, index: Tensor) -> Tensor:
         read = torch.tensordot(self.addresses[index], self.bases, 1)

@@ -21,9 +21,10 @@ class Bptt(Objective):
     """L = mean_T l( w_n(S) ): back-propagation through training.
 
     A student starts at ``draw.params`` and takes ``steps`` steps of SGD with ``momentum`` on ``batch`` items of S each
-    (None: all of them), at the fixed step size ``lr``, or without one at that which S learns: one for all steps, or
-    one for ``each``. Batches are drawn without replacement, or, where S is ``ordered``, taken round and round, each
-    with as many items of every class as it holds. Each has its own draw of the recipe's augmentation, an item its own.
+    (None: all of them, or one of every class where ``ordered``), at the fixed step size ``lr``, or without one at that
+    which S learns: one for all steps, or one for ``each``. Batches are drawn without replacement, or, where S is
+    ``ordered``, taken round and round, each with as many items of every class as it holds. Each has its own draw of the
+    recipe's augmentation, an item its own.
 
     L is the cross-entropy of ``real`` items of T, all classes together, at the end of training; with ``checks`` above
     1 it is the mean of that at so many points of the way, evenly spaced. With ``window`` training ends after a random
@@ -77,7 +78,7 @@ class Bptt(Objective):
         classes = synthetic.carrier.classes
         rank = (classes == classes[:, None]).tril(-1).sum(1)
         rows = (rank * (int(classes.max()) + 1) + classes).argsort()
-        taken = torch.arange(self.steps * (self.batch or len(rows)), device=rows.device)
+        taken = torch.arange(self.steps * (self.batch or len(classes.unique())), device=rows.device)
         return rows[taken % len(rows)].unflatten(0, (self.steps, -1))
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:

@@ -1,6 +1,5 @@
 """Methods that differentiate through training on S."""
 
-from ddcore.augment import Siamese
 from ddcore.carriers.chosen import Herding
 from ddcore.carriers.latents import Latents
 from ddcore.carriers.memory import Memory
@@ -46,7 +45,16 @@ GTN = Citation(
 
 @method(DD)
 def dd(ipc: int = 1, iterations: int = 100) -> Recipe:
-    """Dataset distillation: min_{S, a} l_T( w_n ), w_{i+1} = w_i - a_i grad l_{S_i}( w_i ), from fresh w_0."""
+    """Dataset distillation: min_{S, a} l_T( w_n ), where w_{i+1} = w_i - a_i grad l_{S_i}( w_i ) from a fresh w_0.
+
+    S is one image of every class after another, in an order that belongs to it as its n step sizes do; both stand in
+    the artefact, and the protocol ``dd`` replays them (Wang et al., 2018, Eq. 2 and Algorithm 1). From the authors'
+    code: 30 steps, in three passes over ten images per class, step sizes that start at 0.02, Adam.
+
+    Differs: 30 steps at any ipc, so 30 passes at 1; S starts from real images, not noise (``synthetic.init=noise``);
+    step sizes stay positive as logarithms, not through a softplus. 100 iterations with 256 items of T suit a small
+    machine; published are 400 epochs with 1 024, Adam at 0.01 and 0.5, halved every 40 epochs.
+    """
     return Recipe(
         "dd",
         synthetic=Pixels(ipc, init="real"),
@@ -59,7 +67,16 @@ def dd(ipc: int = 1, iterations: int = 100) -> Recipe:
 
 @method(LD)
 def ld(ipc: int = 1, iterations: int = 300) -> Recipe:
-    """Label distillation: min_Y l_T( w - a grad l_{(X, Y)}( w ) ) with real images X that stay as they are."""
+    """Label distillation: min_Y l_T( w - a grad l_{(X, Y)}( w ) ), with real images X that stay as they are.
+
+    w is a network that goes on being trained on S and now and then begins anew (Bohdal et al., 2020, Algorithm 1). One
+    step is differentiated, at second order.
+
+    Differs: X is herded, not random (``synthetic.name=random``); Y are the softmax of free logits that start all alike,
+    not numbers that are clamped and rescaled after each step; a network begins anew after 20 rounds of 5 epochs, not
+    when a moving average of its loss has stood still; all of S is seen at once, at 0.05 (published 50 of 100 images at
+    0.01, Adam at 0.001, 1 024 items of T, 400 epochs).
+    """
     return Recipe(
         "ld",
         synthetic=Herding(ipc),
@@ -72,21 +89,43 @@ def ld(ipc: int = 1, iterations: int = 300) -> Recipe:
 
 
 @method(RTP)
-def rtp(ipc: int = 1, iterations: int = 60) -> Recipe:
-    """Remember the past."""
+def rtp(ipc: int = 1, iterations: int = 160) -> Recipe:
+    """Remember the past: back-propagation through training with momentum, into a memory that all classes share.
+
+    min_{A, B} l_T( w_n ), m_{i+1} = mu m_i + grad l_{S_i}( w_i ), w_{i+1} = w_i - a m_{i+1}, over images x_cj =
+    enlarge( sum_b A_cjb B_b ) (Deng and Russakovsky, NeurIPS 2022, Eq. 3 and Section 3.2). Sixteen bases of half the
+    sides and as many addresses as fit ipc images per class, momentum 0.9 and a clip at 2 are from the authors' code.
+
+    Differs: the memory starts from the centres of clusters of T, not from noise: at the lengths of a small machine that
+    decides. 15 steps at 0.05 on 60 images of S and 160 iterations of Adam; published are 150 steps at 0.01 on 32 images
+    of S and 64 of T a class, 500 000 iterations of SGD at 0.1 with momentum 0.5 (``objective.steps=150``; its memory
+    is as flat, and ``objective.window`` bounds the time). The penalty of their code on A has no derivative in S and is
+    left out.
+    """
     return Recipe(
         "rtp",
-        synthetic=Memory(ipc, init="real"),
-        objective=Bptt(steps=30, batch=60, lr=0.02, momentum=0.9, window=10),
-        augment=Siamese(),
-        update=Update(lr={"inputs": 0.01, "bases": 0.01}, optimiser="adam", clip=2.0, schedule="cosine"),
+        synthetic=Memory(ipc, init="centres"),
+        objective=Bptt(steps=15, batch=60, lr=0.05, momentum=0.9),
+        update=Update(lr={"inputs": 0.1, "bases": 0.1}, optimiser="adam", clip=2.0, schedule="cosine"),
         iterations=iterations,
     )
 
 
 @method(GTN)
 def gtn(ipc: int = 1, iterations: int = 60) -> Recipe:
-    """Generative teaching network."""
+    """Generative teaching network: a generator whose images, in a learned order, teach fresh networks T.
+
+    min_{G, z, a} of the mean over points of the way of l_T( w_i ), w_{i+1} the step of SGD with momentum on G( z_i ) at
+    its own step size (Such et al., ICML 2020, Section 2). Latents z are the curriculum; the artefact holds G and z and
+    counts both.
+
+    Differs: G is a small one that fits the bytes of ipc images per class together with its latents, and is first
+    trained on T against a discriminator (``synthetic.training=none`` starts it anew). 15 steps of 40 images, the loss
+    at three points and a fixed momentum of 0.5 suit a small machine; published are 64 steps of 128 images, the loss at
+    every step, learned momentum, and 2 000 iterations of Adam at 0.02.
+
+    Privately, ``plugins.private.requests`` must count the generator's training and each point of the way.
+    """
     return Recipe(
         "gtn",
         synthetic=Latents(ipc, learned=True),
