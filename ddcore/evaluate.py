@@ -143,7 +143,7 @@ class Protocol(Part, kind="protocol"):
     """A set that brings an order is trained on in that order, once, at the step sizes that it brings."""
     momentum: float = 0.9
     weight_decay: float = 0.0
-    schedule: Literal["cosine", "half", "thirds"] = "cosine"
+    schedule: Literal["constant", "cosine", "half", "thirds"] = "cosine"
     augment: Augment | None = Affine()
     cutmix: float = 0.0
     """Probability that a batch is mixed, box by box, with its labels."""
@@ -173,6 +173,9 @@ class Protocol(Part, kind="protocol"):
 
         ``dd``: the steps that the set brings, in their order and at their step sizes, by plain SGD (Wang et al.,
         2018); a set that brings none is trained for 30 such steps at 0.02, along a cosine.
+
+        ``rtp``: 300 epochs of SGD at a constant 0.01, momentum 0.9, batches of 640, no augmentation (Deng and
+        Russakovsky, NeurIPS 2022).
 
         ``idc``: 1 000 epochs of SGD at 0.01 in batches of 64, a fifth of the rate from two thirds and again from five
         sixths on, siamese augmentation without cutout, half of the batches under cutmix (Kim et al., ICML 2022).
@@ -228,7 +231,16 @@ _IDC = {
     "cutmix": 0.5,
 }
 _DD = {"steps": 30, "optimiser": "sgd", "lr": (0.02,), "momentum": 0.0, "augment": None, "replay": True}
-PRESETS = {"quick": {}, "dc": _DC, "dsa": _DSA, "mtt": {**_DSA, "learned_lr": True}, "idc": _IDC, "dd": _DD}
+_RTP = {**_DC, "batch": 640, "weight_decay": 0.0, "schedule": "constant"}
+PRESETS = {
+    "quick": {},
+    "dc": _DC,
+    "dsa": _DSA,
+    "mtt": {**_DSA, "learned_lr": True},
+    "idc": _IDC,
+    "dd": _DD,
+    "rtp": _RTP,
+}
 
 
 def evaluate(

@@ -121,6 +121,11 @@ def test_protocols_that_say_nothing_are_refused(fields):
 def test_protocols_survive_toml(host):
     from ddcore.parts import from_dict, parse_toml, to_toml
 
+    dd = Protocol.named("dd")
+    assert (dd.optimiser, dd.momentum, dd.steps, dd.lr, dd.augment, dd.replay) == ("sgd", 0.0, 30, (0.02,), None, True)
+    rtp = Protocol.named("rtp")
+    assert (rtp.epochs, rtp.batch, rtp.lr, rtp.momentum, rtp.schedule) == (300, 640, (0.01,), 0.9, "constant")
+    assert (rtp.augment, rtp.weight_decay) == (None, 0.0)
     for name in PRESETS:
         protocol = replace(Protocol.named(name), networks=(ConvNet(norm="batch"), MLP()))
         assert from_dict(Protocol, parse_toml(to_toml(protocol), "here"), host.catalogue) == protocol

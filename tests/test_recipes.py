@@ -32,7 +32,7 @@ TABLE = {
     "datm": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4),
     "dd": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1) + 4 * 30),
     "ld": ({"examples", "fit", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
-    "rtp": ({"examples", "gradient", "statistics"}, 2, 4 * (16 * 16 + 3 * 2 * 16) + 3),
+    "rtp": ({"examples", "gradient", "statistics"}, 5, 4 * (12 * 16 + 3 * 5 * 12) + 3),
     "gtn": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3 + 4) + 81),
     "haba": ({"examples", "fit", "statistics"}, 6, 4 * (3 * 3 * 16 + 2 * 103) + 9 + 4),
 }
