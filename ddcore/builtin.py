@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Siamese
+from ddcore.carriers.centres import Centres, Reconstruct
 from ddcore.carriers.chosen import Herding, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
@@ -40,6 +41,7 @@ from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
+from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.selection import herding, random
 from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
@@ -47,7 +49,8 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
+    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Centres, Reconstruct),
+    *(Random, Herding, Hard, Soft, Expert),
     *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
     *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
@@ -58,6 +61,7 @@ METHODS = (
     *(random, herding, dm, cafe, kfs, it_gan),
     *(dc, dsa, dcc, intra_inter, idc, accdd),
     *(mtt, ftd, tesla, datm, haba),
+    *(d4m,),
 )
 
 
