@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import Centres, RecipeRefused, Reconstruct
+from ddcore import Centres, Fit, RecipeRefused, Reconstruct
 from ddcore.carriers.base import Decoders
 from ddcore.carriers.centres import mean_square
+from ddcore.labels import Soft
 from ddcore.networks.base import Activation, Conv, chain
 from ddcore.types import DataCard, Draw, Group
 
 CARD = DataCard("made", (2, 16, 8), 3, (9, 7, 8))
 LITTLE = {
     **{"synthetic.width": 3, "synthetic.encoder": 4, "synthetic.training.steps": 3, "synthetic.training.batch": 60},
-    **{"labels.name": "hard"},
+    "synthetic.stored": "images",
 }
 
 
@@ -157,7 +158,7 @@ def test_as_many_codes_as_fit_the_bytes_and_the_items():
     assert len(Centres(3, stored="codes", real=4).build(card).classes) == 40
     assert len(Centres(3, stored="codes", most=6).build(card).classes) == 60
     assert len(Centres(stored="codes", centres="means").build(card).classes) == 10
-    images = Centres(3, width=500).build(card)
+    images = Centres(3, stored="images", width=500).build(card)
     assert (len(images.classes), images.nbytes()) == (30, 4 * 30 * 256), "the decoder is not stored, so it may be wide"
 
 
@@ -174,8 +175,8 @@ def test_codes_can_be_learned_on_and_the_decoder_stands_still(host, small, tiny)
 
 
 def test_targets_are_what_a_network_says_that_was_trained_on_t(host, small, tiny):
-    said = {"labels.name": "soft", "labels.fit.lr": 0.1, "synthetic.training.steps": 200}
-    distilled = host.distill(small(host.recipe("d4m", overrides={**LITTLE, **said})), tiny)
+    recipe = host.recipe("d4m", overrides={**LITTLE, "synthetic.training.steps": 200})
+    distilled = host.distill(small(recipe, labels=Soft(Fit(lr=0.1))), tiny)
     assert torch.allclose(distilled.targets.sum(1), torch.ones(3))
     assert distilled.targets.argmax(1).tolist() == [0, 1, 2]
     assert float(distilled.targets.max()) < 1
@@ -218,7 +219,7 @@ def test_a_start_is_told_and_is_not_made_again_on_resume(host, small, tiny):
         (lambda: Centres(1, scale=16), CARD, r"a 16th of their sides, but the items of made are \(2, 16, 8\)"),
         (lambda: Centres(1), replace(CARD, shape=(7,)), r"items of made are \(7,\)"),
         (lambda: Centres(8), CARD, r"ipc = 8 wants more real images than class 1 of made has \(7\)"),
-        (lambda: Centres(1, stored="codes", width=40), CARD, "what decodes takes"),
+        (lambda: Centres(1, width=40), CARD, "what decodes takes"),
         (lambda: Reconstruct(steps=0), CARD, "steps and batch must be at least 1"),
     ],
 )

@@ -121,8 +121,8 @@ class Centres(Carrier):
     turns with 3x3 convolutions to ``encoder`` channels, the decoder doubles them by turns with convolutions to
     ``width``. Both are trained on T as ``training`` says and then stand still.
 
-    ``stored``: ``images`` are decoded once, ``ipc`` a class, and all that is kept; of ``codes`` there are as many as
-    fit the bytes of ``ipc`` images per class, the decoder's weights counted.
+    ``stored``: of ``codes`` there are as many as fit the bytes of ``ipc`` images per class, the decoder's weights
+    counted; ``images`` are decoded once, ``ipc`` a class, and all that is kept.
 
     ``centres``: ``clusters`` are those that k-means finds among the latents of a class, of which the items of one are
     in memory at a time; ``means``, one a class, ask no more of T than mean features.
@@ -130,7 +130,7 @@ class Centres(Carrier):
     Reference: Su et al., D4M, CVPR 2024, Section 3. Differs: see :func:`ddcore.recipes.generative.d4m`.
     """
 
-    stored: Literal["images", "codes"] = "images"
+    stored: Literal["codes", "images"] = "codes"
     centres: Literal["clusters", "means"] = "clusters"
     channels: int = 2
     width: int = 8

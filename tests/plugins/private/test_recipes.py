@@ -48,11 +48,10 @@ RUNS = {
     "haba": ({**noise("policy.policy.fit", **TRAJECTORY), "policy.policy.experts": 1}, 10),
     "d4m": (
         {
-            **{"synthetic.ipc": 1, "synthetic.centres": "means", "synthetic.real": 4, "plugins.private.requests": 6},
-            **{"synthetic.training.steps": 2, "synthetic.training.batch": 12},
-            **{"labels.fit.steps": 3, "labels.fit.batch": 12},
+            **{"synthetic.ipc": 1, "synthetic.centres": "means", "synthetic.real": 4, "synthetic.width": 3},
+            **{"synthetic.training.steps": 2, "synthetic.training.batch": 12, "plugins.private.requests": 3},
         },
-        2 + 1 + 3,
+        2 + 1,
     ),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
