@@ -8,6 +8,7 @@ from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Augment, Siamese
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
+from ddcore.carriers.centres import Centres, Reconstruct
 from ddcore.carriers.chosen import Herding, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
@@ -120,6 +121,7 @@ __all__ = [
     "Batch",
     "Carrier",
     "CarrierModule",
+    "Centres",
     "Cifar10",
     "Cifar100",
     "Citation",
@@ -192,6 +194,7 @@ __all__ = [
     "RealData",
     "Recipe",
     "RecipeRefused",
+    "Reconstruct",
     "ResNet18",
     "Rival",
     "Run",

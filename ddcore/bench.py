@@ -57,10 +57,8 @@ def _plain() -> Any:
 def digits_as_mnist() -> RealData:
     """The digits at 28x28, each class repeated to 256 items."""
     small = Digits().load()
-    train_inputs, test_inputs = (
-        F.interpolate(split.inputs.float(), size=(28, 28), mode="bilinear").round().to(torch.uint8)
-        for split in (small.train, small.test)
-    )
+    splits = (split.inputs[torch.arange(len(split))].float() for split in (small.train, small.test))
+    train_inputs, test_inputs = (F.interpolate(x, (28, 28), mode="bilinear").round().to(torch.uint8) for x in splits)
     rows = torch.cat([(small.train.targets == c).nonzero().flatten().repeat(3)[:256] for c in range(10)])
     train_split = Store.of(train_inputs[rows], small.train.targets[rows], 10)
     test = Store.of(test_inputs, small.test.targets, 10)

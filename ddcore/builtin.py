@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Siamese
+from ddcore.carriers.centres import Centres, Reconstruct
 from ddcore.carriers.chosen import Herding, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
@@ -43,6 +44,7 @@ from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.bptt import dd, gtn, ld, rtp
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
+from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.selection import herding, random
 from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
@@ -50,7 +52,8 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Formation, Hallucinated, Codes, Memory, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
+    *(Pixels, Formation, Hallucinated, Codes, Memory, Latents, Adversarial, Centres, Reconstruct),
+    *(Random, Herding, Hard, Soft, Expert),
     *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Bptt, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
     *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
@@ -62,6 +65,7 @@ METHODS = (
     *(dc, dsa, dcc, intra_inter, idc, accdd),
     *(mtt, ftd, tesla, datm, haba),
     *(dd, ld, rtp, gtn),
+    *(d4m,),
 )
 
 

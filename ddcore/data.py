@@ -1,7 +1,9 @@
-"""Real data in memory: class-sorted, as small as it came, with its checks."""
+"""Real data, in memory or on disk: class-sorted, as small as they came, with their checks."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +15,43 @@ from torch import Generator, Tensor
 from ddcore.errors import BadData
 from ddcore.types import Batch, DataCard
 
+LOT_BYTES = 64 * 2**20
+"""Most bytes of items, in float32, that a walk over a whole store holds at once."""
+
+
+class Items(ABC):
+    """Items that are read only when they are taken, and then are uint8."""
+
+    dtype = torch.uint8
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...), as a tensor of them would have it."""
+
+    @abstractmethod
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """The items at ``rows`` (n,), read."""
+
+    @abstractmethod
+    def at(self, rows: Tensor) -> Items:
+        """The items at ``rows`` (n,), unread."""
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+Inputs = Tensor | Items
+
+
+def picked(inputs: Inputs, rows: Tensor) -> Inputs:
+    """``inputs`` at ``rows`` (n,), still unread where they were."""
+    return inputs[rows] if isinstance(inputs, Tensor) else inputs.at(rows)
+
 
 @dataclass(frozen=True)
 class Store:
@@ -22,16 +61,16 @@ class Store:
     are used as they are. ``order`` (n,) is each item's place in its source.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     classes: int
     order: Tensor
 
     @staticmethod
-    def of(inputs: Tensor, targets: Tensor, classes: int) -> Store:
+    def of(inputs: Inputs, targets: Tensor, classes: int) -> Store:
         """The store of ``inputs`` (n, ...) with ``targets`` (n,), in any order."""
         order = targets.argsort(stable=True)
-        return Store(inputs[order], targets[order].long(), classes, order)
+        return Store(picked(inputs, order), targets[order].long(), classes, order)
 
     @cached_property
     def offsets(self) -> Tensor:
@@ -77,16 +116,21 @@ class Store:
     def relabelled(self, targets: Tensor) -> Store:
         """The same items under other ``targets`` (n,), sorted anew."""
         place = targets.argsort(stable=True)
-        return Store(self.inputs[place], targets[place], self.classes, self.order[place])
+        return Store(picked(self.inputs, place), targets[place], self.classes, self.order[place])
 
     def subset(self, index: Tensor) -> Store:
         """The items at the rows ``index``, in the order of the rows."""
         index = index.sort().values
-        return Store(self.inputs[index], self.targets[index], self.classes, self.order[index])
+        return Store(picked(self.inputs, index), self.targets[index], self.classes, self.order[index])
 
-    def chunks(self, size: int) -> Iterator[Batch]:
-        """All items, at most ``size`` at a time."""
-        return (self.take(index) for index in torch.arange(len(self)).split(size))
+    def lots(self, size: int = 4096) -> Iterator[Tensor]:
+        """All rows in order, at most ``size`` and ``LOT_BYTES`` of items at a time."""
+        fit = LOT_BYTES // (4 * math.prod(self.inputs.shape[1:]))
+        return iter(torch.arange(len(self)).split(max(1, min(size, fit))))
+
+    def chunks(self, size: int = 4096) -> Iterator[Batch]:
+        """All items, lot by lot."""
+        return (self.take(rows) for rows in self.lots(size))
 
 
 def _without_replacement(n: int, size: int, generator: Generator) -> Tensor:
@@ -97,6 +141,10 @@ def _without_replacement(n: int, size: int, generator: Generator) -> Tensor:
     while len(taken) < size:
         taken.update(dict.fromkeys(torch.randint(n, (size - len(taken),), generator=generator).tolist()))
     return torch.tensor(list(taken), dtype=torch.long)
+
+
+Pair = tuple[np.ndarray | Inputs, np.ndarray | Tensor]
+"""Images and labels of a split."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +159,10 @@ class RealData:
     @staticmethod
     def of(
         name: str,
-        train: tuple[np.ndarray | Tensor, np.ndarray | Tensor],
-        test: tuple[np.ndarray | Tensor, np.ndarray | Tensor],
+        train: Pair,
+        test: Pair,
         *,
-        validation: tuple[np.ndarray | Tensor, np.ndarray | Tensor] | None = None,
+        validation: Pair | None = None,
         classes: int | None = None,
         class_names: Sequence[str] = (),
         flips: bool = True,
@@ -123,7 +171,8 @@ class RealData:
     ) -> RealData:
         """Images and labels of each split, checked.
 
-        Images: (n, h, w), (n, c, h, w) or (n, h, w, c), uint8 or finite floats. Labels: whole numbers from 0.
+        Images: (n, h, w), (n, c, h, w) or (n, h, w, c), uint8 or finite floats; items unread (n, c, h, w). Labels:
+        whole numbers from 0.
 
         Raises:
             BadData: in a sentence that says which split, what is wrong, and what to do.
@@ -195,7 +244,9 @@ def split_rows(store: Store, fraction: float, seed: int) -> tuple[Tensor, Tensor
     return torch.cat(held), torch.cat(kept)
 
 
-def _images(name: str, split: str, images: np.ndarray | Tensor) -> Tensor:
+def _images(name: str, split: str, images: np.ndarray | Inputs) -> Inputs:
+    if isinstance(images, Items):
+        return images
     images = images if isinstance(images, Tensor) else np.asarray(images)
     x = _tensor(images) if isinstance(images, np.ndarray) else images
     if x is None or not (x.dtype == torch.uint8 or x.is_floating_point()):
@@ -248,7 +299,7 @@ def _whole(labels: np.ndarray | Tensor) -> bool:
     return array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,))
 
 
-def _store(name: str, split: str, x: Tensor, y: Tensor, classes: int) -> Store:
+def _store(name: str, split: str, x: Inputs, y: Tensor, classes: int) -> Store:
     if len(x) != len(y):
         raise BadData(f"{name}: {split} has {len(x)} images and {len(y)} labels. Each image needs one label.")
     if int(y.min()) < 0 or int(y.max()) >= classes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,11 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddcore.data import RealData, Store, split_rows
+from ddcore.data import Inputs, Items, Pair, RealData, Store, picked, split_rows
 from ddcore.errors import BadData
 from ddcore.parts import Part
-
-Pair = tuple[np.ndarray | Tensor, np.ndarray | Tensor]
 
 CACHE = "~/.cache/ddcore"
 HELD_OUT = 0.1
@@ -33,7 +33,7 @@ class DataSet(Part, kind="data"):
         """Raises BadData where the files are missing or cannot be used."""
 
 
-def _held_out(name: str, images: Tensor, labels: Tensor) -> tuple[Pair, Pair]:
+def _held_out(name: str, images: Inputs, labels: Tensor) -> tuple[Pair, Pair]:
     """Train and test of a set that came in one piece: a stratified tenth, always the same, is the test split.
 
     Raises:
@@ -46,7 +46,7 @@ def _held_out(name: str, images: Tensor, labels: Tensor) -> tuple[Pair, Pair]:
             f"{name} has no test split, and its largest class has {max(store.counts)} items: too few to set a tenth"
             " aside. Bring a test split."
         )
-    return (images[kept], labels[kept]), (images[held], labels[held])
+    return (picked(images, kept), labels[kept]), (picked(images, held), labels[held])
 
 
 @dataclass(frozen=True)
@@ -217,41 +217,121 @@ class Svhn(Torchvision):
 
 @dataclass(frozen=True)
 class ImageFolder(DataSet):
-    """Images in ``root/train/<class>/`` and ``root/test/<class>/`` (or ``val``).
+    """Images in ``root/train/<class>/`` and ``root/test/<class>/`` (or ``val``), or right in ``root/<class>/``.
 
-    Without a test folder a stratified tenth of train, always the same, is set aside. Images are resized so that
-    the shorter side is ``size`` (by default that of the first image), then cropped in the centre. They get
-    ``channels``, 1 or 3: by default 1 where all of them are grey.
+    Where there are both test and val, val is the validation split; where there is neither, a stratified tenth, always
+    the same, is set aside to test on. Images are resized so that the shorter side is ``size``, then cropped in the
+    centre; without a ``size`` they must be alike. They get ``channels``, 1 or 3: by default 1 where all of them are
+    grey.
+
+    Where all of them, decoded, are more than ``memory`` bytes, they stay on disk and are decoded whenever they are
+    taken; those taken first, as many as ``memory`` holds, are kept. Only their heads are read then before the run.
     """
 
     root: str
     size: int | None = None
     channels: int | None = None
+    memory: int = 2 * 2**30
 
     def load(self) -> RealData:
         """Raises BadData, and names the file: an empty class, a stray file or folder, an image that cannot be used."""
-        if (self.size is not None and self.size < 1) or self.channels not in (None, 1, 3):
-            raise BadData(f"Images of size {self.size} with {self.channels} channels: wanted 1 or more, with 1 or 3.")
+        if (self.size is not None and self.size < 1) or self.channels not in (None, 1, 3) or self.memory < 0:
+            raise BadData(
+                f"Images of size {self.size} with {self.channels} channels in {self.memory} bytes of memory: wanted 1"
+                " or more, with 1 or 3, in 0 or more."
+            )
         root = Path(self.root).expanduser().resolve()
-        if not (root / "train").is_dir():
-            raise BadData(f"{root} has no folder train. Wanted: {root}/train/<class>/<image>.")
-        other = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-        files = [_by_class(folder) for folder in (root / "train", other) if folder]
-        names = list(files[0])
-        for c in sorted(set(names) ^ set(files[-1])):
-            raise BadData(f"{root / 'train'} and {other} differ in the class {c}. Wanted: the same folders in both.")
-        size = self.size or min(_read(files[0][names[0]][0], self.channels).shape[1:])
-        splits = [[[_cropped(_read(path, self.channels), size) for path in split[c]] for c in names] for split in files]
-        channels = max(len(image) for split in splits for images in split for image in images)
-        pairs = [_stacked(split, channels) for split in splits]
-        train, test = pairs if other else _held_out(root.name, *pairs[0])
-        return RealData.of(root.name, train, test, class_names=names)
+        folders = _splits(root)
+        files = {split: _by_class(folder) for split, folder in folders.items()}
+        names = list(files["train"])
+        for split, folder in folders.items():
+            for c in sorted(set(names) ^ set(files[split])):
+                raise BadData(f"{folders['train']} and {folder} differ in the class {c}. Wanted: the same folders.")
+        every = [path for classes in files.values() for c in names for path in classes[c]]
+        images: Inputs = Pictures(tuple(every), *self._form(every), {}, self.memory)
+        if images.nbytes <= self.memory:
+            images = replace(images, memory=0)[torch.arange(len(every))]
+        pairs, start = {}, 0
+        for split, classes in files.items():
+            labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(classes[c]) for c in names]))
+            pairs[split] = picked(images, torch.arange(start, start + len(labels))), labels
+            start += len(labels)
+        if "test" not in pairs:
+            pairs["train"], pairs["test"] = _held_out(root.name, *pairs["train"])
+        return RealData.of(root.name, **pairs, class_names=names)
+
+    def _form(self, paths: Sequence[Path]) -> tuple[int, int]:
+        """Side and channels of the images at ``paths``. Raises BadData where sides differ and no size is given."""
+        first, grey = None, True
+        for path in paths:
+            with _opened(path) as image:
+                grey = grey and image.mode in GREY
+                sides = image.size
+            first = first or sides
+            if self.size is None and sides != first:
+                raise BadData(
+                    f"{path} is {sides[0]}x{sides[1]}, but {paths[0]} is {first[0]}x{first[1]}. Give the side that all"
+                    " images shall be brought to: --size, or size=."
+                )
+        assert first is not None
+        return self.size or min(first), self.channels or (1 if grey else 3)
 
 
-def _stacked(split: list[list[Tensor]], channels: int) -> tuple[Tensor, Tensor]:
-    """Images (n, channels, h, w) and labels (n,) of the images of each class."""
-    images = [image.expand(channels, -1, -1) for of_class in split for image in of_class]
-    return torch.stack(images), torch.arange(len(split)).repeat_interleave(torch.tensor([len(c) for c in split]))
+@dataclass(frozen=True, eq=False)
+class Pictures(Items):
+    """Image files (n, channels, size, size), resized and cropped in the centre when they are taken.
+
+    ``kept`` holds those that were taken first, up to ``memory`` bytes, for all that came from these by :meth:`at`.
+    """
+
+    paths: tuple[Path, ...]
+    size: int
+    channels: int
+    kept: dict[Path, Tensor]
+    memory: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self.paths), self.channels, self.size, self.size
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Raises BadData where a file is not an image that can be read."""
+        found = torch.empty(len(rows), *self.shape[1:], dtype=self.dtype)
+        paths = [self.paths[row] for row in rows.tolist()]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for place, image in enumerate(pool.map(self._image, paths)):
+                found[place] = image
+                if paths[place] not in self.kept and (len(self.kept) + 1) * image.nbytes <= self.memory:
+                    self.kept[paths[place]] = image
+        return found
+
+    def at(self, rows: Tensor) -> Pictures:
+        return replace(self, paths=tuple(self.paths[row] for row in rows.tolist()))
+
+    def _image(self, path: Path) -> Tensor:
+        if path in self.kept:
+            return self.kept[path]
+        with _opened(path) as image:
+            pixels = np.array(image.convert("L" if self.channels == 1 else "RGB"))
+        return _cropped(torch.from_numpy(pixels).view(*pixels.shape[:2], -1).movedim(2, 0), self.size)
+
+
+GREY = ("1", "L", "LA")
+"""Pillow's modes of images without colour."""
+
+
+def _splits(root: Path) -> dict[str, Path]:
+    """The folder of each split in ``root``."""
+    if not root.is_dir():
+        raise BadData(f"There is no folder {root}.")
+    there = {name: root / name for name in ("train", "test", "val") if (root / name).is_dir()}
+    if not there:
+        return {"train": root}
+    if "train" not in there:
+        raise BadData(f"{root} has a folder {min(there)}, but no folder train. Wanted: {root}/train/<class>/<image>.")
+    if "val" in there:
+        there["validation" if "test" in there else "test"] = there.pop("val")
+    return there
 
 
 def _by_class(folder: Path) -> dict[str, list[Path]]:
@@ -267,7 +347,10 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
             if not below.is_file():
                 raise BadData(f"{below} is no file. Wanted: images right in the folder of their class.")
     if not found:
-        raise BadData(f"{folder} holds no folder. Wanted: one folder of images a class.")
+        raise BadData(
+            f"{folder} holds no folder. Wanted: one folder of images a class, here or in a folder train with a folder"
+            " test beside it."
+        )
     return found
 
 
@@ -275,19 +358,18 @@ def _shown(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _read(path: Path, channels: int | None) -> Tensor:
-    """An image (c, h, w) in uint8, with ``channels`` or else one where it is grey and three where not."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The image at ``path`` while it is open. Raises BadData for whatever stands in the way of reading it."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             if image.mode[0] in "IF":
                 raise ValueError(f"{image.mode}: more than 8 bits a channel. Save it with 8")
-            grey = channels == 1 if channels else image.mode in ("1", "L", "LA")
-            pixels = np.array(image.convert("L" if grey else "RGB"))
+            yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadData(f"{path} is not an image that can be read ({error}). Mend it, or take it away.") from error
-    return torch.from_numpy(pixels).view(*pixels.shape[:2], -1).movedim(2, 0)
 
 
 def _cropped(image: Tensor, size: int) -> Tensor:

@@ -40,14 +40,15 @@ CHECKPOINT_SECONDS = 30.0
 def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
     """The data set of that name, or the one that lies at that path (an ``.npz`` file, a folder of images).
 
-    ``fields`` that are None are left to their defaults; paths are made absolute, so that a run can be resumed
-    from anywhere.
+    A name comes before a folder that is called so too, whose path is ``./NAME``. ``fields`` that are None are left to
+    their defaults; paths are made absolute, so that a run can be resumed from anywhere.
 
     Raises:
         UnknownName: neither a name nor a path. RecipeRefused: a field that this data set does not have.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    if os.sep in source or source.endswith(".npz") or Path(source).is_dir():
+    named = source in {entry.name for entry in catalogue.of("data")}
+    if not named and (os.sep in source or source.endswith(".npz") or Path(source).is_dir()):
         given["root"], source = source, "npz" if source.endswith(".npz") else "image_folder"
     if "root" in given:
         given["root"] = str(Path(given["root"]).expanduser().absolute())

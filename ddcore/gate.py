@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -109,7 +110,7 @@ class View(Part, kind="view"):
 
 
 class Source:
-    """T as a gate holds it: in memory, under the recipe's views, sorted by the classes that they give."""
+    """T as a gate holds it: under the recipe's views, sorted by the classes that they give."""
 
     def __init__(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> None:
         self.views = [view.build(store, rng) for view in views]
@@ -325,7 +326,7 @@ class OpenGate(Gate):
         digest = hashlib.sha256()
         store = self.source.store
         probe = self.source.preprocess(store.take(torch.arange(min(8, len(store)))).inputs)
-        for tensor in (store.inputs, store.targets, probe):
+        for tensor in chain((store.inputs[rows] for rows in store.lots()), (store.targets, probe)):
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
 
@@ -397,7 +398,7 @@ class OpenGate(Gate):
         if pixels:
             return self._moments()
         total, squares, count = 0.0, 0.0, 0
-        for batch in self.source.store.chunks(4096):
+        for batch in self.source.store.chunks():
             x = self.source.raw(batch, None).inputs.double().flatten(2).movedim(1, 0).flatten(1)
             total, squares, count = total + x.sum(1), squares + (x * x).sum(1), count + x.shape[1]
         mean = torch.as_tensor(total) / count
@@ -405,7 +406,7 @@ class OpenGate(Gate):
 
     def _moments(self) -> dict[str, Tensor]:
         total, products = 0.0, 0.0
-        for batch in self.source.store.chunks(4096):
+        for batch in self.source.store.chunks():
             x = self.source.raw(batch, None).inputs.double().flatten(1)
             total, products = total + x.sum(0), products + x.T @ x
         count = len(self.source.store)

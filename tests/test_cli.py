@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from ddcore import Folder, load_distilled
@@ -95,6 +96,29 @@ def test_run_takes_a_recipe_without_an_experiment_when_data_are_named(runs, tmp_
     done = call("run", bare, *words, "--out", tmp_path / "bare")
     assert done.exit_code == 0, done.output
     assert "dm (distilled)" in done.stdout
+
+
+def test_a_folder_of_images_is_distilled_from_where_it_lies(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for name in ("ash", "birch"):
+        (tmp_path / "woods" / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = rng.integers(0, 255, (16 + i, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "woods" / name / f"{i}.{'jpg' if i % 2 else 'png'}")
+    monkeypatch.chdir(tmp_path)
+    refused = call("distill", "dm", "--data", "woods", *TINY)
+    assert refused.exit_code == 2
+    assert "Give the side that all images shall be brought to: --size" in refused.stderr
+    done = call("distill", "dm", "--data", "woods", "--size", "8", *TINY)
+    assert done.exit_code == 0, done.output
+    recipe = tmp_path / "runs" / "woods-dm-ipc1-0" / "recipe.toml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("size = 8\n", "size = 8\nmemory = 0\n").replace("memory = 2147483648\n", ""))
+    done = call("run", recipe, "--out", "streamed")
+    assert done.exit_code == 0, done.output
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (recipe.parent, tmp_path / "streamed")]
+    assert metrics[0]["accuracy"] == metrics[1]["accuracy"]
+    assert "memory = 0" in (tmp_path / "streamed" / "recipe.toml").read_text()
 
 
 def test_the_installed_command_speaks_on_the_right_stream(tmp_path):

@@ -1,6 +1,9 @@
 """Data sets by name: what they hold, what they refuse, and that none touches the network unasked."""
 
+import shutil
 import socket
+import sys
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 import ddcore
 from ddcore import BadData, RecipeRefused, UnknownName
 from ddcore.datasets import DATASETS
+from ddcore.experiment import evaluate_all
 
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
@@ -164,7 +168,7 @@ def test_a_folder_of_images(tmp_path):
     for split, n in (("train", 3), ("test", 2)):
         for i in range(n):
             paint(tmp_path / split / "blue" / f"{i}.png", (0, 0, 255))
-            paint(tmp_path / split / "red" / f"{i}.png", (255, 0, 0), size=(12, 16))
+            paint(tmp_path / split / "red" / f"{i}.png", (255, 0, 0))
     data = ddcore.load(str(tmp_path))
     assert data.card.class_names == ("blue", "red")
     assert data.card.shape == (3, 8, 8)
@@ -172,14 +176,24 @@ def test_a_folder_of_images(tmp_path):
     assert data.train.inputs[0, :, 4, 4].tolist() == [0, 0, 255]
     assert data.train.inputs[5, :, 4, 4].tolist() == [255, 0, 0]
     assert ddcore.load(str(tmp_path), size=4).card.shape == (3, 4, 4)
+    paint(tmp_path / "train" / "red" / "2.png", (255, 0, 0), size=(12, 16))
+    with pytest.raises(BadData, match=r"2.png is 12x16, but .*blue/0.png is 10x8. Give the side"):
+        ddcore.load(str(tmp_path))
+    assert ddcore.load(str(tmp_path), size=4).train.inputs[5].shape == (3, 4, 4)
     (tmp_path / "train" / "red" / "notes.txt").write_text("hello")
     with pytest.raises(BadData, match="notes.txt is not an image that can be read"):
-        ddcore.load(str(tmp_path))
+        ddcore.load(str(tmp_path), size=4)
 
 
 def test_a_folder_that_cannot_be_used(tmp_path):
-    with pytest.raises(BadData, match="has no folder train"):
+    with pytest.raises(BadData, match="There is no folder .*nowhere"):
+        ddcore.load(str(tmp_path / "nowhere"))
+    with pytest.raises(BadData, match="holds no folder"):
         ddcore.load(str(tmp_path))
+    (tmp_path / "val").mkdir()
+    with pytest.raises(BadData, match="has a folder val, but no folder train"):
+        ddcore.load(str(tmp_path))
+    (tmp_path / "val").rmdir()
     (tmp_path / "train").mkdir()
     with pytest.raises(BadData, match="holds no folder"):
         ddcore.load(str(tmp_path))
@@ -195,6 +209,24 @@ def test_a_folder_without_a_test_split_gives_a_fixed_tenth(folder):
     assert torch.equal(one.test.inputs, two.test.inputs)
     values = torch.cat([one.train.inputs[:, 0, 4, 4], one.test.inputs[:, 0, 4, 4]]).sort().values
     assert values.tolist() == [*range(50, 60), *range(200, 210)]
+
+
+def test_classes_right_in_the_folder_are_split_as_those_in_train(folder):
+    inner, outer = ddcore.load(str(folder / "train")), ddcore.load(str(folder))
+    assert inner.card.class_names == ("dark", "light")
+    assert torch.equal(inner.train.inputs, outer.train.inputs)
+    assert torch.equal(inner.test.inputs, outer.test.inputs)
+
+
+def test_val_is_to_test_on_unless_there_is_a_test_folder(folder):
+    for name in ("dark", "light"):
+        paint(folder / "val" / name / "0.png", 7, mode="L")
+    data = ddcore.load(str(folder))
+    assert (data.card.counts, data.test.counts, data.validation) == ((10, 10), (1, 1), None)
+    for name in ("dark", "light"):
+        paint(folder / "test" / name / "0.png", 9, mode="L")
+    data = ddcore.load(str(folder))
+    assert (int(data.test.inputs[0, 0, 0, 0]), int(data.validation.inputs[0, 0, 0, 0])) == (9, 7)
 
 
 def test_channels_are_one_where_all_is_grey_and_as_asked_elsewhere(folder):
@@ -253,10 +285,144 @@ def test_nothing_in_a_folder_is_dropped_or_changed_silently(folder, spoil, sente
         ddcore.load(str(folder))
 
 
-@pytest.mark.parametrize("fields", [{"size": 0}, {"size": -1}, {"channels": 2}])
+# --- images that stay on disk ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def various(tmp_path):
+    """Three classes of various sizes and kinds: 12 images of each to train on, 4 to test on."""
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 12), ("test", 4)):
+        for c, name in enumerate(("ash", "birch", "cedar")):
+            (tmp_path / "woods" / split / name).mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(80 * c, 80 * c + 60, (12 + i, 20 - i, 3), dtype=np.uint8)
+                kind = "jpg" if i % 2 else "png"
+                Image.fromarray(pixels).save(tmp_path / "woods" / split / name / f"{i}.{kind}")
+    return tmp_path / "woods"
+
+
+def on_disk_and_in_memory(folder, **fields):
+    on_disk, in_memory = (ddcore.load(str(folder), size=8, **own) for own in ({"memory": 0, **fields}, {}))
+    assert not isinstance(on_disk.train.inputs, torch.Tensor)
+    assert isinstance(in_memory.train.inputs, torch.Tensor)
+    return on_disk, in_memory
+
+
+@pytest.mark.parametrize("memory", [0, 5 * 3 * 64])
+def test_images_on_disk_are_those_in_memory(various, memory):
+    on_disk, in_memory = on_disk_and_in_memory(various, memory=memory)
+    assert on_disk.card == in_memory.card
+    for _ in range(2):
+        for one, other in ((on_disk.train, in_memory.train), (on_disk.test, in_memory.test)):
+            rows = torch.tensor([7, 0, 7, len(one) - 1])
+            assert torch.equal(one.take(rows).inputs, other.take(rows).inputs)
+            assert torch.equal(one.targets, other.targets)
+            assert (len(one), one.counts, one.nbytes) == (len(other), other.counts, other.nbytes)
+            assert one.take(torch.arange(0)).inputs.shape == (0, 3, 8, 8)
+    split, whole = on_disk.with_validation(0.25, seed=1), in_memory.with_validation(0.25, seed=1)
+    assert torch.equal(split.validation.take(torch.arange(9)).inputs, whole.validation.take(torch.arange(9)).inputs)
+    turned = 2 - on_disk.train.targets
+    one, other = on_disk.train.relabelled(turned), in_memory.train.relabelled(turned)
+    assert torch.equal(one.take(torch.arange(36)).inputs, other.take(torch.arange(36)).inputs)
+
+
+def test_a_tenth_of_images_on_disk_is_held_out_unread(various, monkeypatch):
+    def opened(*_):
+        raise AssertionError("an image was decoded")
+
+    shutil.rmtree(various / "test")
+    in_memory = ddcore.load(str(various), size=8)
+    monkeypatch.setattr("ddcore.datasets.Pictures._image", opened)
+    on_disk = ddcore.load(str(various), size=8, memory=0)
+    monkeypatch.undo()
+    assert on_disk.card.counts == in_memory.card.counts == (11, 11, 11)
+    assert torch.equal(on_disk.test.take(torch.arange(3)).inputs, in_memory.test.take(torch.arange(3)).inputs)
+
+
+def test_what_was_taken_first_is_kept_and_no_more(various, monkeypatch):
+    data = ddcore.load(str(various), size=8, memory=5 * 3 * 64)
+    kept = data.train.inputs.kept
+    for batch in data.train.chunks(2):
+        assert len(batch) == 2
+    assert len(kept) == 5
+    assert data.test.inputs.kept is kept, "one limit for all splits"
+    decoded = []
+    cropped = ddcore.datasets._cropped
+    monkeypatch.setattr("ddcore.datasets._cropped", lambda *given: decoded.append(1) or cropped(*given))
+    data.train.take(torch.arange(7))
+    assert len(decoded) == 2
+
+
+def test_a_run_on_disk_is_the_run_in_memory_and_never_holds_the_set(various, host, small, monkeypatch):
+    """Distilled, chosen from, evaluated beside baselines; at no time more than a class of train is there."""
+    held, most = weakref.WeakSet(), []
+    take = ddcore.Store.take
+
+    def noted(store, rows):
+        batch = take(store, rows)
+        held.add(batch.inputs)
+        most.append(sum(len(inputs) for inputs in held))
+        return batch
+
+    recipe = small(host.recipe("dm", iterations=2))
+    herding = small(host.recipe("herding", overrides={"synthetic.fit.batch": 4, "synthetic.fit.steps": 3}))
+    protocol = ddcore.Protocol(steps=4, batch=4, repeats=1, networks=(ddcore.MLP(width=4),))
+    monkeypatch.setattr("ddcore.data.LOT_BYTES", 6 * 4 * 3 * 64)
+    found = []
+    for data in on_disk_and_in_memory(various):
+        most.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(ddcore.Store, "take", noted)
+            patch.setattr(sys.modules["ddcore.evaluate"], "CHUNK_BYTES", 4 * 3 * 64 * 6)
+            distilled = host.distill(recipe, data)
+            chosen = host.distill(herding, data)
+            scores, _ = evaluate_all(distilled, data, protocol, ("random", "whole"), host, "cpu", None)
+        found.append((distilled.inputs, chosen.inputs, scores))
+        assert max(most) == 12
+    assert all(torch.equal(one, other) for one, other in zip(found[0][:2], found[1][:2], strict=True))
+    assert found[0][2] == found[1][2]
+
+
+def test_the_fingerprint_is_the_same_and_reads_lot_by_lot(various, host, small, monkeypatch):
+    runs = [host.start(small(host.recipe("dm", iterations=1)), data) for data in on_disk_and_in_memory(various)]
+    for run in runs:
+        run.start()
+    whole = runs[1].gate.fingerprint
+    monkeypatch.setattr("ddcore.data.LOT_BYTES", 5 * 4 * 3 * 64)
+    read = []
+    pictures = type(runs[0].gate.source.store.inputs)
+    getitem = pictures.__getitem__
+    monkeypatch.setattr(pictures, "__getitem__", lambda own, rows: read.append(len(rows)) or getitem(own, rows))
+    assert runs[0].gate.fingerprint == whole
+    assert max(read) == 8, "the probe; lots are of five"
+    assert sum(read) == 36 + 8
+
+
+def test_an_image_that_breaks_off_is_named_when_it_is_taken(various):
+    path = various / "train" / "ash" / "0.png"
+    path.write_bytes(path.read_bytes()[:200])
+    data = ddcore.load(str(various), size=8, memory=0)
+    with pytest.raises(BadData, match=r"ash/0.png is not an image that can be read .*Mend it"):
+        data.train.take(torch.arange(3))
+    (various / "train" / "ash" / "1.jpg").write_bytes(b"no image")
+    with pytest.raises(BadData, match=r"ash/1.jpg is not an image that can be read"):
+        ddcore.load(str(various), size=8, memory=0)
+
+
+@pytest.mark.parametrize("fields", [{"size": 0}, {"size": -1}, {"channels": 2}, {"memory": -1}])
 def test_sizes_and_channels_that_cannot_be(folder, fields):
-    with pytest.raises(BadData, match="wanted 1 or more, with 1 or 3"):
+    with pytest.raises(BadData, match="wanted 1 or more, with 1 or 3, in 0 or more"):
         ddcore.load(str(folder), **fields)
+
+
+def test_a_name_comes_before_a_folder_that_is_called_so(folder, monkeypatch):
+    (folder / "train").rename(folder / "digits")
+    monkeypatch.chdir(folder)
+    assert ddcore.load("digits").card.classes == 10
+    assert ddcore.load("./digits").card.class_names == ("dark", "light")
+    (folder / "digits").rename(folder / "own")
+    assert ddcore.load("own").card.class_names == ("dark", "light")
 
 
 def test_unknown_names_and_fields():

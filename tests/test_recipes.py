@@ -35,8 +35,9 @@ TABLE = {
     "rtp": ({"examples", "gradient", "statistics"}, 5, 4 * (12 * 16 + 3 * 5 * 12) + 3),
     "gtn": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3 + 4) + 81),
     "haba": ({"examples", "fit", "statistics"}, 6, 4 * (3 * 3 * 16 + 2 * 103) + 9 + 4),
+    "d4m": ({"examples", "gradient", "statistics"}, 12, 4 * (85 + 3 * 12 * 8) + 36),
 }
-LEARNED = [name for name in TABLE if name not in ("random", "herding")]
+LEARNED = [name for name in TABLE if name not in ("random", "herding", "d4m")]
 
 
 def fitted(*ways):
@@ -56,6 +57,7 @@ SMALLER = {
     "herding": {"synthetic.fit.steps": 3},
     "ld": {"synthetic.fit.steps": 3, "policy.epochs": 1},
     "rtp": {"objective.steps": 3, "objective.window": "none", "objective.batch": 6},
+    "d4m": {"synthetic.width": 3, "synthetic.training.steps": 3, "synthetic.training.batch": 8},
     "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},
     "it_gan": GENERATOR,
     "gtn": {**GENERATOR, "objective.steps": 4, "objective.batch": 27, "objective.checks": 2},

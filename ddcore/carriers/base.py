@@ -169,9 +169,16 @@ class Decoders(nn.Module):
 
     def start(self, generator: Generator) -> None:
         """Weights drawn from ``generator``."""
+        self._fill(self._drawn(generator))
+
+    def take(self, params: Params) -> None:
+        """The weights that stand in ``params`` under ``decoder.``, for every one of the networks."""
+        self._fill({path: params[path].expand(self.nets, *params[path].shape) for path in self._paths})
+
+    def _fill(self, weights: Params) -> None:
         with torch.no_grad():
-            for held, value in zip(self.parameters(), self._drawn(generator).values(), strict=True):
-                held.copy_(value)
+            for path, held in zip(self._paths, self.parameters(), strict=True):
+                held.copy_(weights[path])
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes (n, ...) through every decoder: (n, nets, c, h, w)."""

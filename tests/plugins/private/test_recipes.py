@@ -56,6 +56,13 @@ RUNS = {
         2 + 3 * 3,
     ),
     "haba": ({**noise("policy.policy.fit", **TRAJECTORY), "policy.policy.experts": 1}, 10),
+    "d4m": (
+        {
+            **{"synthetic.ipc": 1, "synthetic.centres": "means", "synthetic.real": 4, "synthetic.width": 3},
+            **{"synthetic.training.steps": 2, "synthetic.training.batch": 12, "plugins.private.requests": 3},
+        },
+        2 + 1,
+    ),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),
@@ -68,7 +75,7 @@ OWN = ("psg", "ndpdc", "dosser")
 
 
 def of(host, small, name, iterations=3, **fields):
-    arguments = {"iterations": iterations} if name in RUNS else {}
+    arguments = {"iterations": iterations} if name in RUNS.keys() - {"d4m"} else {}
     said, _ = RUNS.get(name, ({}, None))
     recipe = host.recipe(name, ipc=2, overrides=said, **arguments)
     recipe = replace(recipe, plugins={"private": {**recipe.plugins.get("private", {}), "epsilon": 8.0}})

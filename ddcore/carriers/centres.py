@@ -1,0 +1,246 @@
+"""Centres of the classes in the latent space of an autoencoder that is trained on T."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from ddcore.carriers.base import (
+    Carrier,
+    DecodedModule,
+    Decoders,
+    ImagesModule,
+    classes_in_order,
+    codes_that_fit,
+    doublings,
+    enlarging,
+    reduced,
+)
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.memory import cut, items_a_chunk
+from ddcore.networks.base import Activation, At, Chain, Conv, Layer, Pool, chain
+from ddcore.parts import Part
+from ddcore.synthetic import CarrierModule
+from ddcore.types import DataCard, Draw, Group, Params
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """A network whose features are an item's latent (n, d) and whose outputs are x - decode(encode(x)), flat (n, ...).
+
+    So a gate's features are mean latents, and its gradient of :func:`mean_square` trains it.
+    """
+
+    encoder: Chain
+    decoder: Chain
+
+    @property
+    def per_sample(self) -> bool:
+        return self.encoder.per_sample and self.decoder.per_sample
+
+    def init(self, generator: Generator) -> tuple[Params, Params]:
+        params: Params = {}
+        self.encoder.init("encoder", generator, params, {})
+        self.decoder.init("decoder", generator, params, {})
+        return params, {}
+
+    def __call__(
+        self,
+        params: Params,
+        buffers: Params,
+        x: Tensor,
+        *,
+        features: bool = False,
+        training: bool = True,
+        ensemble: int | None = None,
+    ) -> Tensor:
+        assert ensemble is None, "an autoencoder is trained by itself"
+        at = At(params, buffers, training, 1)
+        latent = self.encoder(at, "encoder", x)
+        return latent.flatten(1) if features else (x - self.decoder(at, "decoder", latent)).flatten(1)
+
+
+def encoding(card: DataCard, channels: int, width: int, scale: int) -> list[Layer]:
+    """Layers from images to (n, channels, h / scale, w / scale): before each halving a 3x3 convolution."""
+    layers: list[Layer] = []
+    into = card.shape[0]
+    for _ in range(doublings(scale)):
+        layers += [Conv(into, width), Activation("leaky_relu"), Pool("avg")]
+        into = width
+    return [*layers, Conv(into, channels)]
+
+
+def mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean square of an item's outputs (n, d), whatever its target: (n,)."""
+    return outputs.square().mean(1)
+
+
+@dataclass(frozen=True)
+class Reconstruct(Part, kind="reconstruct"):
+    """How an autoencoder is trained on T: ``steps`` of Adam on the mean squared error of batches of ``batch`` items.
+
+    The rate falls from ``lr`` to zero along a cosine. A step is one request.
+    """
+
+    steps: int = 1000
+    batch: int = 64
+    lr: float = 5e-3
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch) < 1:
+            raise RecipeRefused(f"{self}: steps and batch must be at least 1.")
+
+    def train(self, network: Autoencoder, ctx: Context) -> Draw:
+        """``network`` as it is after training."""
+        params, buffers = network.init(ctx.rng["init"])
+        params = {name: value.to(ctx.device) for name, value in params.items()}
+        optimiser = torch.optim.Adam(params.values(), self.lr)
+        rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
+        draw = Draw(network, params, buffers)
+        for step in range(self.steps):
+            (gradient,) = ctx.gate.gradient(draw, [Group(size=self.batch)], mean_square)
+            for name, value in params.items():
+                value.grad = gradient[name]
+            optimiser.step()
+            rate.step()
+            if ctx.progress:
+                ctx.progress("training the autoencoder", step + 1, self.steps)
+        return draw
+
+
+@dataclass(frozen=True)
+class Centres(Carrier):
+    """What an autoencoder decodes of the centres of each class's latents.
+
+    A latent has ``channels`` and sides of the image's over ``scale``, a power of two. The encoder halves the sides by
+    turns with 3x3 convolutions to ``encoder`` channels, the decoder doubles them by turns with convolutions to
+    ``width``. Both are trained on T as ``training`` says and then stand still.
+
+    ``stored``: of ``codes`` there are as many as fit the bytes of ``ipc`` images per class, the decoder's weights
+    counted; ``images`` are decoded once, ``ipc`` a class, and all that is kept.
+
+    ``centres``: ``clusters`` are those that k-means finds among the latents of a class, of which the items of one are
+    in memory at a time; ``means``, one a class, ask no more of T than mean features.
+
+    Reference: Su et al., D4M, CVPR 2024, Section 3. Differs: see :func:`ddcore.recipes.generative.d4m`.
+    """
+
+    stored: Literal["codes", "images"] = "codes"
+    centres: Literal["clusters", "means"] = "clusters"
+    channels: int = 2
+    width: int = 8
+    encoder: int = 32
+    scale: int = 4
+    training: Reconstruct = Reconstruct()
+    real: int | None = None
+    """Items of a class whose latents are looked at; None for all."""
+    most: int = 500
+    """Codes a class at the most: beyond, bytes are left over."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.channels, self.width, self.encoder) < 1 or (self.real is not None and self.real < self.ipc):
+            raise RecipeRefused(f"{self}: channels, width and encoder must be at least 1, and real at least ipc.")
+        if self.centres == "means" and self.ipc > 1:
+            raise RecipeRefused(
+                f"A class has one mean latent, which is one image, not {self.ipc}: take ipc = 1, or"
+                ' synthetic.centres = "clusters".'
+            )
+        doublings(self.scale)
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"gradient", "examples" if self.centres == "clusters" else "features"})
+
+    def code(self, card: DataCard) -> tuple[int, int, int]:
+        """A latent's shape. Raises RecipeRefused where the images have none."""
+        return self.channels, *reduced(card, self.scale)
+
+    def decoder(self, card: DataCard) -> Chain:
+        return chain(*enlarging(card, self.channels, self.width, self.scale))
+
+    def autoencoder(self, card: DataCard) -> Autoencoder:
+        return Autoencoder(chain(*encoding(card, self.channels, self.encoder, self.scale)), self.decoder(card))
+
+    def each(self, card: DataCard) -> int:
+        """Centres a class. Raises RecipeRefused where not even one fits."""
+        if self.stored == "images":
+            return self.ipc
+        weights = sum(parameter.numel() for parameter in Decoders(self.decoder(card)).parameters())
+        most = min(self.most, self.real or self.most, *card.counts) if self.centres == "clusters" else 1
+        return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)), most)
+
+    def check(self, card: DataCard) -> None:
+        super().check(card)
+        self.code(card)
+        self.each(card)
+
+    def build(self, card: DataCard) -> CarrierModule:
+        return CentreImages(self, card) if self.stored == "images" else CentreCodes(self, card)
+
+    def found(self, ctx: Context) -> tuple[Tensor, Draw]:
+        """The centres (k * each, channels, h, w), class by class, and the trained autoencoder."""
+        draw = self.training.train(self.autoencoder(ctx.card), ctx)
+        if self.centres == "means":
+            latents = torch.stack(ctx.gate.features(draw, [Group((c,), self.real) for c in range(ctx.card.classes)]))
+        else:
+            latents = torch.cat([self._clustered(c, draw, ctx) for c in range(ctx.card.classes)])
+        return latents.unflatten(1, self.code(ctx.card)), draw
+
+    def _clustered(self, c: int, draw: Draw, ctx: Context) -> Tensor:
+        """The centres (each, d) of class ``c``."""
+        from sklearn.cluster import KMeans
+
+        (batch,) = ctx.gate.examples([Group((c,), self.real)])
+        room = items_a_chunk(draw, ctx.card.shape)
+        with torch.no_grad():
+            latents = torch.cat([draw(batch.inputs[part], features=True) for part in cut(len(batch), room)])
+        seed = int(torch.randint(2**31, (), generator=ctx.rng["centres"]))
+        clusters = KMeans(self.each(ctx.card), n_init="auto", random_state=seed).fit(latents.cpu().numpy())
+        return torch.from_numpy(clusters.cluster_centers_).to(latents)
+
+
+class CentreImages(ImagesModule):
+    """The images that were decoded."""
+
+    def __init__(self, plan: Centres, card: DataCard) -> None:
+        super().__init__(plan, card)
+        self.plan = plan
+
+    def start(self, ctx: Context) -> None:
+        codes, draw = self.plan.found(ctx)
+        decoder = Decoders(self.plan.decoder(ctx.card)).to(ctx.device)
+        decoder.take(draw.params)
+        with torch.no_grad():
+            self.pixels.copy_(decoder(codes)[:, 0])
+
+    def forward(self, index: Tensor) -> Tensor:
+        return self.pixels[index]
+
+
+class CentreCodes(DecodedModule):
+    """The centres, and the decoder."""
+
+    def __init__(self, plan: Centres, card: DataCard) -> None:
+        super().__init__()
+        self.plan = plan
+        self.register_buffer("classes", classes_in_order(card, plan.each(card)))
+        self.codes = nn.Parameter(torch.zeros(len(self.classes), *plan.code(card)))
+        self.decoder = Decoders(plan.decoder(card)).requires_grad_(False)
+
+    def start(self, ctx: Context) -> None:
+        codes, draw = self.plan.found(ctx)
+        self.decoder.take(draw.params)
+        with torch.no_grad():
+            self.codes.copy_(codes)
+
+    def forward(self, index: Tensor) -> Tensor:
+        return self.decoder(self.codes[index])[:, 0]
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"inputs": [self.codes]}
