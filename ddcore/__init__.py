@@ -45,7 +45,7 @@ from ddcore.experiment import (
 from ddcore.files import replaced_whole, write_whole
 from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
-from ddcore.labels import Expert, Hard, Labels, Soft
+from ddcore.labels import Expert, Hard, Labels, Soft, Vectors
 from ddcore.marker import HOOK_API, hookimpl
 from ddcore.memory import cut, items_a_chunk
 from ddcore.networks.alexnet import AlexNet
@@ -216,6 +216,7 @@ __all__ = [
     "UnknownName",
     "UntilSteady",
     "Update",
+    "Vectors",
     "View",
     "benchmark",
     "cite",

@@ -15,7 +15,7 @@ from ddcore.distance import FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import RecipeRefused, StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
-from ddcore.labels import Expert, Hard, Soft
+from ddcore.labels import Expert, Hard, Soft, Vectors
 from ddcore.marker import hookimpl
 from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.convnet import ConvNet
@@ -47,7 +47,7 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
+    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Vectors, Expert),
     *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
     *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
