@@ -45,6 +45,7 @@ from ddcore.experiment import (
 from ddcore.files import replaced_whole, write_whole
 from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
+from ddcore.kernels import ConvTangent, DenseTangent, Kernel
 from ddcore.labels import Expert, Hard, Labels, Soft, Vectors
 from ddcore.marker import HOOK_API, hookimpl
 from ddcore.memory import cut, items_a_chunk
@@ -62,6 +63,7 @@ from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
@@ -69,7 +71,9 @@ from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
+from ddcore.policies.pool import Pool
 from ddcore.policies.rival import Rival
+from ddcore.policies.side_by_side import SideBySide
 from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
@@ -105,10 +109,6 @@ def load_distilled(path: str | PathLike[str]) -> DistilledSet:
 
 
 __all__ = [
-    "HOOK_API",
-    "MLP",
-    "VGG11",
-    "ZCA",
     "Accuracy",
     "Adversarial",
     "Affine",
@@ -128,9 +128,11 @@ __all__ = [
     "Context",
     "Contrast",
     "ConvNet",
+    "ConvTangent",
     "DataCard",
     "DataSet",
     "DdcoreError",
+    "DenseTangent",
     "Digits",
     "Distance",
     "DistilledSet",
@@ -152,6 +154,7 @@ __all__ = [
     "GatePlan",
     "GradientMatch",
     "Group",
+    "HOOK_API",
     "Hallucinated",
     "Hard",
     "Herding",
@@ -159,6 +162,8 @@ __all__ = [
     "Identity",
     "ImageFolder",
     "ItemLoss",
+    "Kernel",
+    "KernelRidge",
     "LabelModule",
     "Labels",
     "Latents",
@@ -167,6 +172,7 @@ __all__ = [
     "LossDiverged",
     "LossObjective",
     "Lp",
+    "MLP",
     "MagnitudeAware",
     "Measure",
     "Mixing",
@@ -184,6 +190,7 @@ __all__ = [
     "Pixels",
     "PluginBroken",
     "Policy",
+    "Pool",
     "Preprocess",
     "Preprocessed",
     "Progress",
@@ -199,6 +206,7 @@ __all__ = [
     "Scores",
     "Settings",
     "Siamese",
+    "SideBySide",
     "Soft",
     "Source",
     "Standardise",
@@ -209,6 +217,7 @@ __all__ = [
     "Sum",
     "Svhn",
     "SyntheticSet",
+    "TangentRidge",
     "TrainedOnReal",
     "TrainedOnSynthetic",
     "TrajectoryMatch",
@@ -216,8 +225,10 @@ __all__ = [
     "UnknownName",
     "UntilSteady",
     "Update",
+    "VGG11",
     "Vectors",
     "View",
+    "ZCA",
     "benchmark",
     "cite",
     "compare",

@@ -15,6 +15,7 @@ from ddcore.distance import FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import RecipeRefused, StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
+from ddcore.kernels import ConvTangent, DenseTangent
 from ddcore.labels import Expert, Hard, Soft, Vectors
 from ddcore.marker import hookimpl
 from ddcore.networks.alexnet import AlexNet
@@ -28,19 +29,23 @@ from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Maker
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
+from ddcore.policies.pool import Pool
 from ddcore.policies.rival import Rival
+from ddcore.policies.side_by_side import SideBySide
 from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
+from ddcore.recipes.kernel import frepo, kip, rfad
 from ddcore.recipes.selection import herding, random
 from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
 from ddcore.run import Run
@@ -49,7 +54,20 @@ from ddcore.types import DataCard
 PARTS = (
     *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Vectors, Expert),
     *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
-    *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
+    *(KernelRidge, TangentRidge, ConvTangent, DenseTangent),
+    *(
+        Fresh,
+        TrainedOnSynthetic,
+        TrainedOnReal,
+        UntilSteady,
+        Early,
+        Perturbed,
+        Experts,
+        Rival,
+        Pool,
+        SideBySide,
+        Update,
+    ),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
     *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
@@ -58,6 +76,7 @@ METHODS = (
     *(random, herding, dm, cafe, kfs, it_gan),
     *(dc, dsa, dcc, intra_inter, idc, accdd),
     *(mtt, ftd, tesla, datm, haba),
+    *(kip, frepo, rfad),
 )
 
 

@@ -60,16 +60,22 @@ class Vectors(Labels):
 
     ``loss`` says what networks are trained with on such targets y: ``cross_entropy`` is - sum_k y_k log softmax(f)_k,
     ``squared`` is sum_k (f_k - y_k)^2 / 2. Vectors that are not ``learned`` follow from the class and are stored as it.
+
+    A ``temperature`` is the first value of a number that turns predictions of such targets into logits for T's classes.
+    Its logarithm is learned beside the vectors, under a rate of its own; whoever trains on S needs it not.
     """
 
     scale: float = 1.0
     centred: bool = False
     learned: bool = True
     loss: LossName = "cross_entropy"
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.scale < math.inf:
             raise RecipeRefused(f"labels.scale = {self.scale}: it must be above zero and finite.")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise RecipeRefused(f"labels.temperature = {self.temperature}: it must be above zero and finite.")
         if self.centred and self.loss == "cross_entropy":
             raise RecipeRefused(
                 "labels.centred = true makes targets that sum to zero, which no cross-entropy can meet: take"
@@ -93,12 +99,23 @@ class VectorLabels(LabelModule):
         else:
             self.register_buffer("vectors", vectors)
         self.stored = vectors.nbytes if plan.learned else class_bytes(carrier)
+        start = plan.temperature
+        self.log_temperature = None if start is None else nn.Parameter(torch.tensor(math.log(start)))
 
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
         return self.vectors[index]
 
     def encoded(self, classes: Tensor, k: int) -> Tensor:
         return self.plan.scale * (super().encoded(classes, k) - (1 / k if self.plan.centred else 0))
+
+    @property
+    def temperature(self) -> Tensor | None:
+        return None if self.log_temperature is None else self.log_temperature.exp()
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        vectors = [self.vectors] if isinstance(self.vectors, nn.Parameter) else []
+        temperature = [] if self.log_temperature is None else [self.log_temperature]
+        return {"labels": vectors, "temperature": temperature}
 
     def nbytes(self) -> int:
         return self.stored

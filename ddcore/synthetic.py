@@ -70,6 +70,11 @@ class LabelModule(nn.Module):
         """The loss that goes with these targets, one number an item."""
         return LOSSES[self.loss_name]
 
+    @property
+    def temperature(self) -> Tensor | None:
+        """What () turns a prediction of these targets into logits, where the labels bring it."""
+        return None
+
     def encoded(self, classes: Tensor, k: int) -> Tensor:
         """Classes (n,) as vectors (n, k) like these targets; one-hot where nothing else is said."""
         return (classes[:, None] == torch.arange(k, device=classes.device)).float()
