@@ -109,6 +109,10 @@ def load_distilled(path: str | PathLike[str]) -> DistilledSet:
 
 
 __all__ = [
+    "HOOK_API",
+    "MLP",
+    "VGG11",
+    "ZCA",
     "Accuracy",
     "Adversarial",
     "Affine",
@@ -154,7 +158,6 @@ __all__ = [
     "GatePlan",
     "GradientMatch",
     "Group",
-    "HOOK_API",
     "Hallucinated",
     "Hard",
     "Herding",
@@ -172,7 +175,6 @@ __all__ = [
     "LossDiverged",
     "LossObjective",
     "Lp",
-    "MLP",
     "MagnitudeAware",
     "Measure",
     "Mixing",
@@ -225,10 +227,8 @@ __all__ = [
     "UnknownName",
     "UntilSteady",
     "Update",
-    "VGG11",
     "Vectors",
     "View",
-    "ZCA",
     "benchmark",
     "cite",
     "compare",

@@ -151,7 +151,10 @@ class KernelMachine:
     """The network f(x) = K(x, S) W; its parameters are the items S (n, ...) and the weights W (n, k), in float64."""
 
     kernel: Kernel
-    per_sample: ClassVar[bool] = True
+
+    @property
+    def per_sample(self) -> bool:
+        return True
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
         raise NotImplementedError("A kernel machine stands where it was put, it is never drawn.")

@@ -309,7 +309,7 @@ RATES = Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser="adam")
 
 def run_of(host, tiny, objective, labels=FREE, policy=None, flips=False, **fields):
     """A run of frepo's parts on the whole of T, with S and its labels drawn at random."""
-    rates = {name: 0.1 for name in ("inputs", *(["labels"] if labels.learned else []))}
+    rates = dict.fromkeys(("inputs", *(["labels"] if labels.learned else [])), 0.1)
     rates |= {"temperature": 0.1} if labels.temperature else {}
     recipe = replace(host.recipe("frepo", ipc=2, iterations=4), objective=objective, labels=labels, network=PLAN)
     recipe = replace(recipe, policy=policy or Fresh(), update=Update(lr=rates, optimiser="adam"), **fields)

@@ -82,7 +82,7 @@ class Ridge(Objective):
         found, failed = torch.linalg.solve_ex(kernel + shift * torch.eye(len(y)).to(kernel), y)
         if bool(failed) or not bool(found.isfinite().all()):
             raise LossDiverged(
-                f"The kernel of S cannot be inverted at step {ctx.step() + 1}: items of S have become alike, or they left"
+                f"The kernel of S cannot be inverted at step {ctx.step() + 1}: items of S have become alike, or left"
                 f" their range. A larger objective.ridge (now {self.ridge}) or a smaller update.lr usually helps."
             )
         return found

@@ -1,7 +1,5 @@
 """Methods that fit a kernel ridge regression to S and lower its loss on T."""
 
-from dataclasses import replace
-
 from ddcore.carriers.pixels import Pixels
 from ddcore.kernels import ConvTangent
 from ddcore.labels import Vectors
