@@ -23,6 +23,7 @@ from ddcore import (
     Protocol,
     Random,
     RecipeRefused,
+    Siamese,
     SideBySide,
     TangentRidge,
     Update,
@@ -157,6 +158,12 @@ def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
     protocol = replace(Protocol.named("frepo"), steps=8, batch=8, repeats=1)
     training = a_set(tiny, torch.tensor([0, 1, 2]), "cross_entropy")
     train(PLAN.build(tiny.card), training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
+    assert (Protocol.named("frepo").steps, protocol.optimiser, protocol.lr, protocol.augment) == (
+        1000,
+        "adam",
+        (3e-4,),
+        Siamese(),
+    )
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5])
 
 
