@@ -46,7 +46,8 @@ from ddcore.experiment import (
 from ddcore.files import replaced_whole, write_whole
 from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
-from ddcore.labels import Expert, Hard, Labels, Soft
+from ddcore.kernels import ConvTangent, DenseTangent, Kernel
+from ddcore.labels import Expert, Hard, Labels, Soft, Vectors
 from ddcore.marker import HOOK_API, hookimpl
 from ddcore.memory import cut, items_a_chunk
 from ddcore.networks.alexnet import AlexNet
@@ -63,6 +64,7 @@ from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
@@ -70,7 +72,9 @@ from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
+from ddcore.policies.pool import Pool
 from ddcore.policies.rival import Rival
+from ddcore.policies.side_by_side import SideBySide
 from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
@@ -130,9 +134,11 @@ __all__ = [
     "Context",
     "Contrast",
     "ConvNet",
+    "ConvTangent",
     "DataCard",
     "DataSet",
     "DdcoreError",
+    "DenseTangent",
     "Digits",
     "Distance",
     "DistilledSet",
@@ -161,6 +167,8 @@ __all__ = [
     "Identity",
     "ImageFolder",
     "ItemLoss",
+    "Kernel",
+    "KernelRidge",
     "LabelModule",
     "Labels",
     "Latents",
@@ -186,6 +194,7 @@ __all__ = [
     "Pixels",
     "PluginBroken",
     "Policy",
+    "Pool",
     "Preprocess",
     "Preprocessed",
     "Progress",
@@ -202,6 +211,7 @@ __all__ = [
     "Scores",
     "Settings",
     "Siamese",
+    "SideBySide",
     "Soft",
     "Source",
     "Standardise",
@@ -212,6 +222,7 @@ __all__ = [
     "Sum",
     "Svhn",
     "SyntheticSet",
+    "TangentRidge",
     "TrainedOnReal",
     "TrainedOnSynthetic",
     "TrajectoryMatch",
@@ -219,6 +230,7 @@ __all__ = [
     "UnknownName",
     "UntilSteady",
     "Update",
+    "Vectors",
     "View",
     "benchmark",
     "cite",

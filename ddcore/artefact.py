@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.errors import BadArtefact
 from ddcore.files import write_whole
+from ddcore.gate import LossName
 from ddcore.types import DataCard
 
 FORMAT = 1
@@ -36,6 +37,7 @@ class _Card(BaseModel):
     preprocess: str
     versions: dict[str, str]
     facts: dict[str, Any]
+    loss: LossName = "cross_entropy"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class DistilledSet:
     """A distilled set: decoded tensors, and a card that says where they come from.
 
     ``inputs`` (n, ...) are as networks take them, that is preprocessed; ``images()`` undoes that. ``targets`` are
-    classes (n,) int64, or one row of label values an item (n, k).
+    classes (n,) int64, or one row of label values an item (n, k); ``loss`` is what they are made for.
     """
 
     inputs: Tensor
@@ -54,6 +56,8 @@ class DistilledSet:
     """The recipe as TOML."""
     nbytes: int
     """Bytes that must be stored to have S: inputs (or what they are made of), labels, networks."""
+    loss: LossName = "cross_entropy"
+    """What networks are trained with: the cross-entropy of the targets, or half the squared distance from them."""
     step_sizes: Tensor | None = None
     """Learned learning rates (t,): of t steps in their order, or one for all."""
     order: Tensor | None = None
@@ -91,6 +95,7 @@ class DistilledSet:
             "recipe": self.recipe,
             "data": self.data.__dict__,
             "nbytes": self.nbytes,
+            "loss": self.loss,
             "preprocess": self.preprocess,
             "versions": self.versions,
             "facts": self.facts,
@@ -129,7 +134,7 @@ class DistilledSet:
             raise BadArtefact(f"The card of {path} is damaged: {error}.") from error
         if card.format != FORMAT:
             raise BadArtefact(f"{path} has format {card.format}; this ddcore reads {FORMAT}. Install a newer one.")
-        _check_tensors(path, tensors, data)
+        _check_tensors(path, tensors, data, card.loss)
         return DistilledSet(
             inputs=tensors["inputs"],
             targets=tensors["targets"],
@@ -137,6 +142,7 @@ class DistilledSet:
             method=card.method,
             recipe=card.recipe,
             nbytes=card.nbytes,
+            loss=card.loss,
             step_sizes=tensors.get("step_sizes"),
             order=tensors.get("order"),
             preprocess=card.preprocess,
@@ -151,7 +157,7 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard) -> None:
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard, loss: LossName) -> None:
     def refuse(why: str) -> None:
         raise BadArtefact(f"{path} cannot be used: {why}.")
 
@@ -176,6 +182,8 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard) ->
             refuse(f"its order names items that are not among its {len(inputs)}")
         if sizes is not None and len(sizes) not in (1, len(order)):
             refuse(f"it has {len(order)} steps in order and {len(sizes)} step sizes")
+    if targets.ndim == 1 and loss != "cross_entropy":
+        refuse(f"its targets are classes, and its loss {loss!r} wants one row of {data.classes} an item")
     if targets.ndim == 1:
         if targets.dtype != torch.int64 or targets.min() < 0 or targets.max() >= data.classes:
             refuse(f"its targets are not classes from 0 to {data.classes - 1}")

@@ -17,7 +17,8 @@ from ddcore.distance import FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import RecipeRefused, StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
-from ddcore.labels import Expert, Hard, Soft
+from ddcore.kernels import ConvTangent, DenseTangent
+from ddcore.labels import Expert, Hard, Soft, Vectors
 from ddcore.marker import hookimpl
 from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.convnet import ConvNet
@@ -31,13 +32,16 @@ from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Maker
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
+from ddcore.policies.pool import Pool
 from ddcore.policies.rival import Rival
+from ddcore.policies.side_by_side import SideBySide
 from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
@@ -46,6 +50,7 @@ from ddcore.recipes.bptt import dd, gtn, ld, rtp
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
+from ddcore.recipes.kernel import frepo, kip, rfad
 from ddcore.recipes.selection import herding, random
 from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
 from ddcore.run import Run
@@ -53,11 +58,12 @@ from ddcore.types import DataCard
 
 PARTS = (
     *(Pixels, Formation, Hallucinated, Codes, Memory, Latents, Adversarial, Centres, Reconstruct),
-    *(Random, Herding, Hard, Soft, Expert),
+    *(Random, Herding, Hard, Soft, Vectors, Expert),
     *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Bptt, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
-    *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
+    *(KernelRidge, TangentRidge, ConvTangent, DenseTangent),
+    *(Fresh, SideBySide, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Pool, Experts, Rival),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
-    *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
+    *(Update, Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
 METHODS = (
@@ -65,6 +71,7 @@ METHODS = (
     *(dc, dsa, dcc, intra_inter, idc, accdd),
     *(mtt, ftd, tesla, datm, haba),
     *(dd, ld, rtp, gtn),
+    *(kip, frepo, rfad),
     *(d4m,),
 )
 

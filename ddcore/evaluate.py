@@ -12,12 +12,12 @@ from typing import Protocol as Interface
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from ddcore.augment import Affine, Augment, CutMix, Siamese
 from ddcore.data import RealData, Store
 from ddcore.errors import RecipeRefused, UnknownName
+from ddcore.gate import LOSSES, LossName
 from ddcore.memory import CHUNK_BYTES, activation_floats, cut
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.convnet import ConvNet
@@ -48,6 +48,11 @@ class TrainingSet(Interface):
         """The items (t, b) that each of t steps shall see, None where it is made for any order."""
         ...
 
+    @property
+    def loss(self) -> LossName:
+        """What its targets are made for."""
+        ...
+
     def __len__(self) -> int: ...
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,6 +68,7 @@ class Preprocessed:
     preprocess: Fitted
     step_sizes: None = None
     order: None = None
+    loss: LossName = "cross_entropy"
 
     @property
     def nbytes(self) -> int:
@@ -129,7 +135,8 @@ class Protocol(Part, kind="protocol"):
     accuracy on the validation split of T is reported: nothing is ever chosen on the test split.
 
     ``schedule``: ``cosine`` to zero; ``half``: a tenth of the rate, with a new optimiser, from half way on; ``thirds``:
-    a fifth from two thirds on, and a fifth of that from five sixths on.
+    a fifth from two thirds on, and a fifth of that from five sixths on; ``warm``: from zero up to half way, then
+    ``cosine``.
     """
 
     steps: int | None = 250
@@ -143,7 +150,7 @@ class Protocol(Part, kind="protocol"):
     """A set that brings an order is trained on in that order, once, at the step sizes that it brings."""
     momentum: float = 0.9
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "half", "thirds"] = "cosine"
+    schedule: Literal["constant", "cosine", "half", "thirds", "warm"] = "cosine"
     augment: Augment | None = Affine()
     cutmix: float = 0.0
     """Probability that a batch is mixed, box by box, with its labels."""
@@ -179,6 +186,10 @@ class Protocol(Part, kind="protocol"):
 
         ``idc``: 1 000 epochs of SGD at 0.01 in batches of 64, a fifth of the rate from two thirds and again from five
         sixths on, siamese augmentation without cutout, half of the batches under cutmix (Kim et al., ICML 2022).
+
+        ``frepo``: 1 000 steps of Adam at 3e-4 in batches of 500, warmed up over the first half, siamese augmentation,
+        each item its own (Zhou et al., NeurIPS 2022). Differs: one change of the six a batch, none of them a shift
+        beyond the crop's.
 
         Raises:
             UnknownName: no such preset.
@@ -230,6 +241,7 @@ _IDC = {
     "augment": Siamese(("color", "crop", "flip", "scale", "rotate")),
     "cutmix": 0.5,
 }
+_FREPO = {"steps": 1000, "batch": 500, "lr": (3e-4,), "schedule": "warm", "augment": Siamese()}
 _DD = {"steps": 30, "optimiser": "sgd", "lr": (0.02,), "momentum": 0.0, "augment": None, "replay": True}
 _RTP = {**_DC, "batch": 640, "weight_decay": 0.0, "schedule": "constant"}
 PRESETS = {
@@ -240,6 +252,7 @@ PRESETS = {
     "idc": _IDC,
     "dd": _DD,
     "rtp": _RTP,
+    "frepo": _FREPO,
 }
 
 
@@ -338,9 +351,12 @@ def train(
             _set_rate(optimiser, lr * (1 + math.cos(math.pi * step / steps)) / 2)
         elif protocol.schedule == "thirds":
             _set_rate(optimiser, lr * 0.2 ** ((3 * step >= 2 * steps) + (6 * step >= 5 * steps)))
+        elif protocol.schedule == "warm":
+            up, down = 2 * (step + 1) / steps, (1 + math.cos(math.pi * (2 * step / steps - 1))) / 2
+            _set_rate(optimiser, lr * (up if 2 * step < steps else down))
         inputs, targets = _taken(training, [next(b) for b in batches], protocol, rng, nets, card, device)
         logits = draw(inputs)
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1)) * len(nets)
+        loss = LOSSES[training.loss](logits.flatten(0, 1), targets.flatten(0, 1)).mean() * len(nets)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

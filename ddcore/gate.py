@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,16 @@ DISCLOSURES = ("gradient", "features", "statistics", "fit", "examples")
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of logits (n, k) and classes (n,) or shares of the classes (n, k), one number an item (n,)."""
     return F.cross_entropy(outputs, targets, reduction="none")
+
+
+def squared(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Half the squared distance of outputs (n, k) from targets (n, k), summed over classes: one number an item (n,)."""
+    return (outputs - targets).square().sum(1) / 2
+
+
+LossName = Literal["cross_entropy", "squared"]
+LOSSES: Mapping[LossName, ItemLoss] = MappingProxyType({"cross_entropy": cross_entropy, "squared": squared})
+"""The losses that targets may be made for."""
 
 
 @dataclass(frozen=True)

@@ -131,13 +131,15 @@ class Run:
         self.optimiser.zero_grad()
         for loss in recipe.objective.accumulate(self.draw, self.synthetic, self.ctx):
             if not math.isfinite(loss):
-                raise self._diverged(f"The loss of {recipe.name} is {loss}")
+                raise self._diverged(f"The loss of {recipe.name} is {loss}", f"update.lr (now {recipe.update.lr})")
             if recipe.update.clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.update.clip)
             self.optimiser.step()
             self.optimiser.zero_grad()
-            if not all(bool(parameter.isfinite().all()) for parameter in parameters):
-                raise self._diverged(f"What {recipe.name} learns is no longer finite")
+            for name, group in self.synthetic.groups().items():
+                if not all(bool(parameter.isfinite().all()) for parameter in group):
+                    rate = f"update.lr.{name} (now {recipe.update.lr[name]})"
+                    raise self._diverged(f"What {recipe.name} learns is no longer finite in its {name}", rate)
             if recipe.update.clamp:
                 self.synthetic.carrier.project(self._within_range)
             total += loss
@@ -148,10 +150,10 @@ class Run:
         self.step += 1
         return total
 
-    def _diverged(self, what: str) -> LossDiverged:
+    def _diverged(self, what: str, rate: str) -> LossDiverged:
         return LossDiverged(
-            f"{what} at step {self.step + 1}. The last checkpoint holds the run before it. A smaller update.lr (now"
-            f" {self.recipe.update.lr}) or an update.clip usually helps."
+            f"{what} at step {self.step + 1}. The last checkpoint holds the run before it. A smaller {rate} or an"
+            " update.clip usually helps."
         )
 
     def _within_range(self, images: torch.Tensor) -> torch.Tensor:
@@ -224,6 +226,7 @@ class Run:
             step_sizes=None if step_size is None else step_size.detach().cpu().reshape(-1),
             order=None if order is None else order.cpu(),
             nbytes=synthetic.nbytes(),
+            loss=synthetic.labels.loss_name,
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
             latent=synthetic.carrier.latent(),

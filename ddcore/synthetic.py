@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ddcore.gate import Context
+from ddcore.gate import LOSSES, Context, LossName
 from ddcore.types import Draw, ItemLoss, Transform
 
 
@@ -52,6 +52,9 @@ class CarrierModule(nn.Module):
 class LabelModule(nn.Module):
     """Holds what S's targets are made of."""
 
+    loss_name: LossName = "cross_entropy"
+    """Which loss goes with these targets."""
+
     def start(self, ctx: Context, inputs: Tensor) -> None:
         """Fill in the first values for ``inputs`` (n, ...), through the gate; never called on load or resume."""
 
@@ -63,12 +66,25 @@ class LabelModule(nn.Module):
         """The targets of the items at ``index`` (n,), whose augmented inputs are ``inputs``."""
 
     @property
-    @abstractmethod
     def loss(self) -> ItemLoss:
         """The loss that goes with these targets, one number an item."""
+        return LOSSES[self.loss_name]
+
+    @property
+    def temperature(self) -> Tensor | None:
+        """What () turns a prediction of these targets into logits, where the labels bring it."""
+        return None
+
+    def encoded(self, classes: Tensor, k: int) -> Tensor:
+        """Classes (n,) as vectors (n, k) like these targets; one-hot where nothing else is said."""
+        return (classes[:, None] == torch.arange(k, device=classes.device)).float()
 
     @abstractmethod
     def nbytes(self) -> int: ...
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """What is learned, by the name under which a recipe gives it a learning rate."""
+        return {"labels": list(self.parameters())}
 
 
 class SyntheticSet(nn.Module):
@@ -125,7 +141,7 @@ class SyntheticSet(nn.Module):
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """What is learned, by the name under which a recipe gives it a learning rate."""
-        found = {**self.carrier.groups(), "labels": list(self.labels.parameters())}
+        found = {**self.carrier.groups(), **self.labels.groups()}
         if self.log_step_size is not None:
             found["step_size"] = [self.log_step_size]
         return {name: parameters for name, parameters in found.items() if parameters}

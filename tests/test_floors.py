@@ -17,7 +17,7 @@ FLOORS = [
     {"parts", "data", "memory"},
     {"augment"},
     {"gate"},
-    {"synthetic", "networks", "preprocess", "distance", "datasets", "unroll"},
+    {"synthetic", "networks", "preprocess", "distance", "kernels", "datasets", "unroll"},
     {"carriers", "labels"},
     {"objectives", "policies"},
     {"recipe"},

@@ -6,8 +6,8 @@ A probe wraps the network of a draw and stands at a point; it has no start of it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -121,6 +121,20 @@ class Centres(Probe):
 
 
 @dataclass(frozen=True)
+class Joined(Probe):
+    """``nets`` networks as one: features f_1(x) ... f_e(x) / sqrt(e) side by side, logits the mean of theirs.
+
+    So inner products of features are means of the nets' own. Parameters and buffers have a leading axis e.
+    """
+
+    nets: int
+
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        each = replace(draw, ensemble=self.nets)(x.expand(self.nets, *x.shape), features=features, training=training)
+        return each.transpose(0, 1).flatten(1) / self.nets**0.5 if features else each.mean(0)
+
+
+@dataclass(frozen=True)
 class Verdict(Probe):
     """Features that are 1 at the predicted class and 0 elsewhere (n, k): their mean is the shares of predictions."""
 
@@ -132,7 +146,7 @@ class Verdict(Probe):
 
 
 # One probe a network, always the same: a gate remembers by a network's identity how many items fit its memory.
-_layers, _centres, _verdict = cache(Layers), cache(Centres), cache(Verdict)
+_layers, _centres, _joined, _verdict = cache(Layers), cache(Centres), cache(Joined), cache(Verdict)
 
 
 def layers(draw: Draw, weights: tuple[float, ...]) -> Draw:
@@ -145,6 +159,13 @@ def by_centres(draw: Draw, centres: Tensor) -> Draw:
     inner = {f"params.{name}": value for name, value in draw.params.items()}
     inner |= {f"buffers.{name}": value for name, value in draw.buffers.items()}
     return Draw(_centres(draw.network), {"centres": centres}, inner, age=draw.age)
+
+
+def joined(draws: Sequence[Draw]) -> Draw:
+    """``draws`` of one network as the one draw of :class:`Joined`."""
+    params = {name: torch.stack([draw.params[name] for draw in draws]) for name in draws[0].params}
+    buffers = {name: torch.stack([draw.buffers[name] for draw in draws]) for name in draws[0].buffers}
+    return Draw(_joined(draws[0].network, len(draws)), params, buffers, age=draws[0].age)
 
 
 def verdict(draw: Draw) -> Draw:

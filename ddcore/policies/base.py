@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 
 from ddcore.gate import Context
 from ddcore.parts import Part
@@ -37,8 +39,14 @@ def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batc
     while True:
         batches = torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(batch)
         for rows in batches:
-            optimiser.zero_grad()
-            loss = synthetic.labels.loss(draw(ctx.view()(inputs[rows])), targets[rows]).mean()
-            loss.backward()
-            optimiser.step()
+            step_on(inputs[rows], targets[rows], synthetic, draw, ctx, optimiser)
         yield len(batches)
+
+
+def step_on(
+    inputs: Tensor, targets: Tensor, synthetic: SyntheticSet, draw: Draw, ctx: Context, optimiser: Optimizer
+) -> None:
+    """One step of ``draw``'s parameters, in place, on items of S under a draw of the recipe's augmentation."""
+    optimiser.zero_grad()
+    synthetic.labels.loss(draw(ctx.view()(inputs)), targets).mean().backward()
+    optimiser.step()

@@ -1,0 +1,184 @@
+"""Kernels of infinitely wide networks, in closed form.
+
+An infinitely wide ReLU network is, at its start, a Gaussian process, and trained by gradient descent it is kernel
+regression with its neural tangent kernel. Both kernels of a layer follow from those of the layer before. They are
+computed in float64, can be differentiated in both arguments, and hold for each pair of items by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ddcore.errors import RecipeRefused
+from ddcore.parts import Part
+from ddcore.types import Citation, DataCard, Draw, Params
+
+
+@dataclass(frozen=True)
+class Kernel(Part, kind="kernel"):
+    """The neural tangent kernel of a network of ``depth`` hidden layers, ReLU after each, and a linear one.
+
+    Weights are drawn from N(0, 2 / fan-in) and biases from N(0, ``bias``^2). With S the covariance of a layer's
+    pre-activations and N the tangent kernel, u = S(x, y) / sqrt(S(x, x) S(y, y)) and t = arccos u, a ReLU makes
+
+        S' = sqrt(S(x, x) S(y, y)) (sin t + (pi - t) u) / 2 pi,    N' = N (pi - t) / 2 pi,
+
+    and the linear map after it S = 2 A S' + bias^2, N = S + 2 A N', A the mean over what a unit sees.
+
+    References: Cho and Saul, Kernel Methods for Deep Learning, NeurIPS 2009, Eq. 6; Jacot et al., Neural Tangent
+    Kernel, NeurIPS 2018, Theorem 1. Differs: where two items point the same way, u = 1, the derivative of the last
+    factor, which has none there, is taken as zero.
+    """
+
+    depth: int = 1
+    bias: float = 0.1
+
+    cites: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "jacot2018ntk",
+            "Jacot, Arthur and Gabriel, Franck and Hongler, Clement",
+            "Neural Tangent Kernel: Convergence and Generalization in Neural Networks",
+            "Advances in Neural Information Processing Systems",
+            2018,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 or not 0 <= self.bias < math.inf:
+            raise RecipeRefused(f"{self}: depth must be at least 1, and bias zero or more and finite.")
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """The tangent kernel (n, m) of items x (n, ...) and y (m, ...)."""
+        x, y = x.double(), y.double()
+        of_x, of_y = (self._linear(self._sizes(z)) for z in (x, y))
+        tangent = covariance = self._linear(self._products(x, y))
+        for layer in range(self.depth):
+            mean = self._mean if layer < self.depth - 1 else self._last_mean
+            size = (of_x.unsqueeze(1) * of_y.unsqueeze(0)).clamp_min(torch.finfo(torch.float64).tiny).sqrt()
+            cosine = covariance / size
+            angle = _angle(cosine)
+            share = (math.pi - angle) / (2 * math.pi)
+            covariance = 2 * mean(size * (angle.sin() / (2 * math.pi) + share * cosine)) + self.bias**2
+            tangent = covariance + 2 * mean(tangent * share)
+            of_x, of_y = self._linear(of_x / 2), self._linear(of_y / 2)
+        return tangent
+
+    def _linear(self, covariance: Tensor) -> Tensor:
+        return 2 * self._mean(covariance) + self.bias**2
+
+    @abstractmethod
+    def _products(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean product of two items' channels, (n, m) or at each position (n, m, h, w)."""
+
+    @abstractmethod
+    def _sizes(self, x: Tensor) -> Tensor:
+        """The mean square of an item's channels, (n,) or (n, h, w)."""
+
+    @abstractmethod
+    def _mean(self, covariance: Tensor) -> Tensor:
+        """A: the mean over what a unit of a hidden layer sees."""
+
+    @abstractmethod
+    def _last_mean(self, covariance: Tensor) -> Tensor:
+        """A of the last layer, to (n, m)."""
+
+
+@dataclass(frozen=True)
+class DenseTangent(Kernel):
+    """The tangent kernel of a fully connected network on flattened items."""
+
+    def _products(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.flatten(1) @ y.flatten(1).T / x[0].numel()
+
+    def _sizes(self, x: Tensor) -> Tensor:
+        return x.flatten(1).square().mean(1)
+
+    def _mean(self, covariance: Tensor) -> Tensor:
+        return covariance
+
+    def _last_mean(self, covariance: Tensor) -> Tensor:
+        return covariance
+
+
+@dataclass(frozen=True)
+class ConvTangent(Kernel):
+    """The tangent kernel of 3x3 convolutions, zero-padded and without pooling, whose last output is flattened.
+
+    Units at two positions share no weights in the flattened layer, so that only pairs of equal positions count and a
+    layer costs n m h w. Reference: Arora et al., On Exact Computation with an Infinitely Wide Neural Net, NeurIPS
+    2019, Section 4.
+    """
+
+    depth: int = 3
+
+    def fitted(self, card: DataCard) -> ConvTangent:
+        if len(card.shape) != 3:
+            raise RecipeRefused(
+                f"A conv_tangent slides over images, but the items of {card.name} are {card.shape}: take the kernel"
+                " dense_tangent."
+            )
+        return self
+
+    def _products(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.einsum("nchw,mchw->nmhw", x, y) / x.shape[1]
+
+    def _sizes(self, x: Tensor) -> Tensor:
+        return x.square().mean(1)
+
+    def _mean(self, covariance: Tensor) -> Tensor:
+        return F.avg_pool2d(covariance, 3, stride=1, padding=1)
+
+    def _last_mean(self, covariance: Tensor) -> Tensor:
+        return covariance.mean((-2, -1))
+
+
+def _angle(cosine: Tensor) -> Tensor:
+    """arccos, with derivative zero at the ends."""
+    inside = cosine.abs() < 1 - 1e-14
+    return torch.where(inside, cosine.where(inside, 0).acos(), math.pi * (cosine < 0).to(cosine))
+
+
+@dataclass(frozen=True)
+class KernelMachine:
+    """The network f(x) = K(x, S) W; its parameters are the items S (n, ...) and the weights W (n, k), in float64."""
+
+    kernel: Kernel
+
+    @property
+    def per_sample(self) -> bool:
+        return True
+
+    def init(self, generator: Generator) -> tuple[Params, Params]:
+        raise NotImplementedError("A kernel machine stands where it was put, it is never drawn.")
+
+    def __call__(
+        self,
+        params: Params,
+        buffers: Params,
+        x: Tensor,
+        *,
+        features: bool = False,
+        training: bool = True,
+        ensemble: int | None = None,
+    ) -> Tensor:
+        """Logits (n, k), or with ``features`` the kernel's values (n, m)."""
+        assert ensemble is None, "a kernel machine is asked by itself"
+        values = self.kernel(x, params["items"])
+        return values if features else values @ params["weights"]
+
+
+# One machine a kernel, always the same: a gate remembers by a network's identity how many items fit its memory.
+_machine = cache(KernelMachine)
+
+
+def machine(kernel: Kernel, items: Tensor, weights: Tensor) -> Draw:
+    """The kernel machine with S = ``items`` (n, ...) and W = ``weights`` (n, k)."""
+    return Draw(_machine(kernel), {"items": items.double(), "weights": weights.double()}, {})

@@ -1,0 +1,120 @@
+"""Kernel ridge regression: a predictor fitted to S in closed form, and its loss on T."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ddcore.errors import LossDiverged, RecipeRefused
+from ddcore.gate import Context, cross_entropy, squared
+from ddcore.kernels import ConvTangent, Kernel, machine
+from ddcore.networks.probe import by_centres
+from ddcore.objectives.base import Objective
+from ddcore.synthetic import LabelModule, SyntheticSet
+from ddcore.types import DataCard, Draw, Group, ItemLoss
+
+
+@dataclass(frozen=True)
+class Ridge(Objective):
+    """L = the mean loss on T of K(x, S) W, with W = (K(S, S) + ``ridge`` d I)^-1 y and d the mean of K's diagonal.
+
+    The loss is sum_k (f_k - t_k)^2 / 2 from T's class t, written as S's labels write it; or, where those bring a
+    temperature, the cross-entropy of the outputs times it. ``real`` is the items of T drawn a step, under one
+    augmentation that S shares. With ``flip`` each item of S also stands there mirrored, unless that could change a
+    label of the data.
+
+    T enters through the gradient of L with respect to the predictor alone, which then goes back to S. No loss is told:
+    what is yielded is the norm of that gradient.
+    """
+
+    real: int = 256
+    ridge: float = 1e-6
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ridge < math.inf or self.real < 1:
+            raise RecipeRefused(f"{self}: ridge must be zero or more and finite, real at least 1.")
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"gradient"})
+
+    def fitted(self, card: DataCard) -> Self:
+        return replace(super().fitted(card), flip=self.flip and card.flips)
+
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        group = Group(size=self.real, view=ctx.view())
+        labels, k = synthetic.labels, ctx.card.classes
+        inputs, targets = synthetic.everything()
+        inputs = group.seen(inputs)
+        y = (labels.encoded(targets, k) if targets.ndim == 1 else targets).double()
+        if self.flip:
+            inputs, y = torch.cat([inputs, inputs.flip(-1)]), torch.cat([y, y])
+
+        def weights(kernel: Tensor) -> Tensor:
+            found = self._solved(kernel, y, ctx)
+            return found if labels.temperature is None else labels.temperature * found
+
+        predictor = self.predictor(draw, inputs, weights)
+        (pull,) = ctx.gate.gradient(predictor, [group], _loss(labels, k))
+        hung = {name: value for name, value in predictor.params.items() if value.requires_grad}
+        torch.autograd.backward(list(hung.values()), [pull[name] for name in hung])
+        yield float(torch.stack([value.square().sum() for value in pull.values()]).sum().sqrt())
+
+    @abstractmethod
+    def predictor(self, draw: Draw, inputs: Tensor, weights: Callable[[Tensor], Tensor]) -> Draw:
+        """The predictor fitted to ``inputs`` (n, ...), its parameters still hanging on them; ``weights`` makes W (n, k)
+        of their kernel (n, n)."""
+
+    def _solved(self, kernel: Tensor, y: Tensor, ctx: Context) -> Tensor:
+        """W (n, k).
+
+        Raises:
+            LossDiverged: the kernel of S cannot be inverted.
+        """
+        shift = self.ridge * kernel.diagonal().mean()
+        found, failed = torch.linalg.solve_ex(kernel + shift * torch.eye(len(y)).to(kernel), y)
+        if bool(failed) or not bool(found.isfinite().all()):
+            raise LossDiverged(
+                f"The kernel of S cannot be inverted at step {ctx.step() + 1}: items of S have become alike, or left"
+                f" their range. A larger objective.ridge (now {self.ridge}) or a smaller update.lr usually helps."
+            )
+        return found
+
+
+def _loss(labels: LabelModule, k: int) -> ItemLoss:
+    if labels.temperature is not None:
+        return cross_entropy
+    return lambda outputs, classes: squared(outputs, labels.encoded(classes, k).to(outputs))
+
+
+@dataclass(frozen=True)
+class KernelRidge(Ridge):
+    """:class:`Ridge` with K(x, x') = f(x) . f(x'), f the input of the network's last layer.
+
+    So the predictor is f(x) M' with M = W' f(S), and the gate is asked dL/dM. References: Zhou et al., FRePo, NeurIPS
+    2022, Eq. 4; Loo et al., RFAD, NeurIPS 2022, Section 3.
+    """
+
+    def predictor(self, draw: Draw, inputs: Tensor, weights: Callable[[Tensor], Tensor]) -> Draw:
+        features = draw(inputs, features=True).double()
+        return by_centres(draw, (weights(features @ features.T).T @ features).float())
+
+
+@dataclass(frozen=True)
+class TangentRidge(Ridge):
+    """:class:`Ridge` with the tangent kernel of an infinitely wide network; the network of the step is not used.
+
+    The gate is asked dL/dS and dL/dW. Reference: Nguyen, Chen and Lee, KIP, ICLR 2021, Eq. 7.
+    """
+
+    kernel: Kernel = ConvTangent()
+
+    def predictor(self, draw: Draw, inputs: Tensor, weights: Callable[[Tensor], Tensor]) -> Draw:
+        return machine(self.kernel, inputs, weights(self.kernel(inputs, inputs)))

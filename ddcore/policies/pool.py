@@ -1,0 +1,60 @@
+"""A pool of networks that grow up on S."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context
+from ddcore.policies.base import Policy, step_on
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw
+
+
+@dataclass(frozen=True)
+class Pool(Policy):
+    """A pool of ``networks``; each step has one of them, drawn uniformly, which is then trained on S for one step.
+
+    One that was trained for ``age`` steps is replaced by a fresh one when it is drawn again. Training is Adam at ``lr``
+    on ``batch`` items of S, under a draw of the recipe's augmentation, by the loss that S's labels are made for.
+
+    Reference: Zhou et al., FRePo, NeurIPS 2022, Algorithm 1. Differs: a network is trained when the next step begins,
+    on S as it is then.
+    """
+
+    networks: int = 10
+    age: int = 100
+    lr: float = 3e-4
+    batch: int = 500
+
+    def __post_init__(self) -> None:
+        if min(self.networks, self.age, self.batch) < 1 or self.lr <= 0:
+            raise RecipeRefused(f"{self}: networks, age and batch must be at least 1, lr above zero.")
+
+    def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
+        pool = state.setdefault("pool", [])
+        if "used" in state:
+            self._train(pool[state["used"]], synthetic, ctx)
+        place = min(int(torch.randint(self.networks, (), generator=ctx.rng["policy"])), len(pool))
+        if place == len(pool) or pool[place]["age"] == self.age:
+            fresh = ctx.fresh()
+            pool[place : place + 1] = [{"params": fresh.params, "buffers": fresh.buffers, "adam": None, "age": 0}]
+        state["used"] = place
+        member = pool[place]
+        return Draw(ctx.network, member["params"], member["buffers"], age=member["age"])
+
+    def _train(self, member: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> None:
+        params = {name: value.clone().requires_grad_() for name, value in member["params"].items()}
+        optimiser = torch.optim.Adam(params.values(), lr=self.lr)
+        if member["adam"] is not None:
+            optimiser.load_state_dict(member["adam"])
+        rows = torch.randperm(len(synthetic), generator=ctx.rng["policy"])[: self.batch]
+        with torch.no_grad():
+            inputs, targets = synthetic.take(rows)
+        step_on(inputs, targets, synthetic, Draw(ctx.network, params, member["buffers"]), ctx, optimiser)
+        member["params"] = {name: value.detach() for name, value in params.items()}
+        member["adam"] = optimiser.state_dict()
+        member["age"] += 1
