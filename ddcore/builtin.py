@@ -46,7 +46,7 @@ from ddcore.policies.steady import UntilSteady
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
-from ddcore.recipes.bptt import dd, gtn, ld, rtp
+from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rtp, sldd
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
@@ -70,7 +70,7 @@ METHODS = (
     *(random, herding, dm, cafe, kfs, it_gan),
     *(dc, dsa, dcc, intra_inter, idc, accdd),
     *(mtt, ftd, tesla, datm, haba),
-    *(dd, ld, rtp, gtn),
+    *(dd, sldd, ld, ld_ridge, rtp, gtn),
     *(kip, frepo, rfad),
     *(d4m,),
 )

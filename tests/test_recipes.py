@@ -32,6 +32,8 @@ TABLE = {
     "datm": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4),
     "dd": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1) + 4 * 30),
     "ld": ({"examples", "fit", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
+    "sldd": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4 * 30),
+    "ld_ridge": ({"examples", "fit", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
     "rtp": ({"examples", "gradient", "statistics"}, 5, 4 * (12 * 16 + 3 * 5 * 12) + 3),
     "gtn": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3 + 4) + 81),
     "haba": ({"examples", "fit", "statistics"}, 6, 4 * (3 * 3 * 16 + 2 * 103) + 9 + 4),
@@ -58,7 +60,7 @@ SMALLER = {
     "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
     "haba": fitted("policy.policy.fit"),
     "herding": {"synthetic.fit.steps": 3},
-    "ld": {"synthetic.fit.steps": 3, "policy.epochs": 1},
+    **{name: {"synthetic.fit.steps": 3, "policy.epochs": 1} for name in ("ld", "ld_ridge")},
     "rtp": {"objective.steps": 3, "objective.window": "none", "objective.batch": 6},
     "d4m": {"synthetic.width": 3, "synthetic.training.steps": 3, "synthetic.training.batch": 8},
     "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},
@@ -117,7 +119,7 @@ def test_same_seed_same_tensors_and_another_seed_others(host, small, tiny, name)
 def test_two_steps_move_every_parameter(host, small, tiny, name):
     run = host.start(made(host, small, name), tiny)
     run.start()
-    learned = 1 if name == "ld" else 0
+    learned = 1 if name in ("ld", "ld_ridge") else 0
     before = tensors(run)[learned]
     run.go(until=2)
     moved = (tensors(run)[learned] != before).flatten(1).any(1)

@@ -1,11 +1,14 @@
 """Methods that differentiate through training on S."""
 
+from dataclasses import replace
+
 from ddcore.carriers.chosen import Herding
 from ddcore.carriers.latents import Latents
 from ddcore.carriers.memory import Memory
 from ddcore.carriers.pixels import Pixels
-from ddcore.labels import Soft
+from ddcore.labels import Soft, Vectors
 from ddcore.objectives.bptt import Bptt
+from ddcore.objectives.ridge import KernelRidge
 from ddcore.policies.trained import TrainedOnSynthetic
 from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
@@ -17,6 +20,13 @@ DD = Citation(
     "arXiv preprint arXiv:1811.10959",
     2018,
     "article",
+)
+SLDD = Citation(
+    "sucholutsky2021sldd",
+    "Sucholutsky, Ilia and Schonlau, Matthias",
+    "Soft-Label Dataset Distillation and Text Dataset Distillation",
+    "International Joint Conference on Neural Networks",
+    2021,
 )
 LD = Citation(
     "bohdal2020ld",
@@ -65,6 +75,19 @@ def dd(ipc: int = 1, iterations: int = 200) -> Recipe:
     )
 
 
+@method(SLDD, DD)
+def sldd(ipc: int = 1, iterations: int = 200) -> Recipe:
+    """Soft-label dataset distillation: ``dd`` with labels that are free real vectors and are learned with the images.
+
+    A step's loss is - sum_k y_k log softmax( f )_k; y starts one-hot (Sucholutsky and Schonlau, IJCNN 2021, Section 3).
+
+    Differs: as ``dd``.
+    """
+    plain = dd(ipc, iterations)
+    rates = {**plain.update.lr, "labels": 0.02}
+    return replace(plain, name="sldd", labels=Vectors(), update=replace(plain.update, lr=rates))
+
+
 @method(LD)
 def ld(ipc: int = 1, iterations: int = 300) -> Recipe:
     """Label distillation: min_Y l_T( w - a grad l_{(X, Y)}( w ) ), with real images X that stay as they are.
@@ -85,6 +108,25 @@ def ld(ipc: int = 1, iterations: int = 300) -> Recipe:
         labels=Soft(None),
         update=Update(lr={"labels": 0.1}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
+    )
+
+
+@method(LD)
+def ld_ridge(ipc: int = 1, iterations: int = 300) -> Recipe:
+    """Label distillation by ridge regression: min_Y E || y_T - f(T) f(X)' (f(X) f(X)' + l I)^-1 Y ||^2 / 2.
+
+    The step of training that ``ld`` differentiates is replaced by a last layer fitted in closed form, on the features f
+    of a network that goes on being trained on S (Bohdal et al., 2020, Section 3.2, second variant).
+
+    Differs: as ``ld``; Y are free vectors that start centred one-hot, for a squared error; l is in units of the mean of
+    the kernel's diagonal.
+    """
+    return replace(
+        ld(ipc, iterations),
+        name="ld_ridge",
+        objective=KernelRidge(ridge=1.0),
+        labels=Vectors(centred=True, loss="squared"),
+        update=Update(lr={"labels": 0.02}, optimiser="adam", schedule="cosine"),
     )
 
 

@@ -46,6 +46,7 @@ RUNS = {
         10 + 10,
     ),
     "dd": ({"synthetic.init": "noise"}, 3),
+    "sldd": ({"synthetic.init": "noise"}, 3),
     "rtp": ({"synthetic.init": "noise", "objective.steps": 3, "objective.window": "none"}, 3),
     "gtn": (
         {
@@ -72,7 +73,7 @@ RUNS = {
 }
 RUN_AS_THEY_STAND = ("dc", "it_gan", "gtn", "psg", "ndpdc", "dosser")
 REFUSED = dict.fromkeys(
-    ["random", "herding", "ld", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
+    ["random", "herding", "ld", "ld_ridge", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
 )
 OWN = ("psg", "ndpdc", "dosser")
 
