@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ddcore.artefact import DistilledSet
-from ddcore.augment import Affine, Siamese
-from ddcore.carriers.chosen import Herding, Random
+from ddcore.augment import Affine, Crop, Siamese
+from ddcore.carriers.chosen import Herding, Mosaic, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
@@ -15,7 +15,7 @@ from ddcore.distance import FilterCosine, Lp, MagnitudeAware
 from ddcore.errors import RecipeRefused, StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
-from ddcore.labels import Expert, Hard, Soft
+from ddcore.labels import Expert, Hard, Soft, Taught
 from ddcore.marker import hookimpl
 from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.convnet import ConvNet
@@ -28,6 +28,7 @@ from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.statistics import StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Maker
 from ddcore.policies.early import Early
@@ -36,9 +37,11 @@ from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.rival import Rival
 from ddcore.policies.steady import UntilSteady
+from ddcore.policies.teacher import Teacher
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
+from ddcore.recipes.decoupled import cda, rded, sre2l
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.selection import herding, random
@@ -47,17 +50,20 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 PARTS = (
-    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Hard, Soft, Expert),
-    *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
-    *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Update),
+    *(Pixels, Formation, Hallucinated, Codes, Latents, Adversarial, Random, Herding, Mosaic),
+    *(Hard, Soft, Expert, Taught),
+    *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, StatisticMatch, Contrast, Sum),
+    *(FilterCosine, MagnitudeAware, Lp),
+    *(Fresh, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Experts, Rival, Teacher, Update),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
-    *(Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
+    *(Siamese, Affine, Crop, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
 METHODS = (
     *(random, herding, dm, cafe, kfs, it_gan),
     *(dc, dsa, dcc, intra_inter, idc, accdd),
     *(mtt, ftd, tesla, datm, haba),
+    *(sre2l, cda, rded),
 )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ddcore.gate import Context
 from ddcore.parts import Part
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
 
 
 class Objective(Part, kind="objective"):
@@ -25,6 +25,12 @@ class Objective(Part, kind="objective"):
     def takes_step_size(self) -> bool:
         """It trains on S at the step size that S brings."""
         return any(part.takes_step_size for _, part in self.parts() if isinstance(part, Objective))
+
+    def check(self, network: Network) -> None:
+        """Raises RecipeRefused where it, or a part it holds, cannot be had of ``network``."""
+        for _, part in self.parts():
+            if isinstance(part, Objective):
+                part.check(network)
 
     @abstractmethod
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
