@@ -5,10 +5,10 @@ from os import PathLike
 from typing import Any
 
 from ddcore.artefact import DistilledSet
-from ddcore.augment import Affine, Augment, Siamese
+from ddcore.augment import Affine, Augment, Crop, Siamese, cropped
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
-from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.chosen import Herding, Mosaic, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
@@ -38,6 +38,7 @@ from ddcore.experiment import (
     conduct,
     data_set,
     evaluate,
+    lessons_of,
     preprocess_of,
     reevaluate,
     resume,
@@ -45,7 +46,7 @@ from ddcore.experiment import (
 from ddcore.files import replaced_whole, write_whole
 from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
-from ddcore.labels import Expert, Hard, Labels, Soft
+from ddcore.labels import Expert, Hard, Labels, Soft, Taught
 from ddcore.marker import HOOK_API, hookimpl
 from ddcore.memory import cut, items_a_chunk
 from ddcore.networks.alexnet import AlexNet
@@ -62,6 +63,7 @@ from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.statistics import StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
@@ -71,6 +73,7 @@ from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.rival import Rival
 from ddcore.policies.steady import UntilSteady
+from ddcore.policies.teacher import Teacher
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
@@ -128,6 +131,7 @@ __all__ = [
     "Context",
     "Contrast",
     "ConvNet",
+    "Crop",
     "DataCard",
     "DataSet",
     "DdcoreError",
@@ -172,6 +176,7 @@ __all__ = [
     "Mixing",
     "Mnist",
     "ModuleNetwork",
+    "Mosaic",
     "Network",
     "NetworkPlan",
     "Npz",
@@ -202,6 +207,7 @@ __all__ = [
     "Soft",
     "Source",
     "Standardise",
+    "StatisticMatch",
     "StopRun",
     "Store",
     "Streams",
@@ -209,6 +215,8 @@ __all__ = [
     "Sum",
     "Svhn",
     "SyntheticSet",
+    "Taught",
+    "Teacher",
     "TrainedOnReal",
     "TrainedOnSynthetic",
     "TrajectoryMatch",
@@ -223,6 +231,7 @@ __all__ = [
     "conclude",
     "conduct",
     "conduct_study",
+    "cropped",
     "cross_entropy",
     "cut",
     "data_set",
@@ -235,6 +244,7 @@ __all__ = [
     "fresh_nets",
     "hookimpl",
     "items_a_chunk",
+    "lessons_of",
     "load",
     "load_distilled",
     "method",

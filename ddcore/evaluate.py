@@ -56,7 +56,7 @@ class Lessons(Interface):
     def __call__(
         self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """``inputs`` (n, ...), which stand at ``rows`` (n,), as they shall be seen; a teacher's logits (n, k) of that."""
+        """How ``inputs`` (n, ...), the items at ``rows`` (n,), shall be seen, and a teacher's logits (n, k) of that."""
         ...
 
 

@@ -52,8 +52,8 @@ RUNS = {
 }
 RUN_AS_THEY_STAND = ("dc", "it_gan", "psg", "ndpdc", "dosser")
 REFUSED = dict.fromkeys(
-    ["random", "herding", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
-)
+    ["random", "herding", "rded", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
+) | dict.fromkeys(["sre2l", "cda"], "The network uses batch statistics")
 OWN = ("psg", "ndpdc", "dosser")
 
 
