@@ -124,8 +124,10 @@ class Folder:
     def discard(self) -> None:
         """Take back what :meth:`create` did, where nothing has come after it."""
         self.recipe.unlink()
-        with suppress(OSError):
-            self.path.rmdir()
+        self.state.unlink(missing_ok=True)
+        for folder in (self.state.parent, self.path):
+            with suppress(OSError):
+                folder.rmdir()
 
     def experiment(self, catalogue: Catalogue) -> Experiment:
         """Raises BadCheckpoint where no experiment lies there."""

@@ -233,7 +233,8 @@ class TaughtLabels(Shares):
 
     def teaching(self) -> dict[str, Tensor]:
         network = {f"{kind}.{name}": value for kind, held in self.teacher.items() for name, value in held.items()}
-        return {**self._views, **(network if self.plan.keep else {})}
+        found = {**self._views, **(network if self.plan.keep else {})}
+        return {name: value.detach().cpu().clone() for name, value in found.items()}
 
 
 def answers(draw: Draw, params: Params, inputs: Tensor, chunk: int) -> Tensor:

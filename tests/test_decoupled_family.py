@@ -360,7 +360,7 @@ def test_a_run_resumed_at_its_end_knows_its_teacher(begun, host, tiny):
 
 
 def test_a_running_mean_of_s_is_labelled_too(begun):
-    run = begun(overrides={"update.ema": 0.5})
+    run = begun(overrides={"update.ema": 0.5, "labels.temperature": 1.0})
     run.go()
     distilled = run.export()
     teacher = Draw(run.ctx.network, run.policy["params"], run.policy["buffers"])
@@ -492,7 +492,8 @@ def test_whole_images_are_chosen_by_what_the_network_is_sure_of(begun, tiny):
 
 
 def test_tiles_are_crops_side_by_side(begun):
-    run = begun("rded", ipc=1, overrides={"synthetic.crops": 1, "synthetic.crop.low": 1.0, "synthetic.crop.ratio": 1.0})
+    whole = {"synthetic.crops": 1, "synthetic.crop.low": 1.0, "synthetic.crop.ratio": 1.0}
+    run = begun("rded", ipc=1, overrides={"synthetic.factor": 2, **whole})
     images = run.synthetic.carrier.images
     batches = run.gate.examples([ddcore.Group(classes=(c,)) for c in range(3)])
     for c, batch in enumerate(batches):
