@@ -5,11 +5,11 @@ from os import PathLike
 from typing import Any
 
 from ddcore.artefact import DistilledSet
-from ddcore.augment import Affine, Augment, Siamese
+from ddcore.augment import Affine, Augment, Crop, Siamese, cropped
 from ddcore.bench import Pair, benchmark, digits_as_mnist
 from ddcore.carriers.base import Carrier
 from ddcore.carriers.centres import Centres, Reconstruct
-from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.chosen import Herding, Mosaic, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
@@ -39,6 +39,7 @@ from ddcore.experiment import (
     conduct,
     data_set,
     evaluate,
+    lessons_of,
     preprocess_of,
     reevaluate,
     resume,
@@ -47,7 +48,7 @@ from ddcore.files import replaced_whole, write_whole
 from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
 from ddcore.host import Host
 from ddcore.kernels import ConvTangent, DenseTangent, Kernel
-from ddcore.labels import Expert, Hard, Labels, Soft, Vectors
+from ddcore.labels import Expert, Hard, Labels, Soft, Taught, Vectors
 from ddcore.marker import HOOK_API, hookimpl
 from ddcore.memory import cut, items_a_chunk
 from ddcore.networks.alexnet import AlexNet
@@ -65,6 +66,7 @@ from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
+from ddcore.objectives.statistics import StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Part, dotted
 from ddcore.policies.base import Policy
@@ -76,6 +78,7 @@ from ddcore.policies.pool import Pool
 from ddcore.policies.rival import Rival
 from ddcore.policies.side_by_side import SideBySide
 from ddcore.policies.steady import UntilSteady
+from ddcore.policies.teacher import Teacher
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
@@ -135,6 +138,7 @@ __all__ = [
     "Contrast",
     "ConvNet",
     "ConvTangent",
+    "Crop",
     "DataCard",
     "DataSet",
     "DdcoreError",
@@ -182,6 +186,7 @@ __all__ = [
     "Mixing",
     "Mnist",
     "ModuleNetwork",
+    "Mosaic",
     "Network",
     "NetworkPlan",
     "Npz",
@@ -215,6 +220,7 @@ __all__ = [
     "Soft",
     "Source",
     "Standardise",
+    "StatisticMatch",
     "StopRun",
     "Store",
     "Streams",
@@ -223,6 +229,8 @@ __all__ = [
     "Svhn",
     "SyntheticSet",
     "TangentRidge",
+    "Taught",
+    "Teacher",
     "TrainedOnReal",
     "TrainedOnSynthetic",
     "TrajectoryMatch",
@@ -238,6 +246,7 @@ __all__ = [
     "conclude",
     "conduct",
     "conduct_study",
+    "cropped",
     "cross_entropy",
     "cut",
     "data_set",
@@ -250,6 +259,7 @@ __all__ = [
     "fresh_nets",
     "hookimpl",
     "items_a_chunk",
+    "lessons_of",
     "load",
     "load_distilled",
     "method",

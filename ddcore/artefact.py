@@ -67,6 +67,9 @@ class DistilledSet:
     preprocess_state: dict[str, Tensor] = field(default_factory=dict)
     latent: dict[str, Tensor] = field(default_factory=dict)
     """What the inputs were decoded from, where that is not the inputs themselves."""
+    teaching: dict[str, Tensor] = field(default_factory=dict)
+    """What networks can be taught by as they are trained: ``logits`` (n, v, k) of what ``boxes`` (n, v, 4) show of each
+    item (:func:`ddcore.augment.cropped`), or a teacher's ``params.*`` and ``buffers.*``; ``nbytes`` counts it."""
     versions: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     """What else is true of it: seconds, an epsilon, ``poisoned``."""
@@ -103,6 +106,7 @@ class DistilledSet:
         tensors = {"inputs": self.inputs, "targets": self.targets}
         tensors |= {f"preprocess.{name}": value for name, value in self.preprocess_state.items()}
         tensors |= {f"latent.{name}": value for name, value in self.latent.items()}
+        tensors |= {f"teaching.{name}": value for name, value in self.teaching.items()}
         for name, value in (("step_sizes", self.step_sizes), ("order", self.order)):
             if value is not None:
                 tensors[name] = value
@@ -148,6 +152,7 @@ class DistilledSet:
             preprocess=card.preprocess,
             preprocess_state=_below(tensors, "preprocess."),
             latent=_below(tensors, "latent."),
+            teaching=_below(tensors, "teaching."),
             versions=card.versions,
             facts=card.facts,
         )
@@ -184,6 +189,13 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard, lo
             refuse(f"it has {len(order)} steps in order and {len(sizes)} step sizes")
     if targets.ndim == 1 and loss != "cross_entropy":
         refuse(f"its targets are classes, and its loss {loss!r} wants one row of {data.classes} an item")
+    teaching = _below(tensors, "teaching.")
+    if not all(value.isfinite().all() for value in teaching.values()):
+        refuse("what it teaches by holds NaN or infinite numbers")
+    views = {name: tuple(teaching[name].shape) for name in ("boxes", "logits") if name in teaching}
+    many = next(iter(views.values()), (0, 0))[1:2]
+    if views and views != {"boxes": (len(inputs), *many, 4), "logits": (len(inputs), *many, data.classes)}:
+        refuse(f"its views are {views}, not boxes of 4 and logits of {data.classes} of as many views an item")
     if targets.ndim == 1:
         if targets.dtype != torch.int64 or targets.min() < 0 or targets.max() >= data.classes:
             refuse(f"its targets are not classes from 0 to {data.classes - 1}")

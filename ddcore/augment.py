@@ -31,6 +31,10 @@ class Augment(Part, kind="augment"):
         Without ``n`` it is one change for all items, however many; with ``n`` each of exactly n items has its own.
         """
 
+    def at(self, share: float) -> Augment:
+        """The augmentation as it stands when ``share`` of a run, from 0 to 1, is done; always the same by default."""
+        return self
+
 
 def _uniform(low: float, high: float, n: int, generator: Generator) -> Tensor:
     """U(low, high), (n,)."""
@@ -119,13 +123,24 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Warp:
-    """Look the image up at ``theta`` (n, 2, 3) times the output's coordinates in [-1, 1]; bilinear, zeros outside."""
+    """Look the image up at ``theta`` (n, 2, 3) times the output's coordinates in [-1, 1]; bilinear.
+
+    Outside there are zeros, or what is nearest at the ``border``.
+    """
 
     theta: Tensor
+    outside: Literal["zeros", "border"] = "zeros"
 
     def __call__(self, x: Tensor) -> Tensor:
         grid = F.affine_grid(_of_items(self.theta, x).to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid, align_corners=False)
+        return F.grid_sample(x, grid, padding_mode=self.outside, align_corners=False)
+
+
+def cropped(boxes: Tensor) -> Warp:
+    """Brings each item's box to the whole image; ``boxes`` (n, 4) as :meth:`Crop.boxes` draws them."""
+    width, height, right, down = boxes.unbind(1)
+    zero = torch.zeros_like(width)
+    return Warp(_matrix([[width, zero, right], [zero, height, down]]), "border")
 
 
 def _matrix(rows: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -271,3 +286,53 @@ class Affine(Augment):
         scale = _uniform(1 - self.scale, 1 + self.scale, n, generator)
         moved = (2 * _uniform(-self.translate, self.translate, 2 * n, generator)).view(n, 2)
         return Warp(torch.cat([turned[:, :, :2] * scale[:, None, None], moved[:, :, None]], 2))
+
+
+@dataclass(frozen=True)
+class Crop(Augment):
+    """A random box of the image brought to full size, mirrored with probability one half where ``flip`` allows it.
+
+    The box has a share of the area uniform from ``low`` to 1, sides whose ratio is log-uniform from 1 / ``ratio`` to
+    ``ratio``, each cut to the image's, and a uniform place. Reference: Szegedy et al., CVPR 2015, Section 6.
+
+    With ``first`` the least share falls along a run from ``first`` to ``low`` as a cosine, which it reaches when
+    ``until`` of the run is done: whole images come first, details later. Reference: Yin and Shen, CDA, 2023, Section 3.
+    """
+
+    low: float = 0.08
+    ratio: float = 4 / 3
+    flip: bool = True
+    first: float | None = None
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= 1 or not self.low <= (self.first or 1) <= 1:
+            raise RecipeRefused(
+                f"A crop shows at least low = {self.low} of an image: low must be above 0 and at most 1, and"
+                f" first = {self.first} from low to 1."
+            )
+        if not 1 <= self.ratio < math.inf or not 0 < self.until <= 1:
+            raise RecipeRefused(
+                f"A crop's ratio = {self.ratio} must be at least 1, and until = {self.until} above 0 and at most 1."
+            )
+
+    def fitted(self, card: DataCard) -> Crop:
+        return replace(self, flip=self.flip and card.flips)
+
+    def at(self, share: float) -> Crop:
+        if self.first is None:
+            return self
+        left = (1 + math.cos(math.pi * min(1.0, share / self.until))) / 2
+        return replace(self, low=self.low + (self.first - self.low) * left, first=None)
+
+    def boxes(self, generator: Generator, n: int) -> Tensor:
+        """Width, height and centre of boxes (n, 4), in half sides of the image; a width below zero is mirrored."""
+        area = _uniform(self.low, 1, n, generator)
+        root = (_uniform(-0.5, 0.5, n, generator) * math.log(self.ratio)).exp()
+        sides = torch.stack([area.sqrt() * root, area.sqrt() / root], 1).clamp_max(1)
+        place = _uniform(-1, 1, 2 * n, generator).view(n, 2) * (1 - sides)
+        mirrored = 1 - 2 * (torch.rand(n, generator=generator) < 0.5).float() if self.flip else torch.ones(n)
+        return torch.cat([sides[:, :1] * mirrored[:, None], sides[:, 1:], place], 1)
+
+    def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
+        return cropped(self.boxes(generator, n or 1))

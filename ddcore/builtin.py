@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ddcore.artefact import DistilledSet
-from ddcore.augment import Affine, Siamese
+from ddcore.augment import Affine, Crop, Siamese
 from ddcore.carriers.centres import Centres, Reconstruct
-from ddcore.carriers.chosen import Herding, Random
+from ddcore.carriers.chosen import Herding, Mosaic, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
@@ -18,7 +18,7 @@ from ddcore.errors import RecipeRefused, StopRun
 from ddcore.evaluate import Accuracy, Protocol
 from ddcore.gate import Fit, Open
 from ddcore.kernels import ConvTangent, DenseTangent
-from ddcore.labels import Expert, Hard, Soft, Vectors
+from ddcore.labels import Expert, Hard, Soft, Taught, Vectors
 from ddcore.marker import hookimpl
 from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.convnet import ConvNet
@@ -33,6 +33,7 @@ from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
+from ddcore.objectives.statistics import StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.parts import Maker
 from ddcore.policies.early import Early
@@ -43,10 +44,12 @@ from ddcore.policies.pool import Pool
 from ddcore.policies.rival import Rival
 from ddcore.policies.side_by_side import SideBySide
 from ddcore.policies.steady import UntilSteady
+from ddcore.policies.teacher import Teacher
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Identity, Standardise
 from ddcore.recipe import Recipe, Update
 from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rtp, sldd
+from ddcore.recipes.decoupled import cda, rded, sre2l
 from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
@@ -58,12 +61,24 @@ from ddcore.types import DataCard
 
 PARTS = (
     *(Pixels, Formation, Hallucinated, Codes, Memory, Latents, Adversarial, Centres, Reconstruct),
-    *(Random, Herding, Hard, Soft, Vectors, Expert),
-    *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Bptt, Contrast, Sum, FilterCosine, MagnitudeAware, Lp),
-    *(KernelRidge, TangentRidge, ConvTangent, DenseTangent),
-    *(Fresh, SideBySide, TrainedOnSynthetic, TrainedOnReal, UntilSteady, Early, Perturbed, Pool, Experts, Rival),
+    *(Random, Herding, Mosaic, Hard, Soft, Vectors, Expert, Taught),
+    *(FeatureMatch, LayerMatch, GradientMatch, TrajectoryMatch, Bptt, KernelRidge, TangentRidge, StatisticMatch),
+    *(Contrast, Sum, FilterCosine, MagnitudeAware, Lp, ConvTangent, DenseTangent),
+    *(
+        Fresh,
+        SideBySide,
+        TrainedOnSynthetic,
+        TrainedOnReal,
+        UntilSteady,
+        Early,
+        Perturbed,
+        Pool,
+        Experts,
+        Rival,
+        Teacher,
+    ),
     *(ConvNet, MLP, LeNet, AlexNet, VGG11, ResNet18),
-    *(Update, Siamese, Affine, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
+    *(Update, Siamese, Affine, Crop, Standardise, ZCA, Identity, Open, Fit, Protocol, Accuracy),
     *DATASETS,
 )
 METHODS = (
@@ -72,7 +87,7 @@ METHODS = (
     *(mtt, ftd, tesla, datm, haba),
     *(dd, sldd, ld, ld_ridge, rtp, gtn),
     *(kip, frepo, rfad),
-    *(d4m,),
+    *(sre2l, cda, rded, d4m),
 )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ddcore.augment import Affine, Augment, CutMix, Siamese
+from ddcore.augment import Affine, Augment, Crop, CutMix, Siamese, cropped
 from ddcore.data import RealData, Store
 from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.gate import LOSSES, LossName
@@ -58,6 +58,45 @@ class TrainingSet(Interface):
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Preprocessed inputs and targets at ``index`` (n,)."""
         ...
+
+
+class Lessons(Interface):
+    """What a set brings to teach a network by, beside one target an item."""
+
+    def __call__(
+        self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """How ``inputs`` (n, ...), the items at ``rows`` (n,), shall be seen, and a teacher's logits (n, k) of that."""
+        ...
+
+
+@dataclass(frozen=True)
+class Views:
+    """Each item as one of its stored views shows it, drawn uniformly: ``boxes`` (n, v, 4), ``logits`` (n, v, k)."""
+
+    boxes: Tensor
+    logits: Tensor
+
+    def __call__(
+        self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        which = torch.randint(self.logits.shape[1], (len(rows),), generator=generator)
+        return cropped(self.boxes[rows, which])(inputs), self.logits[rows, which].to(inputs)
+
+
+@dataclass(frozen=True)
+class Tutor:
+    """A teacher that says of each augmented item what it sees."""
+
+    teacher: Draw
+
+    def __call__(
+        self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        shape = tuple(inputs.shape[1:])
+        seen = augment.draw(generator, shape, n=len(inputs))(inputs) if augment else inputs
+        with torch.no_grad():
+            return seen, self.teacher(seen, training=False)
 
 
 @dataclass(frozen=True)
@@ -142,7 +181,7 @@ class Protocol(Part, kind="protocol"):
     steps: int | None = 250
     epochs: int | None = None
     batch: int = 64
-    optimiser: Literal["sgd", "adam"] = "adam"
+    optimiser: Literal["sgd", "adam", "adamw"] = "adam"
     lr: tuple[float, ...] = (2e-3,)
     learned_lr: bool = False
     """A set that brings a learned step size is trained with that instead of ``lr``."""
@@ -154,6 +193,9 @@ class Protocol(Part, kind="protocol"):
     augment: Augment | None = Affine()
     cutmix: float = 0.0
     """Probability that a batch is mixed, box by box, with its labels."""
+    temperature: float | None = None
+    """A set that brings a teacher, or what one says of views of its items, is learned from that instead of its targets:
+    by the divergence of softmax(logits / temperature) from the teacher's. None for the targets."""
     repeats: int = 5
     networks: tuple[NetworkPlan, ...] = (ConvNet(),)
     measures: tuple[Measure, ...] = (Accuracy(),)
@@ -163,6 +205,8 @@ class Protocol(Part, kind="protocol"):
             raise RecipeRefused("A protocol says either steps or epochs, not both and not neither.")
         if min(self.steps or self.epochs or 0, self.repeats, self.batch, len(self.lr), len(self.networks)) < 1:
             raise RecipeRefused("A protocol needs at least one step, item, repeat, learning rate and network.")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise RecipeRefused(f"A protocol's temperature is above zero and finite, not {self.temperature}.")
 
     @classmethod
     def named(cls, name: str) -> Self:
@@ -191,6 +235,10 @@ class Protocol(Part, kind="protocol"):
         each item its own (Zhou et al., NeurIPS 2022). Differs: one change of the six a batch, none of them a shift
         beyond the crop's.
 
+        ``fkd``: 300 epochs of AdamW at 0.001, weight decay 0.01, cosine, under random crops, each item its own, from
+        what a teacher says of them at temperature 20 (Yin, Xing and Shen, NeurIPS 2023). Differs: batches of 64, not
+        1 024; the gradient is not less for the temperature, which Adam would not feel; no cutmix.
+
         Raises:
             UnknownName: no such preset.
         """
@@ -218,8 +266,9 @@ class Protocol(Part, kind="protocol"):
         return self.steps if self.steps is not None else (self.epochs or 0) * math.ceil(items / self.batch)
 
     def build_optimiser(self, params: Sequence[Tensor], lr: float) -> Optimizer:
-        if self.optimiser == "adam":
-            return torch.optim.Adam(params, lr=lr, weight_decay=self.weight_decay)
+        if self.optimiser != "sgd":
+            adam = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
+            return adam(params, lr=lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(params, lr=lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
 
@@ -241,6 +290,15 @@ _IDC = {
     "augment": Siamese(("color", "crop", "flip", "scale", "rotate")),
     "cutmix": 0.5,
 }
+_FKD = {
+    "steps": None,
+    "epochs": 300,
+    "optimiser": "adamw",
+    "lr": (1e-3,),
+    "weight_decay": 0.01,
+    "augment": Crop(),
+    "temperature": 20.0,
+}
 _FREPO = {"steps": 1000, "batch": 500, "lr": (3e-4,), "schedule": "warm", "augment": Siamese()}
 _DD = {"steps": 30, "optimiser": "sgd", "lr": (0.02,), "momentum": 0.0, "augment": None, "replay": True}
 _RTP = {**_DC, "batch": 640, "weight_decay": 0.0, "schedule": "constant"}
@@ -253,6 +311,7 @@ PRESETS = {
     "dd": _DD,
     "rtp": _RTP,
     "frepo": _FREPO,
+    "fkd": _FKD,
 }
 
 
@@ -264,8 +323,11 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
+    lessons: Lessons | None = None,
 ) -> Scores:
     """Train ``protocol.repeats`` fresh nets of each network on ``training`` and measure them on ``data.test``.
+
+    ``lessons``: what ``training`` brings to be taught by, for protocols with a temperature.
 
     Raises:
         RecipeRefused: as :meth:`Protocol.check` says.
@@ -276,7 +338,9 @@ def evaluate(
         trained = []
         own = training.step_sizes if protocol.learned_lr else None
         for lr in protocol.lr if own is None else (float(own.mean()),):
-            nets = list(fresh_nets(plan, training, data.card, protocol, lr, seed, torch.device(device), progress))
+            nets = list(
+                fresh_nets(plan, training, data.card, protocol, lr, seed, torch.device(device), progress, lessons)
+            )
             held = Preprocessed(data.validation, preprocess) if data.validation and len(protocol.lr) > 1 else None
             chosen_by = fmean(v for d, chunk in nets for v in Accuracy()(d, held, chunk).tolist()) if held else 0.0
             trained.append((chosen_by, lr, nets))
@@ -297,6 +361,7 @@ def fresh_nets(
     seed: int,
     device: torch.device,
     progress: Progress | None = None,
+    lessons: Lessons | None = None,
 ) -> Iterator[tuple[Draw, int]]:
     """Trained ensembles that together hold all the repeats, each with the items it can be measured on at once."""
     network = plan.fitted(card).build(card)
@@ -309,7 +374,7 @@ def fresh_nets(
     for part in cut(protocol.repeats, together):
         nets = range(part.start, part.stop)
         told = f"training {plan.part_name()}"
-        yield train(network, training, card, own, lr, nets, seed, device, told, progress), chunk
+        yield train(network, training, card, own, lr, nets, seed, device, told, progress, lessons), chunk
 
 
 def train(
@@ -323,6 +388,7 @@ def train(
     device: torch.device,
     told: str = "training",
     progress: Progress | None = None,
+    lessons: Lessons | None = None,
 ) -> Draw:
     """An ensemble with the fresh nets of the numbers ``nets``, trained side by side.
 
@@ -339,6 +405,8 @@ def train(
     own = None if order is None or training.step_sizes is None else training.step_sizes.expand(steps).tolist()
     leaves = list(params.values())
     optimiser = protocol.build_optimiser(leaves, lr)
+    lessons = lessons if protocol.temperature is not None else None
+    temperature = protocol.temperature if lessons is not None and protocol.temperature else 1.0
     batches = [
         _batches(len(training), protocol.batch, rng[f"order/{i}"]) if order is None else iter(order) for i in nets
     ]
@@ -354,8 +422,9 @@ def train(
         elif protocol.schedule == "warm":
             up, down = 2 * (step + 1) / steps, (1 + math.cos(math.pi * (2 * step / steps - 1))) / 2
             _set_rate(optimiser, lr * (up if 2 * step < steps else down))
-        inputs, targets = _taken(training, [next(b) for b in batches], protocol, rng, nets, card, device)
-        logits = draw(inputs)
+        rows = [next(b) for b in batches]
+        inputs, targets = _taken(training, rows, protocol, rng, nets, card, device, lessons, temperature)
+        logits = draw(inputs) / temperature
         loss = LOSSES[training.loss](logits.flatten(0, 1), targets.flatten(0, 1)).mean() * len(nets)
         optimiser.zero_grad()
         loss.backward()
@@ -384,12 +453,18 @@ def _taken(
     nets: Sequence[int],
     card: DataCard,
     device: torch.device,
+    lessons: Lessons | None,
+    temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """The batch of each net, under that net's augmentation: inputs (e, n, ...) and targets (e, n, ...)."""
     inputs, targets = training.take(torch.cat(list(rows)))
     inputs, targets = inputs.to(device), targets.to(device)
     each, theirs = inputs.unflatten(0, (len(nets), -1)), targets.unflatten(0, (len(nets), -1))
-    if protocol.augment is not None:
+    if lessons is not None:
+        heard = [lessons(r, x, protocol.augment, rng[f"augment/{i}"]) for i, r, x in zip(nets, rows, each, strict=True)]
+        each, logits = (torch.stack(tensors) for tensors in zip(*heard, strict=True))
+        theirs = (logits / temperature).softmax(2)
+    elif protocol.augment is not None:
         views = [protocol.augment.draw(rng[f"augment/{i}"], card.shape, n=each.shape[1]) for i in nets]
         each = torch.stack([view(x) for view, x in zip(views, each, strict=True)])
     if protocol.cutmix:

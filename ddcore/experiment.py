@@ -18,8 +18,8 @@ import torch
 from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
 from ddcore.datasets import DataSet
-from ddcore.errors import BadCheckpoint, RecipeRefused
-from ddcore.evaluate import Preprocessed, Protocol, Scores, TrainingSet
+from ddcore.errors import BadArtefact, BadCheckpoint, RecipeRefused
+from ddcore.evaluate import Lessons, Preprocessed, Protocol, Scores, TrainingSet, Tutor, Views
 from ddcore.evaluate import evaluate as score
 from ddcore.files import replaced_whole, write_whole
 from ddcore.host import Host
@@ -29,7 +29,7 @@ from ddcore.preprocess import Fitted, Preprocess
 from ddcore.recipe import Recipe
 from ddcore.report import write_images, write_report
 from ddcore.run import Run
-from ddcore.types import Citation, Progress
+from ddcore.types import Citation, Draw, Progress
 
 BASELINES = ("random", "herding", "whole")
 """What every result stands beside, under the same protocol."""
@@ -125,8 +125,10 @@ class Folder:
     def discard(self) -> None:
         """Take back what :meth:`create` did, where nothing has come after it."""
         self.recipe.unlink()
-        with suppress(OSError):
-            self.path.rmdir()
+        self.state.unlink(missing_ok=True)
+        for folder in (self.state.parent, self.path):
+            with suppress(OSError):
+                folder.rmdir()
 
     def experiment(self, catalogue: Catalogue) -> Experiment:
         """Raises BadCheckpoint where no experiment lies there."""
@@ -170,11 +172,18 @@ class Recorder:
     def __call__(self, run: Run, record: dict[str, Any]) -> None:
         with self._folder.records.open("a") as file:
             file.write(json.dumps(record) + "\n")
-        if time.monotonic() - self._last >= self._every or run.step == run.recipe.iterations:
-            self._folder.checkpoint(run)
-            self._last = time.monotonic()
+        self._keep(run, run.step == run.recipe.iterations)
         if self._progress:
             self._progress(f"distilling, loss {record['loss']:.4g}", run.step, run.recipe.iterations)
+
+    def paused(self, run: Run) -> None:
+        """In mid-step, where the run could go on from."""
+        self._keep(run)
+
+    def _keep(self, run: Run, now: bool = False) -> None:
+        if now or time.monotonic() - self._last >= self._every:
+            self._folder.checkpoint(run)
+            self._last = time.monotonic()
 
 
 def conduct(
@@ -235,7 +244,9 @@ def _conduct(
     data = _loaded(experiment)
     experiment.settings.protocol.check(data)
     recorder = Recorder(folder, checkpoint_seconds, progress)
-    run = host.start(experiment.recipe, data, device=device, on_step=recorder, progress=progress)
+    run = host.start(
+        experiment.recipe, data, device=device, on_step=recorder, progress=progress, on_pause=recorder.paused
+    )
     if new:
         folder.create(experiment)
     else:
@@ -369,7 +380,8 @@ def evaluate_all(
     scores, sizes = {}, {}
     for name in ("distilled", *baselines):
         training = sets[name]()
-        scores[name] = score(training, data, preprocess, protocol, recipe.seed, device, told(name))
+        lessons = lessons_of(distilled, host.catalogue, device) if training is distilled else None
+        scores[name] = score(training, data, preprocess, protocol, recipe.seed, device, told(name), lessons)
         sizes[name] = training.nbytes
     return scores, sizes
 
@@ -385,14 +397,38 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Scores:
     """Train fresh networks on ``distilled`` and measure them on ``data.test``."""
-    preprocess = preprocess_of(distilled, (host or Host()).catalogue)
-    return score(distilled, data, preprocess, protocol or Protocol(), seed, device, progress)
+    catalogue = (host or Host()).catalogue
+    preprocess, lessons = preprocess_of(distilled, catalogue), lessons_of(distilled, catalogue, device)
+    return score(distilled, data, preprocess, protocol or Protocol(), seed, device, progress, lessons)
 
 
 def preprocess_of(distilled: DistilledSet, catalogue: Catalogue) -> Fitted:
     """The preprocessing that ``distilled`` went through, from its own tensors."""
     plan = cast(type[Preprocess], catalogue.find("preprocess", distilled.preprocess).maker)
     return plan().load(distilled.preprocess_state)
+
+
+def lessons_of(distilled: DistilledSet, catalogue: Catalogue, device: str = "cpu") -> Lessons | None:
+    """What ``distilled`` brings to be taught by, from its own tensors; views come before a teacher.
+
+    Raises:
+        BadArtefact: its teacher is not of the network that its recipe names.
+    """
+    held = {name: value.to(device) for name, value in distilled.teaching.items()}
+    if "logits" in held:
+        return Views(held["boxes"], held["logits"])
+    if not held:
+        return None
+    card = distilled.data
+    network = Recipe.from_toml(distilled.recipe, catalogue).network.fitted(card).build(card)
+    params, buffers = (
+        {name.removeprefix(kind): value for name, value in held.items() if name.startswith(kind)}
+        for kind in ("params.", "buffers.")
+    )
+    for mine, own in zip((params, buffers), network.init(torch.Generator()), strict=True):
+        if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in own.items()}:
+            raise BadArtefact("The set's teacher is not of the network that its recipe names: it cannot teach.")
+    return Tutor(Draw(network, params, buffers))
 
 
 def cite(name: str, *, host: Host | None = None) -> list[Citation]:

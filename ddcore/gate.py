@@ -209,14 +209,32 @@ class Gate(ABC):
         """Items of each group, preprocessed."""
         raise NotImplementedError(f"{type(self).__name__} does not serve examples.")
 
-    def fit(self, draw: Draw, fit: Fit, told: str = "fitting", progress: Progress | None = None) -> list[Params]:
-        """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; ``fit``'s snapshots."""
-        params = {name: value.detach().clone() for name, value in draw.params.items()}
+    def fit(
+        self,
+        draw: Draw,
+        fit: Fit,
+        told: str = "fitting",
+        progress: Progress | None = None,
+        state: dict[str, Any] | None = None,
+        keep: Callable[[], None] | None = None,
+    ) -> list[Params]:
+        """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; ``fit``'s snapshots.
+
+        Where the training stands is kept in ``state``, a plain dict that is empty at first: with one that was saved
+        when ``keep`` was called, along with ``draw``'s buffers, the gate and its streams, it goes on from there bit for
+        bit.
+        """
+        state = {} if state is None else state
+        if not state:
+            params = {name: value.detach().clone() for name, value in draw.params.items()}
+            state.update(step=0, params=params, way=[])
+        params, way = state["params"], state["way"]
         optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
+        if "optimiser" in state:
+            optimiser.load_state_dict(state["optimiser"])
         steps = fit.length(len(self.source.store))
         kept = {round(steps * (i + 1) / fit.snapshots) for i in range(fit.snapshots)}
-        way = []
-        for step in range(1, steps + 1):
+        for step in range(state["step"] + 1, steps + 1):
             here = Draw(draw.network, params, draw.buffers, age=draw.age + step - 1)
             before = self.rng.seeded() if fit.rho else {}
             gradient = self._fitting(here, fit)
@@ -229,8 +247,11 @@ class Gate(ABC):
             optimiser.step()
             if step in kept:
                 way.append({name: value.detach().clone() for name, value in params.items()})
+            state.update(step=step, optimiser=optimiser.state_dict())
             if progress:
                 progress(told, step, steps)
+            if keep:
+                keep()
         return way
 
     def _fitting(self, draw: Draw, fit: Fit) -> Params:
@@ -443,6 +464,8 @@ class Context:
     """Steps of the run that are done."""
     progress: Progress | None = None
     """Told of long work that is not a step."""
+    keep: Callable[[], None] | None = None
+    """Called in mid-step where all that the step has done stands in the states, so that the run may be left there."""
 
     @cached_property
     def room(self) -> int:

@@ -204,11 +204,12 @@ class Host:
         device: str = "cpu",
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
         progress: Progress | None = None,
+        on_pause: Callable[[Run], None] | None = None,
     ) -> Run:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
         hooks = self.manager(recipe.plugins).hook
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
-        return Run(final, data, cast(Hooks, hooks), device, on_step, progress)
+        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause)
 
     def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
         """Run ``recipe`` on ``data`` from beginning to end."""

@@ -110,7 +110,10 @@ class Recipe(Part, kind="recipe"):
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
                 )
-        self.gate.check([part for _, part in self.parts()], self.network.build(card), card)
+        network = self.network.build(card)
+        self.gate.check([part for _, part in self.parts()], network, card)
+        if self.objective is not None:
+            self.objective.check(network)
         if self.step_size is not None and not 0 < self.step_size < math.inf:
             raise RecipeRefused(f"step_size = {self.step_size}: a learning rate is above zero and finite.")
         taken = self.objective.step_sizes if self.objective is not None else 0

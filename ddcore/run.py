@@ -42,7 +42,8 @@ class Run:
                     for loss in objective.accumulate(draw, S): clip, step, zero_grad
             export
 
-    ``draw`` is the network of the step in hand. ``on_step`` is called after each step with its record.
+    ``draw`` is the network of the step in hand. ``on_step`` is called after each step with its record, ``on_pause``
+    in mid-step wherever ``state_dict`` holds all that the step has done.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Run:
         device: str | torch.device = "cpu",
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
         progress: Progress | None = None,
+        on_pause: Callable[[Run], None] | None = None,
     ) -> None:
         recipe.check(data.card)
         if recipe.update.clamp and data.train.inputs.dtype != torch.uint8:
@@ -65,6 +67,7 @@ class Run:
         self.hooks = hooks
         self.device = torch.device(device)
         self.on_step = on_step
+        self.on_pause = on_pause
         self.rng = Streams(recipe.seed)
         self.gate = recipe.gate.build(Source(data.train, recipe.views, self.rng, self.device), self.rng)
         carrier = recipe.synthetic.build(data.card)
@@ -80,7 +83,7 @@ class Run:
                 self.averaged = AveragedModel(self.synthetic, multi_avg_fn=running_mean)
         network = recipe.network.build(data.card)
         self.ctx = Context(
-            data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress
+            data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress, self._pause
         )
         self.started = False
         self.preprocess: Fitted | None = None
@@ -88,11 +91,25 @@ class Run:
         self.draw: Draw | None = None
         self.step = 0
         self.seconds = 0.0
+        self._counted = 0.0
         self.facts: dict[str, Any] = {}
 
     def _view(self, n: int | None = None) -> Transform:
-        augment = self.recipe.augment
-        return augment.draw(self.rng["augment"], self.card.shape, n) if augment else _unchanged
+        if self.recipe.augment is None:
+            return _unchanged
+        augment = self.recipe.augment.at(self.step / max(1, self.recipe.iterations))
+        return augment.draw(self.rng["augment"], self.card.shape, n)
+
+    def _count(self) -> None:
+        """Add the time since it was last counted."""
+        now = time.perf_counter()
+        self.seconds += now - self._counted
+        self._counted = now
+
+    def _pause(self) -> None:
+        self._count()
+        if self.on_pause:
+            self.on_pause(self)
 
     def start(self) -> None:
         """Fill in what comes from the data, once, in the first moment of the run."""
@@ -110,9 +127,9 @@ class Run:
         self.start()
         last = self.recipe.iterations if until is None else min(until, self.recipe.iterations)
         while self.step < last:
-            began = time.perf_counter()
+            self._counted = time.perf_counter()
             loss = self.hooks.ddcore_step(run=self)
-            self.seconds += time.perf_counter() - began
+            self._count()
             if self.on_step:
                 self.on_step(self, {"step": self.step, "loss": loss, "seconds": round(self.seconds, 6)})
 
@@ -214,6 +231,7 @@ class Run:
         if self.averaged is not None and int(self.averaged.n_averaged):
             synthetic = cast(SyntheticSet, self.averaged.module)
         with torch.no_grad():
+            synthetic.finish(self.ctx)
             inputs, targets = synthetic.everything()
             step_size = synthetic.step_size
         order = self.recipe.objective.order(synthetic) if self.recipe.objective else None
@@ -230,6 +248,7 @@ class Run:
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
             latent=synthetic.carrier.latent(),
+            teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
             facts={
                 "seed": self.recipe.seed,

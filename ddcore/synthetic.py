@@ -19,6 +19,8 @@ class CarrierModule(nn.Module):
     classes: Tensor
     versions: int = 1
     """Items that are made of each stored thing; they stand side by side."""
+    judge: Draw | None = None
+    """The trained network by which the items were chosen, known once they are; None where there is none."""
 
     @abstractmethod
     def forward(self, index: Tensor) -> Tensor:
@@ -59,7 +61,13 @@ class LabelModule(nn.Module):
         """Fill in the first values for ``inputs`` (n, ...), through the gate; never called on load or resume."""
 
     def follow(self, draw: Draw, inputs: Callable[[], Tensor]) -> None:
-        """Told of each step's network before the objective; ``inputs`` decodes all inputs (n, ...) as they are then."""
+        """Told of each step's network before the objective, and of the one by which a carrier chose.
+
+        ``inputs`` decodes all inputs (n, ...) as they are then.
+        """
+
+    def finish(self, ctx: Context, inputs: Callable[[], Tensor]) -> None:
+        """Give the targets their last values, whenever S is handed out; ``inputs`` as for :meth:`follow`."""
 
     @abstractmethod
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
@@ -85,6 +93,10 @@ class LabelModule(nn.Module):
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """What is learned, by the name under which a recipe gives it a learning rate."""
         return {"labels": list(self.parameters())}
+
+    def teaching(self) -> dict[str, Tensor]:
+        """What an artefact holds beside the targets, for networks to be taught by; nothing by default."""
+        return {}
 
 
 class SyntheticSet(nn.Module):
@@ -114,6 +126,12 @@ class SyntheticSet(nn.Module):
         """Fill in the first values, once, in the first moment of a run."""
         self.carrier.start(ctx)
         self.labels.start(ctx, self._decoded())
+        if self.carrier.judge is not None:
+            self.follow(self.carrier.judge)
+
+    def finish(self, ctx: Context) -> None:
+        """Give the targets their last values, whenever S is handed out."""
+        self.labels.finish(ctx, self._decoded)
 
     def follow(self, draw: Draw) -> None:
         """Tell the labels of the step's network."""

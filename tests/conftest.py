@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from ddcore import Host, RealData, load
-from ddcore.networks.convnet import ConvNet
 
 # One thread, here and in the programs that tests start: threads that wait for a busy core cost more than they give.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
@@ -47,7 +46,7 @@ def small():
     """A recipe made small enough for a test."""
 
     def shrink(recipe, **fields):
-        changes = {"network": ConvNet(width=4, depth=2), **fields}
+        changes = {"network": replace(recipe.network, width=4, depth=2), **fields}
         if hasattr(recipe.objective, "real"):
             changes["objective"] = replace(recipe.objective, real=4)
         return replace(recipe, **changes)

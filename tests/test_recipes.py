@@ -41,8 +41,12 @@ TABLE = {
     "kip": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "frepo": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
     "rfad": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
+    "sre2l": ({"fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
+    "cda": ({"fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
+    "rded": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
 }
-LEARNED = [name for name in TABLE if name not in ("random", "herding", "d4m")]
+LEARNED = [name for name in TABLE if name not in ("random", "herding", "rded", "d4m")]
+SHARES = ("datm", "ld", "sre2l", "cda", "rded")
 
 
 def fitted(*ways):
@@ -63,6 +67,8 @@ SMALLER = {
     **{name: {"synthetic.fit.steps": 3, "policy.epochs": 1} for name in ("ld", "ld_ridge")},
     "rtp": {"objective.steps": 3, "objective.window": "none", "objective.batch": 6},
     "d4m": {"synthetic.width": 3, "synthetic.training.steps": 3, "synthetic.training.batch": 8},
+    "rded": {"synthetic.fit.steps": 3},
+    **{name: {"policy.fit.steps": 3} for name in ("sre2l", "cda")},
     "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},
     "it_gan": GENERATOR,
     "gtn": {**GENERATOR, "objective.steps": 4, "objective.batch": 27, "objective.checks": 2},
@@ -91,7 +97,7 @@ def test_asks_and_bytes_are_as_declared(host, small, tiny, name):
     distilled = host.distill(recipe, tiny)
     assert distilled.nbytes == nbytes
     assert distilled.inputs.shape == (3 * images, 1, 8, 8)
-    if name in ("datm", "ld"):
+    if name in SHARES:
         assert torch.allclose(distilled.targets.sum(1), torch.ones(3 * images))
     else:
         classes = distilled.targets if distilled.targets.ndim == 1 else distilled.targets.argmax(1)

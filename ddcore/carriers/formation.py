@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddcore.carriers.base import Carrier, ImagesModule
+from ddcore.carriers.base import Carrier, ImagesModule, joined, tile_size
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
 from ddcore.types import DataCard, Group
@@ -40,11 +40,7 @@ class Formation(Carrier):
 
     def check(self, card: DataCard) -> None:
         super().check(card)
-        if len(card.shape) != 3 or any(side % self.factor for side in card.shape[1:]):
-            raise RecipeRefused(
-                f"synthetic.factor = {self.factor} does not cut items of shape {card.shape} into equal tiles. Take one"
-                " that divides both sides of the images, or carrier pixels."
-            )
+        tile_size(card, self.factor)
 
     def build(self, card: DataCard) -> FormationModule:
         return FormationModule(self, card)
@@ -57,6 +53,7 @@ class FormationModule(ImagesModule):
         super().__init__(plan, card, items=plan.factor**2)
         self.plan = plan
         self.size = (card.shape[1], card.shape[2])
+        self.tile = tile_size(card, plan.factor)
 
     def start(self, ctx: Context) -> None:
         with torch.no_grad():
@@ -68,22 +65,13 @@ class FormationModule(ImagesModule):
                 wanted = int((self.classes == c).sum())
                 (batch,) = ctx.gate.examples([Group(classes=(c,), size=wanted)])
                 shown = batch.inputs[torch.arange(wanted, device=batch.inputs.device) % len(batch)]
-                tiles.append(F.interpolate(shown, size=self._tile, mode="area"))
-            self.pixels.copy_(self._together(torch.cat(tiles)))
-
-    @property
-    def _tile(self) -> tuple[int, int]:
-        return self.size[0] // self.plan.factor, self.size[1] // self.plan.factor
+                tiles.append(F.interpolate(shown, size=self.tile, mode="area"))
+            self.pixels.copy_(joined(torch.cat(tiles), self.plan.factor))
 
     def _tiles(self) -> Tensor:
         """The stored images as tiles (n, c, h / factor, w / factor)."""
         split = self.pixels.unflatten(3, (self.plan.factor, -1)).unflatten(2, (self.plan.factor, -1))
         return split.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
-
-    def _together(self, tiles: Tensor) -> Tensor:
-        """The stored images of which ``tiles`` are the tiles."""
-        split = tiles.unflatten(0, (-1, self.plan.factor, self.plan.factor))
-        return split.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
     def forward(self, index: Tensor) -> Tensor:
         return F.interpolate(self._tiles()[index], size=self.size, mode="bilinear", align_corners=False)

@@ -28,7 +28,10 @@ Change = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set one field of the recipe: --set objective.real=64 --set network.name=mlp."),
 ]
-Named = Annotated[str | None, typer.Option("--protocol", help="Training: quick, dc, dsa, mtt, idc, frepo.")]
+Named = Annotated[
+    str | None,
+    typer.Option("--protocol", help="How networks are trained: quick, dc, dsa, mtt, idc, dd, rtp, frepo, fkd."),
+]
 Networks = Annotated[str | None, typer.Option(help="Networks to evaluate on: convnet,resnet18,vgg11.")]
 Repeats = Annotated[int | None, typer.Option(help="Fresh networks for each evaluation.")]
 Rates = Annotated[

@@ -74,6 +74,8 @@ class At:
     training: bool
     nets: int
     """Nets of the ensemble, 1 for a single one."""
+    watch: Callable[[Tensor, Tensor, Tensor], None] | None = None
+    """Told by each BatchNorm layer, on the way, of its input (n, c, ...), running mean (c,) and running variance."""
 
 
 def uniform(shape: tuple[int, ...], fan_in: int, generator: Generator) -> Tensor:
@@ -150,6 +152,8 @@ class BatchNorm(Layer):
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         weight, bias = at.params[f"{path}.weight"].flatten(), at.params[f"{path}.bias"].flatten()
         mean, var = at.buffers[f"{path}.mean"].view(-1), at.buffers[f"{path}.var"].view(-1)
+        if at.watch:
+            at.watch(x, mean, var)
         return F.batch_norm(x, mean, var, weight, bias, training=at.training)
 
 

@@ -88,6 +88,46 @@ def block_outputs(draw: Draw, x: Tensor, training: bool = True) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """What one BatchNorm layer sees in a batch, and what it has seen in training; each (c,)."""
+
+    mean: Tensor
+    var: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+
+def with_batch_norm(network: Network) -> Structure:
+    """``network`` as a structure that has BatchNorm layers.
+
+    Raises:
+        RecipeRefused: it has none that can be seen.
+    """
+    if isinstance(network, Structure) and not network.per_sample:
+        return network
+    raise RecipeRefused(
+        "S is matched with the running statistics of a teacher's BatchNorm layers, and this network shows none: take a"
+        " network of the core that has them (network.norm=batch). No private gate admits such a network."
+    )
+
+
+def batch_moments(draw: Draw, x: Tensor) -> tuple[Tensor, list[Moments]]:
+    """Logits (n, k) of ``x`` under the running statistics, and the moments of each BatchNorm layer, first to last.
+
+    A layer's mean and (biased) variance are those of its input over items and places, differentiable in ``x``.
+    """
+    structure = with_batch_norm(draw.network)
+    found: list[Moments] = []
+
+    def watch(seen: Tensor, running_mean: Tensor, running_var: Tensor) -> None:
+        var, mean = torch.var_mean(seen.transpose(0, 1).flatten(1), 1, correction=0)
+        found.append(Moments(mean, var, running_mean, running_var))
+
+    at = At(draw.params, draw.buffers, training=False, nets=1, watch=watch)
+    return structure.head(at, "head", structure.features(at, "features", x)), found
+
+
+@dataclass(frozen=True)
 class Layers(Probe):
     """Features that are the outputs of all blocks and the logits side by side, output i times sqrt(weights[i]).
 

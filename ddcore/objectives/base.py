@@ -11,7 +11,7 @@ from torch import Tensor
 from ddcore.gate import Context
 from ddcore.parts import Part
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Params, Transform
+from ddcore.types import Draw, Network, Params, Transform
 from ddcore.unroll import Memory, Way, unroll
 
 
@@ -31,6 +31,12 @@ class Objective(Part, kind="objective"):
         """The items (t, b) of S that each of t steps sees, where S is made for one order; None where for any."""
         orders = [part.order(synthetic) for _, part in self.parts() if isinstance(part, Objective)]
         return next((order for order in orders if order is not None), None)
+
+    def check(self, network: Network) -> None:
+        """Raises RecipeRefused where it, or a part it holds, cannot be had of ``network``."""
+        for _, part in self.parts():
+            if isinstance(part, Objective):
+                part.check(network)
 
     @abstractmethod
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:

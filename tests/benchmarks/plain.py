@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from ddcore.rng import Streams
 
 
-def convnet(shape, classes, width, depth):
-    """ConvNet with instance norm, as an ordinary module."""
+def convnet(shape, classes, width, depth, norm="instance"):
+    """ConvNet with instance norm or batch norm, as an ordinary module."""
     layers, channels, side = [], shape[0], shape[1]
     for i in range(depth):
         padding = 3 if i == 0 and shape == (1, 28, 28) else 1
         layers += [
             nn.Conv2d(channels, width, 3, padding=padding),
-            nn.GroupNorm(width, width),
+            nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(width, width),
             nn.ReLU(),
             nn.AvgPool2d(2),
         ]
@@ -34,7 +34,7 @@ def convnet(shape, classes, width, depth):
 def module_of(run, params):
     """The run's network as a module with the drawn parameters, taken over in order."""
     plan = run.recipe.network
-    net = convnet(run.card.shape, run.card.classes, plan.width, plan.depth)
+    net = convnet(run.card.shape, run.card.classes, plan.width, plan.depth, plan.norm)
     own = list(net.parameters())
     assert [tuple(p.shape) for p in own] == [tuple(p.shape) for p in params.values()]
     with torch.no_grad():
@@ -92,6 +92,36 @@ def dc_loss(run, store, pixels):
     return loss
 
 
+def sre2l_loss(run, store, pixels):
+    """Statistics under a teacher, read by hooks on its BatchNorm layers; one graph over the batches."""
+    objective = run.recipe.objective
+    draw = run.recipe.policy.draw(run.policy, run.synthetic, run.ctx)
+    net = module_of(run, draw.params).eval().requires_grad_(False)
+    running = list(draw.buffers.values())
+    apart = []
+
+    def hook(mean, var, weight):
+        def seen(module, inputs):
+            (x,) = inputs
+            apart.append(weight * (x.mean((0, 2, 3)) - mean).norm())
+            apart.append(weight * (x.var((0, 2, 3), correction=0) - var).norm())
+
+        return seen
+
+    layers = [module for module in net[0] if isinstance(module, nn.BatchNorm2d)]
+    for i, layer in enumerate(layers):
+        layer.running_mean, layer.running_var = running[2 * i], running[2 * i + 1]
+        layer.register_forward_pre_hook(
+            hook(*running[2 * i : 2 * i + 2], objective.weight * (objective.first if not i else 1))
+        )
+    classes = run.synthetic.carrier.classes
+    order = torch.arange(len(pixels)).view(run.card.classes, -1).T.flatten()
+    loss = torch.zeros(())
+    for rows in order.chunk(-(-len(order) // objective.batch)):
+        loss = loss + F.cross_entropy(net(run.ctx.view(len(rows))(pixels[rows])), classes[rows])
+    return loss + sum(apart)
+
+
 def step(loss_of):
     """A whole update of S, written plainly."""
 
@@ -141,4 +171,4 @@ def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
     return 100 * right / len(targets)
 
 
-STEPS = {"dm": step(dm_loss), "dc": step(dc_loss), "dsa": step(dc_loss)}
+STEPS = {"dm": step(dm_loss), "dc": step(dc_loss), "dsa": step(dc_loss), "sre2l": step(sre2l_loss)}

@@ -73,8 +73,9 @@ RUNS = {
 }
 RUN_AS_THEY_STAND = ("dc", "it_gan", "gtn", "psg", "ndpdc", "dosser")
 REFUSED = dict.fromkeys(
-    ["random", "herding", "ld", "ld_ridge", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)], "asks examples"
-)
+    ["random", "herding", "ld", "ld_ridge", "rded", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)],
+    "asks examples",
+) | dict.fromkeys(["sre2l", "cda"], "The network uses batch statistics")
 OWN = ("psg", "ndpdc", "dosser")
 
 

@@ -1,0 +1,67 @@
+"""Matching what a teacher has seen: the running statistics of its BatchNorm layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddcore.errors import RecipeRefused
+from ddcore.gate import Context, cross_entropy
+from ddcore.memory import cut
+from ddcore.networks.probe import batch_moments, with_batch_norm
+from ddcore.objectives.base import Objective
+from ddcore.synthetic import SyntheticSet
+from ddcore.types import Draw, Network
+
+
+@dataclass(frozen=True)
+class StatisticMatch(Objective):
+    """L = sum_B CE(f(A(x_B)), y_B) + r sum_l w_l ( || mu_l(A(x_B)) - m_l || + || var_l(A(x_B)) - v_l || ), no T.
+
+    f answers under its running means m_l and variances v_l; mu_l and var_l are those of the batch, at the input of
+    BatchNorm layer l, r is ``weight``, w is ``first`` at the first layer and 1 beyond. A is the recipe's augmentation,
+    an item its own. B are fixed batches of at most ``batch`` items in which the classes take turns: one is held in
+    memory at a time, and as no item stands in two, the step is the same as if each batch were learned by itself.
+
+    Reference: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Eq. 6 and 9.
+    """
+
+    weight: float = 0.01
+    first: float = 1.0
+    batch: int = 100
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or not min(self.weight, self.first) >= 0:
+            raise RecipeRefused(
+                f"objective: batch = {self.batch} must be at least 1, weight = {self.weight} and first = {self.first}"
+                " zero or more."
+            )
+
+    def check(self, network: Network) -> None:
+        with_batch_norm(network)
+
+    def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
+        classes = synthetic.carrier.classes
+        order = taking_turns(classes)
+        total = 0.0
+        for part in cut(len(order), self.batch):
+            rows = order[part]
+            logits, layers = batch_moments(draw, ctx.view(len(rows))(synthetic.carrier(rows)))
+            apart = [(at.mean - at.running_mean).norm() + (at.var - at.running_var).norm() for at in layers]
+            apart[0] = self.first * apart[0]
+            loss = cross_entropy(logits, classes[rows]).mean() + self.weight * torch.stack(apart).sum()
+            loss.backward()
+            total += float(loss.detach())
+        yield total
+
+
+def taking_turns(classes: Tensor) -> Tensor:
+    """An order (n,) of items with ``classes`` (n,): one of each class, then the next of each."""
+    rank = torch.zeros_like(classes)
+    for c in classes.unique():
+        mine = classes == c
+        rank[mine] = torch.arange(int(mine.sum()), device=classes.device)
+    return rank.argsort(stable=True)

@@ -1,0 +1,529 @@
+"""Decoupled methods: teachers, the statistics they have seen, what they choose and how they label; fits that resume."""
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+import ddcore
+from ddcore import BadArtefact, Crop, DistilledSet, Fit, Folder, Protocol, RecipeRefused, Taught, cropped
+from ddcore.augment import Siamese
+from ddcore.carriers.chosen import surest
+from ddcore.evaluate import Preprocessed, Tutor, Views, train
+from ddcore.networks.convnet import ConvNet
+from ddcore.networks.probe import batch_moments
+from ddcore.networks.resnet import ResNet18
+from ddcore.objectives.statistics import taking_turns
+from ddcore.types import DataCard, Draw
+
+FIT = {"steps": 6, "batch": 20}
+
+
+def double(values):
+    return {name: value.double() for name, value in values.items()}
+
+
+def seeded(number=0):
+    return torch.Generator().manual_seed(number)
+
+
+@pytest.fixture
+def begun(host, small, tiny):
+    """A run of a decoupled method, begun, with a short fit."""
+
+    def begin(name="sre2l", ipc=2, overrides=None, **fields):
+        way = "synthetic.fit" if name == "rded" else "policy.fit"
+        said = {f"{way}.{field}": value for field, value in FIT.items()} | (overrides or {})
+        arguments = {} if name == "rded" else {"iterations": 3}
+        run = host.start(small(host.recipe(name, ipc=ipc, overrides=said, **arguments), **fields), tiny)
+        run.start()
+        return run
+
+    return begin
+
+
+def saved(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+# --- fits that resume ------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 4, 6])
+@pytest.mark.parametrize("fit", [{}, {"rho": 0.05, "gap": 0.3, "snapshots": 3, "augment": Siamese(), "cutmix": 0.5}])
+def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit, at):
+    recipe = small(host.recipe("sre2l", ipc=2, iterations=3))
+    recipe = replace(recipe, policy=ddcore.Teacher(Fit(**FIT, **fit)))
+    straight = host.start(recipe, tiny)
+    straight.go()
+    kept = []
+
+    def pause(run):
+        kept.append(saved(run.state_dict()))
+        if len(kept) == at:
+            raise Killed
+
+    first = host.start(recipe, tiny, on_pause=pause)
+    with pytest.raises(Killed):
+        first.go()
+    assert (first.step, kept[-1]["policy"]["training"]["step"]) == (0, at)
+    told = []
+    second = host.start(recipe, tiny, progress=lambda what, done, of: told.append((what, done, of)))
+    second.load_state_dict(kept[-1])
+    second.go()
+    assert [done for what, done, of in told if what == "training the teacher"] == list(range(at + 1, 7))
+    for kind in ("params", "buffers"):
+        mine, theirs = second.policy[kind], straight.policy[kind]
+        assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+    one, two = second.export(), straight.export()
+    assert torch.equal(one.inputs, two.inputs)
+    assert torch.equal(one.targets, two.targets)
+
+
+def test_killed_in_mid_fit_and_resumed_equals_never_stopped(tmp_path):
+    words = ["distill", "sre2l", "--iterations", 3, "--set", "policy.fit.steps=150", "--set", "network.width=4"]
+    words += ["--repeats", 1, "--networks", "mlp", "--baselines", "none", "--checkpoint-seconds", 0]
+
+    def command(*words):
+        return [sys.executable, "-c", "from ddcore.cli import app; app()", *map(str, words)]
+
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    subprocess.run(command(*words, "--out", straight), check=True, capture_output=True)
+    process = subprocess.Popen(command(*words, "--out", killed), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not Folder(killed).state.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    state = torch.load(Folder(killed).state, weights_only=True)
+    assert state["step"] == 0
+    assert 0 < state["policy"]["training"]["step"] < 150
+    assert not Folder(killed).records.exists()
+    subprocess.run(command("resume", killed), check=True, capture_output=True)
+    one, two = (load_file(Folder(folder).distilled) for folder in (straight, killed))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_time_of_a_fit_is_counted_where_it_is_left(host, small, tiny):
+    seconds = []
+    recipe = small(host.recipe("sre2l", iterations=1, overrides={"policy.fit.steps": 4}))
+    run = host.start(recipe, tiny, on_pause=lambda run: seconds.append(run.seconds))
+    run.go()
+    assert len(seconds) == 4
+    assert 0 < seconds[0] < seconds[1] < seconds[3] < run.seconds
+
+
+# --- what a teacher has seen -----------------------------------------------------------------------------
+
+
+def test_moments_are_those_of_each_batch_norms_input():
+    card = DataCard("made", (2, 8, 8), 3, (4, 4, 4))
+    network = ConvNet(width=3, depth=2, norm="batch").build(card)
+    params, buffers = network.init(seeded())
+    x = torch.randn(5, 2, 8, 8, generator=seeded(1), dtype=torch.float64)
+    with torch.no_grad():
+        draw = Draw(network, double(params), double(buffers))
+        draw(torch.randn(9, 2, 8, 8, generator=seeded(2), dtype=torch.float64))  # moves the running statistics
+        logits, layers = batch_moments(draw, x)
+        assert torch.equal(logits, draw(x, training=False))
+        slow = x
+        for i, at in zip((0, 4), layers, strict=True):
+            weight, bias = (draw.params[f"features.{i}.{kind}"] for kind in ("weight", "bias"))
+            slow = F.conv2d(slow, weight, bias, padding=1)
+            for c in range(3):
+                values = slow[:, c].flatten().tolist()
+                mean = sum(values) / len(values)
+                assert float(at.mean[c]) == pytest.approx(mean, rel=1e-9)
+                assert float(at.var[c]) == pytest.approx(sum((v - mean) ** 2 for v in values) / len(values), rel=1e-9)
+            path = f"features.{i + 1}"
+            assert torch.equal(at.running_mean, draw.buffers[f"{path}.mean"])
+            assert torch.equal(at.running_var, draw.buffers[f"{path}.var"])
+            root = (at.running_var + 1e-5).sqrt()
+            slow = (slow - at.running_mean[:, None, None]) / root[:, None, None]
+            slow = slow * draw.params[f"{path}.weight"][:, None, None] + draw.params[f"{path}.bias"][:, None, None]
+            slow = F.avg_pool2d(slow.relu(), 2)
+
+
+def test_layers_within_residual_blocks_are_seen_too():
+    network = ResNet18(norm="batch").build(DataCard("made", (1, 8, 8), 3, (4, 4, 4)))
+    params, buffers = network.init(seeded())
+    _, layers = batch_moments(Draw(network, params, buffers), torch.randn(2, 1, 8, 8, generator=seeded(1)))
+    assert len(layers) == sum(name.endswith(".mean") for name in buffers) == 20
+
+
+def test_statistic_match_is_the_papers_loss_batch_by_batch(begun):
+    run = begun(ipc=3, overrides={"objective.weight": 0.7, "objective.first": 10.0, "objective.batch": 4}, augment=None)
+    draw = run.recipe.policy.draw(run.policy, run.synthetic, run.ctx)
+    (loss,) = run.recipe.objective.accumulate(draw, run.synthetic, run.ctx)
+    pixels = run.synthetic.carrier.pixels
+    leaf = pixels.detach().double().requires_grad_()
+    at = Draw(draw.network, double(draw.params), double(draw.buffers))
+    slow = 0.0
+    batches = [[0, 3, 6], [1, 4, 7], [2, 5, 8]]  # of each class one: nine items in three batches of at most four
+    for rows in batches:
+        logits, layers = batch_moments(at, leaf[rows])
+        wrong = -sum(logits[i].log_softmax(0)[row // 3] for i, row in enumerate(rows)) / len(rows)
+        slow = slow + wrong
+        for number, layer in enumerate(layers):
+            mean = sum((a - b) ** 2 for a, b in zip(layer.mean, layer.running_mean, strict=True)) ** 0.5
+            var = sum((a - b) ** 2 for a, b in zip(layer.var, layer.running_var, strict=True)) ** 0.5
+            slow = slow + 0.7 * (10.0 if number == 0 else 1.0) * (mean + var)
+    (gradient,) = torch.autograd.grad(slow, leaf)
+    assert loss == pytest.approx(float(slow.detach()), rel=1e-4)
+    assert torch.allclose(pixels.grad.double(), gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()))
+
+
+def test_a_batch_is_learned_as_if_it_were_alone(begun):
+    """Under Adam the pixels of one batch move the same whatever stands in the others."""
+    moved = []
+    for change in (0.0, 1.0):
+        run = begun(ipc=2, overrides={"objective.batch": 3}, augment=None)
+        with torch.no_grad():
+            run.synthetic.carrier.pixels[[1, 3, 5]] += change
+        run.go()
+        moved.append(run.synthetic.everything()[0].detach())
+    assert torch.equal(moved[0][[0, 2, 4]], moved[1][[0, 2, 4]])
+    assert not torch.equal(moved[0][[1, 3, 5]], moved[1][[1, 3, 5]])
+
+
+def test_classes_take_turns():
+    assert taking_turns(torch.tensor([0, 0, 0, 1, 1, 2])).tolist() == [0, 3, 5, 1, 4, 2]
+
+
+def test_a_teacher_stands_still(begun):
+    run = begun()
+    run.update()
+    kept = saved(run.policy)
+    one = run.draw
+    run.update()
+    for kind in ("params", "buffers"):
+        assert all(torch.equal(run.policy[kind][name], kept[kind][name]) for name in kept[kind])
+    assert run.draw.params is one.params
+    assert run.draw.age == 6
+
+
+# --- crops -----------------------------------------------------------------------------------------------
+
+
+def test_a_crop_brings_a_box_to_full_size():
+    x = torch.randn(2, 3, 8, 8, generator=seeded())
+    assert torch.allclose(cropped(torch.tensor([[1.0, 1, 0, 0]]))(x), x, atol=1e-6)
+    quarter = cropped(torch.tensor([[0.5, 0.5, -0.5, -0.5], [-0.5, 0.5, -0.5, -0.5]]))(x)
+    slow = F.interpolate(x[:, :, :5, :5], scale_factor=2, mode="bilinear")[:, :, :8, :8]
+    assert torch.allclose(quarter[0], slow[0], atol=1e-5)
+    assert torch.allclose(quarter[1], slow[1].flip(2), atol=1e-5)
+
+
+def test_boxes_have_the_shares_and_ratios_that_were_asked_for():
+    width, height, right, down = Crop(low=0.2, ratio=2.0).boxes(seeded(), 20_000).unbind(1)
+    area = width.abs() * height
+    assert float(area.max()) <= 1
+    assert 0.2 * 0.99 < float(area.min()) < 0.21
+    assert float((width < 0).float().mean()) == pytest.approx(0.5, abs=0.02)
+    uncut = (width.abs() < 1) & (height < 1)
+    ratio = (width.abs() / height)[uncut]
+    assert 0.5 * 0.999 < float(ratio.min()) < 0.52
+    assert 1.95 < float(ratio.max()) < 2 * 1.001
+    for place, side in ((right, width), (down, height)):
+        assert float((place.abs() + side.abs()).max()) <= 1 + 1e-6
+    assert float(Crop(flip=False).boxes(seeded(), 100)[:, 0].min()) > 0
+
+
+def test_digits_are_not_mirrored(tiny):
+    assert not Crop().fitted(tiny.card).flip
+    assert Crop().fitted(replace(tiny.card, flips=True)).flip
+
+
+def test_the_least_share_of_cda_falls_along_the_run(begun, monkeypatch):
+    crop = Crop(low=0.2, first=1.0, until=0.5)
+    assert [crop.at(share).low for share in (0, 0.25, 0.5, 1)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert Crop(low=0.3).at(0.5) == Crop(low=0.3)
+    seen = []
+    draw = Crop.draw
+    monkeypatch.setattr(Crop, "draw", lambda self, *args: seen.append(self.low) or draw(self, *args))
+    run = begun("cda", overrides={"augment.low": 0.4, "augment.until": 1.0})
+    run.go()
+    assert seen == pytest.approx([1.0, 0.4 + 0.6 * 0.75, 0.4 + 0.6 * 0.25])
+
+
+@pytest.mark.parametrize("fields", [{"low": 0}, {"low": 1.2}, {"low": 0.5, "first": 0.4}, {"ratio": 0.5}, {"until": 0}])
+def test_crops_that_show_nothing_are_refused(fields):
+    with pytest.raises(RecipeRefused, match="A crop('s)? "):
+        Crop(**fields)
+
+
+# --- labels by a teacher ---------------------------------------------------------------------------------
+
+
+def test_targets_are_what_the_teacher_says_of_the_last_images(begun):
+    run = begun(overrides={"labels.temperature": 3.0})
+    run.go()
+    distilled = run.export()
+    teacher = Draw(run.ctx.network, double(run.policy["params"]), double(run.policy["buffers"]))
+    logits = teacher(distilled.inputs.double(), training=False)
+    slow = torch.stack([row.exp() / row.exp().sum() for row in logits / 3.0])
+    assert torch.allclose(distilled.targets.double(), slow, atol=1e-5)
+    assert distilled.nbytes == 6 * (64 * 4 + 3 * 4)
+    assert distilled.teaching == {}
+
+
+def test_views_are_stored_with_what_the_teacher_says_of_them(begun, host, tiny, tmp_path):
+    run = begun(overrides={"labels.views": 4, "labels.crop.low": 0.3})
+    run.go()
+    distilled = run.export()
+    assert distilled.nbytes == 6 * (64 * 4 + 3 * 4 + 4 * (3 * 4 + 4 * 4))
+    again = DistilledSet.load(distilled.save(tmp_path / "set.safetensors"))
+    boxes, logits = again.teaching["boxes"], again.teaching["logits"]
+    assert (boxes.shape, logits.shape) == ((6, 4, 4), (6, 4, 3))
+    teacher = Draw(run.ctx.network, run.policy["params"], run.policy["buffers"])
+    for view in range(4):
+        said = teacher(cropped(boxes[:, view])(again.inputs), training=False)
+        assert torch.allclose(said, logits[:, view], atol=1e-5)
+    assert torch.equal(run.export().teaching["boxes"], boxes), "the same views whenever S is handed out"
+    lessons = ddcore.lessons_of(again, host.catalogue)
+    rows = torch.tensor([5, 0, 0])
+    seen, heard = lessons(rows, again.inputs[rows], None, seeded(1))
+    which = torch.randint(4, (3,), generator=seeded(1))
+    assert torch.equal(seen, cropped(boxes[rows, which])(again.inputs[rows]))
+    assert torch.equal(heard, logits[rows, which])
+
+
+def test_a_teacher_may_stand_in_the_artefact(begun, host, tmp_path):
+    run = begun(overrides={"labels.keep": True})
+    run.go()
+    distilled = run.export()
+    network = sum(v.nbytes for kind in ("params", "buffers") for v in run.policy[kind].values())
+    assert distilled.nbytes == 6 * (64 * 4 + 3 * 4) + network
+    again = DistilledSet.load(distilled.save(tmp_path / "set.safetensors"))
+    lessons = ddcore.lessons_of(again, host.catalogue)
+    rows = torch.arange(6)
+    seen, heard = lessons(rows, again.inputs, Crop(flip=False), seeded(1))
+    assert torch.equal(seen, Crop(flip=False).draw(seeded(1), (1, 8, 8), 6)(again.inputs))
+    assert torch.allclose(heard, run.draw(seen, training=False), atol=1e-6)
+    plain, _ = lessons(rows, again.inputs, None, seeded(1))
+    assert torch.equal(plain, again.inputs)
+    other = replace(again, recipe=replace(run.recipe, network=ConvNet(width=5, depth=2, norm="batch")).to_toml())
+    with pytest.raises(BadArtefact, match="teacher is not of the network"):
+        ddcore.lessons_of(other, host.catalogue)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        ({"teaching.boxes": torch.zeros(6, 3, 4)}, "its views are"),
+        ({"teaching.boxes": torch.zeros(6, 2, 5)}, "its views are"),
+        ({"teaching.boxes": None}, "its views are"),
+        ({"teaching.logits": torch.zeros(5, 2, 3)}, "its views are"),
+        ({"teaching.logits": torch.zeros(6, 2, 4)}, "its views are"),
+        ({"teaching.logits": torch.full((6, 2, 3), torch.inf)}, "NaN or infinite"),
+    ],
+)
+def test_views_that_do_not_fit_together_are_refused(begun, tmp_path, spoil, sentence):
+    from safetensors import safe_open
+
+    run = begun(overrides={"labels.views": 2})
+    run.go()
+    path = run.export().save(tmp_path / "set.safetensors")
+    with safe_open(path, framework="pt") as file:
+        card = file.metadata()
+    whole = {name: value for name, value in {**load_file(path), **spoil}.items() if value is not None}
+    save_file(whole, path, card)
+    with pytest.raises(BadArtefact, match=sentence):
+        DistilledSet.load(path)
+
+
+def test_a_run_resumed_at_its_end_knows_its_teacher(begun, host, tiny):
+    run = begun(overrides={"labels.views": 2, "labels.keep": True})
+    run.go()
+    again = host.start(run.recipe, tiny)
+    again.load_state_dict(saved(run.state_dict()))
+    again.go()
+    one, two = run.export(), again.export()
+    assert torch.equal(one.targets, two.targets)
+    assert one.teaching.keys() == two.teaching.keys()
+    assert all(torch.equal(one.teaching[name], two.teaching[name]) for name in one.teaching)
+
+
+def test_a_running_mean_of_s_is_labelled_too(begun):
+    run = begun(overrides={"update.ema": 0.5, "labels.temperature": 1.0})
+    run.go()
+    distilled = run.export()
+    teacher = Draw(run.ctx.network, run.policy["params"], run.policy["buffers"])
+    assert not torch.equal(distilled.inputs, run.synthetic.everything()[0])
+    assert torch.allclose(distilled.targets, teacher(distilled.inputs, training=False).softmax(1), atol=1e-6)
+
+
+def test_any_method_may_be_taught(host, small, tiny):
+    """A teacher of the labels' own, and one that chose the images."""
+    own = small(host.recipe("random", ipc=2, overrides={"labels.name": "taught"}), labels=Taught(Fit(steps=5)))
+    assert own.asks == {"examples", "fit", "statistics"}
+    targets = host.distill(own, tiny).targets
+    assert targets.shape == (6, 3)
+    assert torch.allclose(targets.sum(1), torch.ones(6))
+    with pytest.raises(RecipeRefused, match=r"labels.fit = none takes the network.*has neither: leave labels.fit"):
+        host.distill(replace(own, labels=Taught(fit=None)), tiny)
+    herding = small(host.recipe("herding", ipc=2, overrides={"synthetic.fit.steps": 5}), labels=Taught(fit=None))
+    run = host.start(herding, tiny)
+    run.start()
+    distilled = run.export()
+    said = run.synthetic.carrier.judge(distilled.inputs, training=False).softmax(1)
+    assert torch.allclose(distilled.targets, said, atol=1e-6)
+
+
+@pytest.mark.parametrize("fields", [{"temperature": 0}, {"temperature": -1.0}, {"views": -1}])
+def test_labels_that_say_nothing_are_refused(fields):
+    with pytest.raises(RecipeRefused, match=r"labels\.(temperature|views)"):
+        Taught(**fields)
+
+
+# --- learning from a teacher -----------------------------------------------------------------------------
+
+PLAN = ConvNet(width=4, depth=2)
+
+
+@pytest.fixture
+def training(tiny):
+    return Preprocessed(tiny.train, ddcore.Standardise().start(tiny.card, dict))
+
+
+def test_the_preset_is_what_it_is_named_for():
+    fkd = Protocol.named("fkd")
+    assert (fkd.epochs, fkd.batch, fkd.optimiser, fkd.lr, fkd.weight_decay) == (300, 64, "adamw", (1e-3,), 0.01)
+    assert (fkd.augment, fkd.temperature) == (Crop(low=0.08), 20.0)
+    parameter = torch.zeros(1, requires_grad=True)
+    assert type(fkd.build_optimiser([parameter], 1e-3)) is torch.optim.AdamW
+    with pytest.raises(RecipeRefused, match="temperature is above zero"):
+        Protocol(temperature=0.0)
+
+
+def test_a_step_follows_the_divergence_at_the_temperature(training, tiny):
+    protocol = Protocol(steps=1, batch=60, optimiser="sgd", momentum=0.0, lr=(1.0,), augment=None, temperature=5.0)
+    logits = torch.randn(60, 3, generator=seeded(), dtype=torch.float32)
+
+    def lessons(rows, inputs, augment, generator):
+        return inputs, logits[rows]
+
+    network = PLAN.build(tiny.card)
+    given = (network, training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
+    moved = train(*given, lessons=lessons).params["head.weight"][0]
+    params, _ = network.init(ddcore.Streams(0)["net/0"])
+    start = double(params)
+    weight = start["head.weight"].clone().requires_grad_()
+    inputs, _ = training.take(torch.arange(60))
+    student = network({**start, "head.weight": weight}, {}, inputs.double())
+    teacher = (logits.double() / 5).softmax(1)
+    divergence = (teacher * (teacher.log() - (student / 5).log_softmax(1))).sum(1).mean()
+    (gradient,) = torch.autograd.grad(divergence, weight)
+    assert torch.allclose(moved.double(), start["head.weight"] - gradient, atol=1e-6)
+    plain = train(*given).params["head.weight"][0]
+    assert not torch.allclose(plain, moved, atol=1e-4)
+    untaught = (*given[:3], replace(protocol, temperature=None), *given[4:])
+    assert torch.equal(train(*untaught, lessons=lessons).params["head.weight"][0], plain), "a matter of the protocol"
+
+
+def test_networks_learn_what_they_are_taught(begun, host, tiny):
+    """Views whose labels are those of the next class: that is what is learned, and not the targets."""
+    run = begun(ipc=2, overrides={"synthetic.init": "real", "labels.views": 3, "labels.crop.low": 0.9})
+    run.go()
+    distilled = run.export()
+    wrong = F.one_hot((distilled.targets.argmax(1) + 1) % 3, 3)[:, None].expand(-1, 3, -1) * 20.0
+    distilled = replace(distilled, teaching={**distilled.teaching, "logits": wrong.contiguous()})
+    distilled = replace(distilled, targets=F.one_hot(torch.arange(3).repeat_interleave(2), 3).float())
+    protocol = Protocol(steps=60, lr=(1e-2,), repeats=1, networks=(PLAN,), temperature=4.0, augment=None)
+    lessons = ddcore.lessons_of(distilled, host.catalogue)
+    assert isinstance(lessons, Views)
+    accuracy = {
+        t: ddcore.evaluate(distilled, tiny, replace(protocol, temperature=t), host=host)["accuracy"]["convnet"].mean
+        for t in (4.0, None)
+    }
+    assert accuracy[4.0] < 20
+    assert accuracy[None] > 60
+
+
+def test_nets_are_taught_alone_as_they_are_together(begun, host, training, tiny):
+    run = begun(overrides={"labels.keep": True})
+    run.go()
+    distilled = run.export()
+    lessons = ddcore.lessons_of(distilled, host.catalogue)
+    assert isinstance(lessons, Tutor)
+    protocol = replace(Protocol.named("fkd"), epochs=None, steps=5, batch=4)
+    network = PLAN.build(tiny.card)
+
+    def taught(nets):
+        return train(network, distilled, tiny.card, protocol, 1e-3, nets, 0, torch.device("cpu"), lessons=lessons)
+
+    assert torch.allclose(taught([0, 1]).params["head.weight"][1], taught([1]).params["head.weight"][0], atol=1e-5)
+
+
+# --- real crops ------------------------------------------------------------------------------------------
+
+
+def test_the_surest_crop_of_every_image_comes_first_then_second_ones():
+    loss = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.5, 0.4]])
+    assert surest(loss).tolist() == [1, 3, 2, 5, 4, 0]
+
+
+def test_whole_images_are_chosen_by_what_the_network_is_sure_of(begun, tiny):
+    whole = {"synthetic.factor": 1, "synthetic.crops": 1, "synthetic.crop.low": 1.0, "synthetic.crop.ratio": 1.0}
+    run = begun("rded", overrides=whole)
+    judge = run.synthetic.carrier.judge
+    at = Draw(judge.network, double(judge.params), double(judge.buffers))
+    images = run.synthetic.carrier.images
+    for c in range(3):
+        inputs = run.preprocess(tiny.train.inputs[20 * c : 20 * c + 20].double() / 255)
+        loss = [-float(at(x[None], training=False)[0].log_softmax(0)[c]) for x in inputs]
+        two = sorted(range(20), key=loss.__getitem__)[:2]
+        assert torch.allclose(images[2 * c : 2 * c + 2].double(), inputs[two], atol=1e-5)
+
+
+def test_tiles_are_crops_side_by_side(begun):
+    whole = {"synthetic.crops": 1, "synthetic.crop.low": 1.0, "synthetic.crop.ratio": 1.0}
+    run = begun("rded", ipc=1, overrides={"synthetic.factor": 2, **whole})
+    images = run.synthetic.carrier.images
+    batches = run.gate.examples([ddcore.Group(classes=(c,)) for c in range(3)])
+    for c, batch in enumerate(batches):
+        shrunk = F.avg_pool2d(batch.inputs, 2)
+        loss = F.cross_entropy(
+            run.synthetic.carrier.judge(batch.inputs, training=False), batch.targets, reduction="none"
+        )
+        for number, (row, column) in enumerate(((0, 0), (0, 4), (4, 0), (4, 4))):
+            tile = images[c][:, row : row + 4, column : column + 4]
+            assert torch.allclose(tile, shrunk[loss.argsort()[number]], atol=1e-5)
+
+
+def test_what_cannot_be_tiled_or_matched_is_refused_before_any_work(host, small, tiny):
+    def refused(text, recipe):
+        with pytest.raises(RecipeRefused, match=text):
+            host.start(recipe, tiny)
+
+    refused("synthetic.factor = 3 does not cut items", small(host.recipe("rded", overrides={"synthetic.factor": 3})))
+    refused("synthetic.factor = 0 does not cut items", small(host.recipe("rded", overrides={"synthetic.factor": 0})))
+    many = {"synthetic.crops": 1, "synthetic.factor": 4}
+    refused("4 images of 16 tiles want more crops than the 20", small(host.recipe("rded", ipc=4, overrides=many)))
+    refused(
+        r"BatchNorm layers.*network\.norm=batch", small(host.recipe("sre2l", overrides={"network.norm": "instance"}))
+    )
+    sre2l = small(host.recipe("sre2l"))
+    both = ddcore.Sum((sre2l.objective,))
+    refused("BatchNorm layers", replace(sre2l, objective=both, network=ConvNet(width=4, depth=2)))
+    for over in ({"objective.batch": 0}, {"objective.weight": -1.0}):
+        with pytest.raises(RecipeRefused, match="objective: batch"):
+            host.recipe("sre2l", overrides=over)
+    for over in ({"synthetic.crops": 0}, {"synthetic.pool": 0}):
+        with pytest.raises(RecipeRefused, match="synthetic: crops"):
+            host.recipe("rded", overrides=over)
