@@ -110,6 +110,15 @@ def joined(tiles: Tensor, factor: int) -> Tensor:
     return split.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
+def cluster_centres(points: Tensor, n: int, generator: Generator) -> Tensor:
+    """The centres (n, d) of ``n`` clusters of ``points`` (m, d), by k-means."""
+    from sklearn.cluster import KMeans
+
+    seed = int(torch.randint(2**31, (), generator=generator))
+    clusters = KMeans(n, n_init="auto", random_state=seed).fit(points.cpu().numpy())
+    return torch.from_numpy(clusters.cluster_centers_).to(points)
+
+
 # --- images from codes -----------------------------------------------------------------------------------
 
 

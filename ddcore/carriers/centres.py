@@ -15,6 +15,7 @@ from ddcore.carriers.base import (
     Decoders,
     ImagesModule,
     classes_in_order,
+    cluster_centres,
     codes_that_fit,
     doublings,
     enlarging,
@@ -194,15 +195,11 @@ class Centres(Carrier):
 
     def _clustered(self, c: int, draw: Draw, ctx: Context) -> Tensor:
         """The centres (each, d) of class ``c``."""
-        from sklearn.cluster import KMeans
-
         (batch,) = ctx.gate.examples([Group((c,), self.real)])
         room = items_a_chunk(draw, ctx.card.shape)
         with torch.no_grad():
             latents = torch.cat([draw(batch.inputs[part], features=True) for part in cut(len(batch), room)])
-        seed = int(torch.randint(2**31, (), generator=ctx.rng["centres"]))
-        clusters = KMeans(self.each(ctx.card), n_init="auto", random_state=seed).fit(latents.cpu().numpy())
-        return torch.from_numpy(clusters.cluster_centers_).to(latents)
+        return cluster_centres(latents, self.each(ctx.card), ctx.rng["centres"])
 
 
 class CentreImages(ImagesModule):

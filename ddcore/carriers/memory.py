@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order, codes_that_fit, reduced
+from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order, cluster_centres, codes_that_fit, reduced
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
 from ddcore.types import DataCard, Group
@@ -76,8 +75,8 @@ class MemoryModule(DecodedModule):
     def start(self, ctx: Context) -> None:
         with torch.no_grad():
             if self.plan.init == "noise":
-                for held, scale in ((self.bases, 1.0), (self.addresses, self.plan.bases**-0.5)):
-                    held.copy_(scale * torch.randn(held.shape, generator=ctx.rng["init"]))
+                for tensor, scale in ((self.bases, 1.0), (self.addresses, self.plan.bases**-0.5)):
+                    tensor.copy_(scale * torch.randn(tensor.shape, generator=ctx.rng["init"]))
                 return
             images = torch.cat([self._wanted(c, ctx) for c in range(ctx.card.classes)])
             left, values, right = torch.linalg.svd(images, full_matrices=False)
@@ -91,9 +90,7 @@ class MemoryModule(DecodedModule):
         (batch,) = ctx.gate.examples([Group((c,), None if clustered else self.versions)])
         small = F.interpolate(batch.inputs, self.bases.shape[2:], mode="area").flatten(1)
         if clustered and len(small) > self.versions:
-            seed = int(torch.randint(2**31, (), generator=ctx.rng["init"]))
-            found = KMeans(self.versions, n_init=3, random_state=seed).fit(small.cpu().numpy())
-            small = torch.from_numpy(found.cluster_centers_).to(small)
+            small = cluster_centres(small, self.versions, ctx.rng["init"])
         return small[torch.arange(self.versions) % len(small)]
 
     def forward(self, index: Tensor) -> Tensor:
