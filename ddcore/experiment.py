@@ -341,7 +341,7 @@ def _metrics(
         "steps": distilled.facts["steps"],
         "versions": {**distilled.versions, "python": platform.python_version()},
         "facts": distilled.facts,
-        "cites": [paper.bibtex() for paper in cite(distilled.method, host=host)],
+        "cites": [paper.bibtex() for paper in _papers(recipe, host)],
     }
 
 
@@ -434,8 +434,13 @@ def lessons_of(distilled: DistilledSet, catalogue: Catalogue, device: str = "cpu
 def cite(name: str, *, host: Host | None = None) -> list[Citation]:
     """The papers of a method and of the parts it uses, each once."""
     host = host or Host()
-    maker = host.catalogue.find("method", name).maker
-    return list(dict.fromkeys([*getattr(maker, "cites", ()), *host.recipe(name).papers()]))
+    return _papers(host.recipe(name), host)
+
+
+def _papers(recipe: Recipe, host: Host) -> list[Citation]:
+    """The papers of the method that ``recipe`` is called after, where there is one, and of its parts, each once."""
+    makers = [entry.maker for entry in host.catalogue.of("method") if entry.name == recipe.name]
+    return list(dict.fromkeys([*(paper for maker in makers for paper in maker.cites), *recipe.papers()]))
 
 
 def _plain(scores: Scores) -> dict[str, Any]:

@@ -114,9 +114,11 @@ class Run:
     def start(self) -> None:
         """Fill in what comes from the data, once, in the first moment of the run."""
         if not self.started:
+            self._counted = time.perf_counter()
             self._preprocess(self.recipe.preprocess.start(self.card, self.gate.statistics))
             self.synthetic.start(self.ctx)
             self.started = True
+            self._count()
 
     def _preprocess(self, fitted: Fitted) -> None:
         self.preprocess = fitted

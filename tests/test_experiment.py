@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,3 +166,13 @@ def test_an_interrupt_says_how_to_go_on(tmp_path):
     _, err = process.communicate()
     assert process.returncode == 130
     assert f"ddcore resume {folder}" in err.replace("\n", "")
+
+
+def test_a_recipe_under_a_name_of_its_own_is_concluded_and_cites_its_parts(host, small, tmp_path):
+    recipe = replace(small(host.recipe("kip", iterations=1)), name="mine")
+    protocol = ddcore.Protocol(steps=1, repeats=1, networks=(recipe.network,))
+    settings = ddcore.Settings(ddcore.data_set(host.catalogue, "digits"), protocol, ())
+    found = ddcore.conclude(ddcore.Experiment(recipe, settings), tmp_path / "mine")
+    assert found["method"] == "mine"
+    assert found["seconds"]["distilling"] > 0
+    assert len(found["cites"]) == len(recipe.papers())

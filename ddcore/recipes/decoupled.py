@@ -57,16 +57,15 @@ def sre2l(ipc: int = 1, iterations: int = 200) -> Recipe:
 
     Cost grows in proportion to the images, and beyond S, its gradient and its moments memory is that of one batch
     (``ddcore bench sre2l``). It is a method for tens of images a class: a batch of few cannot have the statistics of T
-    (digits: 46 % at one image a class, 94 at ten, 95 at fifty; random images 98 there). Labels are the teacher's
-    softmax at temperature 3, a row an item; what a network is taught by as it sees it, as published, are
-    ``labels.views=N`` or ``labels.keep=true`` with ``--protocol fkd``. A start at real images is
-    ``synthetic.init=real``.
+    (``scenarios/decoupled.py``). Labels are the teacher's softmax at temperature 3, a row an item; what a network is
+    taught by as it sees it, as published, are ``labels.views=N`` or ``labels.keep=true`` with ``--protocol fkd``. A
+    start at real images is ``synthetic.init=real``.
 
     Differs: 200 iterations, a teacher of 600 steps and crops of at least half of the image suit a small machine, and
-    r = 10 a ConvNet of few layers (r = 0.01 gave 57 % on digits at ten images a class, 1 gave 88);
-    published are 4 000 iterations, crops from 0.08, r = 0.01 with ResNet-18, and 300 views at temperature 20. The
-    first layer weighs as any other; the authors' code has it tenfold (``objective.first=10``). Adam's second beta is
-    0.999, not 0.9; there is no jitter. All batches take their first step before any takes its second.
+    r = 10 a ConvNet of few layers, where 0.01 is far too little; published are 4 000 iterations, crops from 0.08,
+    r = 0.01 with ResNet-18, and 300 views at temperature 20. The first layer weighs as any other; the authors' code has
+    it tenfold (``objective.first=10``). Adam's second beta is 0.999, not 0.9; there is no jitter. All batches take
+    their first step before any takes its second.
 
     No private gate can serve it: BatchNorm shows items each other.
     """
