@@ -164,8 +164,8 @@ def gtn(ipc: int = 1, iterations: int = 150) -> Recipe:
 
     Differs: G is a small one that fits the bytes of ipc images per class together with its latents, and is first
     trained on T against a discriminator (``synthetic.training=none`` starts it anew). 15 steps of 40 images, the loss
-    at three points, a fixed momentum of 0.5 and 150 iterations suit a small machine; published are 64 steps of 128 images, the loss at
-    every step, learned momentum, and 2 000 iterations of Adam at 0.02.
+    at three points, a fixed momentum of 0.5 and 150 iterations suit a small machine; published are 64 steps of 128
+    images, the loss at every step, learned momentum, and 2 000 iterations of Adam at 0.02.
 
     Privately, ``plugins.private.requests`` must count the generator's training and each point of the way.
     """
