@@ -20,7 +20,7 @@ from ddcore.evaluate import Preprocessed, Tutor, Views, train
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.probe import batch_moments
 from ddcore.networks.resnet import ResNet18
-from ddcore.objectives.statistics import taking_turns
+from ddcore.objectives.base import taking_turns
 from ddcore.types import DataCard, Draw
 
 FIT = {"steps": 6, "batch": 20}

@@ -109,3 +109,12 @@ def shuffled(items: int, size: int | None, steps: int, generator: torch.Generato
     while len(rows) < steps:
         rows += torch.randperm(items, generator=generator).split(size)
     return rows[:steps]
+
+
+def taking_turns(classes: Tensor) -> Tensor:
+    """An order (n,) of items with ``classes`` (n,): one of each class, then the next of each."""
+    rank = torch.zeros_like(classes)
+    for c in classes.unique():
+        mine = classes == c
+        rank[mine] = torch.arange(int(mine.sum()), device=classes.device)
+    return rank.argsort(stable=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context, cross_entropy
-from ddcore.objectives.base import Objective, Student, shuffled
+from ddcore.objectives.base import Objective, Student, shuffled, taking_turns
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group, Params
 from ddcore.unroll import Memory
@@ -76,8 +76,7 @@ class Bptt(Objective):
         if not self.ordered:
             return None
         classes = synthetic.carrier.classes
-        rank = (classes == classes[:, None]).tril(-1).sum(1)
-        rows = (rank * (int(classes.max()) + 1) + classes).argsort()
+        rows = taking_turns(classes)
         taken = torch.arange(self.steps * (self.batch or len(classes.unique())), device=rows.device)
         return rows[taken % len(rows)].unflatten(0, (self.steps, -1))
 

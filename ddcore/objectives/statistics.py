@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context, cross_entropy
 from ddcore.memory import cut
 from ddcore.networks.probe import batch_moments, with_batch_norm
-from ddcore.objectives.base import Objective
+from ddcore.objectives.base import Objective, taking_turns
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Network
 
@@ -56,12 +55,3 @@ class StatisticMatch(Objective):
             loss.backward()
             total += float(loss.detach())
         yield total
-
-
-def taking_turns(classes: Tensor) -> Tensor:
-    """An order (n,) of items with ``classes`` (n,): one of each class, then the next of each."""
-    rank = torch.zeros_like(classes)
-    for c in classes.unique():
-        mine = classes == c
-        rank[mine] = torch.arange(int(mine.sum()), device=classes.device)
-    return rank.argsort(stable=True)
