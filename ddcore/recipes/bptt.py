@@ -84,7 +84,7 @@ def sldd(ipc: int = 1, iterations: int = 200) -> Recipe:
     Differs: as ``dd``.
     """
     plain = dd(ipc, iterations)
-    rates = {**plain.update.lr, "labels": 0.02}
+    rates = {**plain.update.lr, "labels": 0.003}
     return replace(plain, name="sldd", labels=Vectors(), update=replace(plain.update, lr=rates))
 
 
