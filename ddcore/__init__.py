@@ -14,6 +14,7 @@ from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.latents import Adversarial, Latents
+from ddcore.carriers.memory import Memory
 from ddcore.carriers.pixels import Pixels
 from ddcore.data import RealData, Store
 from ddcore.datasets import Cifar10, Cifar100, DataSet, Digits, Fashion, ImageFolder, Mnist, Npz, Svhn
@@ -60,6 +61,7 @@ from ddcore.networks.module import ModuleNetwork
 from ddcore.networks.resnet import ResNet18
 from ddcore.networks.vgg import VGG11
 from ddcore.objectives.base import LossObjective, Objective
+from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
@@ -126,6 +128,7 @@ __all__ = [
     "BadCheckpoint",
     "BadData",
     "Batch",
+    "Bptt",
     "Carrier",
     "CarrierModule",
     "Centres",
@@ -183,6 +186,7 @@ __all__ = [
     "Lp",
     "MagnitudeAware",
     "Measure",
+    "Memory",
     "Mixing",
     "Mnist",
     "ModuleNetwork",

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -21,7 +21,12 @@ from ddcore.files import write_whole
 from ddcore.gate import LossName
 from ddcore.types import DataCard
 
-FORMAT = 1
+FORMAT = 2
+"""What is written; 1 is read too."""
+
+
+class _Format(BaseModel):
+    format: int
 
 
 class _Card(BaseModel):
@@ -34,6 +39,7 @@ class _Card(BaseModel):
     recipe: str
     data: dict[str, Any]
     nbytes: int
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     preprocess: str
     versions: dict[str, str]
     facts: dict[str, Any]
@@ -62,6 +68,8 @@ class DistilledSet:
     """Learned learning rates (t,): of t steps in their order, or one for all."""
     order: Tensor | None = None
     """The items (t, b) that each of t training steps shall see, where S was made for one order."""
+    momentum: float = 0.0
+    """That of SGD in these steps."""
     preprocess: str = "identity"
     """Name of the preprocessing; its tensors, if any, stand in ``preprocess_state``."""
     preprocess_state: dict[str, Tensor] = field(default_factory=dict)
@@ -99,6 +107,7 @@ class DistilledSet:
             "data": self.data.__dict__,
             "nbytes": self.nbytes,
             "loss": self.loss,
+            "momentum": self.momentum,
             "preprocess": self.preprocess,
             "versions": self.versions,
             "facts": self.facts,
@@ -132,12 +141,13 @@ class DistilledSet:
         if text is None:
             raise BadArtefact(f"{path} holds tensors, but not the card of a distilled set.")
         try:
+            written = TypeAdapter(_Format).validate_json(text).format
+            if not 1 <= written <= FORMAT:
+                raise BadArtefact(f"{path} has format {written}; this ddcore reads 1 to {FORMAT}. Install a newer one.")
             card = _Card.model_validate_json(text)
             data = TypeAdapter(DataCard).validate_python(card.data)
         except ValidationError as error:
             raise BadArtefact(f"The card of {path} is damaged: {error}.") from error
-        if card.format != FORMAT:
-            raise BadArtefact(f"{path} has format {card.format}; this ddcore reads {FORMAT}. Install a newer one.")
         _check_tensors(path, tensors, data, card.loss)
         return DistilledSet(
             inputs=tensors["inputs"],
@@ -149,6 +159,7 @@ class DistilledSet:
             loss=card.loss,
             step_sizes=tensors.get("step_sizes"),
             order=tensors.get("order"),
+            momentum=card.momentum,
             preprocess=card.preprocess,
             preprocess_state=_below(tensors, "preprocess."),
             latent=_below(tensors, "latent."),
@@ -185,8 +196,8 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard, lo
             refuse(f"its order is {order.dtype} {tuple(order.shape)}, not one row of items a step")
         if order.min() < 0 or order.max() >= len(inputs):
             refuse(f"its order names items that are not among its {len(inputs)}")
-        if sizes is not None and len(sizes) not in (1, len(order)):
-            refuse(f"it has {len(order)} steps in order and {len(sizes)} step sizes")
+        if sizes is None or len(sizes) != len(order):
+            refuse(f"it has {len(order)} steps in order and {0 if sizes is None else len(sizes)} step sizes")
     if targets.ndim == 1 and loss != "cross_entropy":
         refuse(f"its targets are classes, and its loss {loss!r} wants one row of {data.classes} an item")
     teaching = _below(tensors, "teaching.")

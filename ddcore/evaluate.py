@@ -49,6 +49,11 @@ class TrainingSet(Interface):
         ...
 
     @property
+    def momentum(self) -> float:
+        """That of SGD in the steps of ``order``."""
+        ...
+
+    @property
     def loss(self) -> LossName:
         """What its targets are made for."""
         ...
@@ -107,6 +112,7 @@ class Preprocessed:
     preprocess: Fitted
     step_sizes: None = None
     order: None = None
+    momentum: float = 0.0
     loss: LossName = "cross_entropy"
 
     @property
@@ -186,7 +192,7 @@ class Protocol(Part, kind="protocol"):
     learned_lr: bool = False
     """A set that brings a learned step size is trained with that instead of ``lr``."""
     replay: bool = False
-    """A set that brings an order is trained on in that order, once, at the step sizes that it brings."""
+    """A set that brings an order is trained on in that order, once, at the step sizes and momentum that it brings."""
     momentum: float = 0.9
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine", "half", "thirds", "warm"] = "cosine"
@@ -222,7 +228,7 @@ class Protocol(Part, kind="protocol"):
 
         ``mtt``: as ``dsa``, at the step size that the set brings (Cazenavette et al., CVPR 2022).
 
-        ``dd``: the steps that the set brings, in their order and at their step sizes, by plain SGD (Wang et al.,
+        ``dd``: the steps that the set brings, in their order, at their step sizes and momentum, by SGD (Wang et al.,
         2018); a set that brings none is trained for 30 such steps at 0.02, along a cosine.
 
         ``rtp``: 300 epochs of SGD at a constant 0.01, momentum 0.9, batches of 640, no augmentation (Deng and
@@ -336,7 +342,7 @@ def evaluate(
     scores: Scores = {type(measure).part_name(): {} for measure in protocol.measures}
     for plan in protocol.networks:
         trained = []
-        own = training.step_sizes if protocol.learned_lr else None
+        own = training.step_sizes if protocol.learned_lr or (protocol.replay and training.order is not None) else None
         for lr in protocol.lr if own is None else (float(own.mean()),):
             nets = list(
                 fresh_nets(plan, training, data.card, protocol, lr, seed, torch.device(device), progress, lessons)
@@ -402,9 +408,11 @@ def train(
     draw = Draw(network, params, buffers, ensemble=len(nets))
     order = training.order if protocol.replay else None
     steps = protocol.length(len(training)) if order is None else len(order)
-    own = None if order is None or training.step_sizes is None else training.step_sizes.expand(steps).tolist()
+    own = None if order is None or training.step_sizes is None else training.step_sizes.tolist()
     leaves = list(params.values())
     optimiser = protocol.build_optimiser(leaves, lr)
+    if order is not None:
+        optimiser = torch.optim.SGD(leaves, lr, training.momentum)
     lessons = lessons if protocol.temperature is not None else None
     temperature = protocol.temperature if lessons is not None and protocol.temperature else 1.0
     batches = [

@@ -35,6 +35,11 @@ BASELINES = ("random", "herding", "whole")
 """What every result stands beside, under the same protocol."""
 
 CHECKPOINT_SECONDS = 30.0
+NOTHING_TO_TEACH_BY = (
+    "The protocol has networks taught at temperature {:g}, but the set brings neither a teacher nor what one says of"
+    " views: distil it with labels.name=taught and labels.keep=true or labels.views=30, or take a protocol without a"
+    " temperature (quick)."
+)
 
 
 def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
@@ -243,6 +248,8 @@ def _conduct(
     _check_device(device)
     data = _loaded(experiment)
     experiment.settings.protocol.check(data)
+    if experiment.settings.protocol.temperature is not None and not experiment.recipe.labels.teaches:
+        raise RecipeRefused(NOTHING_TO_TEACH_BY.format(experiment.settings.protocol.temperature))
     recorder = Recorder(folder, checkpoint_seconds, progress)
     run = host.start(
         experiment.recipe, data, device=device, on_step=recorder, progress=progress, on_pause=recorder.paused
@@ -253,8 +260,8 @@ def _conduct(
         folder.restore(run)
     try:
         distilled = run.hooks.ddcore_distill(run=run)
-    except RecipeRefused:
-        if new and not run.step:
+    except Exception:
+        if new and not run.step and not folder.state.exists():
             folder.discard()
         raise
     distilled.save(folder.distilled)
@@ -380,7 +387,7 @@ def evaluate_all(
     scores, sizes = {}, {}
     for name in ("distilled", *baselines):
         training = sets[name]()
-        lessons = lessons_of(distilled, host.catalogue, device) if training is distilled else None
+        lessons = _lessons(distilled, protocol, host.catalogue, device) if training is distilled else None
         scores[name] = score(training, data, preprocess, protocol, recipe.seed, device, told(name), lessons)
         sizes[name] = training.nbytes
     return scores, sizes
@@ -398,8 +405,9 @@ def evaluate(
 ) -> Scores:
     """Train fresh networks on ``distilled`` and measure them on ``data.test``."""
     catalogue = (host or Host()).catalogue
-    preprocess, lessons = preprocess_of(distilled, catalogue), lessons_of(distilled, catalogue, device)
-    return score(distilled, data, preprocess, protocol or Protocol(), seed, device, progress, lessons)
+    protocol, preprocess = protocol or Protocol(), preprocess_of(distilled, catalogue)
+    lessons = _lessons(distilled, protocol, catalogue, device)
+    return score(distilled, data, preprocess, protocol, seed, device, progress, lessons)
 
 
 def preprocess_of(distilled: DistilledSet, catalogue: Catalogue) -> Fitted:
@@ -431,6 +439,16 @@ def lessons_of(distilled: DistilledSet, catalogue: Catalogue, device: str = "cpu
     return Tutor(Draw(network, params, buffers))
 
 
+def _lessons(distilled: DistilledSet, protocol: Protocol, catalogue: Catalogue, device: str) -> Lessons | None:
+    """What ``protocol`` has networks taught by. Raises RecipeRefused where the set brings nothing of the kind."""
+    if protocol.temperature is None:
+        return None
+    found = lessons_of(distilled, catalogue, device)
+    if found is None:
+        raise RecipeRefused(NOTHING_TO_TEACH_BY.format(protocol.temperature))
+    return found
+
+
 def cite(name: str, *, host: Host | None = None) -> list[Citation]:
     """The papers of a method and of the parts it uses, each once."""
     host = host or Host()
@@ -440,7 +458,9 @@ def cite(name: str, *, host: Host | None = None) -> list[Citation]:
 def _papers(recipe: Recipe, host: Host) -> list[Citation]:
     """The papers of the method that ``recipe`` is called after, where there is one, and of its parts, each once."""
     makers = [entry.maker for entry in host.catalogue.of("method") if entry.name == recipe.name]
-    return list(dict.fromkeys([*(paper for maker in makers for paper in maker.cites), *recipe.papers()]))
+    return list(
+        dict.fromkeys([*(paper for maker in makers for paper in getattr(maker, "cites", ())), *recipe.papers()])
+    )
 
 
 def _plain(scores: Scores) -> dict[str, Any]:

@@ -24,6 +24,16 @@ from ddcore.types import DataCard, Draw, Params
 class Labels(Part, kind="labels"):
     """What the targets of S are."""
 
+    @property
+    def wants_teacher(self) -> bool:
+        """They are said by a network that the recipe trains on T anyway."""
+        return False
+
+    @property
+    def teaches(self) -> bool:
+        """They bring what a network can be taught by while it is trained."""
+        return False
+
     @abstractmethod
     def build(self, card: DataCard, carrier: CarrierModule) -> LabelModule:
         """Labels for the items of ``carrier``."""
@@ -221,6 +231,14 @@ class Taught(Labels):
         if self.views < 0:
             raise RecipeRefused(f"labels.views = {self.views}: it cannot be negative.")
 
+    @property
+    def wants_teacher(self) -> bool:
+        return self.fit is None
+
+    @property
+    def teaches(self) -> bool:
+        return self.keep or self.views > 0
+
     def build(self, card: DataCard, carrier: CarrierModule) -> TaughtLabels:
         return TaughtLabels(self, card, carrier)
 
@@ -260,11 +278,6 @@ class TaughtLabels(LabelModule):
             self.teacher.update(params=draw.params, buffers=draw.buffers)
 
     def finish(self, ctx: Context, inputs: Callable[[], Tensor]) -> None:
-        if not self.teacher:
-            raise RecipeRefused(
-                "labels.fit = none takes the network of the steps, or the one that images were chosen by, as a teacher,"
-                " and this method has neither: leave labels.fit at its default, so that one is trained."
-            )
         self._label(ctx, inputs())
 
     def _label(self, ctx: Context, inputs: Tensor) -> None:

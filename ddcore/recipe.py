@@ -46,6 +46,8 @@ class Update(Part, kind="update"):
     """Bring stored images back into the range of T's raw inputs, [0, 1], after each update."""
 
     def __post_init__(self) -> None:
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise RecipeRefused(f"update.clip = {self.clip}: a largest norm is above zero and finite.")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise RecipeRefused(f"update.ema = {self.ema}: a decay is at least 0 and below 1.")
 
@@ -60,6 +62,10 @@ class Update(Part, kind="update"):
             if name in self.lr:
                 raise RecipeRefused(f"update.lr: {UnknownName('group of parameters', name, groups)}")
             raise RecipeRefused(f"S learns its {name}, but update.lr gives no rate for it: add update.lr.{name}.")
+        if not groups:
+            raise RecipeRefused(
+                "Nothing of S is learned: its images and its labels are fixed. Take a synthetic or labels that learn."
+            )
         rates = [{"params": groups[name], "lr": self.lr[name]} for name in sorted(groups)]
         optimiser: Optimizer
         if self.optimiser == "sgd":
@@ -111,6 +117,17 @@ class Recipe(Part, kind="recipe"):
                     + (f" {instead}" if instead else "")
                 )
         network = self.network.build(card)
+        taught = self.objective is not None and self.policy.trained_on_real
+        if self.objective is not None and self.objective.wants_teacher and not taught:
+            raise RecipeRefused(
+                f"{self.name} matches S with what a network has learned of T, but the networks of policy"
+                f" {self.policy.part_name()!r} are not trained on T: take policy.name=teacher."
+            )
+        if self.labels.wants_teacher and not (taught or self.synthetic.judged):
+            raise RecipeRefused(
+                "labels.fit = none takes the trained network of the steps, or the one that images were chosen by, as a"
+                f" teacher, and {self.name} has neither: leave labels.fit at its default, so that one is trained."
+            )
         self.gate.check([part for _, part in self.parts()], network, card)
         if self.objective is not None:
             self.objective.check(network)

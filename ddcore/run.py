@@ -235,16 +235,17 @@ class Run:
         with torch.no_grad():
             synthetic.finish(self.ctx)
             inputs, targets = synthetic.everything()
-            step_size = synthetic.step_size
-        order = self.recipe.objective.order(synthetic) if self.recipe.objective else None
+            replay = self.recipe.objective.replay(synthetic) if self.recipe.objective else None
+            step_sizes = synthetic.step_size if replay is None else replay.step_sizes
         return DistilledSet(
             inputs=inputs.detach().cpu().clone(),
             targets=targets.detach().cpu().clone(),
             data=self.card,
             method=self.recipe.name,
             recipe=self.recipe.to_toml(),
-            step_sizes=None if step_size is None else step_size.detach().cpu().reshape(-1),
-            order=None if order is None else order.cpu(),
+            step_sizes=None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),
+            order=None if replay is None else replay.order.cpu(),
+            momentum=0.0 if replay is None else replay.momentum,
             nbytes=synthetic.nbytes(),
             loss=synthetic.labels.loss_name,
             preprocess=type(self.recipe.preprocess).part_name(),

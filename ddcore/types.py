@@ -136,6 +136,17 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """The training on S that S was made for, step by step, by SGD."""
+
+    order: Tensor
+    """The items (t, b) that each of t steps sees."""
+    step_sizes: Tensor
+    """The learning rate (t,) of each step."""
+    momentum: float = 0.0
+
+
+@dataclass(frozen=True)
 class Citation:
     """A paper, as data."""
 

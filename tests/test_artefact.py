@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ddcore import BadArtefact, DistilledSet
+from ddcore import BadArtefact, DataCard, DistilledSet
 from ddcore.files import replaced_whole
 
 
@@ -75,7 +76,7 @@ def spoiled(distilled, path, tensors=None, card=None):
         ({"tensors": {"targets": torch.tensor([0, 0, 1, 1, 2, -1])}}, "not classes from 0 to 2"),
         ({"tensors": {"targets": torch.zeros(5, dtype=torch.int64)}}, "6 inputs and 5 targets"),
         ({"tensors": {"targets": torch.zeros(6, 4)}}, "not one finite row of 3 an item"),
-        ({"card": {"format": 99}}, "has format 99; this ddcore reads 1"),
+        ({"card": {"format": 99, "new": 1}}, "has format 99; this ddcore reads 1 to 2. Install a newer one"),
         ({"card": {"method": None}}, "card of .* is damaged"),
         ({"card": {"surprise": 1}}, "card of .* is damaged"),
         ({"card": {"data": {"name": "x"}}}, "card of .* is damaged"),
@@ -115,3 +116,15 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path):
         replaced_whole(path, fails)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["kept.txt"]
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path, monkeypatch):
+    """Its card knew neither a loss nor a momentum."""
+    inputs, targets = torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])
+    path = DistilledSet(inputs, targets, DataCard("made", (1, 4, 4), 2, (1, 1)), "dm", "", 34).save(tmp_path / "set")
+    with safe_open(path, framework="pt") as file:
+        card = json.loads(file.metadata()["ddcore"])
+    old = {name: value for name, value in card.items() if name not in ("loss", "momentum")} | {"format": 1}
+    save_file({"inputs": inputs, "targets": targets}, path, {"ddcore": json.dumps(old)})
+    read = DistilledSet.load(path)
+    assert (read.loss, read.momentum, read.order) == ("cross_entropy", 0.0, None)

@@ -375,7 +375,9 @@ def test_any_method_may_be_taught(host, small, tiny):
     targets = host.distill(own, tiny).targets
     assert targets.shape == (6, 3)
     assert torch.allclose(targets.sum(1), torch.ones(6))
-    with pytest.raises(RecipeRefused, match=r"labels.fit = none takes the network.*has neither: leave labels.fit"):
+    with pytest.raises(
+        RecipeRefused, match=r"labels.fit = none takes the trained network.*has neither: leave labels.fit"
+    ):
         host.distill(replace(own, labels=Taught(fit=None)), tiny)
     herding = small(host.recipe("herding", ipc=2, overrides={"synthetic.fit.steps": 5}), labels=Taught(fit=None))
     run = host.start(herding, tiny)

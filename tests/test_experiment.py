@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import ddcore
-from ddcore import BadCheckpoint, Folder
+from ddcore import BadCheckpoint, Folder, RecipeRefused
 
 SMALL = [
     *("--set", "network.width=4", "--set", "network.depth=2", "--set", "objective.real=4"),
@@ -176,3 +176,33 @@ def test_a_recipe_under_a_name_of_its_own_is_concluded_and_cites_its_parts(host,
     assert found["method"] == "mine"
     assert found["seconds"]["distilling"] > 0
     assert len(found["cites"]) == len(recipe.papers())
+
+
+@pytest.fixture
+def conducted(host, small, tmp_path):
+    """Concludes a small experiment on the digits in a folder of the test's."""
+
+    def conclude(recipe, **fields):
+        protocol = ddcore.Protocol(steps=1, repeats=1, networks=(recipe.network,), **fields)
+        settings = ddcore.Settings(ddcore.data_set(host.catalogue, "digits"), protocol, ())
+        return ddcore.conclude(ddcore.Experiment(recipe, settings), tmp_path / "run")
+
+    return conclude
+
+
+def test_a_protocol_with_a_temperature_wants_a_set_that_teaches(host, small, tiny, conducted, tmp_path):
+    plain = small(host.recipe("random"))
+    with pytest.raises(RecipeRefused, match="at temperature 20, but the set brings neither a teacher nor.*labels.keep"):
+        conducted(plain, temperature=20.0)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(RecipeRefused, match="brings neither a teacher"):
+        ddcore.evaluate(host.distill(plain, tiny), tiny, ddcore.Protocol(steps=1, temperature=20.0))
+    taught = replace(plain, labels=ddcore.Taught(ddcore.Fit(steps=2), keep=True))
+    assert conducted(taught, temperature=20.0)["bytes"] > 0
+
+
+def test_a_run_that_breaks_at_once_leaves_nothing_behind(host, small, conducted, tmp_path, monkeypatch):
+    monkeypatch.setattr(ddcore.Run, "start", lambda run: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        conducted(small(host.recipe("random")))
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
 from ddcore.distance import FilterCosine, Lp, MagnitudeAware
 from ddcore.gate import Fit
+from ddcore.labels import Vectors
 from ddcore.networks.mlp import MLP
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.policies.early import Early
@@ -433,3 +434,17 @@ def test_a_formation_stores_no_more_than_pixels(host, small, tiny):
     plain = host.distill(small(host.recipe("dsa", ipc=2, iterations=1)), tiny)
     assert formed.nbytes == plain.nbytes == Pixels(2).ipc * 3 * (64 * 4 + 1)
     assert len(formed.targets) == 4 * len(plain.targets)
+
+
+def test_the_real_side_has_the_loss_of_the_labels(host, small, tiny):
+    """Under squared labels both gradients are of the squared error, so S = T is at distance zero."""
+    recipe = small(host.recipe("dsa", ipc=1, iterations=1, overrides={"augment": "none"}))
+    labels = Vectors(centred=True, learned=False, loss="squared")
+    run = host.start(replace(recipe, labels=labels, objective=GradientMatch(real=20)), tiny)
+    run.start()
+    store = run.gate.source.store
+    run.synthetic.carrier.pixels = torch.nn.Parameter(run.preprocess(store.take(torch.arange(60)).inputs))
+    run.synthetic.carrier.classes = store.targets.clone()
+    run.synthetic.labels.vectors = labels.build(run.card, run.synthetic.carrier).vectors
+    (loss,) = run.recipe.objective.accumulate(run.ctx.fresh(), run.synthetic, run.ctx)
+    assert loss == pytest.approx(0, abs=1e-3)

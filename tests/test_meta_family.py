@@ -113,23 +113,36 @@ def test_order_goes_round_class_by_class_and_stands_in_the_artefact(meta, tmp_pa
             DistilledSet.load(replace(distilled, order=order).save(path))
 
 
-def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny):
-    run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True))
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny, momentum):
+    run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True, momentum=momentum))
     distilled = replace(run.export(), step_sizes=torch.tensor([0.3, 0.2, 0.1, 0.05]))
+    assert distilled.momentum == momentum
     protocol = replace(Protocol.named("dd"), repeats=2, networks=(run.recipe.network,))
     score = evaluate(distilled, tiny, run.preprocess, protocol, seed=5)["accuracy"]["convnet"]
     values = []
     for i in range(2):
         params, buffers = run.ctx.network.init(Streams(5)[f"net/{i}"])
+        velocity = {name: torch.zeros_like(value) for name, value in params.items()}
         for rows, rate in zip(distilled.order, distilled.step_sizes, strict=True):
             params = {name: value.detach().requires_grad_() for name, value in params.items()}
             out = run.ctx.network(params, buffers, distilled.inputs[rows])
             found = torch.autograd.grad(F.cross_entropy(out, distilled.targets[rows]), list(params.values()))
-            params = {name: w - rate * g for (name, w), g in zip(params.items(), found, strict=True)}
+            velocity = {n: momentum * m + g for (n, m), g in zip(velocity.items(), found, strict=True)}
+            params = {name: w - rate * velocity[name] for name, w in params.items()}
         test = tiny.test
         out = run.ctx.network(params, buffers, run.preprocess(test.take(torch.arange(len(test))).inputs))
         values.append(100 * float((out.argmax(1) == test.targets).float().mean()))
     assert score.values == pytest.approx(values, abs=1e-3)
+    assert score.lr == pytest.approx(0.1625)
+
+
+def test_a_fixed_step_size_is_replayed_too_and_a_single_step_may_have_its_own(meta):
+    fixed = meta(Bptt(steps=4, lr=0.3, real=60, ordered=True), None).export()
+    assert fixed.step_sizes.tolist() == pytest.approx([0.3] * 4)
+    single = meta(Bptt(steps=1, real=60, each=True, ordered=True))
+    single.go(until=1)
+    assert single.export().order.shape == (1, 3)
 
 
 def test_a_set_without_an_order_is_trained_as_usual_under_dd(meta, tiny, host, small):
@@ -145,6 +158,8 @@ def test_bptt_refuses_in_a_sentence():
         ({"momentum": 1.0}, "momentum from 0 and below 1"),
         ({"lr": 0.1, "each": True}, "each is for step sizes that S learns"),
         ({"lr": -0.1}, "a fixed lr is above zero"),
+        ({"lr": float("nan")}, "a fixed lr is above zero"),
+        ({"batch": 0}, "steps, batch and real must be at least 1"),
         ({"checks": 16}, "checks must be from 1"),
         ({"window": 16}, "window must be from 1 to the 15 steps"),
         ({"memory": "tesla"}, 'take "exact"'),
@@ -199,7 +214,7 @@ def test_a_memory_starts_as_the_best_approximation_of_real_images(host, tiny):
 
 def test_a_memory_that_does_not_fit_is_refused(host, small, tiny):
     for overrides, why in (
-        ({"synthetic.bases": 40}, "no|narrower"),
+        ({"synthetic.bases": 40}, "less to decode with"),
         ({"synthetic.scale": 3}, "divides both sides"),
         ({"synthetic.bases": 0}, "must be at least 1"),
     ):

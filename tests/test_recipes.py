@@ -8,6 +8,7 @@ import torch
 from ddcore import BadCheckpoint, Recipe, RecipeRefused
 from ddcore.augment import Affine
 from ddcore.builtin import METHODS
+from ddcore.labels import Taught
 from ddcore.networks.mlp import MLP
 from ddcore.recipe import Update
 from ddcore.recipes.gradient import LOOPS, loop_lengths
@@ -209,7 +210,13 @@ def test_checks_refuse_in_a_sentence(host, small, tiny):
     refused("has no objective", replace(host.recipe("random"), iterations=3))
     refused("iterations = -1", replace(dm, iterations=-1))
     refused("There is no group of parameters named 'pixels'", replace(dm, update=Update(lr={"inputs": 1, "pixels": 1})))
+    refused("Nothing of S is learned", replace(dm, synthetic=host.recipe("random").synthetic, update=Update(lr={})))
+    refused("trained network of the steps.*dm has neither", replace(dm, labels=Taught(None)))
+    sre2l = small(host.recipe("sre2l"))
+    refused("policy 'fresh' are not trained on T: take policy.name=teacher", replace(sre2l, policy=dm.policy))
     refused("gives no rate for it: add update.lr.inputs", replace(dm, update=Update(lr={})))
+    with pytest.raises(RecipeRefused, match=r"update.clip = -1: a largest norm is above zero"):
+        Update(clip=-1)
     with pytest.raises(RecipeRefused, match="ipc = 0: at least one image"):
         host.recipe("dm", ipc=0)
 

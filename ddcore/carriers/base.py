@@ -27,13 +27,18 @@ class Carrier(Part, kind="carrier"):
         if self.ipc < 1:
             raise RecipeRefused(f"ipc = {self.ipc}: at least one image per class is needed.")
 
+    @property
+    def judged(self) -> bool:
+        """It chooses by a network that was trained on T."""
+        return False
+
     def check(self, card: DataCard) -> None:
         """Raises RecipeRefused where the carrier does not suit the data."""
         if "examples" in self.asks and self.ipc > min(card.counts):
             small = card.counts.index(min(card.counts))
             raise RecipeRefused(
                 f"ipc = {self.ipc} wants more real images than class {small} of {card.name} has"
-                f" ({card.counts[small]}). Choose a smaller ipc, or a start from noise."
+                f" ({card.counts[small]}). Choose a smaller ipc."
             )
 
     @abstractmethod
@@ -152,8 +157,8 @@ def codes_that_fit(card: DataCard, ipc: int, decoding: int, code: int, most: int
     if found < 1:
         raise RecipeRefused(
             f"{ipc} images per class of {card.name} are {budget} numbers, but what decodes takes {decoding} and one"
-            f" code a class {card.classes * code}: take a narrower one (synthetic.width), smaller codes, or a larger"
-            " ipc."
+            f" code a class {card.classes * code}: take less to decode with and smaller codes (see the fields of"
+            " synthetic), or a larger ipc."
         )
     return min(found, most)
 

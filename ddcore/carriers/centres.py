@@ -93,8 +93,8 @@ class Reconstruct(Part, kind="reconstruct"):
     lr: float = 5e-3
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1:
-            raise RecipeRefused(f"{self}: steps and batch must be at least 1.")
+        if min(self.steps, self.batch) < 1 or not 0 < self.lr < math.inf:
+            raise RecipeRefused(f"{self}: steps and batch must be at least 1, lr above zero and finite.")
 
     def train(self, network: Autoencoder, ctx: Context) -> Draw:
         """``network`` as it is after training."""

@@ -57,6 +57,10 @@ class Herding(Chosen):
 
     fit: Fit = Fit()
 
+    @property
+    def judged(self) -> bool:
+        return True
+
     def prepare(self, ctx: Context) -> Draw:
         return trained(self.fit, ctx)
 
@@ -102,6 +106,10 @@ class Mosaic(Chosen):
                 f"{self.ipc} images of {self.factor**2} tiles want more crops than the {there} that are drawn of the"
                 f" smallest class of {card.name}: raise synthetic.crops or synthetic.pool, or lower ipc."
             )
+
+    @property
+    def judged(self) -> bool:
+        return True
 
     def prepare(self, ctx: Context) -> Draw:
         return trained(self.fit, ctx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -67,6 +68,8 @@ class Adversarial(Part, kind="adversarial"):
     def __post_init__(self) -> None:
         if min(self.steps, self.batch) < 1:
             raise RecipeRefused(f"{self}: steps and batch must be at least 1.")
+        if not all(0 < rate < math.inf for rate in (self.lr, self.discriminator_lr)) or not 0 <= self.beta < 1:
+            raise RecipeRefused(f"{self}: rates must be above zero and finite, beta from 0 and below 1.")
 
 
 def real_loss(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ class Memory(Carrier):
 
     ``init``: ``noise`` draws standard normal bases, and addresses of that over the square root of their number, and
     asks nothing of T; the others take the best approximation, by singular vectors, of m images per class: ``real`` of
-    random real ones, ``centres`` of the centres of m clusters of all real ones (k-means).
+    random real ones, ``centres`` of the centres of m clusters of all real ones (k-means). Bases beyond
+    their rank start from noise.
 
     Reference: Deng and Russakovsky, Remember the Past, NeurIPS 2022, Section 3.2, and their code's budget. Differs:
     the paper starts from noise.
@@ -82,6 +83,7 @@ class MemoryModule(DecodedModule):
             left, values, right = torch.linalg.svd(images, full_matrices=False)
             held, size = min(self.plan.bases, len(values)), math.sqrt(images.shape[1])
             self.addresses[:, :held] = left[:, :held] * values[:held] / size
+            self.bases.copy_(torch.randn(self.bases.shape, generator=ctx.rng["init"]))
             self.bases[:held] = size * right[:held].view(-1, *self.bases.shape[1:])
 
     def _wanted(self, c: int, ctx: Context) -> Tensor:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ddcore.gate import Context
+from ddcore.gate import Context, cross_entropy, squared
 from ddcore.parts import Part
-from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Network, Params, Transform
+from ddcore.synthetic import LabelModule, SyntheticSet
+from ddcore.types import Draw, ItemLoss, Network, Params, Replay, Transform
 from ddcore.unroll import Memory, Way, unroll
 
 
@@ -27,10 +27,15 @@ class Objective(Part, kind="objective"):
         """Learned step sizes that S must bring for it to train at: none, one for all steps, or one a step."""
         return max((part.step_sizes for _, part in self.parts() if isinstance(part, Objective)), default=0)
 
-    def order(self, synthetic: SyntheticSet) -> Tensor | None:
-        """The items (t, b) of S that each of t steps sees, where S is made for one order; None where for any."""
-        orders = [part.order(synthetic) for _, part in self.parts() if isinstance(part, Objective)]
-        return next((order for order in orders if order is not None), None)
+    @property
+    def wants_teacher(self) -> bool:
+        """It makes sense only at networks that were trained on T."""
+        return any(part.wants_teacher for _, part in self.parts() if isinstance(part, Objective))
+
+    def replay(self, synthetic: SyntheticSet) -> Replay | None:
+        """The training on S that S is made for, where its order matters; None where it does not."""
+        found = [part.replay(synthetic) for _, part in self.parts() if isinstance(part, Objective)]
+        return next((replay for replay in found if replay is not None), None)
 
     def check(self, network: Network) -> None:
         """Raises RecipeRefused where it, or a part it holds, cannot be had of ``network``."""
@@ -80,8 +85,7 @@ class Student:
         self._draw, self._synthetic, self._rows = draw, synthetic, rows
         self._views: list[Transform] = [ctx.view(len(r)) for r in rows]
         self._decoded = synthetic.everything()
-        inputs, targets = self._decoded
-        self._leaves = inputs.detach().requires_grad_(), targets.detach().requires_grad_(targets.requires_grad)
+        self._leaves = tuple(made.detach().requires_grad_(made.requires_grad) for made in self._decoded)
 
     def loss(self, i: int, params: Params) -> Tensor:
         """The mean loss () of step ``i`` at ``params``."""
@@ -109,6 +113,13 @@ def shuffled(items: int, size: int | None, steps: int, generator: torch.Generato
     while len(rows) < steps:
         rows += torch.randperm(items, generator=generator).split(size)
     return rows[:steps]
+
+
+def loss_on_real(labels: LabelModule, k: int) -> ItemLoss:
+    """The loss on T's classes that goes with what S's labels train networks by."""
+    if labels.loss_name == "cross_entropy":
+        return cross_entropy
+    return lambda outputs, classes: squared(outputs, labels.encoded(classes, k).to(outputs))
 
 
 def taking_turns(classes: Tensor) -> Tensor:

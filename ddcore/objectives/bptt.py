@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context, cross_entropy
-from ddcore.objectives.base import Objective, Student, shuffled, taking_turns
+from ddcore.gate import Context
+from ddcore.objectives.base import Objective, Student, loss_on_real, shuffled, taking_turns
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Group, Params
+from ddcore.types import Draw, Group, ItemLoss, Params, Replay
 from ddcore.unroll import Memory
 
 
@@ -23,12 +24,12 @@ class Bptt(Objective):
     A student starts at ``draw.params`` and takes ``steps`` steps of SGD with ``momentum`` on ``batch`` items of S each
     (None: all of them, or one of every class where ``ordered``), at the fixed step size ``lr``, or without one at that
     which S learns: one for all steps, or one for ``each``. Batches are drawn without replacement, or, where S is
-    ``ordered``, taken round and round, each with as many items of every class as it holds. Each has its own draw of the
-    recipe's augmentation, an item its own.
+    ``ordered``, taken round and round, the classes by turns. Each has its own draw of the recipe's augmentation, an
+    item its own.
 
-    L is the cross-entropy of ``real`` items of T, all classes together, at the end of training; with ``checks`` above
-    1 it is the mean of that at so many points of the way, evenly spaced. With ``window`` training ends after a random
-    number of steps from ``window`` to ``steps``, and the derivative goes back through the last ``window`` only.
+    L is the loss of S's labels on ``real`` items of T, all classes together, at the end of training; with ``checks``
+    above 1 it is the mean of that at so many points of the way, evenly spaced. With ``window`` training ends after a
+    random number of steps from ``window`` to ``steps``, and the derivative goes back through the last ``window`` only.
 
     What it tells is the norm of dL/dw_n: no gate discloses a loss.
 
@@ -48,10 +49,12 @@ class Bptt(Objective):
     memory: Memory = "exact"
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.real, self.batch or 1) < 1 or not 0 <= self.momentum < 1:
+        if min(self.steps, self.real, 1 if self.batch is None else self.batch) < 1 or not 0 <= self.momentum < 1:
             raise RecipeRefused(f"{self}: steps, batch and real must be at least 1, momentum from 0 and below 1.")
-        if self.lr is not None and (self.lr <= 0 or self.each):
-            raise RecipeRefused(f"{self}: a fixed lr is above zero, and each is for step sizes that S learns.")
+        if self.lr is not None and (not 0 < self.lr < math.inf or self.each):
+            raise RecipeRefused(
+                f"{self}: a fixed lr is above zero and finite, and each is for step sizes that S learns."
+            )
         if not 1 <= self.checks <= (self.window or self.steps):
             raise RecipeRefused(f"{self}: checks must be from 1 to the steps that a derivative goes back through.")
         if self.window is not None and not 1 <= self.window <= self.steps:
@@ -72,38 +75,43 @@ class Bptt(Objective):
             return 0
         return self.steps if self.each else 1
 
-    def order(self, synthetic: SyntheticSet) -> Tensor | None:
+    def replay(self, synthetic: SyntheticSet) -> Replay | None:
         if not self.ordered:
             return None
         classes = synthetic.carrier.classes
         rows = taking_turns(classes)
         taken = torch.arange(self.steps * (self.batch or len(classes.unique())), device=rows.device)
-        return rows[taken % len(rows)].unflatten(0, (self.steps, -1))
+        order = rows[taken % len(rows)].unflatten(0, (self.steps, -1))
+        return Replay(order, self._rates(synthetic), self.momentum)
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         steps = self.steps
         if self.window is not None:
             steps = int(torch.randint(self.window, self.steps + 1, (), generator=ctx.rng["batches"]))
-        order = self.order(synthetic)
-        drawn = order is None
-        rows = shuffled(len(synthetic), self.batch, steps, ctx.rng["batches"]) if drawn else list(order[:steps])
+        replay = self.replay(synthetic)
+        if replay is None:
+            rows = shuffled(len(synthetic), self.batch, steps, ctx.rng["batches"])
+        else:
+            rows = list(replay.order[:steps])
         student = Student(draw, synthetic, rows, ctx)
-        way = student.trained(self._rates(synthetic, ctx, steps), self.momentum, self.memory, self.window)
+        way = student.trained(self._rates(synthetic)[:steps], self.momentum, self.memory, self.window)
         span = min(steps, self.window or steps)
         points = [steps - span + span * (i + 1) // self.checks for i in range(self.checks)]
-        answers = {point: self._answer(replace(draw, params=way.points[point]), ctx) for point in points}
+        loss = loss_on_real(synthetic.labels, ctx.card.classes)
+        answers = {point: self._answer(replace(draw, params=way.points[point]), loss, ctx) for point in points}
         last = answers.pop(steps)
         way.backward(last, answers)
         student.settle()
         yield float(torch.stack([value.square().sum() for value in last.values()]).sum().sqrt())
 
-    def _rates(self, synthetic: SyntheticSet, ctx: Context, steps: int) -> Tensor:
+    def _rates(self, synthetic: SyntheticSet) -> Tensor:
+        """The step size of each step, (steps,)."""
         if self.lr is not None:
-            return torch.tensor(self.lr, device=ctx.device)
+            return torch.full((self.steps,), self.lr, device=synthetic.carrier.classes.device)
         assert synthetic.step_size is not None
-        return synthetic.step_size[:steps] if self.each else synthetic.step_size
+        return synthetic.step_size.expand(self.steps)
 
-    def _answer(self, draw: Draw, ctx: Context) -> Params:
+    def _answer(self, draw: Draw, loss: ItemLoss, ctx: Context) -> Params:
         """The gradient of L at a point of the way."""
-        (found,) = ctx.gate.gradient(draw, [Group(size=self.real)], cross_entropy)
+        (found,) = ctx.gate.gradient(draw, [Group(size=self.real)], loss)
         return {name: value / self.checks for name, value in found.items()}

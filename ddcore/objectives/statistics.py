@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ class StatisticMatch(Objective):
     f answers under its running means m_l and variances v_l; mu_l and var_l are those of the batch, at the input of
     BatchNorm layer l, r is ``weight``, w is ``first`` at the first layer and 1 beyond. A is the recipe's augmentation,
     an item its own. B are fixed batches of at most ``batch`` items in which the classes take turns: one is held in
-    memory at a time, and as no item stands in two, the step is the same as if each batch were learned by itself.
+    memory at a time, and as no item stands in two, free pixels without a clip take the same step as if each batch
+    were learned by itself.
 
     Reference: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Eq. 6 and 9.
     """
@@ -33,11 +35,15 @@ class StatisticMatch(Objective):
     batch: int = 100
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or not min(self.weight, self.first) >= 0:
+        if self.batch < 1 or not all(0 <= w < math.inf for w in (self.weight, self.first)):
             raise RecipeRefused(
                 f"objective: batch = {self.batch} must be at least 1, weight = {self.weight} and first = {self.first}"
-                " zero or more."
+                " zero or more and finite."
             )
+
+    @property
+    def wants_teacher(self) -> bool:
+        return True
 
     def check(self, network: Network) -> None:
         with_batch_norm(network)

@@ -31,6 +31,10 @@ class Early(Policy):
         if self.networks < 1:
             raise RecipeRefused(f"policy.networks = {self.networks}: a pool holds at least one network.")
 
+    @property
+    def trained_on_real(self) -> bool:
+        return True
+
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])
         place = int(torch.randint(self.networks, (), generator=ctx.rng["policy"]))

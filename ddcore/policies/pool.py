@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class Pool(Policy):
     batch: int = 500
 
     def __post_init__(self) -> None:
-        if min(self.networks, self.age, self.batch) < 1 or self.lr <= 0:
+        if min(self.networks, self.age, self.batch) < 1 or not 0 < self.lr < math.inf:
             raise RecipeRefused(f"{self}: networks, age and batch must be at least 1, lr above zero.")
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:

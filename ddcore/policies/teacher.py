@@ -20,6 +20,10 @@ class Teacher(Policy):
 
     fit: Fit = Fit()
 
+    @property
+    def trained_on_real(self) -> bool:
+        return True
+
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         if not state:
             begun = ctx.fresh()

@@ -167,7 +167,8 @@ def gtn(ipc: int = 1, iterations: int = 150) -> Recipe:
     at three points, a fixed momentum of 0.5 and 150 iterations suit a small machine; published are 64 steps of 128
     images, the loss at every step, learned momentum, and 2 000 iterations of Adam at 0.02.
 
-    Privately, ``plugins.private.requests`` must count the generator's training and each point of the way.
+    Privately, ``plugins.private.requests`` must count the generator's training and each point of the way, and all must
+    draw at one rate: ``synthetic.tries=1``, and ``objective.real`` as large as ``synthetic.training.batch``.
     """
     return Recipe(
         "gtn",

@@ -27,7 +27,8 @@ def d4m(ipc: int = 1) -> Recipe:
     their classes for targets. ``synthetic.stored=images`` stores ``ipc`` decoded images a class, ``labels.name=soft``
     such shares, once. Lengths, sizes and rates are ours.
 
-    Privately, take ``synthetic.centres=means``, a centre a class, at ipc 1, and count the steps of the autoencoder,
-    and one more, as ``plugins.private.requests``.
+    Privately, take ``synthetic.centres=means``, a centre a class, at ipc 1; count the steps of the autoencoder, and one
+    more, as ``plugins.private.requests``, and let all draw at one rate: ``synthetic.real`` items of a class are to it
+    what ``synthetic.training.batch`` is to T.
     """
     return Recipe("d4m", synthetic=Centres(ipc))
