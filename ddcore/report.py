@@ -202,7 +202,8 @@ class Comparison:
     def plot(self, path: Path) -> Path:
         """Accuracy against stored bytes, a line a method and a panel for each data set and network."""
         panels = sorted({(row.data, row.network, row.protocol) for row in self.rows})
-        figure = Figure(figsize=(7.6, 4.4 * len(panels)), dpi=120, layout="constrained")
+        entries = len({row.label for row in self.rows})
+        figure = Figure(figsize=(8.4, max(4.4, 0.26 * entries) * len(panels)), dpi=120, layout="constrained")
         for axes, (data, network, protocol) in zip(
             figure.subplots(len(panels), squeeze=False).flat, panels, strict=True
         ):

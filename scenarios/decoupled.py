@@ -4,10 +4,17 @@ Shows what they make of the images, where they belong: at tens of images a class
 twice, with their own classes and with the labels of a teacher like the methods' own, since most of what soft labels
 bring they bring to any images. Needs nothing but the installation.
 
-    python scenarios/decoupled.py            # about 25 minutes on one core; it goes on where it stopped
+    python scenarios/decoupled.py            # about 40 minutes on one core; it goes on where it stopped
     python scenarios/decoupled.py --smoke    # two steps each: minutes
 
-Seen: not run to its end yet.
+Seen (accuracy in percent ± over five networks, protocol quick; seed 0 alone; seconds of distilling on a busy core):
+
+    ipc 10    random 95.1 ± 0.5, taught 96.8 ± 0.3; herding 97.2 ± 0.5, taught 97.8 ± 0.8;
+              rded 93.1 ± 0.7, sre2l 94.0 ± 1.2, cda 92.2 ± 1.4
+    ipc 50    random 98.1 ± 0.7, taught 98.7 ± 0.6; herding 98.2 ± 0.2, taught 98.5 ± 0.2;
+              rded 95.6 ± 0.5 (16 s), sre2l 94.9 ± 0.5 (70 s), cda 95.2 ± 0.6 (57 s)
+
+None of the three beats random images on the digits: their classes are simple, and 10 of 144 images a class cover them.
 """
 
 import argparse

@@ -48,7 +48,7 @@ TEACHER = Fit(steps=600, lr=0.05)
 
 @method(SRE2L, FKD)
 def sre2l(ipc: int = 1, iterations: int = 200) -> Recipe:
-    """Squeeze, recover, relabel: min_x CE(f(A(x)), y) + r sum_l ( || mu_l - m_l || + || var_l - v_l || ), no T.
+    """Squeeze-recover-relabel: min_x CE(f(A(x)), y) + r sum_l ( || mu_l - m_l || + || var_l - v_l || ), no T.
 
     f is a teacher with BatchNorm that was trained on T once (squeeze); m_l and v_l are what its layers have seen of T,
     mu_l and var_l what they see of a batch of S under random crops A, an item its own (recover); then the teacher
