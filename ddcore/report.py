@@ -28,6 +28,8 @@ from ddcore.preprocess import Fitted
 MOST_COLUMNS = 20
 """Images of a class that the picture shows at most."""
 
+MARKERS = "osD^vPX"
+"""By turns, each for as many lines as there are colours."""
 BARS = "bars: deviation over seeds, or over networks where there is a single run"
 
 MOST_HEIGHT = 16384
@@ -208,7 +210,7 @@ class Comparison:
             figure.subplots(len(panels), squeeze=False).flat, panels, strict=True
         ):
             shown = [row for row in self.rows if (row.data, row.network, row.protocol) == (data, network, protocol)]
-            for label in dict.fromkeys(row.label for row in shown):
+            for place, label in enumerate(dict.fromkeys(row.label for row in shown)):
                 points = sorted((row for row in shown if row.label == label), key=lambda row: row.bytes)
                 if label == "whole":
                     axes.axhline(points[0].accuracy, linestyle="--", color="0.4", label="whole")
@@ -217,7 +219,7 @@ class Comparison:
                     [row.bytes for row in points],
                     [row.accuracy for row in points],
                     [(row.std_nets if row.std_seeds is None else row.std_seeds) or 0 for row in points],
-                    marker="o",
+                    marker=MARKERS[place // 10 % len(MARKERS)],
                     capsize=3,
                     linestyle=":" if label in ("random", "herding") else "-",
                     label=label,
