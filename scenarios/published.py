@@ -19,7 +19,7 @@ Seen (accuracy in percent ± over three networks; one seed; seconds of distillin
     cafe             81.5 ± 2.5 (90.8) 383 s    65.2 ± 1.1 (73.7) 517 s    95.4 ± 0.1 (97.5) 231 s
     kfs              92.8 ± 0.5 (-)    121 s    74.1 ± 0.7 (-)    222 s    95.3 ± 0.2 (-)    231 s
 
-Published numbers stand in brackets. At ten images per class 40 steps do not beat herding; CAFE's 100 steps at one are too
+Published numbers stand in brackets. At ten images per class 40 steps do not beat herding; CAFE's 100 at one are too
 few for it. The other rows have not been run to their end yet.
 """
 
