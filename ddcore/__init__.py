@@ -60,6 +60,7 @@ from ddcore.networks.module import ModuleNetwork
 from ddcore.networks.resnet import ResNet18
 from ddcore.networks.vgg import VGG11
 from ddcore.objectives.base import LossObjective, Objective
+from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
@@ -126,6 +127,7 @@ __all__ = [
     "BadCheckpoint",
     "BadData",
     "Batch",
+    "Bptt",
     "Carrier",
     "CarrierModule",
     "Centres",
