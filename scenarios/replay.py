@@ -1,7 +1,7 @@
-"""Class-incremental learning with distilled memories: Split-MNIST and Split-FashionMNIST, five experiences of two classes.
+"""Distilled memories on Split-MNIST and Split-FashionMNIST: five experiences of two classes, one after another.
 
-Shows what 10 and 100 remembered images are worth, real and distilled, at the same bytes (a byte a value), beside nothing
-and everything. Needs the plugin replay and the files of the data sets below --root (MNIST/raw, FashionMNIST/raw).
+Shows what 10 and 100 remembered images are worth, real and distilled, at the same bytes (a byte a value), beside
+nothing and everything. Needs the plugin replay and the data sets below --root (MNIST/raw, FashionMNIST/raw).
 
     python scenarios/replay.py --root data            # hours on two cores; it goes on where it stopped
     python scenarios/replay.py --root data --smoke    # two steps, tiny networks: two minutes
@@ -40,7 +40,7 @@ def memory(name: str, nbytes: int, smoke: bool) -> Memory:
 
 
 def study(data: str, options: argparse.Namespace) -> Replay:
-    """A memory of n images has n times the bytes of a real one and its label, and 90 for the ranges of distilled ones."""
+    """A memory of n images has n times the bytes of one with its label, and 90 for the ranges of distilled ones."""
     bounded = [name for name in options.memories if name not in ("nothing", "everything")]
     memories = [memory(name, 785 * size + 90, options.smoke) for size in options.sizes for name in bounded]
     memories += [memory(name, 0, options.smoke) for name in options.memories if name not in bounded]

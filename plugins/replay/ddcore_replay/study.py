@@ -119,9 +119,10 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 
 def _says(told: list[dict[str, Any]]) -> str:
     best = max((t for t in told if t["memory"] != "everything"), key=lambda t: t["average_accuracy"]["mean"])
+    accuracy = best["average_accuracy"]
     return (
-        f"Accuracy in percent over all experiences after the last, ± over {best['average_accuracy']['n']} seeds;"
-        f" seconds by experience. Best within a budget: {best['memory']} ({best['way']}), {_told(best['average_accuracy'])}."
+        f"Accuracy in percent over all experiences after the last, ± over {accuracy['n']} seeds; seconds by experience."
+        f" Best within a budget: {best['memory']} ({best['way']}), {_told(accuracy)}."
     )
 
 

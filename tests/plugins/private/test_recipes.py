@@ -67,6 +67,13 @@ RUNS = {
     "kip": ({"synthetic.init": "noise"}, 3),
     "frepo": ({"synthetic.init": "noise"}, 3),
     "rfad": ({"synthetic.init": "noise"}, 3),
+    "distilled_replay": (
+        {
+            **{"synthetic.init": "noise", "objective.steps": 4, "objective.checks": 4},
+            **{"network.name": "convnet", "plugins.private.requests": 12},
+        },
+        3 * 4,
+    ),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),

@@ -232,22 +232,23 @@ def test_what_a_distilled_memory_cannot_serve_is_refused(data, host):
 # --- the runner -------------------------------------------------------------------------------------------
 
 
-def test_a_memory_keeps_what_going_on_forgets(data, host):
-    stream, told = Stream.of(data, 2), []
-    naive = go(stream, built(Nothing(), data, host), SHORT, progress=lambda *said: told.append(said))["rehearse"]
-    assert told[-1] == ("going through the stream", 3, 3)
-    assert naive.matrix[-1][2] > 90
-    assert max(naive.matrix[-1][:2]) < 30
-    memory = built(Reservoir(size=12), data, host)
+def test_a_memory_keeps_what_going_on_forgets(digits, host):
+    stream, told = Stream.of(digits, 5), []
+    naive = go(stream, built(Nothing(), digits, host), SHORT, progress=lambda *said: told.append(said))["rehearse"]
+    assert told[-1] == ("going through the stream", 2, 2)
+    assert naive.matrix[1][1] > 80
+    assert naive.matrix[1][0] < 20
+    memory = built(Reservoir(size=100), digits, host)
     courses = go(stream, memory, SHORT, ("rehearse", "scratch"))
     for course in courses.values():
+        assert [len(row) for row in course.matrix] == [1, 2]
         assert average_accuracy(course.matrix) > average_accuracy(naive.matrix) + 20
         assert forgetting(course.matrix) < forgetting(naive.matrix) - 20
-        assert (course.images, course.nbytes) == ([12] * 3, [12 * 65] * 3)
-        assert len(course.condensing) == len(course.training) == 3
+        assert (course.images, course.nbytes) == ([100] * 2, [100 * 257] * 2)
+        assert len(course.condensing) == len(course.training) == 2
         assert min(course.training) > 0
-    joint = go(stream, built(Everything(), data, host), SHORT, ("scratch",))["scratch"]
-    assert average_accuracy(joint.matrix) > 95
+    joint = go(stream, built(Everything(), digits, host), SHORT, ("scratch",))["scratch"]
+    assert average_accuracy(joint.matrix) > 85
 
 
 def test_the_same_seed_is_the_same_course_and_ways_do_not_meet(data, host):
