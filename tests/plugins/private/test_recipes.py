@@ -70,7 +70,7 @@ RUNS = {
     "distilled_replay": (
         {
             **{"synthetic.init": "noise", "objective.steps": 4, "objective.checks": 4},
-            **{"network.name": "convnet", "plugins.private.requests": 12},
+            "plugins.private.requests": 12,
         },
         3 * 4,
     ),
