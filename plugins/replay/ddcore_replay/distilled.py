@@ -95,6 +95,11 @@ class KeptDistilled(Kept):
             )
         self.resize(self.images, len(seen) + len(new))
         condensed, size = self._condensed(store, self.room)
+        if self.plan.nbytes is not None and self.nbytes + size > self.plan.nbytes:
+            raise ddcore.RecipeRefused(
+                f"What {self.recipe(self.room).name} makes of {self.room} images a class takes {size} bytes, and"
+                f" {self.plan.nbytes - self.nbytes} of the budget are left: raise nbytes."
+            )
         self.sets.append(condensed)
         self.sizes.append(size)
         self._changed()

@@ -174,6 +174,10 @@ def test_a_byte_budget_counts_what_is_stored(data, host):
     for experience in Stream.of(data, 2).experiences:
         memory.learn(experience.train)
     assert memory.nbytes == 6 * 65 + 3 * 8
+    tight = {**told, "method": "idc", "overrides": {"iterations": 1, "policy.fit.steps": 1, "policy.rounds": 1}}
+    labelled = built(Distilled(nbytes=4 * 65 + 2 * 8, **{**tight, "classes": 2}), data, host)
+    with pytest.raises(RecipeRefused, match="What idc makes of 2 images a class takes 280 bytes, and 276 .* are left"):
+        labelled.learn(Stream.of(data, 2).experiences[0].train)
     with pytest.raises(RecipeRefused, match="memory of 5 images cannot hold one of each of 6"):
         built(Distilled(nbytes=6 * 65 + 6 * 8 - 1, **told), data, host)
 
