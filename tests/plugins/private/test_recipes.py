@@ -74,6 +74,7 @@ RUNS = {
         },
         3 * 4,
     ),
+    "ccmcl": ({"synthetic.init": "noise"}, 3),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),

@@ -182,9 +182,11 @@ def test_a_byte_budget_counts_what_is_stored(data, host):
         built(Distilled(nbytes=6 * 65 + 6 * 8 - 1, **told), data, host)
 
 
-@pytest.mark.parametrize("method", ["idc", "kfs", "herding"])
+@pytest.mark.parametrize("method", ["idc", "kfs", "herding", "ccmcl"])
 def test_other_carriers_are_stored_at_a_byte_a_value_too(data, host, method):
     overrides = {"iterations": 1} if method != "herding" else {"synthetic.fit.steps": 2}
+    if method == "ccmcl":
+        overrides |= {"network.width": 4, "network.depth": 2}
     if method == "kfs":
         overrides |= {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "network.width": 4}
     if method == "idc":
@@ -192,8 +194,9 @@ def test_other_carriers_are_stored_at_a_byte_a_value_too(data, host, method):
     memory = built(Distilled(size=24, method=method, classes=6, overrides=overrides), data, host)
     memory.learn(Stream.of(data, 2).experiences[0].train)
     items = len(memory.store)
-    assert items == {"idc": 4 * 8, "kfs": items, "herding": 8}[method]
-    assert memory.nbytes <= 8 * 64 + 8 * 10 + items
+    assert items == {"idc": 4 * 8, "kfs": items, "herding": 8, "ccmcl": 16}[method]
+    mixing = 2 * 8 * 4 if method == "ccmcl" else 0
+    assert memory.nbytes <= 8 * 64 + 8 * 10 + items + mixing
     assert set(memory.store.targets.tolist()) == {0, 1}
 
 

@@ -72,4 +72,14 @@ def test_it_comes_back_from_the_command_line(host):
     """Every part of it can be named in a settings file."""
     entries = {(e.kind, e.name) for e in host.catalogue if e.distribution == "ddcore-replay"}
     memories = {("memory", name) for name in ("nothing", "everything", "reservoir", "balanced", "distilled")}
-    assert memories | {("study", "replay"), ("training", "training"), ("method", "distilled_replay")} == entries
+    assert (
+        memories
+        | {
+            ("study", "replay"),
+            ("training", "training"),
+            ("method", "distilled_replay"),
+            ("method", "ccmcl"),
+            ("carrier", "composite"),
+        }
+        == entries
+    )
