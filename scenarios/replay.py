@@ -6,7 +6,20 @@ nothing and everything. Needs the plugin replay and the data sets below --root (
     python scenarios/replay.py --root data            # hours on two cores; it goes on where it stopped
     python scenarios/replay.py --root data --smoke    # two steps, tiny networks: two minutes
 
-SEEN
+Seen (average accuracy in percent after the last experience, ± over seeds 0 and 1, of a fresh network trained on the
+memory alone, --ways scratch; seconds of condensing an experience, one thread of a busy machine; training took 1 to 5):
+
+    Split-MNIST                     10 images              100 images
+    reservoir                       47.4 ± 8.3             not run
+    balanced (GDumb)                48.6 ± 9.0             91.2 ± 1.2
+    herding                         83.0 ± 1.3   6 s       not run
+    distilled_replay, 10 steps      58.1 ± 1.0   13 s      not run
+    dm, 50 steps                    79.6 ± 1.2   2 to 5 s  90.3 ± 0.6   2 to 3 s
+    nothing 13.4, everything 94.3 (seed 0)
+    Split-FashionMNIST, 10 images, seed 0: balanced 50.4, dm 68.4
+
+At 10 images dm beats random real ones by far, and herded ones not; at 100 such short runs gain nothing. Beside 50 steps
+of the experience (--ways rehearse) 10 images of any kind, real or distilled, are forgotten: 13 to 26 for all.
 """
 
 import argparse
