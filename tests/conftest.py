@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddcore import Host, RealData, load
+from ddcore import ConvNet, Host, RealData, load
 
 # One thread, here and in the programs that tests start: threads that wait for a busy core cost more than they give.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
@@ -46,7 +46,8 @@ def small():
     """A recipe made small enough for a test."""
 
     def shrink(recipe, **fields):
-        changes = {"network": replace(recipe.network, width=4, depth=2), **fields}
+        network = recipe.network if isinstance(recipe.network, ConvNet) else ConvNet()
+        changes = {"network": replace(network, width=4, depth=2), **fields}
         if hasattr(recipe.objective, "real"):
             changes["objective"] = replace(recipe.objective, real=4)
         return replace(recipe, **changes)

@@ -54,6 +54,19 @@ def test_private_smoke(shared, tmp_path):
     assert "## Privacy" in (tmp_path / "runs-smoke" / "psg-eps10.0-seed0" / "report.md").read_text()
 
 
+def test_replay_smoke(shared, tmp_path):
+    root = shared("MNIST").parent
+    script = next(path for path in SCENARIOS if path.stem == "replay")
+    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist", "--memories", "balanced", "dm"]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "balanced | rehearse | 10 | 7850" in done.stdout
+        assert "dm | scratch | 10 | 7890" in done.stdout
+    for name in ("report.md", "experiences.png", "memory.png"):
+        assert (tmp_path / "runs-smoke" / "mnist" / name).exists()
+
+
 def test_published_smoke(shared, tmp_path):
     root = shared("MNIST").parent
     script = next(path for path in SCENARIOS if path.stem == "published")

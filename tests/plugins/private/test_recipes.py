@@ -67,6 +67,14 @@ RUNS = {
     "kip": ({"synthetic.init": "noise"}, 3),
     "frepo": ({"synthetic.init": "noise"}, 3),
     "rfad": ({"synthetic.init": "noise"}, 3),
+    "distilled_replay": (
+        {
+            **{"synthetic.init": "noise", "objective.steps": 4, "objective.checks": 4},
+            "plugins.private.requests": 12,
+        },
+        3 * 4,
+    ),
+    "ccmcl": ({"synthetic.init": "noise"}, 3),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),

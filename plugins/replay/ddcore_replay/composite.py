@@ -1,0 +1,71 @@
+"""Images that are mixtures of a few components of their class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+import ddcore
+
+
+@dataclass(frozen=True)
+class Composite(ddcore.Carrier):
+    """Twice as many images as components: x_ci = sum_k W_cik C_ck, with ``ipc`` components C_c a class, W_c (2n, n).
+
+    ``init``: ``real`` starts from 2n random real images a class, the first half of them the components, the others
+    their best approximation by those; ``noise`` draws standard normal components, and weights of that over the root of
+    their number beside the identity, and asks nothing of T.
+
+    The weights' bytes come on top of those of ``ipc`` images, as published. Reference: Wiewel and Yang, IJCNN 2021.
+    Differs: no sigmoid stands around the sum, so that T need not lie within [0, 1].
+    """
+
+    init: Literal["noise", "real"] = "real"
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"examples"} if self.init == "real" else ())
+
+    def build(self, card: ddcore.DataCard) -> CompositeModule:
+        return CompositeModule(self, card)
+
+
+class CompositeModule(ddcore.CarrierModule):
+    def __init__(self, plan: Composite, card: ddcore.DataCard) -> None:
+        super().__init__()
+        self.plan, self.versions, self.shape = plan, 2 * plan.ipc, card.shape
+        self.register_buffer("classes", torch.arange(card.classes).repeat_interleave(self.versions))
+        self.components = nn.Parameter(torch.zeros(card.classes, plan.ipc, *card.shape))
+        self.weights = nn.Parameter(torch.zeros(card.classes, self.versions, plan.ipc))
+
+    def start(self, ctx: ddcore.Context) -> None:
+        n = self.plan.ipc
+        with torch.no_grad():
+            self.weights[:, :n] = torch.eye(n)
+            if self.plan.init == "noise":
+                rng = ctx.rng["init"]
+                self.components.copy_(torch.randn(self.components.shape, generator=rng))
+                self.weights += torch.randn(self.weights.shape, generator=rng).to(self.weights) / n**0.5
+                return
+            for c in range(ctx.card.classes):
+                (batch,) = ctx.gate.examples([ddcore.Group(classes=(c,), size=2 * n)])
+                images = batch.inputs[torch.arange(2 * n) % len(batch)]
+                self.components[c] = images[:n]
+                self.weights[c, n:] = images[n:].flatten(1) @ torch.linalg.pinv(images[:n].flatten(1))
+
+    def forward(self, index: Tensor) -> Tensor:
+        c, row = index // self.versions, index % self.versions
+        mixed = self.weights[c, row][:, None] @ self.components[c].flatten(2)
+        return mixed.view(-1, *self.shape)
+
+    def nbytes(self) -> int:
+        return self.components.nbytes + self.weights.nbytes
+
+    def latent(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"inputs": [self.components], "weights": [self.weights]}

@@ -1,0 +1,64 @@
+"""Recipes made for memories."""
+
+from __future__ import annotations
+
+import ddcore
+from ddcore_replay.composite import Composite
+
+ROSASCO = ddcore.Citation(
+    "rosasco2021distilled",
+    "Rosasco, Andrea and Carta, Antonio and Cossu, Andrea and Lomonaco, Vincenzo and Bacciu, Davide",
+    "Distilled Replay: Overcoming Forgetting through Synthetic Samples",
+    "International Workshop on Continual Semi-Supervised Learning",
+    2021,
+)
+WIEWEL = ddcore.Citation(
+    "wiewel2021ccmcl",
+    "Wiewel, Felix and Yang, Bin",
+    "Condensed Composite Memory Continual Learning",
+    "International Joint Conference on Neural Networks",
+    2021,
+)
+
+
+@ddcore.method(ROSASCO)
+def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> ddcore.Recipe:
+    """Distilled replay: min_S sum_{j=1..J} l_T( w_j ), where w_{j+1} = w_j - a grad l_S( w_j ) from a fresh w_0.
+
+    The loss on T is summed over all J = ``steps`` of training on S, not taken at the last alone; S starts from real
+    images and moves by plain SGD, the step size a = 0.05 stands still (Rosasco et al., 2021, Eq. 3). From the authors'
+    code: J = 30, 128 items of T, S at 0.1; LeNet.
+
+    Differs: each w_j meets its own items of T. The core's objective is the mean over the steps, so the rate of S is J
+    times theirs. Networks start as torch's layers do, not as Xavier says. Published are 70 epochs on the items of a
+    task, about 6 500 iterations; 200 suit a small machine.
+    """
+    return ddcore.Recipe(
+        "distilled_replay",
+        synthetic=ddcore.Pixels(ipc, init="real"),
+        objective=ddcore.Bptt(steps=steps, lr=0.05, checks=steps, real=128),
+        network=ddcore.LeNet(),
+        update=ddcore.Update(lr={"inputs": 0.1 * steps}, momentum=0.0),
+        iterations=iterations,
+    )
+
+
+@ddcore.method(WIEWEL)
+def ccmcl(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
+    """Condensed composite memory: min_{C, W} sum_c D( grad l(S_c), grad l(T_c) ), S_ci = sum_k W_cik C_ck, D of DC.
+
+    2n images a class are mixtures of n components, learned together by gradient matching at networks that are trained
+    on S, a new one every 10 steps (Wiewel and Yang, IJCNN 2021, Section III).
+
+    Differs: as :class:`Composite`; one update at each point of a network's way, not 10 (``policy.steps=10``); networks
+    are trained on S alone, not on T and what is stored; 200 updates by Adam along a cosine suit a small machine,
+    published are 10 000 by RMSprop at 0.01.
+    """
+    return ddcore.Recipe(
+        "ccmcl",
+        synthetic=Composite(ipc),
+        objective=ddcore.GradientMatch(real=256),
+        policy=ddcore.TrainedOnSynthetic(rounds=10, epochs=1),
+        update=ddcore.Update(lr={"inputs": 0.05, "weights": 0.01}, optimiser="adam", schedule="cosine"),
+        iterations=iterations,
+    )

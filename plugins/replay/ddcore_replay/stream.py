@@ -1,0 +1,77 @@
+"""A class-incremental stream: experiences that bring new classes, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+import ddcore
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What comes at once: items of some classes, under their labels in the whole stream, and a test split of them."""
+
+    classes: tuple[int, ...]
+    train: ddcore.Store
+    test: ddcore.Store
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Experiences in their order; no class comes twice."""
+
+    card: ddcore.DataCard
+    experiences: tuple[Experience, ...]
+
+    @staticmethod
+    def of(data: ddcore.RealData, classes_each: int, order: Sequence[int] | None = None) -> Stream:
+        """``data`` cut into experiences of ``classes_each`` classes, taken in ``order`` (None: by number).
+
+        Raises:
+            RecipeRefused: the classes cannot be cut so, or ``order`` does not name each of them once.
+        """
+        total = data.card.classes
+        if classes_each < 1 or total % classes_each:
+            raise ddcore.RecipeRefused(
+                f"The {total} classes of {data.card.name} cannot be cut into experiences of {classes_each}: take a"
+                " number that divides them."
+            )
+        order = list(range(total)) if order is None else list(order)
+        if sorted(order) != list(range(total)):
+            raise ddcore.RecipeRefused(f"The order {order} does not name each of {total} classes once.")
+        groups = (tuple(order[i : i + classes_each]) for i in range(0, total, classes_each))
+        return Stream(data.card, tuple(Experience(g, _of(data.train, g), _of(data.test, g)) for g in groups))
+
+
+def _of(store: ddcore.Store, classes: Sequence[int]) -> ddcore.Store:
+    return store.subset(torch.isin(store.targets, torch.tensor(classes)).nonzero().flatten())
+
+
+def present(store: ddcore.Store) -> list[int]:
+    """The classes of which ``store`` holds items."""
+    return [c for c, count in enumerate(store.counts) if count]
+
+
+def taken(store: ddcore.Store, rows: torch.Tensor) -> ddcore.Store:
+    """The items at ``rows``, read."""
+    return ddcore.Store.of(store.inputs[rows], store.targets[rows], store.classes)
+
+
+def joined(stores: Sequence[ddcore.Store]) -> ddcore.Store:
+    """The items of all, read; those without items do not matter."""
+    stores = [store for store in stores if len(store)] or list(stores[:1])
+    inputs = torch.cat([store.inputs[torch.arange(len(store))] for store in stores])
+    classes = max(store.classes for store in stores)
+    return ddcore.Store.of(inputs, torch.cat([store.targets for store in stores]), classes)
+
+
+def renumbered(card: ddcore.DataCard, store: ddcore.Store) -> tuple[ddcore.RealData, list[int]]:
+    """The items of ``store`` as a data set with no other classes than theirs, and which those were."""
+    classes = present(store)
+    local = torch.searchsorted(torch.tensor(classes), store.targets)
+    own = ddcore.Store.of(store.inputs, local, len(classes))
+    card = replace(card, classes=len(classes), counts=own.counts, class_names=())
+    return ddcore.RealData(card, own, own), classes

@@ -1,0 +1,161 @@
+"""The study: memories side by side on one class-incremental stream."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+import ddcore
+from ddcore_replay.course import Training, Way, average_accuracy, backward_transfer, forgetting, go
+from ddcore_replay.distilled import Distilled
+from ddcore_replay.memory import Balanced, Everything, Memory, Nothing, Reservoir
+from ddcore_replay.stream import Stream
+
+
+def _usual(size: int = 10) -> tuple[Memory, ...]:
+    distilled = (Distilled(size=size, method=method, classes=10) for method in ("herding", "dm"))
+    return (Nothing(), Reservoir(size=size), Balanced(size=size), *distilled, Everything())
+
+
+@dataclass(frozen=True)
+class Replay(ddcore.Study):
+    """Class-incremental learning: each memory, in each way of using it, with each seed.
+
+    The order of the classes is their numbers', or drawn from each seed where ``shuffled``. Told are the average
+    accuracy at the end, forgetting, backward transfer, bytes, and the seconds of condensing an experience beside those
+    of training on it. Finished runs are kept in ``runs/``, so the same command goes on.
+    """
+
+    data: ddcore.DataSet = field(default_factory=ddcore.Digits)
+    classes_each: int = 2
+    memories: tuple[Memory, ...] = field(default_factory=_usual)
+    ways: tuple[Way, ...] = ("rehearse", "scratch")
+    training: Training = field(default_factory=Training)
+    seeds: tuple[int, ...] = (0,)
+    shuffled: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.memories or not self.ways or not self.seeds:
+            raise ddcore.RecipeRefused("The study needs at least one memory, one way and one seed.")
+
+    def conduct(self, folder: Path, host: ddcore.Host, device: str, progress: ddcore.Progress | None) -> ddcore.Finding:
+        data = self.data.load()
+        runs = [(i, memory, seed) for seed in self.seeds for i, memory in enumerate(self.memories)]
+        found: dict[tuple[int, Way], list[dict[str, Any]]] = defaultdict(list)
+        for done, (i, memory, seed) in enumerate(runs, 1):
+            path = folder / "runs" / f"{i:02}-{memory.label}-{seed}.json"
+            if not path.exists():
+                ddcore.write_whole(path, json.dumps(self._run(data, memory, seed, host, device)).encode())
+            for way, course in json.loads(path.read_text()).items():
+                found[i, way].append(course)
+            if progress:
+                progress(f"{memory.label}, seed {seed}", done, len(runs))
+        told = [
+            {"memory": self.memories[i].label, "way": way, **summary(courses)} for (i, way), courses in found.items()
+        ]
+        _plot_experiences(told, folder / "experiences.png")
+        _plot_memory(told, folder / "memory.png")
+        return ddcore.Finding(*_table(told), {"memories": told}, _says(told))
+
+    def _run(self, data: ddcore.RealData, memory: Memory, seed: int, host: ddcore.Host, device: str) -> dict[str, Any]:
+        order = None
+        if self.shuffled:
+            order = torch.randperm(data.card.classes, generator=ddcore.Streams(seed)["classes"]).tolist()
+        stream = Stream.of(data, self.classes_each, order)
+        ways = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
+        courses = go(stream, memory.build(data.card, seed, device, host), self.training, ways, seed=seed, device=device)
+        return {way: asdict(course) for way, course in courses.items()}
+
+
+def suits(memory: Memory) -> tuple[Way, ...]:
+    """The ways in which ``memory`` makes sense: there is nothing to train on in none, and all is there in all."""
+    if isinstance(memory, Nothing):
+        return ("rehearse",)
+    return ("scratch",) if isinstance(memory, Everything) else ("rehearse", "scratch")
+
+
+def summary(courses: list[dict[str, Any]]) -> dict[str, Any]:
+    """Numbers over the seeds."""
+    matrices = [course["matrix"] for course in courses]
+    steps = range(len(matrices[0]))
+    return {
+        "average_accuracy": _spread([average_accuracy(m) for m in matrices]),
+        "forgetting": _spread([forgetting(m) for m in matrices]),
+        "backward_transfer": _spread([backward_transfer(m) for m in matrices]),
+        "curve": [_spread([average_accuracy(m, i) for m in matrices]) for i in steps],
+        "matrices": matrices,
+        "images": courses[0]["images"][-1],
+        "nbytes": courses[0]["nbytes"][-1],
+        "condensing": fmean(s for course in courses for s in course["condensing"]),
+        "training": fmean(s for course in courses for s in course["training"]),
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
+
+
+def _told(value: dict[str, float]) -> str:
+    return f"{value['mean']:.1f} ± {value['std']:.1f}"
+
+
+def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    head = ["memory", "way", "images", "bytes", "accuracy", "forgetting", "backward transfer"]
+    rows = [
+        [t["memory"], t["way"], str(t["images"]), str(t["nbytes"])]
+        + [_told(t[name]) for name in ("average_accuracy", "forgetting", "backward_transfer")]
+        + [f"{t['condensing']:.1f}", f"{t['training']:.1f}"]
+        for t in told
+    ]
+    return [*head, "s condensing", "s training"], rows
+
+
+def _says(told: list[dict[str, Any]]) -> str:
+    best = max((t for t in told if t["memory"] != "everything"), key=lambda t: t["average_accuracy"]["mean"])
+    accuracy = best["average_accuracy"]
+    return (
+        f"Accuracy in percent over all experiences after the last, ± over {accuracy['n']} seeds; seconds by experience."
+        f" Best within a budget: {best['memory']} ({best['way']}), {_told(accuracy)}."
+    )
+
+
+def _plot_experiences(told: list[dict[str, Any]], path: Path) -> None:
+    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for t in told:
+        means, stds = ([point[name] for point in t["curve"]] for name in ("mean", "std"))
+        label = f"{t['memory']} {t['images']}, {t['way']}"
+        style = "-" if t["way"] == "rehearse" else "--"
+        axes.errorbar(range(1, len(means) + 1), means, stds, linestyle=style, marker="o", capsize=3, label=label)
+    axes.set(xlabel="experiences", ylabel="average accuracy on those so far (%)")
+    axes.set_xticks(range(1, max(len(t["curve"]) for t in told) + 1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _plot_memory(told: list[dict[str, Any]], path: Path) -> None:
+    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    lines = defaultdict(list)
+    for t in told:
+        lines[t["memory"], t["way"]].append((t["nbytes"], t["average_accuracy"]["mean"], t["average_accuracy"]["std"]))
+    for (memory, way), points in lines.items():
+        if points[0][0]:
+            style = "-" if way == "rehearse" else "--"
+            axes.errorbar(
+                *zip(*sorted(points), strict=True), linestyle=style, marker="o", capsize=3, label=f"{memory}, {way}"
+            )
+        else:
+            axes.axhline(points[0][1], linestyle=":", color="0.4", label=memory)
+    axes.set(xscale="log", xlabel="bytes of memory", ylabel="average accuracy at the end (%)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))

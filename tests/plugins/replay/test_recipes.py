@@ -1,0 +1,92 @@
+"""Distilled replay: its formula, and that it goes through the same doors as the core's methods."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from ddcore_replay import Composite, distilled_replay
+from torch.nn import functional as F
+
+import ddcore
+from ddcore import Recipe
+
+
+@pytest.fixture
+def recipe():
+    plain = distilled_replay(iterations=3, steps=3)
+    return replace(plain, network=ddcore.MLP(width=6), objective=replace(plain.objective, real=60))
+
+
+def test_an_update_goes_down_the_sum_of_the_losses_on_t_over_all_steps(host, tiny, recipe):
+    """S' = S - 0.1 d/dS sum_j l_T( w_j ), unrolled slowly in float64; all of T is seen at each step."""
+    run = host.start(recipe, tiny)
+    run.start()
+    before = run.synthetic.everything()
+    run.update()
+    network = run.draw.network
+    params = {name: value.detach().double().requires_grad_() for name, value in run.draw.params.items()}
+    images = before[0].detach().double().requires_grad_()
+    store = tiny.train.take(torch.arange(60))
+    real, total = run.preprocess(store.inputs).double(), 0.0
+    for _ in range(3):
+        loss = F.cross_entropy(network(params, {}, images), before[1])
+        grads = torch.autograd.grad(loss, list(params.values()), create_graph=True)
+        params = {name: w - 0.05 * g for (name, w), g in zip(params.items(), grads, strict=True)}
+        total = total + F.cross_entropy(network(params, {}, real), store.targets)
+    (gradient,) = torch.autograd.grad(total, images)
+    after = run.synthetic.everything()[0].double()
+    assert float(gradient.abs().max()) > 1e-4
+    assert torch.allclose(after, images - 0.1 * gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "nbytes"), [("distilled_replay", 3 * (64 * 4 + 1)), ("ccmcl", 3 * (66 * 4 + 1))])
+def test_it_moves_every_image_resumes_and_comes_back(host, small, tiny, name, nbytes):
+    recipe = small(host.recipe(name, iterations=3))
+    straight, again = host.start(recipe, tiny), host.start(recipe, tiny)
+    straight.start()
+    start = straight.synthetic.everything()[0].detach().clone()
+    straight.go(until=2)
+    again.load_state_dict(copy.deepcopy(straight.state_dict()))
+    for run in (straight, again):
+        run.go()
+    found = straight.export()
+    assert torch.equal(found.inputs, again.export().inputs)
+    assert (found.inputs != start).flatten(1).any(1).all()
+    assert found.nbytes == nbytes
+    assert Recipe.from_toml(found.recipe, host.catalogue) == straight.recipe
+
+
+def started(host, small, tiny, **fields):
+    run = host.start(small(host.recipe("ccmcl", ipc=2), synthetic=Composite(2, **fields)), tiny)
+    run.start()
+    return run.synthetic.carrier
+
+
+@pytest.mark.parametrize("init", ["real", "noise"])
+def test_composite_images_are_mixtures_of_their_class(host, small, tiny, init):
+    carrier = started(host, small, tiny, init=init)
+    assert carrier.classes.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    for i, image in enumerate(carrier(torch.arange(12))):
+        c, row = divmod(i, 4)
+        slowly = sum(carrier.weights[c, row, k].double() * carrier.components[c, k].double() for k in range(2))
+        assert torch.allclose(image.double(), slowly, atol=1e-6)
+
+
+def test_composite_images_start_at_real_ones_and_their_best_approximations(host, small, tiny):
+    carrier = started(host, small, tiny)
+    images = carrier(torch.arange(12)).detach().view(3, 4, -1)
+    preprocess = ddcore.Standardise((0.4,), (0.3,)).start(tiny.card, dict)
+    real = preprocess(tiny.train.take(torch.arange(60)).inputs).view(3, 20, -1)
+    for c in range(3):
+        assert float(torch.cdist(images[c, :2], real[c]).min(1).values.max()) < 1e-3
+        basis = images[c, :2].double()
+        fits = [basis.T @ torch.linalg.lstsq(basis.T, x.double()[:, None]).solution for x in real[c]]
+        nearest = torch.cdist(images[c, 2:].double(), torch.stack(fits)[..., 0]).min(1).values
+        assert float(nearest.max()) < 1e-3
+
+
+def test_it_cites_its_paper(host):
+    for name, key in (("distilled_replay", "rosasco2021distilled"), ("ccmcl", "wiewel2021ccmcl")):
+        assert key in {paper.key for paper in ddcore.cite(name, host=host)}
+    assert distilled_replay().update.lr["inputs"] == pytest.approx(0.1 * 30), "the objective is the mean of 30 losses"

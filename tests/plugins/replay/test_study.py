@@ -1,0 +1,85 @@
+"""The study: its table, its plots, and that it goes on."""
+
+import json
+
+import pytest
+from ddcore_replay import Balanced, Distilled, Everything, Nothing, Replay, Training
+
+import ddcore
+from ddcore import Protocol, RecipeRefused
+
+SMALL = {"iterations": 2, "network": {"width": 4}, "objective": {"real": 8}}
+SHORT = Training(
+    network=ddcore.MLP(width=8),
+    rehearsal=Protocol(steps=2, augment=None, repeats=1),
+    alone=Protocol(steps=2, augment=None, repeats=1),
+)
+
+
+def study(**fields):
+    memories = (
+        Nothing(),
+        Balanced(size=10),
+        Distilled(size=10, method="dm", overrides=SMALL, classes=10),
+        Everything(),
+    )
+    return Replay(memories=memories, training=SHORT, classes_each=5, **fields)
+
+
+def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
+    told = []
+    finding = ddcore.conduct_study(study(seeds=(0, 1), shuffled=True), tmp_path, progress=lambda *x: told.append(x))
+    assert told[-1] == ("everything, seed 1", 8, 8)
+    ways = [("nothing", "rehearse")]
+    ways += [(name, way) for name in ("balanced", "dm") for way in ("rehearse", "scratch")]
+    assert [tuple(row[:2]) for row in finding.rows] == [*ways, ("everything", "scratch")]
+    assert all(len(row) == len(finding.head) for row in finding.rows)
+    dm = finding.numbers["memories"][3]
+    assert (dm["images"], dm["nbytes"], dm["average_accuracy"]["n"]) == (10, 10 * 257 + 2 * 8, 2)
+    assert len(dm["curve"]) == 2
+    assert "Best within a budget" in finding.says
+    for plot in ("experiences.png", "memory.png"):
+        assert (tmp_path / plot).stat().st_size > 5000
+        assert plot in (tmp_path / "report.md").read_text()
+    kept = sorted((tmp_path / "runs").iterdir())
+    assert len(kept) == 8
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    kept[3].unlink()
+    again = ddcore.conduct_study(study(seeds=(0, 1), shuffled=True), tmp_path)
+    assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == [kept[3]]
+    matrices = [t["matrices"] for t in finding.numbers["memories"]]
+    assert [t["matrices"] for t in again.numbers["memories"]] == matrices
+    assert json.loads((tmp_path / "finding.json").read_text())["memories"][3]["matrices"] == matrices[3]
+
+
+def test_a_way_that_no_memory_suits_falls_back_to_one_that_does(tmp_path):
+    told = ddcore.conduct_study(study(ways=("rehearse",)), tmp_path)
+    assert [tuple(row[:2]) for row in told.rows] == [
+        ("nothing", "rehearse"),
+        ("balanced", "rehearse"),
+        ("dm", "rehearse"),
+        ("everything", "scratch"),
+    ]
+
+
+@pytest.mark.parametrize("said", [{"seeds": ()}, {"ways": ()}, {"memories": ()}])
+def test_an_empty_study_is_refused(said):
+    with pytest.raises(RecipeRefused, match="at least one memory, one way and one seed"):
+        Replay(**said)
+
+
+def test_it_comes_back_from_the_command_line(host):
+    """Every part of it can be named in a settings file."""
+    entries = {(e.kind, e.name) for e in host.catalogue if e.distribution == "ddcore-replay"}
+    memories = {("memory", name) for name in ("nothing", "everything", "reservoir", "balanced", "distilled")}
+    assert (
+        memories
+        | {
+            ("study", "replay"),
+            ("training", "training"),
+            ("method", "distilled_replay"),
+            ("method", "ccmcl"),
+            ("carrier", "composite"),
+        }
+        == entries
+    )
