@@ -10,7 +10,7 @@ import torch
 import ddcore
 from ddcore import Protocol, RecipeRefused, UnknownName
 from ddcore.augment import Affine, Siamese
-from ddcore.evaluate import PRESETS, Accuracy, Preprocessed, evaluate, train
+from ddcore.evaluate import PRESETS, TOLD, Accuracy, Preprocessed, evaluate, train
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.preprocess import Identity, Standardise
@@ -116,6 +116,10 @@ def test_presets_are_what_they_are_named_for():
 def test_protocols_that_say_nothing_are_refused(fields):
     with pytest.raises(RecipeRefused, match="A protocol"):
         Protocol(**fields)
+
+
+def test_every_preset_is_told():
+    assert TOLD.keys() == PRESETS.keys()
 
 
 def test_protocols_survive_toml(host):

@@ -30,7 +30,7 @@ Change = Annotated[
 ]
 Named = Annotated[
     str | None,
-    typer.Option("--protocol", help="How networks are trained: quick, dc, dsa, mtt, idc, dd, rtp, frepo, fkd."),
+    typer.Option("--protocol", help="How networks are trained: quick, dc, ... (`ddcore list protocols`)."),
 ]
 Networks = Annotated[str | None, typer.Option(help="Networks to evaluate on: convnet,resnet18,vgg11.")]
 Repeats = Annotated[int | None, typer.Option(help="Fresh networks for each evaluation.")]

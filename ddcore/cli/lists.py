@@ -18,6 +18,7 @@ class What(StrEnum):
     parts = "parts"
     networks = "networks"
     data = "data"
+    protocols = "protocols"
     studies = "studies"
     plugins = "plugins"
 
@@ -32,10 +33,14 @@ def list_(
     `ddcore list methods`
     """
     with sentences():
+        from ddcore.evaluate import TOLD
         from ddcore.host import Host
 
         host = Host()
-        rows = _plugins(host) if what is What.plugins else _entries(host, what)
+        if what is What.protocols:
+            rows = [{"name": name, "says": told} for name, told in TOLD.items()]
+        else:
+            rows = _plugins(host) if what is What.plugins else _entries(host, what)
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
