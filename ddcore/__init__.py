@@ -7,7 +7,7 @@ from typing import Any
 from ddcore.artefact import DistilledSet
 from ddcore.augment import Affine, Augment, Crop, Siamese, cropped
 from ddcore.bench import Pair, benchmark, digits_as_mnist
-from ddcore.carriers.base import Carrier
+from ddcore.carriers.base import Carrier, DecodedModule
 from ddcore.carriers.centres import Centres, Reconstruct
 from ddcore.carriers.chosen import Herding, Mosaic, Random
 from ddcore.carriers.codes import Codes
@@ -145,6 +145,7 @@ __all__ = [
     "DataCard",
     "DataSet",
     "DdcoreError",
+    "DecodedModule",
     "DenseTangent",
     "Digits",
     "Distance",

@@ -278,6 +278,8 @@ class TaughtLabels(LabelModule):
             self.teacher.update(params=draw.params, buffers=draw.buffers)
 
     def finish(self, ctx: Context, inputs: Callable[[], Tensor]) -> None:
+        if not self.teacher:
+            raise RecipeRefused("The run was ended before its teacher was there, so nobody can label S: let it go on.")
         self._label(ctx, inputs())
 
     def _label(self, ctx: Context, inputs: Tensor) -> None:

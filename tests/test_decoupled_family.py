@@ -529,3 +529,10 @@ def test_what_cannot_be_tiled_or_matched_is_refused_before_any_work(host, small,
     for over in ({"synthetic.crops": 0}, {"synthetic.pool": 0}):
         with pytest.raises(RecipeRefused, match="synthetic: crops"):
             host.recipe("rded", overrides=over)
+
+
+def test_a_run_ended_before_its_teacher_was_there_is_not_exported(host, small, tiny):
+    run = host.start(small(host.recipe("sre2l")), tiny)
+    run.start()
+    with pytest.raises(RecipeRefused, match="ended before its teacher was there"):
+        run.export()

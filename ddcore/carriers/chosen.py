@@ -48,21 +48,29 @@ class Random(Chosen):
         return batch.inputs
 
 
-@dataclass(frozen=True)
-class Herding(Chosen):
-    """Greedily: each image is the one that brings the mean feature of the chosen nearest to the class mean.
+class Judged(Chosen):
+    """Real images that are chosen by a network, trained on T as ``fit`` says."""
 
-    Features are those of one network trained on T as ``fit`` says.
-    """
-
-    fit: Fit = Fit()
+    fit: Fit
 
     @property
     def judged(self) -> bool:
         return True
 
     def prepare(self, ctx: Context) -> Draw:
-        return trained(self.fit, ctx)
+        draw = ctx.fresh()
+        *_, params = ctx.gate.fit(draw, self.fit, "training the network to choose by", ctx.progress)
+        return Draw(draw.network, params, draw.buffers, age=self.fit.length(sum(ctx.card.counts)))
+
+
+@dataclass(frozen=True)
+class Herding(Judged):
+    """Greedily: each image is the one that brings the mean feature of the chosen nearest to the class mean.
+
+    Features are those of one network trained on T as ``fit`` says.
+    """
+
+    fit: Fit = Fit()
 
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
         assert draw is not None
@@ -75,7 +83,7 @@ class Herding(Chosen):
 
 
 @dataclass(frozen=True)
-class Mosaic(Chosen):
+class Mosaic(Judged):
     """Images of ``factor``^2 tiles, each a crop of a real image that a network trained on T is sure of.
 
     Of at most ``pool`` images a class, ``crops`` boxes each are drawn from ``crop``, brought to full size and scored by
@@ -107,13 +115,6 @@ class Mosaic(Chosen):
                 f" smallest class of {card.name}: raise synthetic.crops or synthetic.pool, or lower ipc."
             )
 
-    @property
-    def judged(self) -> bool:
-        return True
-
-    def prepare(self, ctx: Context) -> Draw:
-        return trained(self.fit, ctx)
-
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.pool)])
@@ -136,13 +137,6 @@ def surest(loss: Tensor) -> Tensor:
     rank = loss.sort(dim=1, stable=True).indices.argsort(1).flatten()
     by_loss = loss.flatten().argsort(stable=True)
     return by_loss[rank[by_loss].argsort(stable=True)]
-
-
-def trained(fit: Fit, ctx: Context) -> Draw:
-    """A network trained on T as ``fit`` says."""
-    draw = ctx.fresh()
-    *_, params = ctx.gate.fit(draw, fit, "training the network to choose by", ctx.progress)
-    return Draw(draw.network, params, draw.buffers, age=fit.length(sum(ctx.card.counts)))
 
 
 class ChosenModule(CarrierModule):

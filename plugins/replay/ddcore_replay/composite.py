@@ -33,7 +33,7 @@ class Composite(ddcore.Carrier):
         return CompositeModule(self, card)
 
 
-class CompositeModule(ddcore.CarrierModule):
+class CompositeModule(ddcore.DecodedModule):
     def __init__(self, plan: Composite, card: ddcore.DataCard) -> None:
         super().__init__()
         self.plan, self.versions, self.shape = plan, 2 * plan.ipc, card.shape
@@ -60,12 +60,6 @@ class CompositeModule(ddcore.CarrierModule):
         c, row = index // self.versions, index % self.versions
         mixed = self.weights[c, row][:, None] @ self.components[c].flatten(2)
         return mixed.view(-1, *self.shape)
-
-    def nbytes(self) -> int:
-        return self.components.nbytes + self.weights.nbytes
-
-    def latent(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"inputs": [self.components], "weights": [self.weights]}
