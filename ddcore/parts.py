@@ -146,6 +146,43 @@ def _default(field: Any) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else MISSING
 
 
+def defaults(cls: Maker) -> list[tuple[str, str, str]]:
+    """Name, type and default of each field of ``cls``, as a recipe file writes them; no default where one must be."""
+    found = []
+    for field in fields(typing.cast(type[Part], cls)):
+        value = _default(field)
+        found.append(
+            (
+                field.name,
+                _type(_hints(typing.cast(type[Part], cls))[field.name]),
+                "" if value is MISSING else _written(value),
+            )
+        )
+    return found
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join("none" if a is type(None) else _type(a) for a in arguments)
+    if origin is typing.Literal:
+        return " | ".join(json.dumps(a) for a in arguments)
+    if origin is not None:
+        return (
+            f"{'table' if issubclass(origin, Mapping) else 'list'} of {_type(arguments[-1 if origin is dict else 0])}"
+        )
+    return hint.kind if _is_part(hint) else getattr(hint, "__name__", str(hint))
+
+
+def _written(value: Any) -> str:
+    """``value`` on one line, as ``--set`` reads it."""
+    if value is None:
+        return "none"
+    if isinstance(value, Part) or (isinstance(value, tuple) and any(isinstance(v, Part) for v in value)):
+        return ", ".join(v.part_name() for v in (value if isinstance(value, tuple) else (value,)))
+    return json.dumps(_pack(value))
+
+
 def _is_part(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Part)
 

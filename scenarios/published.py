@@ -57,15 +57,22 @@ METHODS = ("mtt", "datm", "idc", "cafe", "kfs", "kip", "frepo", "rfad", "rtp", "
 EXPERTS = {"epochs": "none", "steps": 400, "batch": 64, "snapshots": 10}
 EXPERT_PARTS = {"mtt": ("policy",), "datm": ("policy", "labels")}
 ITERATIONS = {1: 100, 10: 40}
-OWN_ITERATIONS = {"kip": {1: 1000, 10: 200}, "frepo": {1: 300, 10: 100}, "rtp": {1: 60, 10: 40}}
+OWN_ITERATIONS = {
+    "kip": {1: 500, 10: 200},
+    "frepo": {1: 200, 10: 80},
+    "rfad": {1: 80, 10: 40},
+    "rtp": {1: 60, 10: 40},
+}
 STUDENT_STEPS = {1: 20, 10: 10}
 """The short runs: their experts, and by images per class how many iterations and steps of a student."""
+RTP = {"objective.steps": 30, "objective.batch": 40, "objective.window": 8}
+"""A shorter student of RTP: the last 8 of up to 30 steps are differentiated."""
 
 
 def overrides(method: str, ipc: int, store: Path) -> dict:
     """What the short run of a method sets besides the iterations."""
     if method not in EXPERT_PARTS:
-        return {}
+        return RTP if method == "rtp" else {}
     fits = {f"{part}.fit.{name}": value for part in EXPERT_PARTS[method] for name, value in EXPERTS.items()}
     return {**fits, "policy.store": str(store), "objective.steps": STUDENT_STEPS[ipc]}
 

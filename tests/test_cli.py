@@ -12,7 +12,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from ddcore import Folder, load_distilled
+from ddcore import Folder, Host, Recipe, load_distilled, recipe
 from ddcore.builtin import METHODS
 from ddcore.cli import app
 from ddcore.cli.base import sentences
@@ -172,6 +172,20 @@ def test_list(what, names):
     assert call("list", what).exit_code == 0
     if what != "plugins":
         assert all(row["says"] for row in rows)
+
+
+def test_list_with_a_name_tells_all_of_one():
+    (method,) = json.loads(call("list", "methods", "dm", "--json").stdout)
+    assert Recipe.from_toml(method["recipe"], Host().catalogue, "told") == recipe("dm")
+    assert "Zhao and Bilen" in method["says"] and "ipc = 1" in call("list", "methods", "dm").stdout
+    (part,) = json.loads(call("list", "parts", "bptt", "--json").stdout)
+    assert {"field": "steps", "type": "int", "default": "15"} in part["fields"]
+    assert {"field": "fit", "type": "fit | none", "default": "fit"} in json.loads(
+        call("list", "parts", "taught", "--json").stdout
+    )[0]["fields"]
+    assert json.loads(call("list", "protocols", "dd", "--json").stdout)[0]["name"] == "dd"
+    done = call("list", "parts", "pixel")
+    assert done.exit_code == 2 and "Did you mean pixels" in done.stderr
 
 
 def test_list_parts_names_kind_and_distribution():

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from ddcore.cli.base import app, err, screen, sentences, show
+
+if TYPE_CHECKING:
+    from ddcore.parts import Entry
 
 
 class What(StrEnum):
@@ -26,21 +30,27 @@ class What(StrEnum):
 @app.command(name="list")
 def list_(
     what: Annotated[What, typer.Argument(help="What to list.")],
+    name: Annotated[str | None, typer.Argument(help="One of them, whole: what it is, and what can be set.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """What there is, which distribution brings it, and whether it can run.
+    """What there is, which distribution brings it, and whether it can run; with a name, all about that one.
 
-    `ddcore list methods`
+    `ddcore list methods`, `ddcore list methods dm`, `ddcore list parts pixels`
     """
     with sentences():
         from ddcore.evaluate import TOLD
         from ddcore.host import Host
 
         host = Host()
+        if name is not None and what not in (What.protocols, What.plugins):
+            _one(host, what, name, as_json)
+            return
         if what is What.protocols:
             rows = [{"name": name, "says": told} for name, told in TOLD.items()]
         else:
             rows = _plugins(host) if what is What.plugins else _entries(host, what)
+        if name is not None:
+            rows = [row for row in rows if row["name"] == name] or _unknown(what, name, (row["name"] for row in rows))
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
@@ -65,19 +75,50 @@ def _plugins(host) -> list[dict[str, str]]:
 
 
 def _entries(host, what: What) -> list[dict[str, str]]:
-    kinds = {What.methods: {"method"}, What.networks: {"network"}, What.data: {"data"}, What.studies: {"study"}}.get(
-        what
-    )
     return [
         {
-            **({"kind": entry.kind} if kinds is None else {}),
+            **({"kind": entry.kind} if what is What.parts else {}),
             "name": entry.name,
             "from": entry.distribution,
             "says": (inspect.getdoc(entry.maker) or "").partition("\n")[0].replace("``", ""),
         }
-        for entry in host.catalogue
-        if (entry.kind in kinds if kinds else entry.kind != "method")
+        for entry in _chosen(host, what)
     ]
+
+
+def _chosen(host, what: What) -> list[Entry]:
+    kinds = {What.methods: "method", What.networks: "network", What.data: "data", What.studies: "study"}
+    return [e for e in host.catalogue if (e.kind == kinds[what] if what in kinds else e.kind != "method")]
+
+
+def _one(host, what: What, name: str, as_json: bool) -> None:
+    """What the docstring of ``name`` says, and its fields, or a method's recipe, with their defaults."""
+    entries = _chosen(host, what)
+    found = [e for e in entries if e.name == name] or _unknown(what, name, (e.name for e in entries))
+    told = [{"kind": e.kind, "name": e.name, "from": e.distribution, **_all_of(e)} for e in found]
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    for one in told:
+        text = f"{one['kind']} {one['name']}, from {one['from']}\n\n{one['says']}\n\n{one.get('recipe', '')}"
+        screen.print(text, markup=False, highlight=False, soft_wrap=True)
+        if fields := one.get("fields"):
+            show(fields[0], (row.values() for row in fields))
+
+
+def _all_of(entry: Entry) -> dict[str, Any]:
+    from ddcore.parts import defaults, to_toml
+
+    says = {"says": inspect.getdoc(entry.maker) or ""}
+    if entry.kind == "method":
+        return says | {"recipe": to_toml(entry.maker())}
+    return says | {"fields": [{"field": f, "type": t, "default": d} for f, t, d in defaults(entry.maker)]}
+
+
+def _unknown(what: What, name: str, names: Iterable[str]) -> NoReturn:
+    from ddcore.errors import UnknownName
+
+    raise UnknownName("study" if what is What.studies else what.value.removesuffix("s"), name, names)
 
 
 @app.command()
