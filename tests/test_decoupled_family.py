@@ -21,6 +21,8 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.networks.probe import batch_moments
 from ddcore.networks.resnet import ResNet18
 from ddcore.objectives.base import taking_turns
+from ddcore.policies.early import Early
+from ddcore.policies.experts import Experts
 from ddcore.types import DataCard, Draw
 
 FIT = {"steps": 6, "batch": 20}
@@ -80,7 +82,7 @@ def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit
     first = host.start(recipe, tiny, on_pause=pause)
     with pytest.raises(Killed):
         first.go()
-    assert (first.step, kept[-1]["policy"]["training"]["step"]) == (0, at)
+    assert (first.step, kept[-1]["policy"]["training"]["fit"]["step"]) == (0, at)
     told = []
     second = host.start(recipe, tiny, progress=lambda what, done, of: told.append((what, done, of)))
     second.load_state_dict(kept[-1])
@@ -92,6 +94,38 @@ def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit
     one, two = second.export(), straight.export()
     assert torch.equal(one.inputs, two.inputs)
     assert torch.equal(one.targets, two.targets)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Early(networks=2, fit=Fit(**FIT)),
+        Experts(experts=2, fit=Fit(**FIT, snapshots=3), last=1, span=1, noise=0.1),
+    ],
+    ids=lambda policy: policy.part_name(),
+)
+@pytest.mark.parametrize("at", [2, 5, 9])
+def test_networks_trained_on_the_way_are_left_in_mid_fit_and_gone_on_with(host, small, tiny, policy, at):
+    method = "mtt" if isinstance(policy, Experts) else "dc"
+    recipe = replace(small(host.recipe(method, ipc=1)), policy=policy, iterations=6)
+    straight = host.start(recipe, tiny)
+    straight.go()
+    kept = []
+
+    def pause(run):
+        kept.append(saved(run.state_dict()))
+        if len(kept) == at:
+            raise Killed
+
+    first = host.start(recipe, tiny, on_pause=pause)
+    with pytest.raises(Killed):
+        first.go()
+    assert kept[-1]["policy"]["training"]["fit"]["step"] == (at - 1) % FIT["steps"] + 1
+    second = host.start(recipe, tiny)
+    second.load_state_dict(kept[-1])
+    second.go()
+    assert torch.equal(second.export().inputs, straight.export().inputs)
+    assert "training" not in second.policy
 
 
 def test_killed_in_mid_fit_and_resumed_equals_never_stopped(tmp_path):
@@ -111,7 +145,7 @@ def test_killed_in_mid_fit_and_resumed_equals_never_stopped(tmp_path):
     process.communicate()
     state = torch.load(Folder(killed).state, weights_only=True)
     assert state["step"] == 0
-    assert 0 < state["policy"]["training"]["step"] < 150
+    assert 0 < state["policy"]["training"]["fit"]["step"] < 150
     assert not Folder(killed).records.exists()
     subprocess.run(command("resume", killed), check=True, capture_output=True)
     one, two = (load_file(Folder(folder).distilled) for folder in (straight, killed))

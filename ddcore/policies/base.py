@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ddcore.gate import Context
+from ddcore.gate import Context, Fit
 from ddcore.parts import Part
+from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Params
 
 
 class Policy(Part, kind="policy"):
@@ -31,6 +32,33 @@ class Policy(Part, kind="policy"):
     @abstractmethod
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         """The network of the next step."""
+
+
+def trained_on(
+    state: dict[str, Any], fit: Fit, told: str, ctx: Context, rng: Streams | None = None
+) -> tuple[list[Params], Params]:
+    """A fresh network trained on T: its start and its snapshots, and its buffers.
+
+    Where it stands is kept in ``state["training"]``, so that the run may be left in between; what was drawn before must
+    stand in ``state`` as well. Start and batches come from ``rng``, or from the run's own streams.
+    """
+    if "training" not in state:
+        begun = ctx.fresh(rng)
+        state["training"] = {"params": begun.params, "buffers": begun.buffers, "fit": {}}
+    at = state["training"]
+    if rng is not None and "rng" in at:
+        rng.load_state_dict(at["rng"])
+
+    def keep() -> None:
+        if rng is not None:
+            at["rng"] = rng.state_dict()
+        if ctx.keep:
+            ctx.keep()
+
+    gate = ctx.gate if rng is None else ctx.gate.beside(rng)
+    way = gate.fit(Draw(ctx.network, at["params"], at["buffers"]), fit, told, ctx.progress, at["fit"], keep)
+    del state["training"]
+    return [at["params"], *way], at["buffers"]
 
 
 def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batch: int) -> Iterator[int]:

@@ -9,17 +9,17 @@ import torch
 
 from ddcore.errors import RecipeRefused
 from ddcore.gate import Context, Fit
-from ddcore.policies.base import Policy
+from ddcore.policies.base import Policy, trained_on
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Params
+from ddcore.types import Draw
 
 
 @dataclass(frozen=True)
 class Early(Policy):
     """A pool of ``networks`` networks, each trained on T for a little as ``fit`` says; each step has one of them.
 
-    They are drawn uniformly, and a network is trained when it is first drawn. Reference: Zhang et al., CVPR 2023,
-    early-stage models.
+    They are drawn uniformly, and a network is trained when it is first drawn; the run may be left in between.
+    Reference: Zhang et al., CVPR 2023, early-stage models.
 
     Differs: a network that was drawn is not trained further, and another may be drawn at the next step.
     """
@@ -37,12 +37,10 @@ class Early(Policy):
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])
-        place = int(torch.randint(self.networks, (), generator=ctx.rng["policy"]))
-        if place >= len(pool):
-            pool.append(self._trained(ctx))
-        return Draw(ctx.network, **pool[min(place, len(pool) - 1)], age=self.fit.length(sum(ctx.card.counts)))
-
-    def _trained(self, ctx: Context) -> dict[str, Params]:
-        draw = ctx.fresh()
-        *_, params = ctx.gate.fit(draw, self.fit, "training an early network", ctx.progress)
-        return {"params": params, "buffers": draw.buffers}
+        if "place" not in state:
+            state["place"] = int(torch.randint(self.networks, (), generator=ctx.rng["policy"]))
+        if state["place"] >= len(pool):
+            (*_, params), buffers = trained_on(state, self.fit, "training an early network", ctx)
+            pool.append({"params": params, "buffers": buffers})
+        network = pool[min(state.pop("place"), len(pool) - 1)]
+        return Draw(ctx.network, **network, age=self.fit.length(sum(ctx.card.counts)))

@@ -19,7 +19,7 @@ from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
 from ddcore.gate import Context, Fit
 from ddcore.parts import to_dict
-from ddcore.policies.base import Policy
+from ddcore.policies.base import Policy, trained_on
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
@@ -32,7 +32,8 @@ class Experts(Policy):
     """Each step is at a random snapshot of a random expert, with the snapshot ``span`` further on as its target.
 
     An expert is a network trained on T as ``fit`` says; its snapshots are numbered from 0, the start. Experts are
-    trained when they are first drawn, each from streams of its own that depend on ``seed`` alone. The start is
+    trained when they are first drawn, each from streams of its own that depend on ``seed`` alone; the run may be left
+    in between. The start is
     uniform from ``first`` to ``last``; where ``grown`` is given, the upper end grows evenly from ``last`` to it over
     the first ``growth`` steps. ``noise`` is the deviation of normal noise that is added to the start.
 
@@ -74,13 +75,16 @@ class Experts(Policy):
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         generator = ctx.rng["policy"]
-        number = int(torch.randint(self.experts, (), generator=generator))
-        last = self.last
-        if self.grown is not None:
-            last += round((self.grown - self.last) * min(1.0, ctx.step() / self.growth))
-        start = int(torch.randint(self.first, last + 1, (), generator=generator))
+        if "chosen" not in state:
+            number = int(torch.randint(self.experts, (), generator=generator))
+            last = self.last
+            if self.grown is not None:
+                last += round((self.grown - self.last) * min(1.0, ctx.step() / self.growth))
+            state["chosen"] = [number, int(torch.randint(self.first, last + 1, (), generator=generator))]
+        number, start = state["chosen"]
         begun = ctx.fresh(Streams(self._seed(number)))
         params, target = self._snapshots(state, number, (start, start + self.span), begun.params, ctx)
+        del state["chosen"]
         if self.noise:
             params = {
                 name: w + self.noise * torch.randn(w.shape, generator=generator).to(w) for name, w in params.items()
@@ -98,21 +102,19 @@ class Experts(Policy):
         if self.store is None:
             kept = state.setdefault("experts", {})
             if str(number) not in kept:
-                kept[str(number)] = self._trained(number, ctx)
+                kept[str(number)] = self._trained(state, number, ctx)
             return [kept[str(number)][t] for t in which]
         if "buffer" not in state:
             state["buffer"] = str(buffer(Path(self.store), self._card(ctx)))
         path = Path(state["buffer"]) / f"expert-{number:04}.safetensors"
         if not path.exists():
-            write_expert(path, self._trained(number, ctx), self.half)
+            write_expert(path, self._trained(state, number, ctx), self.half)
         return [{n: v.to(ctx.device) for n, v in read_snapshot(path, t, like).items()} for t in which]
 
-    def _trained(self, number: int, ctx: Context) -> list[Params]:
+    def _trained(self, state: dict[str, Any], number: int, ctx: Context) -> list[Params]:
         """The snapshots of one expert, its start first."""
-        rng = Streams(self._seed(number))
-        begun = ctx.fresh(rng)
         told = f"training expert {number + 1} of {self.experts}"
-        return [begun.params, *ctx.gate.beside(rng).fit(begun, self.fit, told, ctx.progress)]
+        return trained_on(state, self.fit, told, ctx, Streams(self._seed(number)))[0]
 
     def _card(self, ctx: Context) -> dict[str, Any]:
         """What a buffer of this policy is made of. Raises RecipeRefused where the gate's answers must not be shared."""

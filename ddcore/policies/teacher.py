@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ddcore.gate import Context, Fit
-from ddcore.policies.base import Policy
+from ddcore.policies.base import Policy, trained_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
 
@@ -25,13 +25,8 @@ class Teacher(Policy):
         return True
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
-        if not state:
-            begun = ctx.fresh()
-            state.update(params=begun.params, buffers=begun.buffers, training={})
-        teacher = Draw(ctx.network, state["params"], state["buffers"])
-        if "training" in state:
-            *_, state["params"] = ctx.gate.fit(
-                teacher, self.fit, "training the teacher", ctx.progress, state["training"], ctx.keep
-            )
-            del state["training"]
-        return replace(teacher, params=state["params"], age=self.fit.length(sum(ctx.card.counts)))
+        if "params" not in state:
+            (*_, params), buffers = trained_on(state, self.fit, "training the teacher", ctx)
+            state.update(params=params, buffers=buffers)
+        age = self.fit.length(sum(ctx.card.counts))
+        return Draw(ctx.network, state["params"], state["buffers"], age=age)
