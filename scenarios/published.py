@@ -10,17 +10,17 @@ FashionMNIST/raw, packed or not).
 
 Seen (accuracy in percent ± over three networks; one seed; seconds of distilling on one busy core):
 
-                     MNIST, ipc 1               FashionMNIST, ipc 1        MNIST, ipc 10
-    random           61.6 ± 0.9 (64.9)          59.1 ± 1.0 (51.4)          93.9 ± 0.2 (95.1)
-    herding          85.4 ± 0.4 (89.2)          66.7 ± 1.0 (67.0)          95.7 ± 0.1 (93.7)
-    mtt              88.6 ± 0.3 (91.4) 376 s    72.1 ± 0.6 (75.1) 760 s    94.2 ± 0.5 (97.3) 639 s
-    datm             83.8 ± 1.2 (-)    127 s    72.9 ± 0.8 (-)    121 s    94.2 ± 0.3 (-)    503 s
-    idc              93.6 ± 0.6 (-)    428 s    72.8 ± 0.5 (-)    258 s    95.4 ± 0.2 (-)    181 s
-    cafe             81.5 ± 2.5 (90.8) 383 s    65.2 ± 1.1 (73.7) 517 s    95.4 ± 0.1 (97.5) 231 s
-    kfs              92.8 ± 0.5 (-)    121 s    74.1 ± 0.7 (-)    222 s    95.3 ± 0.2 (-)    231 s
+               MNIST, ipc 1               FashionMNIST, ipc 1        MNIST, ipc 10              FashionMNIST, ipc 10
+    random     61.6 ± 0.9 (64.9)          59.1 ± 1.0 (51.4)          93.9 ± 0.2 (95.1)          72.9 ± 1.0 (73.8)
+    herding    85.4 ± 0.4 (89.2)          66.7 ± 1.0 (67.0)          95.7 ± 0.1 (93.7)          75.7 ± 0.4 (71.1)
+    mtt        88.6 ± 0.3 (91.4) 376 s    72.1 ± 0.6 (75.1) 760 s    94.2 ± 0.5 (97.3) 639 s    76.6 ± 0.2 (87.2) 490 s
+    datm       83.8 ± 1.2 (-)    127 s    72.9 ± 0.8 (-)    121 s    94.2 ± 0.3 (-)    503 s    75.9 ± 0.1 (-)    415 s
+    idc        93.6 ± 0.6 (-)    428 s    72.8 ± 0.5 (-)    258 s    95.4 ± 0.2 (-)    181 s    77.4 ± 0.2 (-)    129 s
+    cafe       81.5 ± 2.5 (90.8) 383 s    65.2 ± 1.1 (73.7) 517 s    95.4 ± 0.1 (97.5) 231 s    74.8 ± 0.4 (83.0) 171 s
+    kfs        92.8 ± 0.5 (-)    121 s    74.1 ± 0.7 (-)    222 s    95.3 ± 0.2 (-)    231 s    75.6 ± 0.4 (-)    360 s
 
-Published numbers stand in brackets. At ten images per class 40 steps do not beat herding; CAFE's 100 at one are too
-few for it. The other rows have not been run to their end yet.
+Published numbers stand in brackets. At ten images per class 40 steps bring little more than herding, or less; CAFE's
+100 at one are too few for it. The other rows have not been run to their end yet.
 """
 
 import argparse
