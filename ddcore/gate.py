@@ -284,6 +284,13 @@ class Gate(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Take back what :meth:`state_dict` gave, its tensors on the run's device."""
 
+    def carried(self) -> dict[str, Any]:
+        """What the next run on the same data must know of this one (what has been spent), as JSON can write it."""
+        return {}
+
+    def carry(self, before: dict[str, Any]) -> None:  # noqa: B027
+        """Begin where an earlier run on the same data ended, which answered ``before`` to :meth:`carried`."""
+
 
 def _norm(tensors: Params) -> Tensor:
     return torch.stack([value.square().sum() for value in tensors.values()]).sum().sqrt()

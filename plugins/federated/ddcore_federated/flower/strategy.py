@@ -1,0 +1,154 @@
+"""The strategy: sets are united, never averaged, and the server makes the next weights of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result, Strategy
+
+import ddcore
+from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, shared_of
+from ddcore_federated.payload import Limits, PayloadRefused
+from ddcore_federated.server import Server, TrainOnUnion
+from ddcore_federated.shared import Shared
+
+log = logging.getLogger("ddcore_federated")
+
+
+class SyntheticUnion(Strategy):
+    """Asks every client for a distilled set and lets ``server`` make the next global weights of all of them.
+
+    Replies that cannot be used are refused one by one, each with a sentence in the log and in ``refused``; the round
+    goes on with the rest, and where none is left the weights stay as they are. Sets are taken in the order of the
+    clients' numbers, so the order in which they come changes nothing.
+
+    Its metrics of a round: ``sets``, ``refused``, ``images``, and where clients are private ``epsilon``, the largest.
+    """
+
+    def __init__(
+        self,
+        card: ddcore.DataCard,
+        network: ddcore.NetworkPlan,
+        ipc: int,
+        server: Server | None = None,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        """``card``: the whole problem's; ``ipc``: the most images of a class that a client may send."""
+        self.server = server or TrainOnUnion()
+        self.card, self.seed, self.device = card, seed, torch.device(device)
+        self.network = network.fitted(card).build(card)
+        self.limits = Limits(card.shape, card.classes, ipc, sum(card.counts))
+        self.refused: list[str] = []
+        """Why replies of the last round were refused."""
+        self._asked: set[int] = set()
+        self._weights: ddcore.Params = {}
+
+    def initial(self) -> ArrayRecord:
+        """Fresh global weights, drawn from the seed."""
+        return arrays_of(self.network.init(ddcore.Streams(self.seed)["network"])[0])
+
+    def summary(self) -> None:
+        log.info("%s on at most %d images of each class from a client", self.server, self.limits.ipc)
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """As Flower's own; clients are told the number of ``rounds``, for which a privacy budget must last."""
+        config = ConfigRecord({**(train_config or {}), "rounds": num_rounds})
+        return super().start(grid, initial_arrays, num_rounds, timeout, config, evaluate_config, evaluate_fn)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The global weights, to every node."""
+        self._weights = params_of(arrays, self.network.init(torch.Generator())[0])
+        self._asked = set(grid.get_node_ids())
+        content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
+        return [Message(content, node, MessageType.TRAIN) for node in sorted(self._asked)]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The server's next weights, None where no set came that could be used; and metrics of the round."""
+        told, self.refused = self._read(list(replies))
+        for sentence in self.refused:
+            log.warning("Round %d: %s", server_round, sentence)
+        metrics: dict[str, Any] = {"sets": len(told), "refused": len(self.refused)}
+        metrics["images"] = sum(len(shared.targets) for _, shared, _ in told)
+        if spent := [epsilon for _, _, epsilon in told if epsilon is not None]:
+            metrics["epsilon"] = max(spent)
+        weights = self._next(server_round, [shared for _, shared, _ in told]) if told else None
+        return None if weights is None else arrays_of(weights), MetricRecord(metrics)
+
+    def _read(self, replies: Sequence[Message]) -> tuple[list[tuple[int, Shared, float | None]], list[str]]:
+        """Client, set and epsilon of each reply that can be used, by client; and why the others cannot."""
+        told: dict[int, tuple[int, Shared, float | None]] = {}
+        refused = []
+        for reply in sorted(replies, key=lambda reply: (_claimed(reply), reply.metadata.src_node_id)):
+            who = f"client {_claimed(reply)}" if _claimed(reply) >= 0 else f"node {reply.metadata.src_node_id}"
+            try:
+                if reply.has_error():
+                    raise PayloadRefused(reply.error.reason or "it failed without saying why")
+                number = _claimed(reply)
+                if number < 0:
+                    raise PayloadRefused("it does not say which client it is")
+                if number in told:
+                    raise PayloadRefused(f"client {number} has answered already")
+                shared = shared_of(reply.content, self.limits)
+                told[number] = number, shared, _epsilon(reply)
+            except ddcore.DdcoreError as why:
+                refused.append(f"{who} is left out: {str(why)[:500].rstrip('.')}.")
+        silent = self._asked - {reply.metadata.src_node_id for reply in replies}
+        refused += [f"node {node} is left out: it did not answer in time." for node in sorted(silent)]
+        return list(told.values()), refused
+
+    def _next(self, server_round: int, sets: list[Shared]) -> ddcore.Params | None:
+        seed = int(torch.randint(2**62, (), generator=ddcore.Streams(self.seed)[f"server/{server_round}"]))
+        weights = {name: value.to(self.device) for name, value in self._weights.items()}
+        found = self.server.next_weights(weights, sets, self.network, self.card, ddcore.Streams(seed), self.device)
+        if not all(bool(value.isfinite().all()) for value in found.values()):
+            self.refused.append("the weights that the server came to are not finite: those before are kept.")
+            log.warning("Round %d: %s", server_round, self.refused[-1])
+            return None
+        return found
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """None: the server evaluates, by ``evaluate_fn``."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        return None
+
+
+def _claimed(reply: Message) -> int:
+    """The number of the client that a reply says it is of, -1 where it says none."""
+    record = None if reply.has_error() else reply.content.get(CLIENT)
+    number = record.get("partition-id") if isinstance(record, ConfigRecord) else None
+    return number if type(number) is int and number >= 0 else -1
+
+
+def _epsilon(reply: Message) -> float | None:
+    """What a client says it has spent."""
+    record = reply.content.get("metrics")
+    value = record.get("epsilon") if isinstance(record, MetricRecord) else None
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not value >= 0:
+        raise PayloadRefused(f"it says that it has spent epsilon {value}")
+    return float(value)

@@ -1,0 +1,46 @@
+"""Shards: which part of a data set each client holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from torch import Tensor
+
+import ddcore
+from ddcore_federated.split import Split, histogram
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of ``data`` under ``split``, drawn from ``seed``; a process loads the data once."""
+
+    data: ddcore.DataSet
+    split: Split
+    seed: int = 0
+
+    def __call__(self, partition: int, partitions: int) -> ddcore.RealData:
+        """The shard of client ``partition``: the whole problem's classes, and of its items those in the shard."""
+        data = loaded(self.data)
+        store = data.train.subset(self.rows(partitions)[partition])
+        return ddcore.RealData(replace(data.card, counts=store.counts), store, data.test)
+
+    def rows(self, partitions: int) -> list[Tensor]:
+        """The rows of the train split that each client has."""
+        return list(_rows(self, partitions))
+
+    def histogram(self, partitions: int) -> Tensor:
+        """Items (clients, k) of each class that each client has."""
+        data = loaded(self.data)
+        return histogram(data.train.targets, self.rows(partitions), data.card.classes)
+
+
+@cache
+def loaded(data: ddcore.DataSet) -> ddcore.RealData:
+    return data.load()
+
+
+@cache
+def _rows(shards: Shards, partitions: int) -> tuple[Tensor, ...]:
+    generator = ddcore.Streams(shards.seed)["split"]
+    return tuple(shards.split.rows(loaded(shards.data).train.targets, partitions, generator))
