@@ -168,7 +168,9 @@ def _floats(name: str, array: np.ndarray, largest: float) -> Tensor:
     if not bool(values.isfinite().all()):
         raise PayloadRefused(f"its {name} hold NaN or infinite numbers")
     if float(values.abs().max()) > largest:
-        raise PayloadRefused(f"its {name} reach {float(values.abs().max()):.3g}, and {largest:g} is the largest allowed")
+        raise PayloadRefused(
+            f"its {name} reach {float(values.abs().max()):.3g}, and {largest:g} is the largest allowed"
+        )
     return values
 
 
@@ -177,7 +179,9 @@ def _decoded(arrays: Mapping[str, np.ndarray], limits: Limits) -> Tensor:
     if array.shape[1:] != limits.shape:
         raise PayloadRefused(f"its inputs are {array.shape}, and one item here is {limits.shape}")
     if len(array) > limits.sets:
-        raise PayloadRefused(f"it has {len(array)} items, and {limits.ipc} for each of {limits.classes} classes are most")
+        raise PayloadRefused(
+            f"it has {len(array)} items, and {limits.ipc} for each of {limits.classes} classes are most"
+        )
     ranged = {"inputs.low", "inputs.step"} & arrays.keys()
     if array.dtype.name != "uint8":
         if ranged:

@@ -44,3 +44,19 @@ def loaded(data: ddcore.DataSet) -> ddcore.RealData:
 def _rows(shards: Shards, partitions: int) -> tuple[Tensor, ...]:
     generator = ddcore.Streams(shards.seed)["split"]
     return tuple(shards.split.rows(loaded(shards.data).train.targets, partitions, generator))
+
+
+def public(plan: ddcore.Preprocess, card: ddcore.DataCard) -> ddcore.Fitted:
+    """The preprocessing that all clients and the server share.
+
+    Raises:
+        RecipeRefused: each client would fit its own.
+    """
+
+    def statistics(pixels: bool = False) -> dict[str, Tensor]:
+        raise ddcore.RecipeRefused(
+            f"{card.name} declares no public mean and std, and clients that each standardise by their own would not"
+            " understand each other. Give preprocess.mean and preprocess.std."
+        )
+
+    return plan.fitted(card).start(card, statistics)

@@ -23,6 +23,7 @@ import ddcore
 from ddcore_federated.around import Around, around, write_weights
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of
 from ddcore_federated.payload import Encoding, packed
+from ddcore_federated.shards import public
 from ddcore_federated.shared import Shared
 from ddcore_federated.split import shard
 
@@ -145,17 +146,6 @@ class Asked:
         name = f"client/{self.partition}/{self.round}"
         return ddcore.Streams(int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name])))
 
-    def preprocess(self, plan: ddcore.Preprocess) -> ddcore.Fitted:
-        """The same at each client. Raises RecipeRefused where each would fit its own."""
-
-        def statistics(pixels: bool = False) -> dict[str, torch.Tensor]:
-            raise ddcore.RecipeRefused(
-                f"{self.data.card.name} declares no public mean and std, and clients that each standardise by their own"
-                " would not understand each other. Give preprocess.mean and preprocess.std."
-            )
-
-        return plan.fitted(self.data.card).start(self.data.card, statistics)
-
 
 @dataclass(frozen=True)
 class Distiller:
@@ -176,7 +166,7 @@ class Distiller:
             recipe = host.recipe(recipe, overrides=self.overrides)
         plan = recipe.network.network if isinstance(recipe.network, Around) else recipe.network
         asked = Asked.of(message, context, self.shards, plan)
-        asked.preprocess(recipe.preprocess)
+        public(recipe.preprocess, asked.data.card)
         place = None if self.keep is None else self.keep / f"client-{asked.partition}.safetensors"
         recipe = replace(recipe, seed=asked.rng(self.seed).seed, plugins=_over_rounds(recipe, asked.config))
         memory, question = Memory.of(context, place), asked.question(f"{self.encoding} {recipe.to_toml()}")
@@ -301,7 +291,7 @@ class Trainer:
         mu = asked.config.get("proximal-mu", 0.0)
         rng, device = asked.rng(self.seed), torch.device(self.device)
         source = ddcore.Source(asked.data.train, (), rng, device)
-        source.preprocess = asked.preprocess(self.preprocess)
+        source.preprocess = public(self.preprocess, asked.data.card)
         gate = ddcore.Open().build(source, rng)
         weights = {name: value.to(device) for name, value in asked.weights.items()}
         params = trained(asked.network, weights, gate, self.fit, float(mu), len(asked.data.train), rng)
@@ -319,7 +309,7 @@ def trained(
     items: int,
     rng: ddcore.Streams,
 ) -> ddcore.Params:
-    """Where ``fit`` leads from ``start`` on the gate's ``items``, the loss being cross-entropy + mu / 2 ||w - start||^2."""
+    """Where ``fit`` leads from ``start`` on the gate's ``items``, with mu / 2 ||w - start||^2 added to the loss."""
     params = {name: value.clone() for name, value in start.items()}
     optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
     for _ in range(fit.length(items)):

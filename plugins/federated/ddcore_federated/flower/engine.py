@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 from uuid import uuid4
 
+import torch
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
@@ -23,10 +22,14 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import ddcore
 from ddcore_federated.flower.records import CLIENT, count_bytes
+from ddcore_federated.flower.strategy import quiet
 
 Engine = Literal["process", "ray"]
 CRASHED = 8
 """Flower's code of an error reply for a client app that raised."""
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Shared memory for messages between Ray's processes."""
 
 T = TypeVar("T")
 
@@ -37,7 +40,7 @@ class Metered(Grid):
     Flower counts the payload: each array with its npy header, and the names.
     """
 
-    def __init__(self, grid: Grid, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.up, self.down = 0, 0
         """Bytes of replies, and of messages to clients."""
@@ -137,11 +140,15 @@ class InProcess(Grid):
         return names
 
     def _answer(self, message: Message, name: str) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as a client on Ray has: the same sums, in the same order
         try:
             self.replies[name] = self.app(message, self.contexts[message.metadata.dst_node_id])
         except Exception as error:  # a client app's own code: anything may come out of it
             reason = f"{type(error).__name__}: {error}"
             self.replies[name] = Message(Error(CRASHED, reason), reply_to=message)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def simulate(
@@ -159,7 +166,58 @@ def simulate(
     (None: all); Ray listens on loopback alone, its files lie in a folder of their own, which goes when it ends, and its
     processes end with this one, however that ends.
     """
-    if engine == "process":
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 0, 1
-        return server(InProcess(app, clients, progress))
-    return _on_ray(server, app, clients, cores or os.cpu_count() or 1)
+    with quiet():
+        if engine == "process":
+            TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 0, 1
+            return server(InProcess(app, clients, progress))
+        return _on_ray(server, app, clients, min(clients, cores or os.cpu_count() or 1))
+
+
+def _on_ray(server: Callable[[Grid], T], app: ClientApp, clients: int, cores: int) -> T:
+    from flwr.simulation import run_simulation
+
+    answers: list[T] = []
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        answers.append(server(grid))
+
+    with _own_folder() as folder:
+        backend = {
+            "init_args": {
+                "num_cpus": cores,
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "log_to_driver": False,
+                "logging_level": "error",
+                "_temp_dir": folder,
+            },
+            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        }
+        run_simulation(server_app, app, clients, backend_config=backend)
+    return answers[0]
+
+
+@contextmanager
+def _own_folder() -> Iterator[str]:
+    """A folder for Ray's files and its home, where a note keeps it from asking whether it runs in a cloud.
+
+    Folders of processes that were killed are swept up.
+    """
+    above = Path(tempfile.gettempdir())
+    for left in above.glob("ddray-*-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"ddray-{os.getpid()}-")
+    Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    before = {name: os.environ.get(name) for name in ("HOME", "OMP_NUM_THREADS", "PYTHONPATH")}
+    os.environ.update(HOME=folder, OMP_NUM_THREADS="1")
+    try:
+        yield folder
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result, Strategy
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Result, Strategy
 
 import ddcore
 from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, shared_of
 from ddcore_federated.payload import Limits, PayloadRefused
 from ddcore_federated.server import Server, TrainOnUnion
 from ddcore_federated.shared import Shared
+
+NODES_EVERY = 0.1
+"""Seconds between looks for nodes."""
 
 log = logging.getLogger("ddcore_federated")
 
@@ -37,10 +43,13 @@ class SyntheticUnion(Strategy):
         ipc: int,
         server: Server | None = None,
         *,
+        clients: int = 1,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        """``card``: the whole problem's; ``ipc``: the most images of a class that a client may send."""
+        """``card``: the whole problem's; ``ipc``: the most images of a class that a client may send; ``clients``: the
+        nodes that a round waits for before it begins."""
+        self.clients = clients
         self.server = server or TrainOnUnion()
         self.card, self.seed, self.device = card, seed, torch.device(device)
         self.network = network.fitted(card).build(card)
@@ -76,7 +85,9 @@ class SyntheticUnion(Strategy):
     ) -> Iterable[Message]:
         """The global weights, to every node."""
         self._weights = params_of(arrays, self.network.init(torch.Generator())[0])
-        self._asked = set(grid.get_node_ids())
+        while len(nodes := set(grid.get_node_ids())) < self.clients:
+            time.sleep(NODES_EVERY)
+        self._asked = nodes
         content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
         return [Message(content, node, MessageType.TRAIN) for node in sorted(self._asked)]
 
@@ -112,9 +123,27 @@ class SyntheticUnion(Strategy):
                 told[number] = number, shared, _epsilon(reply)
             except ddcore.DdcoreError as why:
                 refused.append(f"{who} is left out: {str(why)[:500].rstrip('.')}.")
+        told = self._alike(told, refused)
         silent = self._asked - {reply.metadata.src_node_id for reply in replies}
         refused += [f"node {node} is left out: it did not answer in time." for node in sorted(silent)]
         return list(told.values()), refused
+
+    @staticmethod
+    def _alike(told: dict[int, tuple[int, Shared, float | None]], refused: list[str]):
+        """Those sets that most have the form of: one that is made for another training would spoil the union."""
+
+        def form(shared: Shared) -> str:
+            order = "an order" if shared.order is not None else "no order"
+            return f"the loss {shared.loss} at momentum {shared.momentum:g} with {order}"
+
+        forms = Counter(form(shared) for _, shared, _ in told.values())
+        usual = forms.most_common(1)[0][0] if forms else ""
+        for number, (_, shared, _) in told.items():
+            if form(shared) != usual:
+                refused.append(
+                    f"client {number} is left out: its set is made for {form(shared)}, most are for {usual}."
+                )
+        return {number: one for number, one in told.items() if form(one[1]) == usual}
 
     def _next(self, server_round: int, sets: list[Shared]) -> ddcore.Params | None:
         seed = int(torch.randint(2**62, (), generator=ddcore.Streams(self.seed)[f"server/{server_round}"]))
@@ -134,6 +163,30 @@ class SyntheticUnion(Strategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         return None
+
+
+Averager = Literal["fedavg", "fedprox", "fedadam"]
+
+
+def averaging(algorithm: Averager, clients: int, *, mu: float, lr: float) -> FedAvg:
+    """Flower's strategy of that name, in which all of ``clients`` train and the server evaluates."""
+    usual: dict[str, Any] = {"fraction_evaluate": 0.0, "min_train_nodes": clients, "min_available_nodes": clients}
+    with quiet():
+        if algorithm == "fedprox":
+            return FedProx(**usual, proximal_mu=mu)
+        return FedAdam(**usual, eta=lr) if algorithm == "fedadam" else FedAvg(**usual)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Flower logs nothing but errors."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _claimed(reply: Message) -> int:
