@@ -64,17 +64,12 @@ class Shared:
             _refuse(f"its momentum is {self.momentum} and it speaks for {self.items} items")
 
     @staticmethod
-    def of(distilled: ddcore.DistilledSet, classes: Sequence[int], k: int, by_count: bool = False) -> Shared:
+    def of(distilled: ddcore.DistilledSet, classes: Sequence[int], k: int) -> Shared:
         """``distilled`` from a shard whose class i is ``classes[i]`` of the k in the whole problem.
 
-        Label values of classes that the shard lacks are 0. ``by_count`` gives each item the weight of the real items
-        that it stands for: those of its class over the synthetic ones.
+        Label values of classes that the shard lacks are 0.
         """
-        own = torch.tensor(list(classes))
-        targets, weights = distilled.targets, None
-        if by_count:
-            mine = targets if targets.ndim == 1 else targets.argmax(1)
-            weights = (torch.tensor(distilled.data.counts) / torch.bincount(mine, minlength=len(own)))[mine]
+        own, targets = torch.tensor(list(classes)), distilled.targets
         if targets.ndim == 1:
             targets = own[targets]
         else:
@@ -88,7 +83,6 @@ class Shared:
             step_sizes=distilled.step_sizes,
             order=distilled.order,
             momentum=distilled.momentum,
-            weights=weights,
             items=sum(distilled.data.counts),
         )
 

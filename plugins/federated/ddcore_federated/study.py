@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 
 import ddcore
 from ddcore_federated.around import Around
+from ddcore_federated.knowledge import Remembered
 from ddcore_federated.payload import Encoding
 from ddcore_federated.server import Server, TrainOnUnion
 from ddcore_federated.shards import Shards, loaded, public
 from ddcore_federated.split import Dirichlet, Split
+from ddcore_federated.trajectory import Dynafed
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
@@ -92,14 +94,23 @@ class Distilling(Exchange):
         recipe = self.recipe(problem)
         own = {"seed": problem.seed, "device": problem.device}
         app = distilling_client(problem.shards, recipe, encoding=self.encoding, keep=keep, **own)
-        return app, SyntheticUnion(problem.card, problem.network, self.ipc, self.server, clients=problem.clients, **own)
+        return app, SyntheticUnion(
+            problem.card,
+            problem.network,
+            self.ipc,
+            self.server,
+            clients=problem.clients,
+            sends_back=isinstance(recipe.synthetic, Remembered),
+            **own,
+        )
 
 
 @dataclass(frozen=True)
 class Averaging(Exchange):
     """Clients send the weights that ``fit`` leads to on their shards; the server is one of Flower's strategies.
 
-    ``mu`` is FedProx's, ``lr`` the server's rate in FedAdam.
+    ``mu`` is FedProx's, ``lr`` the server's rate in FedAdam. With ``refined`` the averages are trained on a set that
+    the server distils from the way of the first of them (DynaFed).
     """
 
     algorithm: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
@@ -108,6 +119,7 @@ class Averaging(Exchange):
     )
     mu: float = 0.01
     lr: float = 0.01
+    refined: Dynafed | None = None
     rounds: int | None = None
 
     def __post_init__(self) -> None:
@@ -116,14 +128,17 @@ class Averaging(Exchange):
 
     @property
     def label(self) -> str:
-        return self.algorithm
+        return self.algorithm if self.refined is None else f"{self.algorithm}, refined by dynafed"
 
     def build(self, problem: Problem, keep: Path) -> tuple[ClientApp, Strategy]:
-        from ddcore_federated.flower import averaging, training_client
+        from ddcore_federated.flower import Refined, averaging, training_client
 
         own = {"seed": problem.seed, "device": problem.device}
         app = training_client(problem.shards, problem.network, self.fit, preprocess=problem.preprocess, **own)
-        return app, averaging(self.algorithm, problem.clients, mu=self.mu, lr=self.lr)
+        strategy = averaging(self.algorithm, problem.clients, mu=self.mu, lr=self.lr)
+        if self.refined is not None:
+            strategy = Refined(strategy, self.refined, problem.card, problem.network, keep, problem.host, **own)
+        return app, strategy
 
 
 def _usual() -> tuple[Exchange, ...]:

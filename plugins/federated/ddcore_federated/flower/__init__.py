@@ -5,12 +5,13 @@ from ddcore_federated.flower.client import distilling_client, training_client
 from ddcore_federated.flower.engine import InProcess, Metered, simulate
 from ddcore_federated.flower.records import arrays_of, params_of
 from ddcore_federated.flower.rounds import central, go, told_so_far
-from ddcore_federated.flower.strategy import SyntheticUnion, averaging
+from ddcore_federated.flower.strategy import Refined, SyntheticUnion, averaging
 
 __all__ = [
     "ENVIRONMENT",
     "InProcess",
     "Metered",
+    "Refined",
     "SyntheticUnion",
     "arrays_of",
     "averaging",

@@ -21,8 +21,9 @@ from safetensors.numpy import save
 
 import ddcore
 from ddcore_federated.around import Around, around, write_weights
-from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of
-from ddcore_federated.payload import Encoding, packed
+from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of
+from ddcore_federated.knowledge import Remembered, remember
+from ddcore_federated.payload import Encoding, Limits, packed
 from ddcore_federated.shards import public
 from ddcore_federated.shared import Shared
 from ddcore_federated.split import shard
@@ -32,6 +33,9 @@ Shard = Callable[[int, int], ddcore.RealData]
 
 STATE = "ddcore"
 """The record of a context's state in which a client carries what it has spent."""
+
+ANY = 2**40
+"""A client does not bound what its server sends back."""
 
 REFUSED = 2
 """The code of an error reply that says in a sentence why a message cannot be served."""
@@ -106,7 +110,8 @@ class Asked:
     weights: ddcore.Params
     network: ddcore.Network
     round: int
-    config: Mapping[str, Any]
+    content: RecordDict
+    config: ConfigRecord
 
     @staticmethod
     def of(message: Message, context: Context, shards: Shard, plan: ddcore.NetworkPlan) -> Asked:
@@ -132,7 +137,7 @@ class Asked:
                 "The network keeps running statistics, which are of one client's data. Take a norm of single items"
                 ' (network.norm="instance" or "group").'
             )
-        return Asked(partition, data, params_of(sent, params), network, number, config)
+        return Asked(partition, data, params_of(sent, params), network, number, message.content, config)
 
     def question(self, of: str) -> str:
         """A fingerprint of the round, the global weights and what else the answer depends on."""
@@ -187,6 +192,11 @@ class Distiller:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.safetensors"
             write_weights(path, asked.weights)
+            if isinstance(recipe.synthetic, Remembered) and SET in asked.content:
+                limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
+                remember(Path(folder) / "sets.safetensors", shared_of(asked.content, limits), classes)
+                made = replace(recipe.synthetic, path=str(Path(folder) / "sets.safetensors"))
+                recipe = replace(recipe, synthetic=made)
             run = host.start(around(recipe, path, classes, k), own, device=self.device)
             if carried:
                 run.gate.carry(carried)
@@ -201,7 +211,7 @@ class Distiller:
         return run.gate.carried(), (*packed(shared, self.encoding), told)
 
 
-def _over_rounds(recipe: ddcore.Recipe, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _over_rounds(recipe: ddcore.Recipe, config: ConfigRecord) -> dict[str, dict[str, Any]]:
     """The recipe's plugins; a privacy budget lasts for the requests of all ``rounds`` of the config."""
     private = recipe.plugins.get("private")
     if private is None or {"requests", "noise_multiplier"} & private.keys():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +23,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 import ddcore
+from ddcore_federated import watchdog
 from ddcore_federated.flower.records import CLIENT, count_bytes
 from ddcore_federated.flower.strategy import quiet
 
@@ -203,16 +206,13 @@ def _on_ray(server: Callable[[Grid], T], app: ClientApp, clients: int, cores: in
 def _own_folder() -> Iterator[str]:
     """A folder for Ray's files and its home, where a note keeps it from asking whether it runs in a cloud.
 
-    Folders of processes that were killed are swept up.
+    When this process ends, even killed, a watchdog ends what is still at work in it.
     """
-    above = Path(tempfile.gettempdir())
-    for left in above.glob("ddray-*-*"):
-        if not Path("/proc", left.name.split("-")[1]).exists():
-            shutil.rmtree(left, ignore_errors=True)
-    folder = tempfile.mkdtemp(prefix=f"ddray-{os.getpid()}-")
+    folder = os.path.realpath(tempfile.mkdtemp(prefix="ddray-"))
     Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
     before = {name: os.environ.get(name) for name in ("HOME", "OMP_NUM_THREADS", "PYTHONPATH")}
     os.environ.update(HOME=folder, OMP_NUM_THREADS="1")
+    guard = subprocess.Popen([sys.executable, watchdog.__file__, folder], stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield folder
     finally:
@@ -221,3 +221,4 @@ def _own_folder() -> Iterator[str]:
             if value is not None:
                 os.environ[name] = value
         shutil.rmtree(folder, ignore_errors=True)
+        guard.communicate()

@@ -10,7 +10,7 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 import ddcore
-from ddcore_federated.payload import Limits, PayloadRefused, unpacked
+from ddcore_federated.payload import Encoding, Limits, PayloadRefused, packed, unpacked
 from ddcore_federated.shared import Shared
 
 SET, SAID, CLIENT = "synthetic", "said", "client"
@@ -43,6 +43,12 @@ def params_of(record: ArrayRecord, like: ddcore.Params) -> ddcore.Params:
         if not bool(params[name].isfinite().all()):
             raise ddcore.RecipeRefused(f"The weights {name} are not finite: the global model has diverged.")
     return params
+
+
+def records_of(shared: Shared, encoding: Encoding) -> dict[str, ArrayRecord | ConfigRecord]:
+    """A set as the records of a message."""
+    arrays, said = packed(shared, encoding)
+    return {SET: ArrayRecord({name: Array(array) for name, array in arrays.items()}), SAID: ConfigRecord(said)}
 
 
 def shared_of(content: RecordDict, limits: Limits) -> Shared:

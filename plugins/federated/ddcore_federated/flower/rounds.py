@@ -19,9 +19,7 @@ from torch import Tensor
 import ddcore
 from ddcore_federated.flower.engine import Metered
 from ddcore_federated.flower.records import arrays_of, params_of
-
-MOMENTS = ("m_t", "v_t")
-"""What Flower's adaptive strategies remember from round to round: arrays by the names of weights."""
+from ddcore_federated.flower.strategy import below, restore, state_of
 
 Score = Callable[[ddcore.Params], dict[str, float]]
 """What is measured of global weights."""
@@ -69,11 +67,11 @@ def go(
 
 
 def _keep(strategy: Strategy, place: Path, weights: ddcore.Params, told: list[dict[str, Any]]) -> None:
-    tensors = {f"weights.{name}": value.contiguous() for name, value in weights.items()}
-    for moment in MOMENTS:
-        for name, array in (getattr(strategy, moment, None) or {}).items():
-            tensors[f"{moment}.{name}"] = torch.from_numpy(array)
-    ddcore.write_whole(place, save(tensors, {"rounds": json.dumps(told)}))
+    state, said = state_of(strategy)
+    tensors = {f"weights.{name}": value for name, value in weights.items()}
+    tensors |= {f"strategy.{name}": value for name, value in state.items()}
+    card = {"rounds": json.dumps(told), "said": json.dumps(said)}
+    ddcore.write_whole(place, save({name: value.contiguous() for name, value in tensors.items()}, card))
 
 
 def told_so_far(place: Path) -> list[dict[str, Any]]:
@@ -82,26 +80,22 @@ def told_so_far(place: Path) -> list[dict[str, Any]]:
 
 
 def _kept(strategy: Strategy, place: Path, start: ddcore.Params) -> tuple[ddcore.Params, list[dict[str, Any]]]:
+    """The weights of the last round and what there is to say; the strategy remembers what it did then."""
     if not place.exists():
         return start, []
-    tensors, told = _read(place)
-    for moment in MOMENTS:
-        if held := _below(tensors, f"{moment}."):
-            setattr(strategy, moment, {name: value.numpy() for name, value in held.items()})
-    return params_of(arrays_of(_below(tensors, "weights.")), start), told
+    tensors, told, said = _read(place)
+    restore(strategy, below(tensors, "strategy."), said)
+    return params_of(arrays_of(below(tensors, "weights.")), start), told
 
 
-def _read(place: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+def _read(place: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]], dict[str, Any]]:
     try:
         with safe_open(place, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {})["rounds"])
+            card = file.metadata() or {}
+            return tensors, json.loads(card["rounds"]), json.loads(card["said"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ddcore.BadCheckpoint(f"{place} is not a whole record of rounds ({error}): delete it.") from error
-
-
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def central(network: ddcore.Network, test: ddcore.Preprocessed, histogram: Tensor) -> Score:

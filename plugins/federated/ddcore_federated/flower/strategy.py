@@ -7,18 +7,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Result, Strategy
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedOpt, FedProx, Result, Strategy
+from torch import Tensor
 
 import ddcore
-from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, shared_of
-from ddcore_federated.payload import Limits, PayloadRefused
+from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, records_of, shared_of
+from ddcore_federated.payload import Limits, PayloadRefused, packed
 from ddcore_federated.server import Server, TrainOnUnion
-from ddcore_federated.shared import Shared
+from ddcore_federated.shared import Shared, union
+from ddcore_federated.trajectory import Dynafed
 
 NODES_EVERY = 0.1
 """Seconds between looks for nodes."""
@@ -31,7 +35,8 @@ class SyntheticUnion(Strategy):
 
     Replies that cannot be used are refused one by one, each with a sentence in the log and in ``refused``; the round
     goes on with the rest, and where none is left the weights stay as they are. Sets are taken in the order of the
-    clients' numbers, so the order in which they come changes nothing.
+    clients' numbers, so the order in which they come changes nothing. With ``sends_back`` clients get the sets of the
+    last round with the weights, for recipes that begin at them (``meta_knowledge``).
 
     Its metrics of a round: ``sets``, ``refused``, ``images``, and where clients are private ``epsilon``, the largest.
     """
@@ -44,12 +49,15 @@ class SyntheticUnion(Strategy):
         server: Server | None = None,
         *,
         clients: int = 1,
+        sends_back: bool = False,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
         """``card``: the whole problem's; ``ipc``: the most images of a class that a client may send; ``clients``: the
         nodes that a round waits for before it begins."""
-        self.clients = clients
+        self.clients, self.sends_back = clients, sends_back
+        self.sets: Shared | None = None
+        """All sets of the last round together, where they are sent back."""
         self.server = server or TrainOnUnion()
         self.card, self.seed, self.device = card, seed, torch.device(device)
         self.network = network.fitted(card).build(card)
@@ -89,6 +97,8 @@ class SyntheticUnion(Strategy):
             time.sleep(NODES_EVERY)
         self._asked = nodes
         content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
+        if self.sets is not None:
+            content.update(records_of(self.sets, "uint8"))
         return [Message(content, node, MessageType.TRAIN) for node in sorted(self._asked)]
 
     def aggregate_train(
@@ -102,7 +112,11 @@ class SyntheticUnion(Strategy):
         metrics["images"] = sum(len(shared.targets) for _, shared, _ in told)
         if spent := [epsilon for _, _, epsilon in told if epsilon is not None]:
             metrics["epsilon"] = max(spent)
-        weights = self._next(server_round, [shared for _, shared, _ in told]) if told else None
+        sets = [shared for _, shared, _ in told]
+        if self.sends_back and sets:
+            bare = [replace(shared, order=None, step_sizes=None, weights=None) for shared in sets]
+            self.sets = union(bare, self.card.classes)
+        weights = self._next(server_round, sets) if sets else None
         return None if weights is None else arrays_of(weights), MetricRecord(metrics)
 
     def _read(self, replies: Sequence[Message]) -> tuple[list[tuple[int, Shared, float | None]], list[str]]:
@@ -146,9 +160,9 @@ class SyntheticUnion(Strategy):
         return {number: one for number, one in told.items() if form(one[1]) == usual}
 
     def _next(self, server_round: int, sets: list[Shared]) -> ddcore.Params | None:
-        seed = int(torch.randint(2**62, (), generator=ddcore.Streams(self.seed)[f"server/{server_round}"]))
+        rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
         weights = {name: value.to(self.device) for name, value in self._weights.items()}
-        found = self.server.next_weights(weights, sets, self.network, self.card, ddcore.Streams(seed), self.device)
+        found = self.server.next_weights(weights, sets, self.network, self.card, rng, self.device)
         if not all(bool(value.isfinite().all()) for value in found.values()):
             self.refused.append("the weights that the server came to are not finite: those before are kept.")
             log.warning("Round %d: %s", server_round, self.refused[-1])
@@ -163,6 +177,125 @@ class SyntheticUnion(Strategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         return None
+
+
+class Refined(Strategy):
+    """``inner``, a strategy that averages weights, whose averages are trained on a set that the server distils once
+    from the way of the first of them, as ``server`` says. Clients need not know of it.
+
+    ``folder`` takes that way.
+    """
+
+    def __init__(
+        self,
+        inner: Strategy,
+        server: Dynafed,
+        card: ddcore.DataCard,
+        network: ddcore.NetworkPlan,
+        folder: Path,
+        host: ddcore.Host,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.inner, self.server, self.card, self.plan = inner, server, card, network
+        self.network = network.fitted(card).build(card)
+        self.folder, self.host, self.seed, self.device = folder, host, seed, device
+        self.trajectory: list[ddcore.Params] = []
+        self.sets: Shared | None = None
+
+    def summary(self) -> None:
+        self.inner.summary()
+        log.info("refined by %s", self.server)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        if not self.trajectory:
+            self.trajectory.append(self._params(arrays))
+        return self.inner.configure_train(server_round, arrays, config, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        arrays, metrics = self.inner.aggregate_train(server_round, replies)
+        if arrays is None:
+            return None, metrics
+        if self.sets is not None:
+            rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
+            device = torch.device(self.device)
+            weights = {name: value.to(device) for name, value in self._params(arrays).items()}
+            tuned = self.server.next_weights(weights, [self.sets], self.network, self.card, rng, device)
+            return arrays_of(tuned), metrics
+        self.trajectory.append(self._params(arrays))
+        if len(self.trajectory) > self.server.rounds:
+            seed = seed_for(self.seed, "trajectory")
+            self.sets = self.server.distilled(
+                self.trajectory, self.plan, self.card, self.folder, self.host, seed=seed, device=self.device
+            )
+        return arrays, metrics
+
+    def _params(self, arrays: ArrayRecord) -> ddcore.Params:
+        return params_of(arrays, self.network.init(torch.Generator())[0])
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        return self.inner.configure_evaluate(server_round, arrays, config, grid)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        return self.inner.aggregate_evaluate(server_round, replies)
+
+
+def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``strategy`` remembers from round to round: tensors, and what is said of the set among them."""
+    if isinstance(strategy, FedOpt):
+        moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
+        return {f"{m}.{name}": torch.from_numpy(v) for m, held in moments.items() for name, v in held.items()}, {}
+    tensors: dict[str, Tensor] = {}
+    said: dict[str, Any] = {}
+    if isinstance(strategy, Refined):
+        tensors |= {f"inner.{name}": value for name, value in state_of(strategy.inner)[0].items()}
+        for t, point in enumerate(strategy.trajectory):
+            tensors |= {f"trajectory.{t}.{name}": value for name, value in point.items()}
+    if isinstance(strategy, Refined | SyntheticUnion) and strategy.sets is not None:
+        arrays, said = packed(strategy.sets, "float32")
+        tensors |= {f"sets.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+    return tensors, said
+
+
+def restore(strategy: Strategy, tensors: dict[str, Tensor], said: dict[str, Any]) -> None:
+    """Let ``strategy`` remember what :func:`state_of` told."""
+    if isinstance(strategy, FedOpt) and tensors:
+        strategy.m_t, strategy.v_t = (
+            {name: value.numpy() for name, value in below(tensors, f"{moment}.").items()} for moment in ("m_t", "v_t")
+        )
+    if isinstance(strategy, Refined):
+        restore(strategy.inner, below(tensors, "inner."), {})
+        way = below(tensors, "trajectory.")
+        points = sorted({int(name.split(".")[0]) for name in way})
+        strategy.trajectory = [below(way, f"{t}.") for t in points]
+    if isinstance(strategy, Refined | SyntheticUnion) and (sets := below(tensors, "sets.")):
+        targets = sets["targets"] if sets["targets"].ndim == 2 else sets["targets"].long()
+        order = sets["order"].long() if "order" in sets else None
+        strategy.sets = Shared(
+            inputs=sets["inputs"],
+            targets=targets,
+            step_sizes=sets.get("step_sizes"),
+            order=order,
+            weights=sets.get("weights"),
+            **said,
+        )
+
+
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those of ``tensors`` whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def seed_for(seed: int, name: str) -> int:
+    """The seed of what is done under ``name``."""
+    return int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name]))
 
 
 Averager = Literal["fedavg", "fedprox", "fedadam"]
