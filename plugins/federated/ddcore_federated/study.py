@@ -92,17 +92,10 @@ class Distilling(Exchange):
         from ddcore_federated.flower import SyntheticUnion, distilling_client
 
         recipe = self.recipe(problem)
-        own = {"seed": problem.seed, "device": problem.device}
+        own: dict[str, Any] = {"seed": problem.seed, "device": problem.device}
         app = distilling_client(problem.shards, recipe, encoding=self.encoding, keep=keep, **own)
-        return app, SyntheticUnion(
-            problem.card,
-            problem.network,
-            self.ipc,
-            self.server,
-            clients=problem.clients,
-            sends_back=isinstance(recipe.synthetic, Remembered),
-            **own,
-        )
+        own |= {"clients": problem.clients, "sends_back": isinstance(recipe.synthetic, Remembered)}
+        return app, SyntheticUnion(problem.card, problem.network, self.ipc, self.server, **own)
 
 
 @dataclass(frozen=True)

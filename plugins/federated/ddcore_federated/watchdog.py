@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 ROUNDS, PAUSE = 20, 0.5
@@ -32,10 +33,8 @@ def main(folder: str) -> None:
     for _ in range(ROUNDS):
         left = list(inside(folder))
         for process in left:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         if not left and not Path(folder).exists():
             return
         if not left:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import ddcore
+import ddcore_federated
 from ddcore_federated.around import Around, around, write_weights
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of
 from ddcore_federated.knowledge import Remembered, remember
@@ -165,7 +166,7 @@ class Distiller:
     device: str
 
     def __call__(self, message: Message, context: Context) -> RecordDict:
-        host = ddcore.Host()
+        host = ddcore.Host({"federated": ddcore_federated})
         recipe = self.recipe
         if isinstance(recipe, str):
             recipe = host.recipe(recipe, overrides=self.overrides)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAdam, FedAvg, FedOpt, FedProx, Result, Strategy
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Result, Strategy
 from torch import Tensor
 
 import ddcore
@@ -249,7 +249,7 @@ class Refined(Strategy):
 
 def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What ``strategy`` remembers from round to round: tensors, and what is said of the set among them."""
-    if isinstance(strategy, FedOpt):
+    if isinstance(strategy, FedAdam):
         moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
         return {f"{m}.{name}": torch.from_numpy(v) for m, held in moments.items() for name, v in held.items()}, {}
     tensors: dict[str, Tensor] = {}
@@ -266,7 +266,7 @@ def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def restore(strategy: Strategy, tensors: dict[str, Tensor], said: dict[str, Any]) -> None:
     """Let ``strategy`` remember what :func:`state_of` told."""
-    if isinstance(strategy, FedOpt) and tensors:
+    if isinstance(strategy, FedAdam) and tensors:
         strategy.m_t, strategy.v_t = (
             {name: value.numpy() for name, value in below(tensors, f"{moment}.").items()} for moment in ("m_t", "v_t")
         )
