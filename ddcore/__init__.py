@@ -46,7 +46,7 @@ from ddcore.experiment import (
     resume,
 )
 from ddcore.files import replaced_whole, write_whole
-from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
+from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint, squared
 from ddcore.host import Host
 from ddcore.kernels import ConvTangent, DenseTangent, Kernel
 from ddcore.labels import Expert, Hard, Labels, Soft, Taught, Vectors
@@ -288,6 +288,7 @@ __all__ = [
     "reevaluate",
     "replaced_whole",
     "resume",
+    "squared",
     "train",
     "write_whole",
 ]

@@ -147,7 +147,7 @@ def _read(path: str, card: ddcore.DataCard) -> tuple[Tensor, Tensor]:
         ) from None
     if tuple(inputs.shape[1:]) != card.shape or classes.shape != inputs.shape[:1] or not inputs.isfinite().all():
         raise ddcore.RecipeRefused(
-            f"synthetic.path = {path!r} holds inputs {tuple(inputs.shape)} and classes {tuple(classes.shape)}: wanted are"
-            f" finite ones of {card.shape}, and a class for each."
+            f"synthetic.path = {path!r} holds inputs {tuple(inputs.shape)} and classes {tuple(classes.shape)}: wanted"
+            f" are finite ones of {card.shape}, and a class for each."
         )
     return inputs, classes
