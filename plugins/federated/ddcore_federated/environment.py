@@ -1,6 +1,10 @@
-"""What Flower and Ray read of the environment when they are imported: quiet and on loopback, unless the user says."""
+"""What Flower and Ray read of the environment when they are imported: quiet and on loopback, unless the user says.
+
+Importing this imports Flower; its warnings stay inside.
+"""
 
 import os
+import warnings
 
 ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -13,3 +17,7 @@ ENVIRONMENT = {
 
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import flwr.simulation  # noqa: F401

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,12 @@ def _reply(message: Message, answer: Callable[[], RecordDict]) -> Message:
         return Message(Error(REFUSED, str(error)), reply_to=message)
 
 
+@cache
+def _host() -> ddcore.Host:
+    """One a process: it knows this plugin even where that is not installed."""
+    return ddcore.Host({"federated": ddcore_federated})
+
+
 @dataclass(frozen=True)
 class Asked:
     """A message that a client can serve."""
@@ -166,7 +173,7 @@ class Distiller:
     device: str
 
     def __call__(self, message: Message, context: Context) -> RecordDict:
-        host = ddcore.Host({"federated": ddcore_federated})
+        host = _host()
         recipe = self.recipe
         if isinstance(recipe, str):
             recipe = host.recipe(recipe, overrides=self.overrides)
