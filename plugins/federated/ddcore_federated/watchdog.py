@@ -17,21 +17,22 @@ ROUNDS, PAUSE = 20, 0.5
 """How often to look, and how many seconds lie between: what is just starting is seen the next time."""
 
 
-def inside(folder: str) -> Iterator[int]:
-    """The other processes that have files open below ``folder``."""
+def inside(folder: str, but: int = 0) -> Iterator[int]:
+    """The processes that have files open below ``folder``, this one and ``but`` left out."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             files = [os.readlink(link) for link in (process / "fd").iterdir()]
         except OSError:  # it has ended, or is not ours
             continue
-        if int(process.name) != os.getpid() and any(file.startswith(f"{folder}/") for file in files):
+        if int(process.name) not in (os.getpid(), but) and any(file.startswith(f"{folder}/") for file in files):
             yield int(process.name)
 
 
 def main(folder: str) -> None:
+    simulation = os.getppid()
     sys.stdin.buffer.read()
     for _ in range(ROUNDS):
-        left = list(inside(folder))
+        left = list(inside(folder, but=simulation))
         for process in left:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)

@@ -259,7 +259,7 @@ def test_a_killed_simulation_leaves_no_process_and_goes_on(program, tmp_path):
     assert not folder.exists()
     before = len(told_so_far(next((tmp_path / "killed" / "runs").glob("fedavg*/rounds.safetensors"))))
     assert before >= 3
-    again = start(tmp_path / "killed", 4, "process")
+    again = start(tmp_path / "killed", 4, "ray")
     said, _ = again.communicate()
     assert again.returncode == 0, said
     assert f"fedavg, run 1 of 2: rounds {before - 1} 4" not in said

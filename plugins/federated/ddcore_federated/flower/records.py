@@ -22,12 +22,14 @@ def arrays_of(params: ddcore.Params) -> ArrayRecord:
     return ArrayRecord({name: Array(value.detach().cpu().float().numpy()) for name, value in params.items()})
 
 
-def params_of(record: ArrayRecord, like: ddcore.Params) -> ddcore.Params:
-    """The weights in ``record``, which must have the names and shapes of ``like``.
+def params_of(record: ArrayRecord, like: ddcore.Params | None = None) -> ddcore.Params:
+    """The weights in ``record``, which must have the names and shapes of ``like`` where that is given.
 
     Raises:
         RecipeRefused: they have not, or are not finite.
     """
+    if like is None:
+        like = {name: torch.from_numpy(array.numpy()) for name, array in record.items()}
     if record.keys() != like.keys():
         strange = sorted(record.keys() ^ like.keys())[0]
         raise ddcore.RecipeRefused(f"These weights are not of this network: {strange} stands in one of them only.")

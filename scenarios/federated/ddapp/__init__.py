@@ -1,0 +1,11 @@
+"""A Flower app whose clients send distilled digits.
+
+What both sides agree on; another data set, split or network goes here.
+"""
+
+import ddcore
+from ddcore_federated import Dirichlet, Shards
+
+SHARDS = Shards(ddcore.Digits(), Dirichlet(alpha=0.5))
+NETWORK = ddcore.ConvNet(width=16, depth=2)
+IPC = 2
