@@ -1,5 +1,7 @@
 """Servers: what becomes of sets, against the formulas written slowly in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ddcore_federated import ReplayEach, Shared, TrainOnUnion, around, shard, write_weights
@@ -177,9 +179,7 @@ def test_what_a_client_learned_to_send_is_what_the_server_replays(host, tiny, pr
     data, classes = shard(tiny, torch.arange(20, 60))
     said = {"policy.fit.epochs": 2, "policy.fit.lr": 0.1, "policy.fit.batch": 8}
     recipe = around(host.recipe("goetz_tewari", iterations=40, overrides=said), tmp_path / "w", classes, 3)
-    recipe = ddcore.Recipe(
-        **{**recipe.__dict__, "network": Around(NETWORK, 0.0, str(tmp_path / "w"), classes=(1, 2, 0))}
-    )
+    recipe = replace(recipe, network=replace(recipe.network, network=NETWORK))
     run = host.start(recipe, data)
     losses = []
     run.on_step = lambda run, record: losses.append(record["loss"])
