@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ddcore_federated import ReplayEach, Shared, TrainOnUnion, around, shard, write_weights
+from ddcore_federated import REPLAY, ReplayEach, Shared, TrainOnUnion, around, shard, write_weights
 from torch.nn import functional as F
 
 import ddcore
@@ -167,7 +167,7 @@ def test_replayed_momentum_is_the_sets(problem):
 
 def test_a_training_that_replays_takes_the_sets_in_turns(problem):
     one, two = made(**FIRST), made(seed=1, **SECOND)
-    server = TrainOnUnion(Protocol(steps=30, lr=(0.02,), optimiser="sgd", replay=True, augment=None, repeats=1))
+    server = TrainOnUnion(REPLAY)
     (a, b), (c,) = steps_of(one), steps_of(two)
     assert same(served(server, problem, [one, two]), slowly(problem, [a, c, b]))
 
@@ -221,3 +221,9 @@ def test_sets_that_cannot_be_used_are_refused(problem, server, sets, sentence):
 def test_servers_that_are_none_are_refused(make, sentence):
     with pytest.raises(RecipeRefused, match=sentence):
         make()
+
+
+def test_sets_that_lead_nowhere_are_said(problem):
+    wild = made(inputs=torch.full((6, 1, 8, 8), 1e30), **{**FIRST, "step_sizes": torch.tensor([1e30, 1e30])})
+    with pytest.raises(ddcore.LossDiverged, match="Replaying a set led to weights that are not finite"):
+        served(ReplayEach(), problem, [wild])
