@@ -55,7 +55,12 @@ def main() -> int:
         words = [programs / "flwr", "run", ".", "--stream", "--federation-config", federation, "--run-config", config]
         status = subprocess.run(words, cwd=APP, env=environment, check=False).returncode
         listed = subprocess.run(
-            [programs / "flwr", "list", "--format", "json"], cwd=APP, env=environment, capture_output=True, text=True, check=False
+            [programs / "flwr", "list", "--format", "json"],
+            cwd=APP,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         runs = json.loads(listed.stdout or "{}").get("runs", [])
     finally:

@@ -7,7 +7,7 @@ import ddcore
 from ddcore_federated.around import Around, around, read_weights, write_weights
 from ddcore_federated.knowledge import ByLoss, Remembered, remember
 from ddcore_federated.recipes import dosfl, dynafed, fedd3, feddm, fedsynth, goetz_tewari, meta_knowledge
-from ddcore_federated.server import ReplayEach, Server, TrainOnUnion
+from ddcore_federated.server import REPLAY, ReplayEach, Server, TrainOnUnion
 from ddcore_federated.shards import Shards
 from ddcore_federated.shared import Shared, union
 from ddcore_federated.split import ByClasses, Dirichlet, Iid, Split, histogram, shard
@@ -16,6 +16,7 @@ from ddcore_federated.trajectory import Dynafed, Trajectory, write_trajectory
 from ddcore_federated.update import UpdateMatch
 
 __all__ = [
+    "REPLAY",
     "Around",
     "Averaging",
     "ByClasses",

@@ -104,7 +104,8 @@ def norm(params: ddcore.Params) -> Tensor:
 
 def write_weights(path: str | Path, weights: ddcore.Params) -> None:
     """The weights as safetensors; an old file is replaced only by a whole new one."""
-    ddcore.write_whole(Path(path), save({name: v.detach().cpu().float().contiguous() for name, v in weights.items()}))
+    tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in weights.items()}
+    ddcore.write_whole(Path(path), save(tensors))
 
 
 def read_weights(path: str | Path) -> ddcore.Params:

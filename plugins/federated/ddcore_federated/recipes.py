@@ -207,7 +207,7 @@ def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
         synthetic=ddcore.Pixels(ipc, init="noise"),
         objective=ddcore.TrajectoryMatch(steps=10),
         policy=Trajectory(),
-        update=ddcore.Update(lr={"inputs": 0.05, "step_size": 0.05}, optimiser="adam", schedule="cosine"),
+        update=ddcore.Update(lr={"inputs": 0.1, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
         step_size=0.02,
         iterations=iterations,
     )

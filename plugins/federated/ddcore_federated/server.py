@@ -32,11 +32,16 @@ class Server(ddcore.Part, kind="server"):
 
         Raises:
             BadArtefact: a set that is not one of the problem ``card``, or that the server cannot use.
+            LossDiverged: training on the sets leads to weights that are not finite.
         """
 
 
+REPLAY = replace(ddcore.Protocol.named("dd"), repeats=1)
+"""Training that takes the steps that a set brings, as it brings them."""
+
+
 def _usual() -> ddcore.Protocol:
-    return ddcore.Protocol(steps=300, lr=(1e-3,), repeats=1)
+    return ddcore.Protocol(steps=300, lr=(3e-3,), repeats=1)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class TrainOnUnion(Server):
 
     With a ``radius`` the weights are brought back to || w - w_r || <= radius after each step, w_r where the round
     began: the sets were made for networks in that ball (Xiong et al., FedDM, CVPR 2023). A ``training`` that replays
-    takes the steps of the sets in turns, one of each.
+    (:data:`REPLAY`) takes the steps of the sets in turns, one of each.
     """
 
     training: ddcore.Protocol = field(default_factory=_usual)
@@ -101,9 +106,8 @@ class ReplayEach(Server):
         shares = torch.tensor([float(shared.items) for shared in sets])
         shares = shares / shares.sum() if float(shares.sum()) else torch.full((len(sets),), 1 / len(sets))
         moved = {name: value.clone() for name, value in weights.items()}
-        replay = replace(ddcore.Protocol.named("dd"), repeats=1)
         for i, (shared, share) in enumerate(zip(sets, shares.tolist(), strict=True)):
-            reached = trained(at(network, weights), shared.weighed(card.classes), card, replay, 0.0, rng, device)
+            reached = trained(at(network, weights), shared.weighed(card.classes), card, REPLAY, 0.0, rng, device)
             for name, value in moved.items():
                 value += self.lr * share * (reached[name] - weights[name])
             if progress:
@@ -129,7 +133,7 @@ def ball(weights: ddcore.Params, radius: float, device: str | torch.device):
     return back
 
 
-def trained(network, shared, card, protocol, lr, rng, device, told="training", progress=None, after_step=None):
+def trained(network, shared, card, protocol, lr, rng, device, told="replaying a set", progress=None, after_step=None):
     """The weights of one net that was trained on ``shared``, on the CPU."""
     augment = protocol.augment.fitted(card) if protocol.augment else None
     draw = ddcore.train(
@@ -145,4 +149,8 @@ def trained(network, shared, card, protocol, lr, rng, device, told="training", p
         progress,
         after_step=after_step,
     )
+    if not all(bool(value.isfinite().all()) for value in draw.params.values()):
+        raise ddcore.LossDiverged(
+            f"{told.capitalize()} led to weights that are not finite: values of the sets are too large, or step sizes."
+        )
     return {name: value[0].cpu() for name, value in draw.params.items()}

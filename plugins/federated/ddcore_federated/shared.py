@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -34,7 +35,7 @@ class Shared:
     momentum: float = 0.0
     """That of SGD in these steps."""
     weights: Tensor | None = None
-    """How much each item (n,) counts in a mean; None where all count alike."""
+    """How much each item (n,) counts among those of its set; None where all count alike."""
     items: int = 0
     """Real items behind it; public."""
 
@@ -42,20 +43,26 @@ class Shared:
         n = len(self.inputs)
         if not n or len(self.targets) != n or self.targets.ndim not in (1, 2):
             _refuse(f"it has {n} inputs and targets of {tuple(self.targets.shape)}")
+        if not self.inputs.is_floating_point():
+            _refuse(f"its inputs are {self.inputs.dtype}")
         for name in ("inputs", "targets", "step_sizes", "weights"):
             value = getattr(self, name)
             if value is not None and value.is_floating_point() and not bool(value.isfinite().all()):
                 _refuse(f"its {name} hold NaN or infinity")
-        if self.targets.ndim == 1 and (self.targets.dtype != torch.int64 or self.loss != "cross_entropy"):
+        classes = self.targets.ndim == 1
+        sound = self.targets.dtype == torch.int64 if classes else self.targets.is_floating_point()
+        if not sound or (classes and self.loss != "cross_entropy"):
             _refuse(f"its targets are {self.targets.dtype} {tuple(self.targets.shape)} for the loss {self.loss}")
         if self.weights is not None and (self.weights.shape != (n,) or not bool((self.weights >= 0).all())):
             _refuse(f"its weights are {tuple(self.weights.shape)}, not one of zero or more an item")
-        if self.weights is not None and (self.loss != "cross_entropy" or not float(self.weights.sum()) > 0):
-            _refuse("its items are weighted, which goes with cross_entropy and with a sum above zero")
+        if self.weights is not None and (self.loss != "cross_entropy" or not 0 < float(self.weights.sum()) < math.inf):
+            _refuse("its items are weighted, which goes with cross_entropy and with a finite sum above zero")
         sizes, order = self.step_sizes, self.order
         if sizes is not None and (sizes.ndim != 1 or not len(sizes) or not bool((sizes > 0).all())):
             _refuse("its step sizes are not a row of numbers above zero")
         if order is not None:
+            if any(row.ndim != 1 or row.dtype != torch.int64 for row in order):
+                _refuse("its order is not one row of items a step")
             if not len(order) or any(not len(row) or int(row.min()) < 0 or int(row.max()) >= n for row in order):
                 _refuse(f"its order has steps without items, or names some that are not among its {n}")
             if sizes is None or len(sizes) != len(order):
@@ -114,8 +121,7 @@ class Shared:
         losses weigh the same."""
         if self.weights is None:
             return self
-        factors = self.weights / self.weights.mean()
-        return replace(self, targets=factors[:, None] * _rows(self.targets, k), weights=None)
+        return replace(self, targets=_relative(self)[:, None] * _rows(self.targets, k), weights=None)
 
 
 def _refuse(why: str) -> None:
@@ -127,8 +133,15 @@ def _rows(targets: Tensor, k: int) -> Tensor:
     return torch.eye(k)[targets] if targets.ndim == 1 else targets
 
 
+def _relative(shared: Shared) -> Tensor:
+    """The weights (n,) over their mean."""
+    return torch.ones(len(shared)) if shared.weights is None else shared.weights / shared.weights.mean()
+
+
 def union(sets: Sequence[Shared], k: int) -> Shared:
     """The items of all ``sets`` together; where they have orders, the sets take turns, step by step.
+
+    Weights are over the mean of their own set, so that none can make itself heard above the others.
 
     Raises:
         BadArtefact: no set, or sets that are made for different losses or momenta, or some with an order and some not.
@@ -160,6 +173,6 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
         step_sizes=sizes,
         order=tuple(row for row, _ in turns) or None,
         momentum=sets[0].momentum,
-        weights=torch.cat([torch.ones(len(s)) if s.weights is None else s.weights for s in sets]) if weighted else None,
+        weights=torch.cat([_relative(s) for s in sets]) if weighted else None,
         items=sum(s.items for s in sets),
     )

@@ -54,8 +54,8 @@ class Trajectory(ddcore.Policy):
 
 def write_trajectory(path: str | Path, points: Sequence[ddcore.Params]) -> None:
     """The weights of a way, first to last, as safetensors, whole or not at all."""
-    tensors = {f"{t}/{name}": v.detach().cpu().float() for t, point in enumerate(points) for name, v in point.items()}
-    ddcore.write_whole(Path(path), save({name: v.contiguous() for name, v in tensors.items()}))
+    tensors = {f"{t}/{name}": v.detach().float() for t, point in enumerate(points) for name, v in point.items()}
+    ddcore.write_whole(Path(path), save({name: v.cpu().contiguous().clone() for name, v in tensors.items()}))
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,20 @@ class Dynafed(Server):
         Raises:
             RecipeRefused: the method asks something of T, which the server has not.
         """
-        path = Path(folder) / "trajectory.safetensors"
-        write_trajectory(path, trajectory)
-        overrides = {**ddcore.dotted(self.overrides), "policy.path": str(path), "seed": seed}
-        recipe = host.recipe(self.method, overrides=overrides)
-        recipe = replace(recipe, network=network)
+        recipe = host.recipe(self.method, overrides=ddcore.dotted(self.overrides))
         if asks := recipe.fitted(card).asks:
             raise ddcore.RecipeRefused(
                 f"The server has no real data, but {recipe.name} asks {', '.join(sorted(asks))} of them: start from"
                 " noise, take the policy trajectory, and declare the numbers of the preprocessing."
             )
+        if not isinstance(recipe.policy, Trajectory):
+            raise ddcore.RecipeRefused(
+                f"The server distils from the way of the weights, which {recipe.name} does not look at: take the policy"
+                " trajectory."
+            )
+        path = Path(folder) / "trajectory.safetensors"
+        write_trajectory(path, trajectory)
+        recipe = replace(recipe, network=network, seed=seed, policy=replace(recipe.policy, path=str(path)))
         nothing = ddcore.Store.of(torch.zeros(0, *card.shape), torch.zeros(0, dtype=torch.long), card.classes)
         made = host.start(recipe, ddcore.RealData(card, nothing, nothing), device=device)
         return Shared.of(made.hooks.ddcore_distill(run=made), range(card.classes), card.classes)

@@ -3,8 +3,9 @@
 What both sides agree on; another data set, split or network goes here.
 """
 
-import ddcore
 from ddcore_federated import Dirichlet, Shards
+
+import ddcore
 
 SHARDS = Shards(ddcore.Digits(), Dirichlet(alpha=0.5))
 NETWORK = ddcore.ConvNet(width=16, depth=2)

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from ddapp import IPC, NETWORK, SHARDS
 from ddcore_federated import Around, feddm
 from ddcore_federated.flower import distilling_client
+
+from ddapp import IPC, NETWORK, SHARDS
 
 recipe = replace(feddm(ipc=IPC, iterations=10), network=Around(network=NETWORK, radius=2.0))
 app = distilling_client(SHARDS, recipe)

@@ -1,12 +1,12 @@
 """The server: it trains the global network on the union of what comes, and tests it."""
 
-from ddapp import IPC, NETWORK, SHARDS
 from ddcore_federated import TrainOnUnion
 from ddcore_federated.flower import Metered, SyntheticUnion, central, params_of
 from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 
 import ddcore
+from ddapp import IPC, NETWORK, SHARDS
 
 app = ServerApp()
 

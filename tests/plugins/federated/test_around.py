@@ -146,16 +146,6 @@ def test_losses_of_a_shard_are_over_all_classes_and_label_vectors_too(host, part
     assert torch.allclose(moved_y.double(), y - of_y, atol=1e-6)
 
 
-def test_targets_of_fewer_classes_than_outputs_leave_nothing_to_the_rest():
-    outputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).double()
-    shares = torch.rand(5, 2, generator=torch.Generator().manual_seed(1)).double()
-    slow = -(shares[:, 0] * outputs.log_softmax(1)[:, 0] + shares[:, 1] * outputs.log_softmax(1)[:, 1])
-    assert torch.allclose(ddcore.cross_entropy(outputs, shares), slow)
-    far = outputs.clone()
-    far[:, :2] -= shares
-    assert torch.allclose(ddcore.squared(outputs, shares), far.square().sum(1) / 2)
-
-
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [

@@ -1,8 +1,10 @@
 """Servers: what becomes of sets, against the formulas written slowly in float64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from ddcore_federated import ReplayEach, Shared, TrainOnUnion, around, shard, write_weights
+from ddcore_federated import REPLAY, ReplayEach, Shared, TrainOnUnion, around, shard, write_weights
 from torch.nn import functional as F
 
 import ddcore
@@ -165,7 +167,7 @@ def test_replayed_momentum_is_the_sets(problem):
 
 def test_a_training_that_replays_takes_the_sets_in_turns(problem):
     one, two = made(**FIRST), made(seed=1, **SECOND)
-    server = TrainOnUnion(Protocol(steps=30, lr=(0.02,), optimiser="sgd", replay=True, augment=None, repeats=1))
+    server = TrainOnUnion(REPLAY)
     (a, b), (c,) = steps_of(one), steps_of(two)
     assert same(served(server, problem, [one, two]), slowly(problem, [a, c, b]))
 
@@ -177,9 +179,7 @@ def test_what_a_client_learned_to_send_is_what_the_server_replays(host, tiny, pr
     data, classes = shard(tiny, torch.arange(20, 60))
     said = {"policy.fit.epochs": 2, "policy.fit.lr": 0.1, "policy.fit.batch": 8}
     recipe = around(host.recipe("goetz_tewari", iterations=40, overrides=said), tmp_path / "w", classes, 3)
-    recipe = ddcore.Recipe(
-        **{**recipe.__dict__, "network": Around(NETWORK, 0.0, str(tmp_path / "w"), classes=(1, 2, 0))}
-    )
+    recipe = replace(recipe, network=replace(recipe.network, network=NETWORK))
     run = host.start(recipe, data)
     losses = []
     run.on_step = lambda run, record: losses.append(record["loss"])
@@ -221,3 +221,9 @@ def test_sets_that_cannot_be_used_are_refused(problem, server, sets, sentence):
 def test_servers_that_are_none_are_refused(make, sentence):
     with pytest.raises(RecipeRefused, match=sentence):
         make()
+
+
+def test_sets_that_lead_nowhere_are_said(problem):
+    wild = made(inputs=torch.full((6, 1, 8, 8), 1e30), **{**FIRST, "step_sizes": torch.tensor([1e30, 1e30])})
+    with pytest.raises(ddcore.LossDiverged, match="Replaying a set led to weights that are not finite"):
+        served(ReplayEach(), problem, [wild])

@@ -69,9 +69,9 @@ def test_sets_without_order_bring_their_step_sizes_together_if_all_do():
     assert union([made(**one), made()], 3).step_sizes is None
 
 
-def test_weights_count_in_the_mean_and_others_count_one():
-    found = union([made(weights=torch.tensor([0.0, 1.0, 2.0, 4.0])), made(2)], 3)
-    assert found.weights.tolist() == [0, 1, 2, 4, 1, 1]
+def test_weights_count_in_the_mean_of_their_set_and_others_count_one():
+    found = union([made(weights=torch.tensor([0.0, 1.0, 3.0, 4.0]) * 1e6), made(2)], 3)
+    assert found.weights.tolist() == [0, 0.5, 1.5, 2, 1, 1]
     outputs = torch.randn(6, 3, generator=torch.Generator().manual_seed(2)).double()
     losses = F.cross_entropy(outputs, found.targets, reduction="none")
     slow = (found.weights * losses).sum() / found.weights.sum()
@@ -94,12 +94,17 @@ def test_bytes_are_those_of_the_tensors():
         ({"targets": torch.zeros(3, dtype=torch.long)}, "4 inputs and targets of (3,)"),
         ({"inputs": torch.zeros(0, 1, 8, 8), "targets": torch.zeros(0, dtype=torch.long)}, "it has 0 inputs"),
         ({"targets": torch.zeros(4)}, "targets are torch.float32"),
+        ({"targets": torch.zeros(4, 3, dtype=torch.long)}, "targets are torch.int64 (4, 3)"),
+        ({"inputs": torch.zeros(4, 1, 8, 8, dtype=torch.uint8)}, "its inputs are torch.uint8"),
+        ({"weights": torch.full((4,), 3e38)}, "with a finite sum"),
+        ({**STEPS, "order": torch.tensor([0, 1])}, "not one row of items a step"),
+        ({**STEPS, "order": torch.zeros(2, 1)}, "not one row of items a step"),
         ({"loss": "squared"}, "for the loss squared"),
         ({"inputs": torch.full((4, 1, 8, 8), torch.nan)}, "inputs hold NaN or infinity"),
         ({"targets": ROWS / 0}, "targets hold NaN or infinity"),
         ({"weights": torch.ones(3)}, "weights are (3,)"),
         ({"weights": torch.tensor([1.0, -1.0, 1.0, 1.0])}, "zero or more an item"),
-        ({"weights": torch.zeros(4)}, "with a sum above zero"),
+        ({"weights": torch.zeros(4)}, "with a finite sum above zero"),
         ({"weights": torch.ones(4), "loss": "squared", "targets": ROWS}, "goes with cross_entropy"),
         ({"step_sizes": torch.tensor([0.0])}, "numbers above zero"),
         ({"step_sizes": torch.tensor([torch.inf])}, "step_sizes hold NaN or infinity"),
