@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 import ddcore
 from ddcore_federated.split import Split, histogram
@@ -60,3 +60,19 @@ def public(plan: ddcore.Preprocess, card: ddcore.DataCard) -> ddcore.Fitted:
         )
 
     return plan.fitted(card).start(card, statistics)
+
+
+def agreed(plan: ddcore.NetworkPlan, card: ddcore.DataCard) -> tuple[ddcore.Network, ddcore.Params]:
+    """The network that clients and server share, and weights of its shape.
+
+    Raises:
+        RecipeRefused: it holds more than weights.
+    """
+    network = plan.fitted(card).build(card)
+    params, buffers = network.init(Generator())
+    if buffers:
+        raise ddcore.RecipeRefused(
+            "The network keeps running statistics, which are of one client's data. Take a norm of single items"
+            ' (network.norm="instance" or "group").'
+        )
+    return network, params

@@ -17,7 +17,7 @@ from ddcore_federated.around import Around
 from ddcore_federated.knowledge import Remembered
 from ddcore_federated.payload import Encoding
 from ddcore_federated.server import Server, TrainOnUnion
-from ddcore_federated.shards import Shards, loaded, public
+from ddcore_federated.shards import Shards, agreed, loaded, public
 from ddcore_federated.split import Dirichlet, Split
 from ddcore_federated.trajectory import Dynafed
 
@@ -48,11 +48,15 @@ class Exchange(ddcore.Part, kind="exchange"):
 
     rounds: int | None
     """Its own number of rounds, None for the study's."""
+    title: str | None
+    """Its name in tables and plots, None for one made of what it is."""
 
     @property
-    @abstractmethod
     def label(self) -> str:
-        """Its name in tables and plots."""
+        return self.title or self._label()
+
+    @abstractmethod
+    def _label(self) -> str: ...
 
     @abstractmethod
     def build(self, problem: Problem, keep: Path) -> tuple[ClientApp, Strategy]:
@@ -76,9 +80,9 @@ class Distilling(Exchange):
     server: Server = field(default_factory=TrainOnUnion)
     encoding: Encoding = "uint8"
     rounds: int | None = None
+    title: str | None = None
 
-    @property
-    def label(self) -> str:
+    def _label(self) -> str:
         return f"{self.method}, {self.ipc} a class" + (", one shot" if self.rounds == 1 else "")
 
     def recipe(self, problem: Problem) -> ddcore.Recipe:
@@ -92,6 +96,7 @@ class Distilling(Exchange):
         from ddcore_federated.flower import SyntheticUnion, distilling_client
 
         recipe = self.recipe(problem)
+        problem.host.start(recipe, loaded(problem.shards.data))  # refuses what no client could run
         own: dict[str, Any] = {"seed": problem.seed, "device": problem.device}
         app = distilling_client(problem.shards, recipe, encoding=self.encoding, keep=keep, **own)
         own |= {"clients": problem.clients, "sends_back": isinstance(recipe.synthetic, Remembered)}
@@ -114,18 +119,19 @@ class Averaging(Exchange):
     lr: float = 0.01
     refined: Dynafed | None = None
     rounds: int | None = None
+    title: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.mu < math.inf or not 0 < self.lr < math.inf:
             raise ddcore.RecipeRefused(f"exchange: mu {self.mu} and lr {self.lr} must be above zero and finite.")
 
-    @property
-    def label(self) -> str:
+    def _label(self) -> str:
         return self.algorithm if self.refined is None else f"{self.algorithm}, refined by dynafed"
 
     def build(self, problem: Problem, keep: Path) -> tuple[ClientApp, Strategy]:
         from ddcore_federated.flower import Refined, averaging, training_client
 
+        agreed(problem.network, problem.card)
         own = {"seed": problem.seed, "device": problem.device}
         app = training_client(problem.shards, problem.network, self.fit, preprocess=problem.preprocess, **own)
         strategy = averaging(self.algorithm, problem.clients, mu=self.mu, lr=self.lr)
@@ -144,8 +150,8 @@ class Federated(ddcore.Study):
 
     Told are the accuracy of the global model on the test split and the worst client's, of test items mixed as its
     classes are; bytes up and down over all clients; the bytes up at which the accuracy that the first averaging
-    exchange ends with was first reached; seconds; and the largest epsilon that a client has spent. The split is saved
-    in ``split-<seed>.json``. Rounds are kept in ``runs/``, so the same command goes on at the last.
+    exchange ends with was first reached; seconds; and the largest epsilon that a client says it has spent. The split
+    is saved in ``split-<seed>.json``. Rounds are kept in ``runs/``, so the same command goes on at the last.
     """
 
     data: ddcore.DataSet = field(default_factory=ddcore.Digits)
@@ -166,15 +172,16 @@ class Federated(ddcore.Study):
         if not self.exchanges or not self.seeds or min(self.clients, self.rounds) < 1:
             raise ddcore.RecipeRefused("The study needs at least one exchange, seed, client and round.")
         if len({e.label for e in self.exchanges}) < len(self.exchanges):
-            raise ddcore.RecipeRefused("Two exchanges have one name; a table could not tell them apart.")
+            raise ddcore.RecipeRefused("Two exchanges have one name: give them titles, to be told apart by.")
 
     def conduct(self, folder: Path, host: ddcore.Host, device: str, progress: ddcore.Progress | None) -> ddcore.Finding:
+        for exchange in self.exchanges:
+            exchange.build(self._problem(self.seeds[0], device, host), folder)
         runs = [(exchange, seed) for seed in self.seeds for exchange in self.exchanges]
         found: dict[str, list[list[dict[str, Any]]]] = {exchange.label: [] for exchange in self.exchanges}
         for done, (exchange, seed) in enumerate(runs):
-            shards = Shards(self.data, self.split, seed)
-            self._save_split(shards, folder / f"split-{seed}.json")
-            problem = Problem(shards, self.network, self.preprocess, self.clients, seed, device, host)
+            problem = self._problem(seed, device, host)
+            self._save_split(problem.shards, folder / f"split-{seed}.json")
             rounds = exchange.rounds or self.rounds
 
             def said(what: str, at: int, of: int, done: int = done, exchange: Exchange = exchange) -> None:
@@ -188,6 +195,10 @@ class Federated(ddcore.Study):
         _plot(told, "up", "bytes up, over all clients", folder / "bytes.png")
         _plot(told, "round", "rounds", folder / "rounds.png")
         return ddcore.Finding(*_table(told), {"exchanges": told}, _says(told, target))
+
+    def _problem(self, seed: int, device: str, host: ddcore.Host) -> Problem:
+        shards = Shards(self.data, self.split, seed)
+        return Problem(shards, self.network, self.preprocess, self.clients, seed, device, host)
 
     def _save_split(self, shards: Shards, path: Path) -> None:
         if not path.exists():
@@ -205,7 +216,7 @@ class Federated(ddcore.Study):
             return done
         app, strategy = exchange.build(problem, place / "clients")
         data = loaded(problem.shards.data)
-        network = problem.network.fitted(data.card).build(data.card)
+        network, _ = agreed(problem.network, data.card)
         start, _ = network.init(ddcore.Streams(problem.seed)["network"])
         test = ddcore.Preprocessed(data.test, public(problem.preprocess, data.card))
         score = central(network, test, problem.shards.histogram(problem.clients))
@@ -225,6 +236,7 @@ def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, A
     last = [course[-1] for course in courses]
     reached = [_reached(course, other[-1]["accuracy"]) for course, other in zip(courses, baseline, strict=False)]
     epsilons = [entry["epsilon"] for course in courses for entry in course if "epsilon" in entry]
+    largest = "infinite" if "infinite" in epsilons else max(epsilons, default=None)
     return {
         "rounds": last[0]["round"],
         "accuracy": _spread([entry["accuracy"] for entry in last]),
@@ -233,7 +245,7 @@ def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, A
         "down": fmean(entry["down"] for entry in last),
         "reached": reached,
         "seconds": fmean(sum(entry["seconds"] for entry in course) for course in courses),
-        "epsilon": max(epsilons) if epsilons else None,
+        "epsilon": largest,
         "refused": sum(len(entry.get("refused", ())) for course in courses for entry in course),
         "courses": courses,
     }
@@ -265,7 +277,8 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
             way = f"{_megabytes(fmean(reached))} in {len(reached)} of {len(t['reached'])}"
         amounts = [_megabytes(t["up"]), _megabytes(t["down"]), way if t["reached"] else "", f"{t['seconds']:.0f}"]
         rows.append([t["exchange"], str(t["rounds"]), _said(t["accuracy"]), _said(t["worst"]), *amounts])
-        rows[-1].append("" if t["epsilon"] is None else f"{t['epsilon']:.3g}")
+        epsilon = t["epsilon"]
+        rows[-1].append("" if epsilon is None else epsilon if isinstance(epsilon, str) else f"{epsilon:.3g}")
         rows[-1].append(str(t["refused"]))
     return [*head, "epsilon", "refused"], rows
 
@@ -278,6 +291,9 @@ def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
     if baseline is not None:
         says += f" those to the baseline are up to the first round with the accuracy that {baseline} ends with;"
     says += " epsilon is the largest of any client, refused the replies that were left out."
+    reasons = {why for t in told for course in t["courses"] for entry in course for why in entry.get("refused", ())}
+    if reasons:
+        says += "\n\nLeft out, for example: " + " ".join(sorted(reasons)[:3])
     return says
 
 

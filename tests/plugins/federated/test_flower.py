@@ -495,6 +495,26 @@ def test_the_meter_counts_as_flower_does(tiny, thirds, quick, in_process):
     assert images < counted[1] < images + 3 * 1500
 
 
+def test_the_meter_tells_of_replies_as_they_come_and_waits_no_longer_than_it_may(tiny, thirds, quick, in_process):
+    strategy, told = union_of(tiny.card), []
+
+    def server(grid):
+        meter = Metered(Metered(grid), lambda *x: told.append(x))
+        return one_round(strategy, meter)[1]["sets"]
+
+    assert in_process(server, distilling_client(thirds, quick())) == 3
+    assert told == [("clients", 3, 3)]
+
+    class Deaf(Metered):
+        def pull_messages(self, message_ids):
+            return []
+
+    def silent(grid):
+        return one_round(strategy, Metered(Deaf(grid), lambda *x: None), timeout=0.3)[1]["refused"]
+
+    assert in_process(silent, distilling_client(thirds, quick())) == 3
+
+
 def test_weights_that_came_as_float64_are_taken(tiny):
     like = union_of(tiny.card).network.init(torch.Generator())[0]
     record = ArrayRecord({name: Array(value.double().numpy()) for name, value in like.items()})

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,38 @@ def test_dynafed_trains_only_after_its_way_and_leaves_clients_alone(tiny, thirds
 def test_a_study_that_says_too_little_is_refused(said):
     with pytest.raises(RecipeRefused, match="at least one exchange, seed, client and round|have one name"):
         Federated(**said)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "network", "sentence"),
+    [
+        (Distilling(ipc=1, overrides={**SMALL, "plugins": {"private": {"epsilon": 8.0}}}), NET, "Start from noise"),
+        (Distilling("nothing_known"), NET, "no method named 'nothing_known'"),
+        (Distilling(ipc=10**4), NET, "Choose a smaller ipc"),
+        (Averaging(), ddcore.ConvNet(width=4, depth=1, norm="batch"), "keeps running statistics"),
+        (Averaging(fit=ddcore.Fit(rho=0.1)), NET, "neither rho, gap nor cutmix"),
+    ],
+)
+def test_what_no_client_could_run_is_refused_before_any_does(tmp_path, federated_host, exchange, network, sentence):
+    plan = replace(study(Averaging(fit=FIT, title="before"), exchange), network=network)
+    with pytest.raises((RecipeRefused, ddcore.UnknownName)) as refused:
+        ddcore.conduct_study(plan, tmp_path, host=federated_host)
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_report_says_why_replies_were_left_out(tmp_path, federated_host):
+    spent = {"epsilon": 10.0, "delta": 1e-4, "noise_multiplier": 2.0}
+    overrides = {"iterations": 1, "objective": {"real": 1000}, "synthetic": {"init": "noise"}}
+    exchange = Distilling(
+        ipc=1, overrides={**overrides, "plugins": {"private": {**spent, "epsilon": 2.5}}}, title="poor"
+    )
+    finding = ddcore.conduct_study(study(exchange, rounds=4), tmp_path, host=federated_host)
+    (told,) = finding.numbers["exchanges"]
+    assert told["refused"] > 0
+    assert told["epsilon"] <= 2.5
+    assert "Left out, for example: " in finding.says
+    assert "Nothing was distilled: the privacy budget (epsilon 2.5" in finding.says
 
 
 def test_its_parts_can_be_named(federated_host):

@@ -26,7 +26,7 @@ from ddcore_federated.around import Around, around, write_weights
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of
 from ddcore_federated.knowledge import Remembered, remember
 from ddcore_federated.payload import Encoding, Limits, packed
-from ddcore_federated.shards import public
+from ddcore_federated.shards import agreed, public
 from ddcore_federated.shared import Shared
 from ddcore_federated.split import shard
 
@@ -138,13 +138,7 @@ class Asked:
         data = shards(partition, partitions)
         if not len(data.train):
             raise ddcore.RecipeRefused(f"Client {partition} has no items.")
-        network = plan.fitted(data.card).build(data.card)
-        params, buffers = network.init(torch.Generator())
-        if buffers:
-            raise ddcore.RecipeRefused(
-                "The network keeps running statistics, which are of one client's data. Take a norm of single items"
-                ' (network.norm="instance" or "group").'
-            )
+        network, params = agreed(plan, data.card)
         return Asked(partition, data, params_of(sent, params), network, number, message.content, config)
 
     def question(self, of: str) -> str:

@@ -31,6 +31,9 @@ Engine = Literal["process", "ray"]
 CRASHED = 8
 """Flower's code of an error reply for a client app that raised."""
 
+PULL_EVERY = 0.1
+"""Seconds between looks for replies."""
+
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory for messages between Ray's processes."""
 
@@ -40,11 +43,12 @@ T = TypeVar("T")
 class Metered(Grid):
     """Another grid, with a count of the bytes that its messages carry, and replies in the order of the clients.
 
-    Flower counts the payload: each array with its npy header, and the names.
+    Flower counts the payload: each array with its npy header, and the names. ``progress`` is told of replies as they
+    come.
     """
 
-    def __init__(self, grid: Grid) -> None:
-        self.grid = grid
+    def __init__(self, grid: Grid, progress: ddcore.Progress | None = None) -> None:
+        self.grid, self.progress = grid, progress
         self.up, self.down = 0, 0
         """Bytes of replies, and of messages to clients."""
 
@@ -70,7 +74,19 @@ class Metered(Grid):
         return self._received(self.grid.pull_messages(message_ids))
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        return self._received(self.grid.send_and_receive(self._sent(messages), timeout=timeout))
+        if self.progress is None or isinstance(self.grid, InProcess):
+            return self._received(self.grid.send_and_receive(self._sent(messages), timeout=timeout))
+        begun, replies = time.monotonic(), list[Message]()
+        open_names = set(self.push_messages(messages))
+        of = len(open_names)
+        while open_names and (timeout is None or time.monotonic() < begun + timeout):
+            came = list(self.grid.pull_messages(open_names))
+            open_names -= {reply.metadata.reply_to_message_id for reply in came}
+            replies += came
+            if came:
+                self.progress("clients", of - len(open_names), of)
+            time.sleep(PULL_EVERY)
+        return self._received(replies)
 
     def _sent(self, messages: Iterable[Message]) -> list[Message]:
         messages = list(messages)

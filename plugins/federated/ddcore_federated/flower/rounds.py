@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ def go(
     weights, told = _kept(strategy, place, start)
     if not told:
         told.append({"round": 0, "up": 0, "down": 0, "seconds": 0.0, **score(start)})
-    meter = Metered(grid)
+    meter = Metered(grid, progress)
     for number in range(len(told), rounds + 1):
         begun = time.perf_counter()
         config = ConfigRecord({"rounds": rounds})
@@ -58,6 +59,8 @@ def go(
         entry = {"round": number, "up": told[-1]["up"] + meter.up, "down": told[-1]["down"] + meter.down}
         meter.up = meter.down = 0
         own = {name: value for name, value in (metrics or {}).items() if name in ("sets", "images", "epsilon")}
+        if own.get("epsilon") == math.inf:
+            own["epsilon"] = "infinite"  # JSON has none
         refused = {"refused": strategy.refused} if hasattr(strategy, "refused") else {}
         told.append({**entry, **own, **refused, "seconds": time.perf_counter() - begun, **score(weights)})
         _keep(strategy, place, weights, told)

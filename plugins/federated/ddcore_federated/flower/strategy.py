@@ -21,6 +21,7 @@ import ddcore
 from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, records_of, shared_of
 from ddcore_federated.payload import Limits, PayloadRefused, packed
 from ddcore_federated.server import Server, TrainOnUnion
+from ddcore_federated.shards import agreed
 from ddcore_federated.shared import Shared, union
 from ddcore_federated.trajectory import Dynafed
 
@@ -60,7 +61,7 @@ class SyntheticUnion(Strategy):
         """All sets of the last round together, where they are sent back."""
         self.server = server or TrainOnUnion()
         self.card, self.seed, self.device = card, seed, torch.device(device)
-        self.network = network.fitted(card).build(card)
+        self.network, self._like = agreed(network, card)
         self.limits = Limits(card.shape, card.classes, ipc, sum(card.counts))
         self.refused: list[str] = []
         """Why replies of the last round were refused."""
@@ -92,7 +93,7 @@ class SyntheticUnion(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The global weights, to every node."""
-        self._weights = params_of(arrays, self.network.init(torch.Generator())[0])
+        self._weights = params_of(arrays, self._like)
         while len(nodes := set(grid.get_node_ids())) < self.clients:
             time.sleep(NODES_EVERY)
         self._asked = nodes
@@ -199,7 +200,7 @@ class Refined(Strategy):
         device: str = "cpu",
     ) -> None:
         self.inner, self.server, self.card, self.plan = inner, server, card, network
-        self.network = network.fitted(card).build(card)
+        self.network, self._like = agreed(network, card)
         self.folder, self.host, self.seed, self.device = folder, host, seed, device
         self.trajectory: list[ddcore.Params] = []
         self.sets: Shared | None = None
@@ -212,7 +213,7 @@ class Refined(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         if not self.trajectory:
-            self.trajectory.append(self._params(arrays))
+            self.trajectory.append(params_of(arrays, self._like))
         return self.inner.configure_train(server_round, arrays, config, grid)
 
     def aggregate_train(
@@ -224,19 +225,16 @@ class Refined(Strategy):
         if self.sets is not None:
             rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
             device = torch.device(self.device)
-            weights = {name: value.to(device) for name, value in self._params(arrays).items()}
+            weights = {name: value.to(device) for name, value in params_of(arrays, self._like).items()}
             tuned = self.server.next_weights(weights, [self.sets], self.network, self.card, rng, device)
             return arrays_of(tuned), metrics
-        self.trajectory.append(self._params(arrays))
+        self.trajectory.append(params_of(arrays, self._like))
         if len(self.trajectory) > self.server.rounds:
             seed = seed_for(self.seed, "trajectory")
             self.sets = self.server.distilled(
                 self.trajectory, self.plan, self.card, self.folder, self.host, seed=seed, device=self.device
             )
         return arrays, metrics
-
-    def _params(self, arrays: ArrayRecord) -> ddcore.Params:
-        return params_of(arrays, self.network.init(torch.Generator())[0])
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
