@@ -41,7 +41,7 @@ REPLAY = replace(ddcore.Protocol.named("dd"), repeats=1)
 
 
 def _usual() -> ddcore.Protocol:
-    return ddcore.Protocol(steps=300, lr=(3e-3,), repeats=1)
+    return ddcore.Protocol(steps=300, lr=(3e-3,), augment=None, repeats=1)
 
 
 @dataclass(frozen=True)
