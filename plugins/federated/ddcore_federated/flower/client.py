@@ -178,39 +178,42 @@ class Distiller:
         recipe = replace(recipe, seed=asked.rng(self.seed).seed, plugins=_over_rounds(recipe, asked.config))
         memory, question = Memory.of(context, place), asked.question(f"{self.encoding} {recipe.to_toml()}")
         if memory.answer is None or memory.answer.question != question:
-            carried, answer = self._distilled(asked, recipe, host, memory.carried)
-            memory = Memory(carried, Answer(question, *answer))
-            memory.write(context, place)
+            run = None
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    run = self._run(asked, recipe, host, Path(folder))
+                    if memory.carried:
+                        run.gate.carry(memory.carried)
+                    memory = replace(memory, answer=self._answer(asked, run, question))
+                finally:  # what was asked of the data is spent, whatever came of it
+                    if run is not None:
+                        replace(memory, carried=run.gate.carried()).write(context, place)
         assert memory.answer is not None
         return memory.answer.records(asked.partition)
 
-    def _distilled(
-        self, asked: Asked, recipe: ddcore.Recipe, host: ddcore.Host, carried: dict[str, Any]
-    ) -> tuple[dict[str, Any], tuple[dict[str, np.ndarray], dict[str, Any], dict[str, float]]]:
-        """What the gate has spent by now; and the arrays, what is said of them, and the metrics."""
-        begun = time.perf_counter()
+    def _run(self, asked: Asked, recipe: ddcore.Recipe, host: ddcore.Host, folder: Path) -> ddcore.Run:
         data, k = asked.data, asked.data.card.classes
         own, classes = shard(data, torch.arange(len(data.train)), recipe.ipc)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "weights.safetensors"
-            write_weights(path, asked.weights)
-            if isinstance(recipe.synthetic, Remembered) and SET in asked.content:
-                limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
-                remember(Path(folder) / "sets.safetensors", shared_of(asked.content, limits), classes)
-                made = replace(recipe.synthetic, path=str(Path(folder) / "sets.safetensors"))
-                recipe = replace(recipe, synthetic=made)
-            run = host.start(around(recipe, path, classes, k), own, device=self.device)
-            if carried:
-                run.gate.carry(carried)
-            distilled = run.hooks.ddcore_distill(run=run)
-        if run.step == 0 < recipe.iterations:
+        write_weights(folder / "weights.safetensors", asked.weights)
+        if isinstance(recipe.synthetic, Remembered) and SET in asked.content:
+            limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
+            remember(folder / "sets.safetensors", shared_of(asked.content, limits), classes)
+            recipe = replace(recipe, synthetic=replace(recipe.synthetic, path=str(folder / "sets.safetensors")))
+        return host.start(around(recipe, folder / "weights.safetensors", classes, k), own, device=self.device)
+
+    def _answer(self, asked: Asked, run: ddcore.Run, question: str) -> Answer:
+        begun = time.perf_counter()
+        distilled = run.hooks.ddcore_distill(run=run)
+        if run.step == 0 < run.recipe.iterations:
             raise ddcore.RecipeRefused(f"Nothing was distilled: {run.facts.get('stopped', 'there was no step')}.")
-        shared = Shared.of(distilled, classes, k)
+        network = run.recipe.network
+        assert isinstance(network, Around) and network.classes is not None
+        shared = Shared.of(distilled, network.classes[: run.card.classes], asked.data.card.classes)
         told = {"num-examples": shared.items, "seconds": time.perf_counter() - begun}
         if "privacy" in distilled.facts:
             spent = distilled.facts["privacy"]["epsilon"]
             told["epsilon"] = math.inf if spent == "infinite" else float(spent)
-        return run.gate.carried(), (*packed(shared, self.encoding), told)
+        return Answer(question, *packed(shared, self.encoding), told)
 
 
 def _over_rounds(recipe: ddcore.Recipe, config: ConfigRecord) -> dict[str, dict[str, Any]]:
@@ -259,7 +262,8 @@ class Memory:
                 with safe_open(place, framework="np") as file:
                     card = json.loads((file.metadata() or {})["ddcore"])
                     arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return Memory(card["carried"], Answer(card["question"], arrays, card["said"], card["told"]))
+                answer = Answer(card["question"], arrays, card["said"], card["told"])
+                return Memory(card["carried"], answer if answer.question else None)
             except (SafetensorError, OSError, KeyError, ValueError) as error:
                 raise ddcore.RecipeRefused(
                     f"What the client has spent stands in {place}, which cannot be read ({error}). Without it no budget"
@@ -269,17 +273,12 @@ class Memory:
         return Memory(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else Memory()
 
     def write(self, context: Context, place: Path | None) -> None:
-        """Called before the answer is sent: what it cost is never forgotten."""
+        """Called before an answer is sent: what it cost is never forgotten."""
         context.state[STATE] = ConfigRecord({"carried": json.dumps(self.carried)})
         if place is not None:
-            assert self.answer is not None
-            card = {
-                "carried": self.carried,
-                "question": self.answer.question,
-                "said": self.answer.said,
-                "told": self.answer.told,
-            }
-            ddcore.write_whole(place, save(self.answer.arrays, {"ddcore": json.dumps(card)}))
+            last = self.answer or Answer("", {}, {}, {})
+            card = {"carried": self.carried, "question": last.question, "said": last.said, "told": last.told}
+            ddcore.write_whole(place, save(last.arrays, {"ddcore": json.dumps(card)}))
 
 
 @dataclass(frozen=True)
