@@ -178,13 +178,13 @@ def meta_knowledge(ipc: int = 10, iterations: int = 40, path: str | None = None)
     what clients made before, where ``path`` names such images (Liu et al., ICLR 2023: bilevel condensation, dynamic
     weights, conditional initialisation). The server trains on the union (``train_on_union``).
 
-    Differs: phi = 2 sigmoid( -l ) is ours, as are five steps at 0.1 in place of one, lengths and rates; the server's
-    learned constraint, a generator of further items, is left out.
+    Differs: phi = 2 sigmoid( -l ) is ours, as are two steps at 0.1 on 32 items of S in place of one on all, lengths and
+    rates; the server's learned constraint, a generator of further items, is left out.
     """
     return ddcore.Recipe(
         "meta_knowledge",
         synthetic=Remembered(ipc, path=path, init="real"),
-        objective=ByLoss(ddcore.Bptt(steps=5, lr=0.1, real=256)),
+        objective=ByLoss(ddcore.Bptt(steps=2, batch=32, lr=0.1, real=128)),
         network=Around(),
         update=ddcore.Update(lr={"inputs": 0.1}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
