@@ -23,7 +23,7 @@ WIDTH = 16
 def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
     short = options.smoke
     fit = ddcore.Fit(steps=2 if short else None, epochs=None if short else 1.0, batch=64, lr=0.01, weight_decay=0.0)
-    server = TrainOnUnion(ddcore.Protocol(steps=3 if short else 300, lr=(3e-3,), repeats=1))
+    server = TrainOnUnion(ddcore.Protocol(steps=3, repeats=1)) if short else TrainOnUnion()
     overrides = {"iterations": 2, "objective": {"real": 8}} if short else {}
 
     def feddm(rounds: int) -> Distilling:

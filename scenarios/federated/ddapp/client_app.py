@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from ddcore_federated import Around, feddm
+from ddcore_federated import feddm
 from ddcore_federated.flower import distilling_client
 
 from ddapp import IPC, NETWORK, SHARDS
 
-recipe = replace(feddm(ipc=IPC, iterations=10), network=Around(network=NETWORK, radius=2.0))
+recipe = feddm(ipc=IPC, iterations=10)
+recipe = replace(recipe, network=replace(recipe.network, network=NETWORK))
 app = distilling_client(SHARDS, recipe)
