@@ -7,7 +7,15 @@ engine. Needs the plugin federated and the data sets below --root (MNIST/raw, Fa
     python scenarios/federated.py --root data            # hours on two cores; it goes on at the last round
     python scenarios/federated.py --root data --smoke    # two clients and rounds, tiny networks: two minutes
 
-Seen: 0.0 ± 0.0
+Seen (FashionMNIST, Dirichlet 0.1, 10 clients, --rounds 3 --distilling-rounds 2, seed 0 alone, so that ± says nothing;
+MB up over all clients; seconds of one thread on a busy machine):
+
+    fedavg, 3 rounds             63.7 ± 0.0   worst client 11.3   0.96 MB   254 s
+    feddm, 10 a class, 2 rounds  80.7 ± 0.0   worst client 71.6   0.86 MB    73 s
+    feddm, one shot              77.7 ± 0.0   worst client 69.6   0.43 MB    37 s
+
+The 20 rounds of FedAvg have not been run yet. 500 clients of MNIST (Iid, one image a class, 2 iterations) under Ray
+on two cores: one round in 164 s, 94.2 after it, 2.5 GiB at the peak over all processes.
 """
 
 import argparse
