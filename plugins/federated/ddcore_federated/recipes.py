@@ -186,7 +186,7 @@ def meta_knowledge(ipc: int = 10, iterations: int = 40, path: str | None = None)
         synthetic=Remembered(ipc, path=path, init="real"),
         objective=ByLoss(ddcore.Bptt(steps=2, batch=32, lr=0.1, real=128)),
         network=Around(),
-        update=ddcore.Update(lr={"inputs": 0.1}, optimiser="adam", schedule="cosine"),
+        update=ddcore.Update(lr={"inputs": 0.02}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
     )
 
