@@ -30,7 +30,7 @@ from ddcore.errors import (
     StopRun,
     UnknownName,
 )
-from ddcore.evaluate import Accuracy, Measure, Preprocessed, Protocol, Score, Scores, fresh_nets
+from ddcore.evaluate import Accuracy, Measure, Preprocessed, Protocol, Score, Scores, fresh_nets, train
 from ddcore.experiment import (
     Experiment,
     Folder,
@@ -46,14 +46,14 @@ from ddcore.experiment import (
     resume,
 )
 from ddcore.files import replaced_whole, write_whole
-from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint
+from ddcore.gate import Context, Fit, Gate, GatePlan, Open, Source, View, cross_entropy, disjoint, squared
 from ddcore.host import Host
 from ddcore.kernels import ConvTangent, DenseTangent, Kernel
 from ddcore.labels import Expert, Hard, Labels, Soft, Taught, Vectors
 from ddcore.marker import HOOK_API, hookimpl
 from ddcore.memory import cut, items_a_chunk
 from ddcore.networks.alexnet import AlexNet
-from ddcore.networks.base import NetworkPlan
+from ddcore.networks.base import NetworkPlan, Started
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.lenet import LeNet
 from ddcore.networks.mlp import MLP
@@ -89,7 +89,20 @@ from ddcore.rng import Streams, forked
 from ddcore.run import Run
 from ddcore.study import Finding, Study, conduct_study
 from ddcore.synthetic import CarrierModule, LabelModule, SyntheticSet
-from ddcore.types import Batch, Citation, DataCard, Draw, Group, ItemLoss, Mixing, Network, Params, Progress, Transform
+from ddcore.types import (
+    Batch,
+    Citation,
+    DataCard,
+    Draw,
+    Group,
+    ItemLoss,
+    Mixing,
+    Network,
+    Params,
+    Progress,
+    Replay,
+    Transform,
+)
 
 __version__ = _version("ddcore")
 
@@ -214,6 +227,7 @@ __all__ = [
     "Recipe",
     "RecipeRefused",
     "Reconstruct",
+    "Replay",
     "ResNet18",
     "Rival",
     "Run",
@@ -225,6 +239,7 @@ __all__ = [
     "Soft",
     "Source",
     "Standardise",
+    "Started",
     "StatisticMatch",
     "StopRun",
     "Store",
@@ -273,5 +288,7 @@ __all__ = [
     "reevaluate",
     "replaced_whole",
     "resume",
+    "squared",
+    "train",
     "write_whole",
 ]

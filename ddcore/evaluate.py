@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal, Self
@@ -24,7 +24,7 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.parts import Part
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
-from ddcore.types import DataCard, Draw, Network, Progress
+from ddcore.types import DataCard, Draw, Network, Params, Progress
 
 ENSEMBLE_BYTES = 8 * CHUNK_BYTES
 """Largest activation of a training step for which nets are still trained side by side."""
@@ -400,11 +400,12 @@ def train(
     told: str = "training",
     progress: Progress | None = None,
     lessons: Lessons | None = None,
+    after_step: Callable[[Params], None] | None = None,
 ) -> Draw:
     """An ensemble with the fresh nets of the numbers ``nets``, trained side by side.
 
     Net i has its own streams for its start, its batches and its augmentation, so it comes out the same,
-    up to rounding, whichever nets are trained beside it.
+    up to rounding, whichever nets are trained beside it. ``after_step`` may change the parameters, in place.
     """
     rng = Streams(seed)
     starts = [network.init(rng[f"net/{i}"]) for i in nets]
@@ -442,6 +443,9 @@ def train(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        if after_step:
+            with torch.no_grad():
+                after_step(params)
         if progress:
             progress(told, step + 1, steps)
     return replace(draw, params={name: value.detach() for name, value in params.items()})

@@ -35,13 +35,24 @@ DISCLOSURES = ("gradient", "features", "statistics", "fit", "examples")
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of logits (n, k) and classes (n,) or shares of the classes (n, k), one number an item (n,)."""
-    return F.cross_entropy(outputs, targets, reduction="none")
+    """Cross-entropy of logits (n, k) and classes (n,) or shares of the classes (n, k), one number an item (n,).
+
+    Shares of fewer classes than there are outputs leave nothing to the rest.
+    """
+    return F.cross_entropy(outputs, _as_wide(targets, outputs), reduction="none")
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Half the squared distance of outputs (n, k) from targets (n, k), summed over classes: one number an item (n,)."""
-    return (outputs - targets).square().sum(1) / 2
+    """Half the squared distance of outputs (n, k) from targets (n, k), summed over classes: one number an item (n,).
+
+    Targets of fewer classes than there are outputs are 0 for the rest.
+    """
+    return (outputs - _as_wide(targets, outputs)).square().sum(1) / 2
+
+
+def _as_wide(targets: Tensor, outputs: Tensor) -> Tensor:
+    missing = outputs.shape[1] - targets.shape[1] if targets.ndim == 2 else 0
+    return F.pad(targets, (0, missing)) if missing > 0 else targets
 
 
 LossName = Literal["cross_entropy", "squared"]
@@ -283,6 +294,13 @@ class Gate(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Take back what :meth:`state_dict` gave, its tensors on the run's device."""
+
+    def carried(self) -> dict[str, Any]:
+        """What the next run on the same data must know of this one (what has been spent), as JSON can write it."""
+        return {}
+
+    def carry(self, before: dict[str, Any]) -> None:  # noqa: B027
+        """Begin where an earlier run on the same data ended, which answered ``before`` to :meth:`carried`."""
 
 
 def _norm(tensors: Params) -> Tensor:

@@ -58,9 +58,9 @@ EXPERTS = {"epochs": "none", "steps": 400, "batch": 64, "snapshots": 10}
 EXPERT_PARTS = {"mtt": ("policy",), "datm": ("policy", "labels")}
 ITERATIONS = {1: 100, 10: 40}
 OWN_ITERATIONS = {
-    "kip": {1: 500, 10: 200},
-    "frepo": {1: 200, 10: 80},
-    "rfad": {1: 80, 10: 40},
+    "kip": {1: 4000, 10: 2000},
+    "frepo": {1: 600, 10: 200},
+    "rfad": {1: 200, 10: 60},
     "rtp": {1: 60, 10: 40},
 }
 STUDENT_STEPS = {1: 20, 10: 10}

@@ -13,10 +13,11 @@ from ddcore.carriers.base import Decoders, Enlarge, enlarging, herd
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.latents import Adversarial, Latents, fake_loss, mode_seeking, real_loss
 from ddcore.gate import cross_entropy
-from ddcore.networks.base import Activation, Conv, chain
+from ddcore.networks.base import Activation, Conv, Started, chain
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.probe import block_outputs, by_centres, class_means, layers, verdict
 from ddcore.networks.resnet import ResNet18
+from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.policies.steady import UntilSteady
 from ddcore.types import DataCard, Draw, Group
@@ -527,3 +528,51 @@ def test_long_work_is_told(host, small, tiny):
         *(("training the generator", i, 3) for i in (1, 2, 3)),
         *(("fitting codes", i, 2) for i in (1, 2)),
     ]
+
+
+# --- networks that begin elsewhere -----------------------------------------------------------------------
+
+
+def test_a_started_network_is_the_same_but_for_its_start(host, small, tiny):
+    draw = at(ConvNet(width=4, depth=2))
+    begun = Started(draw.network, lambda generator: (draw.params, {"drawn": torch.rand(1, generator=generator)}))
+    params, buffers = begun.init(torch.Generator().manual_seed(1))
+    assert params is draw.params
+    assert float(buffers["drawn"]) == pytest.approx(float(torch.rand(1, generator=torch.Generator().manual_seed(1))))
+    x, wrapped = normal(3, 2, 16, 8), Draw(begun, draw.params, {})
+    assert begun.per_sample
+    assert torch.equal(wrapped(x), draw(x))
+    assert torch.equal(wrapped(x, features=True), draw(x, features=True))
+    for one, two in zip(block_outputs(wrapped, x), block_outputs(draw, x), strict=True):
+        assert torch.equal(one, two)
+    pair = {name: torch.stack([value, value]) for name, value in draw.params.items()}
+    both = Draw(begun, pair, {}, ensemble=2)(x.expand(2, *x.shape))
+    assert torch.allclose(both, draw(x).expand(2, 3, 3))
+    assert not Started(ResNet18(norm="batch").build(CARD), draw.network.init).per_sample
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_logits_are_matched_beside_features(host, small, tiny, weight):
+    run = run_of(host, small, tiny, "dm", objective=FeatureMatch(logits=weight), augment=None)
+    images = run.synthetic.everything()[0].detach().double()
+    draw = run.ctx.fresh()
+    double = replace(draw, params={name: value.double() for name, value in draw.params.items()})
+    (loss,) = FeatureMatch(logits=weight).accumulate(draw, run.synthetic, run.ctx)
+    slow = 0.0
+    for c, real in enumerate(whole(run)):
+        for features, factor in ((True, 1.0), (False, weight)):
+            apart = double(real, features=features).mean(0) - double(images[2 * c : 2 * c + 2], features=features).mean(
+                0
+            )
+            slow += factor * float(apart.square().sum())
+    assert loss == pytest.approx(slow, rel=1e-4)
+
+
+def test_logits_want_a_network_whose_last_layer_is_known(host, small, tiny):
+    class Plain(NetworkPlan):
+        def build(self, card):
+            return ModuleNetwork(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+
+    recipe = replace(host.recipe("dm"), network=Plain(), objective=FeatureMatch(logits=1.0))
+    with pytest.raises(RecipeRefused, match="shows only its last features"):
+        host.start(recipe, tiny)

@@ -11,6 +11,8 @@ import ddcore
 from ddcore import Protocol, RecipeRefused, UnknownName
 from ddcore.augment import Affine, Siamese
 from ddcore.evaluate import PRESETS, TOLD, Accuracy, Preprocessed, evaluate, train
+from ddcore.gate import cross_entropy
+from ddcore.networks.base import Started
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.preprocess import Identity, Standardise
@@ -177,3 +179,24 @@ def test_cutmix_mixes_half_of_the_batches_net_by_net(training, tiny, monkeypatch
     assert 40 < sum(mixed) < 80
     alone = train(PLAN.build(tiny.card), training, tiny.card, protocol, 0.01, [1], 0, torch.device("cpu"))
     assert torch.allclose(together.params["head.weight"][1], alone.params["head.weight"][0], atol=1e-4)
+
+
+def test_parameters_may_be_changed_after_each_step(training, tiny):
+    """Weights that are halved after each step: w <- ( w - a g ) / 2, slowly."""
+    protocol = Protocol(steps=3, batch=60, optimiser="sgd", lr=(0.1,), momentum=0.0, schedule="constant", augment=None)
+    network = PLAN.build(tiny.card)
+    start = {name: value.double() for name, value in network.init(torch.Generator().manual_seed(0))[0].items()}
+    begun = Started(network, lambda generator: ({name: value.float() for name, value in start.items()}, {}))
+
+    def halve(params):
+        for value in params.values():
+            value *= 0.5
+
+    found = train(begun, training, tiny.card, protocol, 0.1, [0], 0, torch.device("cpu"), after_step=halve).params
+    inputs, targets = training.take(torch.arange(60))
+    for _ in range(3):
+        start = {name: value.requires_grad_() for name, value in start.items()}
+        loss = cross_entropy(network(start, {}, inputs.double()), targets).mean()
+        grads = torch.autograd.grad(loss, list(start.values()))
+        start = {name: ((value - 0.1 * g) / 2).detach() for (name, value), g in zip(start.items(), grads, strict=True)}
+    assert all(torch.allclose(found[name][0].double(), value, atol=1e-5) for name, value in start.items())

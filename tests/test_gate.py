@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ddcore import Group, RecipeRefused, View
-from ddcore.gate import Fit, GatePlan, Open, cross_entropy
+from ddcore.gate import Fit, GatePlan, Open, cross_entropy, squared
 from ddcore.memory import cut
 from ddcore.networks.convnet import ConvNet
 from ddcore.types import Batch
@@ -178,3 +178,15 @@ def test_lots_change_nothing_for_networks_whose_items_do_not_see_each_other(host
         run.update()
         moved.append(run.synthetic.everything()[0].detach())
     assert torch.allclose(*moved, atol=1e-6)
+
+
+def test_targets_of_fewer_classes_than_outputs_leave_nothing_to_the_rest():
+    outputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).double()
+    shares = torch.rand(5, 2, generator=torch.Generator().manual_seed(1)).double()
+    slow = -(shares[:, 0] * outputs.log_softmax(1)[:, 0] + shares[:, 1] * outputs.log_softmax(1)[:, 1])
+    assert torch.allclose(cross_entropy(outputs, shares), slow)
+    far = outputs.clone()
+    far[:, :2] -= shares
+    assert torch.allclose(squared(outputs, shares), far.square().sum(1) / 2)
+    with pytest.raises(RuntimeError):
+        squared(outputs, torch.zeros(5, 6))

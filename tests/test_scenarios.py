@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,32 @@ def test_replay_smoke(shared, tmp_path):
         assert "dm | scratch | 10 | 7890" in done.stdout
     for name in ("report.md", "experiences.png", "memory.png"):
         assert (tmp_path / "runs-smoke" / "mnist" / name).exists()
+
+
+def test_federated_smoke(shared, tmp_path):
+    root = shared("FashionMNIST").parent
+    script = next(path for path in SCENARIOS if path.stem == "federated")
+    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "fashion", "--alphas", "0.1"]
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("fedavg | 2", "feddm, 1 a class | 2", "feddm, 1 a class, one shot | 1"):
+        assert name in done.stdout
+    for name in ("report.md", "bytes.png", "rounds.png", "split-0.json"):
+        assert (tmp_path / "runs-smoke" / "fashion-0.1-2" / name).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("breaks", "status", "ended"), [("", 0, "completed"), ("\n1 / 0\n", 1, "failed")])
+def test_the_flower_app_ends_as_its_runner_says(tmp_path, breaks, status, ended):
+    """``flwr run`` answers 0 whatever became of the run."""
+    folder = tmp_path / "federated"
+    shutil.copytree(SCENARIOS[0].parent / "federated", folder)
+    server = folder / "ddapp" / "server_app.py"
+    server.write_text(server.read_text() + breaks)
+    words = [sys.executable, folder / "run.py", "--clients", "2", "--rounds", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert f"flwr run answered 0, flwr list says finished:{ended}" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == status
 
 
 def test_published_smoke(shared, tmp_path):

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from ddcore.errors import RecipeRefused
-from ddcore.networks.base import At, Chain, Conv, Layer, Linear, Residual, Structure
+from ddcore.networks.base import At, Chain, Conv, Layer, Linear, Residual, Started, Structure
 from ddcore.types import Draw, Network, Params
 
 
@@ -53,6 +53,8 @@ def blocks(network: Network) -> Structure:
     Raises:
         RecipeRefused: it is an ordinary module.
     """
+    if isinstance(network, Started):
+        return blocks(network.network)
     if isinstance(network, Structure):
         return network
     raise RecipeRefused(
@@ -87,6 +89,11 @@ def block_outputs(draw: Draw, x: Tensor, training: bool = True) -> list[Tensor]:
     return [*outputs, x, structure.head(at, "head", x)]
 
 
+def last_layer(draw: Draw, features: Tensor) -> Tensor:
+    """The logits (n, k) of a structure that has these ``features`` (n, d)."""
+    return blocks(draw.network).head(At(draw.params, draw.buffers, True, 1), "head", features)
+
+
 @dataclass(frozen=True)
 class Moments:
     """What one BatchNorm layer sees in a batch, and what it has seen in training; each (c,)."""
@@ -103,6 +110,8 @@ def with_batch_norm(network: Network) -> Structure:
     Raises:
         RecipeRefused: it has none that can be seen.
     """
+    if isinstance(network, Started):
+        return with_batch_norm(network.network)
     if isinstance(network, Structure) and not network.per_sample:
         return network
     raise RecipeRefused(

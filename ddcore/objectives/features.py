@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
+from ddcore.errors import RecipeRefused
 from ddcore.gate import Context
+from ddcore.networks.probe import blocks, last_layer
 from ddcore.objectives.base import Objective, by_bytes
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Group
+from ddcore.types import Draw, Group, Network
 
 
 @dataclass(frozen=True)
@@ -20,14 +23,26 @@ class FeatureMatch(Objective):
     f is the input of the network's last layer, ``real`` the items of T drawn a class and step. Each class has
     one augmentation, shared by T and S.
 
-    Reference: Zhao and Bilen, WACV 2023, Eq. 6.
+    With ``logits`` l above zero, L gains l || mean_n z(T_c) - mean_n z(S_c) ||^2, z the outputs of that last layer. As
+    it is linear, mean outputs follow from mean features: nothing more is asked of T.
+
+    References: Zhao and Bilen, WACV 2023, Eq. 6; ``logits``, Xiong et al., FedDM, CVPR 2023.
     """
 
     real: int = 256
+    logits: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.logits < math.inf:
+            raise RecipeRefused(f"objective.logits = {self.logits}: a weight is zero or more, and finite.")
 
     @property
     def asks(self) -> frozenset[str]:
         return frozenset({"features"})
+
+    def check(self, network: Network) -> None:
+        if self.logits:
+            blocks(network)
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         groups = [Group((c,), self.real, ctx.view()) for c in range(ctx.card.classes)]
@@ -37,7 +52,10 @@ class FeatureMatch(Objective):
             inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
             features = ctx.gate.bounded(draw(torch.cat(inputs), features=True))
             means = torch.stack([f.mean(0) for f in features.split([len(x) for x in inputs])])
-            loss = (torch.stack([real[c] for c in lot]) - means).square().sum()
+            targets = torch.stack([real[c] for c in lot])
+            loss = (targets - means).square().sum()
+            if self.logits:
+                loss = loss + self.logits * (last_layer(draw, targets) - last_layer(draw, means)).square().sum()
             loss.backward()
             total += float(loss.detach())
         yield total

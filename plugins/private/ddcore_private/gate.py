@@ -236,6 +236,15 @@ class LivePrivateGate(ddcore.Gate):
         self.noise_multiplier = state["noise_multiplier"]
         self._asked, self._kept = state["asked"], state["kept"]
 
+    def carried(self):
+        return {"ledger": self.ledger.state_dict(), "noise_multiplier": self.noise_multiplier}
+
+    def carry(self, before):
+        """What was spent before counts as spent, and sigma, once solved, stays: ``requests`` are of all runs."""
+        self.ledger.load_state_dict(before["ledger"])
+        if self.plan.noise_multiplier is None:
+            self.noise_multiplier = before["noise_multiplier"]
+
 
 def _written(number: float) -> float | str:
     """JSON has no infinity."""

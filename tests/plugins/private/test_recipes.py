@@ -75,6 +75,12 @@ RUNS = {
         3 * 4,
     ),
     "ccmcl": ({"synthetic.init": "noise"}, 3),
+    "feddm": ({"synthetic.init": "noise"}, 3),
+    "dosfl": ({"synthetic.init": "noise"}, 3),
+    "fedd3": ({"synthetic.init": "noise"}, 3),
+    "fedsynth": (noise("policy.fit", epochs="none", steps=4, requests=4), 4),
+    "goetz_tewari": (noise("policy.fit", epochs="none", steps=4, requests=4), 4),
+    "meta_knowledge": ({"synthetic.init": "noise", "objective.objective.real": 4}, 3),
     "psg": ({}, 3),
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),
@@ -85,6 +91,7 @@ REFUSED = dict.fromkeys(
     "asks examples",
 ) | dict.fromkeys(["sre2l", "cda"], "The network uses batch statistics")
 OWN = ("psg", "ndpdc", "dosser")
+NOTHING_ASKED = {"dynafed"}
 
 
 def of(host, small, name, iterations=3, **fields):
@@ -97,7 +104,7 @@ def of(host, small, name, iterations=3, **fields):
 
 def test_the_table_holds_every_method(host):
     listed = {entry.name for entry in host.catalogue.of("method") if entry.distribution != "ddcore-example"}
-    assert listed == RUNS.keys() | REFUSED.keys()
+    assert listed == RUNS.keys() | REFUSED.keys() | NOTHING_ASKED
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -110,6 +117,11 @@ def test_it_runs_privately_and_the_ledger_counts(host, small, tiny, name):
     assert facts["noise_multiplier"] > 0.3
     assert torch.isfinite(distilled.inputs).all()
     assert Recipe.from_toml(distilled.recipe, host.catalogue) == run.recipe
+
+
+@pytest.mark.parametrize("name", NOTHING_ASKED)
+def test_it_asks_nothing_of_t(host, tiny, name):
+    assert host.recipe(name).fitted(tiny.card).asks == frozenset()
 
 
 @pytest.mark.parametrize(("name", "sentence"), REFUSED.items())

@@ -1,0 +1,138 @@
+"""Networks that begin round the weights that all clients share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Generator, Tensor
+
+import ddcore
+
+
+@dataclass(frozen=True)
+class Around(ddcore.NetworkPlan):
+    """``network``, whose every start is the shared weights w plus a Gaussian direction of norm ``radius``.
+
+    With radius 0 every start is w. ``weights`` names the safetensors file that holds w; without one w is what the
+    network's own start draws under ``seed``, which is as good for all who know the seed.
+
+    ``classes`` says which of the outputs that w has this network has, and in which order: a shard's own classes,
+    numbered as the shard numbers them, and behind them the others, where there shall be others. None: all as they are.
+    """
+
+    network: ddcore.NetworkPlan = field(default_factory=ddcore.ConvNet)
+    radius: float = 0.0
+    weights: str | None = None
+    classes: tuple[int, ...] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius < math.inf:
+            raise ddcore.RecipeRefused(f"network.radius = {self.radius}: it must be zero or more, and finite.")
+        if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
+            raise ddcore.RecipeRefused(f"network.classes = {self.classes}: each output once, and at least one.")
+
+    def build(self, card: ddcore.DataCard) -> ddcore.Started:
+        """Reads the weights, of which an artefact or a checkpoint of the run holds no copy.
+
+        Raises:
+            RecipeRefused: a file that is not there or holds other weights, or a network with buffers.
+        """
+        outputs = self.classes or tuple(range(card.classes))
+        if len(outputs) < card.classes:
+            raise ddcore.RecipeRefused(f"network.classes = {outputs} are fewer than {card.name}'s {card.classes}.")
+        network = self.network.build(replace(card, classes=len(outputs)))
+        if self.weights is not None:
+            whole = read_weights(self.weights)
+        elif set(outputs) == set(range(len(outputs))):
+            whole = network.init(ddcore.Streams(self.seed)["weights"])[0]
+        else:
+            raise ddcore.RecipeRefused(
+                f"network.classes = {outputs} leaves outputs of the shared start out, so it must be given: set"
+                " network.weights."
+            )
+        centre = self._with_outputs(whole, outputs, network, card)
+
+        def start(generator: Generator) -> tuple[ddcore.Params, ddcore.Params]:
+            return within(centre, self.radius, generator), {}
+
+        return ddcore.Started(network, start)
+
+    def _with_outputs(
+        self, whole: ddcore.Params, outputs: Sequence[int], network: ddcore.Network, card: ddcore.DataCard
+    ) -> ddcore.Params:
+        params, buffers = network.init(Generator())
+        if buffers:
+            raise ddcore.RecipeRefused(
+                f"{self.network} keeps running statistics, which no client sends: take a norm of single items"
+                ' (network.norm = "instance" or "group").'
+            )
+        one_more = self.network.build(replace(card, classes=len(outputs) + 1)).init(Generator())[0]
+        centre = {}
+        for name, like in params.items():
+            found = whole.get(name, torch.zeros(0))
+            of_outputs = like.shape != one_more[name].shape
+            value = found[torch.tensor(outputs)] if of_outputs and len(found) > max(outputs) else found
+            if value.shape != like.shape or (of_outputs and len(found) <= max(outputs)):
+                raise ddcore.RecipeRefused(
+                    f"The shared weights are not those of {self.network} with the outputs {tuple(outputs)}: {name} is"
+                    f" {tuple(found.shape) if name in whole else 'not there'} and should give {tuple(like.shape)}."
+                )
+            centre[name] = value
+        return centre
+
+
+def within(centre: ddcore.Params, radius: float, generator: Generator) -> ddcore.Params:
+    """``centre`` plus a Gaussian direction, over all of its tensors, of norm ``radius``."""
+    if not radius:
+        return {name: value.clone() for name, value in centre.items()}
+    direction = {name: torch.randn(value.shape, generator=generator) for name, value in centre.items()}
+    scale = radius / norm(direction)
+    return {name: value + scale * direction[name] for name, value in centre.items()}
+
+
+def norm(params: ddcore.Params) -> Tensor:
+    """The Euclidean norm () over all tensors."""
+    return torch.stack([value.square().sum() for value in params.values()]).sum().sqrt()
+
+
+def write_weights(path: str | Path, weights: ddcore.Params) -> None:
+    """The weights as safetensors; an old file is replaced only by a whole new one."""
+    tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in weights.items()}
+    ddcore.write_whole(Path(path), save(tensors))
+
+
+def read_weights(path: str | Path) -> ddcore.Params:
+    """Raises RecipeRefused where the file is not there, not whole, or holds NaN or infinity."""
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ddcore.RecipeRefused(
+            f"network.weights = {str(path)!r} is not a whole safetensors file ({error})."
+        ) from None
+    if bad := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
+        raise ddcore.RecipeRefused(f"network.weights = {str(path)!r}: {bad[0]} holds NaN or infinity.")
+    return weights
+
+
+def around(recipe: ddcore.Recipe, weights: str | Path | None, classes: Sequence[int], k: int) -> ddcore.Recipe:
+    """``recipe`` as a client runs it whose shard has ``classes`` of k, at the shared ``weights``.
+
+    Its network begins at these weights, or as far round them as its own :class:`Around` says. The outputs of the other
+    classes stay behind those of the shard's own, so that losses are over all classes; where labels are what a network
+    says, of those it was told apart by, they are left out.
+    """
+    plan = recipe.network if isinstance(recipe.network, Around) else Around(recipe.network)
+    others = () if isinstance(recipe.labels, _SAID) else tuple(c for c in range(k) if c not in set(classes))
+    path = None if weights is None else str(weights)
+    return replace(recipe, network=replace(plan, weights=path, classes=(*classes, *others)))
+
+
+_SAID = (ddcore.Soft, ddcore.Expert, ddcore.Taught)
+"""Labels that a network says."""

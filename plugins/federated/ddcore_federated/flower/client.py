@@ -1,0 +1,333 @@
+"""Client apps: one that distils its shard, and one that trains on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+import ddcore
+import ddcore_federated
+from ddcore_federated.around import Around, around, write_weights
+from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of
+from ddcore_federated.knowledge import Remembered, remember
+from ddcore_federated.payload import Encoding, Limits, packed
+from ddcore_federated.shards import agreed, public
+from ddcore_federated.shared import Shared
+from ddcore_federated.split import shard
+
+Shard = Callable[[int, int], ddcore.RealData]
+"""A client's part of the data, by its number and the number of clients, in the whole problem's numbering of classes."""
+
+STATE = "ddcore"
+"""The record of a context's state in which a client carries what it has spent."""
+
+ANY = 2**40
+"""A client does not bound what its server sends back."""
+
+REFUSED = 2
+"""The code of an error reply that says in a sentence why a message cannot be served."""
+
+
+def distilling_client(
+    shards: Shard,
+    recipe: str | ddcore.Recipe = "feddm",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    encoding: Encoding = "uint8",
+    seed: int = 0,
+    keep: Path | None = None,
+    device: str = "cpu",
+) -> ClientApp:
+    """A client that answers global weights with its shard, distilled by ``recipe`` at them.
+
+    ``recipe`` is the name of a method or a recipe, ``overrides`` sets fields by dotted path. Plugins that it names are
+    heard; what its gate has spent is carried in the context's state, and a budget is one for all rounds. Classes
+    with fewer items than the recipe makes images are left out. In the folder ``keep`` a client keeps its last answer
+    and what it has spent: asked again for that round, as after a stop, it gives the same at no further cost.
+
+    A message that cannot be served is answered with an error in a sentence. What is random follows from ``seed``, the
+    client's number and the round.
+    """
+    distiller = Distiller(shards, recipe, dict(overrides or {}), encoding, seed, keep, device)
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        return _reply(message, lambda: distiller(message, context))
+
+    return app
+
+
+def training_client(
+    shards: Shard,
+    network: ddcore.NetworkPlan,
+    fit: ddcore.Fit,
+    *,
+    preprocess: ddcore.Preprocess | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> ClientApp:
+    """A client that answers global weights with those it comes to by ``fit`` on its shard, for FedAvg and its kin.
+
+    A ``proximal-mu`` in the message's config adds mu / 2 ||w - w_r||^2 to the loss (FedProx).
+    """
+    trainer = Trainer(shards, network, fit, preprocess or ddcore.Standardise(), seed, device)
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        return _reply(message, lambda: trainer(message, context))
+
+    return app
+
+
+def _reply(message: Message, answer: Callable[[], RecordDict]) -> Message:
+    try:
+        return Message(answer(), reply_to=message)
+    except ddcore.DdcoreError as error:
+        return Message(Error(REFUSED, str(error)), reply_to=message)
+
+
+@cache
+def _host() -> ddcore.Host:
+    """One a process: it knows this plugin even where that is not installed."""
+    return ddcore.Host({"federated": ddcore_federated})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A message that a client can serve."""
+
+    partition: int
+    data: ddcore.RealData
+    weights: ddcore.Params
+    network: ddcore.Network
+    round: int
+    content: RecordDict
+    config: ConfigRecord
+
+    @staticmethod
+    def of(message: Message, context: Context, shards: Shard, plan: ddcore.NetworkPlan) -> Asked:
+        """Raises RecipeRefused where the message or the shard cannot be used."""
+        try:
+            partition = int(context.node_config["partition-id"])
+            partitions = int(context.node_config["num-partitions"])
+        except KeyError as error:
+            raise ddcore.RecipeRefused(f"The node's config lacks {error}: which part of the data is its?") from None
+        sent, config = message.content.get("arrays"), message.content.get("config")
+        if not isinstance(sent, ArrayRecord) or not isinstance(config, ConfigRecord):
+            raise ddcore.RecipeRefused("The message lacks the global weights (arrays) or the config.")
+        number = config.get("server-round")
+        if type(number) is not int:
+            raise ddcore.RecipeRefused("The message's config lacks server-round, the number of the round.")
+        data = shards(partition, partitions)
+        if not len(data.train):
+            raise ddcore.RecipeRefused(f"Client {partition} has no items.")
+        network, params = agreed(plan, data.card)
+        return Asked(partition, data, params_of(sent, params), network, number, message.content, config)
+
+    def question(self, of: str) -> str:
+        """A fingerprint of the round, the global weights and what else the answer depends on."""
+        digest = hashlib.sha256(f"{self.round} {of}".encode())
+        for name in sorted(self.weights):
+            digest.update(self.weights[name].numpy().tobytes())
+        return digest.hexdigest()
+
+    def rng(self, seed: int) -> ddcore.Streams:
+        """What is random for this client in this round."""
+        name = f"client/{self.partition}/{self.round}"
+        return ddcore.Streams(int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name])))
+
+
+@dataclass(frozen=True)
+class Distiller:
+    """What :func:`distilling_client` does with a message."""
+
+    shards: Shard
+    recipe: str | ddcore.Recipe
+    overrides: dict[str, Any]
+    encoding: Encoding
+    seed: int
+    keep: Path | None
+    device: str
+
+    def __call__(self, message: Message, context: Context) -> RecordDict:
+        host = _host()
+        recipe = self.recipe
+        if isinstance(recipe, str):
+            recipe = host.recipe(recipe, overrides=self.overrides)
+        plan = recipe.network.network if isinstance(recipe.network, Around) else recipe.network
+        asked = Asked.of(message, context, self.shards, plan)
+        public(recipe.preprocess, asked.data.card)
+        place = None if self.keep is None else self.keep / f"client-{asked.partition}.safetensors"
+        recipe = replace(recipe, seed=asked.rng(self.seed).seed, plugins=_over_rounds(recipe, asked.config))
+        memory, question = Memory.of(context, place), asked.question(f"{self.encoding} {recipe.to_toml()}")
+        if memory.answer is None or memory.answer.question != question:
+            run = None
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    run = self._run(asked, recipe, host, Path(folder))
+                    if memory.carried:
+                        run.gate.carry(memory.carried)
+                    memory = replace(memory, answer=self._answer(asked, run, question))
+                finally:  # what was asked of the data is spent, whatever came of it
+                    if run is not None:
+                        replace(memory, carried=run.gate.carried()).write(context, place)
+        assert memory.answer is not None
+        return memory.answer.records(asked.partition)
+
+    def _run(self, asked: Asked, recipe: ddcore.Recipe, host: ddcore.Host, folder: Path) -> ddcore.Run:
+        data, k = asked.data, asked.data.card.classes
+        own, classes = shard(data, torch.arange(len(data.train)), recipe.ipc)
+        write_weights(folder / "weights.safetensors", asked.weights)
+        if isinstance(recipe.synthetic, Remembered) and SET in asked.content:
+            limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
+            remember(folder / "sets.safetensors", shared_of(asked.content, limits), classes)
+            recipe = replace(recipe, synthetic=replace(recipe.synthetic, path=str(folder / "sets.safetensors")))
+        return host.start(around(recipe, folder / "weights.safetensors", classes, k), own, device=self.device)
+
+    def _answer(self, asked: Asked, run: ddcore.Run, question: str) -> Answer:
+        begun = time.perf_counter()
+        distilled = run.hooks.ddcore_distill(run=run)
+        if run.step == 0 < run.recipe.iterations:
+            raise ddcore.RecipeRefused(f"Nothing was distilled: {run.facts.get('stopped', 'there was no step')}.")
+        network = run.recipe.network
+        assert isinstance(network, Around) and network.classes is not None
+        shared = Shared.of(distilled, network.classes[: run.card.classes], asked.data.card.classes)
+        told = {"num-examples": shared.items, "seconds": time.perf_counter() - begun}
+        if "privacy" in distilled.facts:
+            spent = distilled.facts["privacy"]["epsilon"]
+            told["epsilon"] = math.inf if spent == "infinite" else float(spent)
+        return Answer(question, *packed(shared, self.encoding), told)
+
+
+def _over_rounds(recipe: ddcore.Recipe, config: ConfigRecord) -> dict[str, dict[str, Any]]:
+    """The recipe's plugins; a privacy budget lasts for the requests of all ``rounds`` of the config."""
+    private = recipe.plugins.get("private")
+    if private is None or {"requests", "noise_multiplier"} & private.keys():
+        return recipe.plugins
+    rounds = config.get("rounds", 1)
+    requests = int(rounds if isinstance(rounds, int) else 1) * (private.get("signals") or recipe.iterations)
+    return {**recipe.plugins, "private": {**private, "requests": requests}}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client sent, and to which ``question``."""
+
+    question: str
+    arrays: dict[str, np.ndarray]
+    said: dict[str, Any]
+    told: dict[str, float]
+
+    def records(self, partition: int) -> RecordDict:
+        return RecordDict(
+            {
+                SET: ArrayRecord({name: Array(array) for name, array in self.arrays.items()}),
+                SAID: ConfigRecord(self.said),
+                CLIENT: ConfigRecord({"partition-id": partition}),
+                "metrics": MetricRecord(self.told),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a client remembers: what its gate has spent, in the context's state and on disk, and its last answer,
+    on disk."""
+
+    carried: dict[str, Any] = field(default_factory=dict)
+    answer: Answer | None = None
+
+    @staticmethod
+    def of(context: Context, place: Path | None) -> Memory:
+        """Raises RecipeRefused where the file at ``place`` cannot be read."""
+        if place is not None and place.exists():
+            try:
+                with safe_open(place, framework="np") as file:
+                    card = json.loads((file.metadata() or {})["ddcore"])
+                    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                answer = Answer(card["question"], arrays, card["said"], card["told"])
+                return Memory(card["carried"], answer if answer.question else None)
+            except (SafetensorError, OSError, KeyError, ValueError) as error:
+                raise ddcore.RecipeRefused(
+                    f"What the client has spent stands in {place}, which cannot be read ({error}). Without it no budget"
+                    " can be kept; delete the file only where none has to be."
+                ) from error
+        state = context.state.get(STATE)
+        return Memory(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else Memory()
+
+    def write(self, context: Context, place: Path | None) -> None:
+        """Called before an answer is sent: what it cost is never forgotten."""
+        context.state[STATE] = ConfigRecord({"carried": json.dumps(self.carried)})
+        if place is not None:
+            last = self.answer or Answer("", {}, {}, {})
+            card = {"carried": self.carried, "question": last.question, "said": last.said, "told": last.told}
+            ddcore.write_whole(place, save(last.arrays, {"ddcore": json.dumps(card)}))
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What :func:`training_client` does with a message."""
+
+    shards: Shard
+    network: ddcore.NetworkPlan
+    fit: ddcore.Fit
+    preprocess: ddcore.Preprocess
+    seed: int
+    device: str
+
+    def __post_init__(self) -> None:
+        if self.fit.rho or self.fit.cutmix:
+            raise ddcore.RecipeRefused("A client's fit knows neither rho, gap nor cutmix.")
+
+    def __call__(self, message: Message, context: Context) -> RecordDict:
+        asked = Asked.of(message, context, self.shards, self.network)
+        begun = time.perf_counter()
+        mu = asked.config.get("proximal-mu", 0.0)
+        rng, device = asked.rng(self.seed), torch.device(self.device)
+        source = ddcore.Source(asked.data.train, (), rng, device)
+        source.preprocess = public(self.preprocess, asked.data.card)
+        gate = ddcore.Open().build(source, rng)
+        weights = {name: value.to(device) for name, value in asked.weights.items()}
+        params = trained(asked.network, weights, gate, self.fit, float(mu), len(asked.data.train), rng)
+        told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
+        records = {"arrays": arrays_of(params), "metrics": MetricRecord(told)}
+        return RecordDict({**records, CLIENT: ConfigRecord({"partition-id": asked.partition})})
+
+
+def trained(
+    network: ddcore.Network,
+    start: ddcore.Params,
+    gate: ddcore.Gate,
+    fit: ddcore.Fit,
+    mu: float,
+    items: int,
+    rng: ddcore.Streams,
+) -> ddcore.Params:
+    """Where ``fit`` leads from ``start`` on the gate's ``items``, with mu / 2 ||w - start||^2 added to the loss."""
+    params = {name: value.clone() for name, value in start.items()}
+    optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
+    for _ in range(fit.length(items)):
+        view = fit.augment.draw(rng["augment"], tuple(gate.source.store.inputs.shape[1:])) if fit.augment else None
+        group = ddcore.Group(size=fit.batch, view=view)
+        (gradient,) = gate.gradient(ddcore.Draw(network, params, {}), [group], ddcore.cross_entropy)
+        for name, value in params.items():
+            value.grad = gradient[name] + mu * (value - start[name])
+        optimiser.step()
+    return {name: value.detach() for name, value in params.items()}

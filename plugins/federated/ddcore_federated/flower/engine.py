@@ -1,0 +1,240 @@
+"""Where clients run: in this process, or side by side under Flower's simulation engine on Ray; and what they cost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeVar
+from uuid import uuid4
+
+import torch
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+import ddcore
+from ddcore_federated import watchdog
+from ddcore_federated.flower.records import CLIENT, count_bytes
+from ddcore_federated.flower.strategy import quiet
+
+Engine = Literal["process", "ray"]
+CRASHED = 8
+"""Flower's code of an error reply for a client app that raised."""
+
+PULL_EVERY = 0.1
+"""Seconds between looks for replies."""
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Shared memory for messages between Ray's processes."""
+
+T = TypeVar("T")
+
+
+class Metered(Grid):
+    """Another grid, with a count of the bytes that its messages carry, and replies in the order of the clients.
+
+    Flower counts the payload: each array with its npy header, and the names. ``progress`` is told of replies as they
+    come.
+    """
+
+    def __init__(self, grid: Grid, progress: ddcore.Progress | None = None) -> None:
+        self.grid, self.progress = grid, progress
+        self.up, self.down = 0, 0
+        """Bytes of replies, and of messages to clients."""
+
+    def set_run(self, run: Run) -> None:
+        self.grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        return self.grid.run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self.grid.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self.grid.push_messages(self._sent(messages))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self._received(self.grid.pull_messages(message_ids))
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        if self.progress is None or isinstance(self.grid, InProcess):
+            return self._received(self.grid.send_and_receive(self._sent(messages), timeout=timeout))
+        begun, replies = time.monotonic(), list[Message]()
+        open_names = set(self.push_messages(messages))
+        of = len(open_names)
+        while open_names and (timeout is None or time.monotonic() < begun + timeout):
+            came = list(self.grid.pull_messages(open_names))
+            open_names -= {reply.metadata.reply_to_message_id for reply in came}
+            replies += came
+            if came:
+                self.progress("clients", of - len(open_names), of)
+            time.sleep(PULL_EVERY)
+        return self._received(replies)
+
+    def _sent(self, messages: Iterable[Message]) -> list[Message]:
+        messages = list(messages)
+        self.down += sum(count_bytes(message.content) for message in messages)
+        return messages
+
+    def _received(self, replies: Iterable[Message]) -> list[Message]:
+        replies = sorted(replies, key=_client)
+        self.up += sum(count_bytes(reply.content) for reply in replies if not reply.has_error())
+        return replies
+
+
+def _client(reply: Message) -> tuple[int, int]:
+    record = {} if reply.has_error() else reply.content.get(CLIENT, {})
+    number = record.get("partition-id")
+    return number if type(number) is int else -1, reply.metadata.src_node_id
+
+
+class InProcess(Grid):
+    """A grid whose nodes are contexts in this process: their client app is called with each message, one by one.
+
+    A client that raises is answered for with Flower's error reply; one that takes longer than the timeout leaves is not
+    waited for.
+    """
+
+    def __init__(self, app: ClientApp, clients: int, progress: ddcore.Progress | None = None) -> None:
+        self.app, self.progress = app, progress
+        self.contexts = {
+            i + 1: Context(0, i + 1, {"partition-id": i, "num-partitions": clients}, RecordDict(), {})
+            for i in range(clients)
+        }
+        self.replies: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        raise NotImplementedError("A grid in process has one run.")
+
+    @property
+    def run(self) -> Run:
+        return Run.create_empty(run_id=TaskIdentity.run_id)
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self.contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self._pushed(list(messages), None)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return [self.replies.pop(name) for name in list(message_ids) if name in self.replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return self.pull_messages(self._pushed(list(messages), timeout))
+
+    def _pushed(self, messages: list[Message], timeout: float | None) -> list[str]:
+        ends = None if timeout is None else time.monotonic() + timeout
+        names = []
+        for done, message in enumerate(messages, 1):
+            names.append(str(uuid4()))
+            message.metadata.__dict__["_message_id"] = names[-1]
+            left = None if ends is None else max(0.0, ends - time.monotonic())
+            thread = threading.Thread(target=self._answer, args=(message, names[-1]), daemon=True)
+            thread.start()
+            thread.join(left)
+            if self.progress:
+                self.progress("clients", done, len(messages))
+        return names
+
+    def _answer(self, message: Message, name: str) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as a client on Ray has: the same sums, in the same order
+        try:
+            self.replies[name] = self.app(message, self.contexts[message.metadata.dst_node_id])
+        except Exception as error:  # a client app's own code: anything may come out of it
+            reason = f"{type(error).__name__}: {error}"
+            self.replies[name] = Message(Error(CRASHED, reason), reply_to=message)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def simulate(
+    server: Callable[[Grid], T],
+    app: ClientApp,
+    clients: int,
+    engine: Engine = "process",
+    *,
+    cores: int | None = None,
+    progress: ddcore.Progress | None = None,
+) -> T:
+    """What ``server`` answers, handed a grid of ``clients`` nodes that run ``app``.
+
+    ``process``: one by one, here. ``ray``: under Flower's simulation engine, a client a core, on ``cores`` of them
+    (None: all); Ray listens on loopback alone, its files lie in a folder of their own, which goes when it ends, and its
+    processes end with this one, however that ends.
+    """
+    with quiet():
+        if engine == "process":
+            TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 0, 1
+            return server(InProcess(app, clients, progress))
+        return _on_ray(server, app, clients, min(clients, cores or os.cpu_count() or 1))
+
+
+def _on_ray(server: Callable[[Grid], T], app: ClientApp, clients: int, cores: int) -> T:
+    from flwr.simulation import run_simulation
+
+    answers: list[T] = []
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        answers.append(server(grid))
+
+    with _own_folder() as folder:
+        backend = {
+            "init_args": {
+                "num_cpus": cores,
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "log_to_driver": False,
+                "logging_level": "error",
+                "_temp_dir": folder,
+            },
+            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        }
+        run_simulation(server_app, app, clients, backend_config=backend)
+    return answers[0]
+
+
+@contextmanager
+def _own_folder() -> Iterator[str]:
+    """A folder for Ray's files and its home, where a note keeps it from asking whether it runs in a cloud.
+
+    When this process ends, even killed, a watchdog ends what is still at work in it.
+    """
+    folder = os.path.realpath(tempfile.mkdtemp(prefix="ddray-"))
+    Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    before = {name: os.environ.get(name) for name in ("HOME", "OMP_NUM_THREADS", "PYTHONPATH")}
+    os.environ.update(HOME=folder, OMP_NUM_THREADS="1")
+    guard = subprocess.Popen([sys.executable, watchdog.__file__, folder], stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield folder
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)
+        guard.communicate()

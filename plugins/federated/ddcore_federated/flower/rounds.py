@@ -1,0 +1,122 @@
+"""The rounds of a federation, kept whole on disk after each, so that a killed one goes on at its last."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import ConfigRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+import ddcore
+from ddcore_federated.flower.engine import Metered
+from ddcore_federated.flower.records import arrays_of, params_of
+from ddcore_federated.flower.strategy import below, restore, state_of
+
+Score = Callable[[ddcore.Params], dict[str, float]]
+"""What is measured of global weights."""
+
+
+def go(
+    strategy: Strategy,
+    grid: Grid,
+    start: ddcore.Params,
+    rounds: int,
+    place: Path,
+    score: Score,
+    *,
+    timeout: float = 3600.0,
+    progress: ddcore.Progress | None = None,
+) -> list[dict[str, Any]]:
+    """What there is to say of each of ``rounds``, the first entry of the weights ``start``; goes on from ``place``.
+
+    An entry has the scores, ``up`` and ``down`` (bytes so far), ``seconds`` (of this round), and where the strategy
+    says so the ``sets`` that came, their ``images``, ``refused`` (sentences) and ``epsilon``.
+
+    Raises:
+        BadCheckpoint: the file at ``place`` is damaged.
+    """
+    weights, told = _kept(strategy, place, start)
+    if not told:
+        told.append({"round": 0, "up": 0, "down": 0, "seconds": 0.0, **score(start)})
+    meter = Metered(grid, progress)
+    for number in range(len(told), rounds + 1):
+        begun = time.perf_counter()
+        config = ConfigRecord({"rounds": rounds})
+        asked = strategy.configure_train(number, arrays_of(weights), config, meter)
+        found, metrics = strategy.aggregate_train(number, meter.send_and_receive(asked, timeout=timeout))
+        if found is not None:
+            weights = params_of(found, start)
+        entry = {"round": number, "up": told[-1]["up"] + meter.up, "down": told[-1]["down"] + meter.down}
+        meter.up = meter.down = 0
+        own = {name: value for name, value in (metrics or {}).items() if name in ("sets", "images", "epsilon")}
+        if own.get("epsilon") == math.inf:
+            own["epsilon"] = "infinite"  # JSON has none
+        refused = {"refused": strategy.refused} if hasattr(strategy, "refused") else {}
+        told.append({**entry, **own, **refused, "seconds": time.perf_counter() - begun, **score(weights)})
+        _keep(strategy, place, weights, told)
+        if progress:
+            progress("rounds", number, rounds)
+    return told
+
+
+def _keep(strategy: Strategy, place: Path, weights: ddcore.Params, told: list[dict[str, Any]]) -> None:
+    state, said = state_of(strategy)
+    tensors = {f"weights.{name}": value for name, value in weights.items()}
+    tensors |= {f"strategy.{name}": value for name, value in state.items()}
+    card = {"rounds": json.dumps(told), "said": json.dumps(said)}
+    ddcore.write_whole(place, save({name: value.contiguous() for name, value in tensors.items()}, card))
+
+
+def told_so_far(place: Path) -> list[dict[str, Any]]:
+    """What there is to say of the rounds that are kept at ``place``, none where there is no file."""
+    return _read(place)[1] if place.exists() else []
+
+
+def _kept(strategy: Strategy, place: Path, start: ddcore.Params) -> tuple[ddcore.Params, list[dict[str, Any]]]:
+    """The weights of the last round and what there is to say; the strategy remembers what it did then."""
+    if not place.exists():
+        return start, []
+    tensors, told, said = _read(place)
+    restore(strategy, below(tensors, "strategy."), said)
+    return params_of(arrays_of(below(tensors, "weights.")), start), told
+
+
+def _read(place: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]], dict[str, Any]]:
+    try:
+        with safe_open(place, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            card = file.metadata() or {}
+            return tensors, json.loads(card["rounds"]), json.loads(card["said"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ddcore.BadCheckpoint(f"{place} is not a whole record of rounds ({error}): delete it.") from error
+
+
+def central(network: ddcore.Network, test: ddcore.Preprocessed, histogram: Tensor) -> Score:
+    """Accuracy on ``test`` in percent, and the ``worst`` client's: of test items mixed as its own classes are.
+
+    ``histogram`` (clients, k): the items of each class that each client has.
+    """
+    shares = histogram / histogram.sum(1, keepdim=True)
+
+    def score(params: ddcore.Params) -> dict[str, float]:
+        right, there = torch.zeros(shares.shape[1]), torch.zeros(shares.shape[1])
+        with torch.no_grad():
+            for rows in torch.arange(len(test)).split(500):
+                inputs, targets = test.take(rows)
+                hit = network(params, {}, inputs, training=False).argmax(1) == targets
+                right += targets[hit].bincount(minlength=len(right))
+                there += targets.bincount(minlength=len(there))
+        each = shares @ (right / there.clamp_min(1))
+        return {"accuracy": 100 * float(right.sum() / there.sum()), "worst": 100 * float(each.min())}
+
+    return score

@@ -1,0 +1,338 @@
+"""The strategy: sets are united, never averaged, and the server makes the next weights of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Result, Strategy
+from torch import Tensor
+
+import ddcore
+from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, records_of, shared_of
+from ddcore_federated.payload import Limits, PayloadRefused, packed
+from ddcore_federated.server import Server, TrainOnUnion
+from ddcore_federated.shards import agreed
+from ddcore_federated.shared import Shared, union
+from ddcore_federated.trajectory import Dynafed
+
+NODES_EVERY = 0.1
+"""Seconds between looks for nodes."""
+
+log = logging.getLogger("ddcore_federated")
+
+
+class SyntheticUnion(Strategy):
+    """Asks every client for a distilled set and lets ``server`` make the next global weights of all of them.
+
+    Replies that cannot be used are refused one by one, each with a sentence in the log and in ``refused``; the round
+    goes on with the rest, and where none is left the weights stay as they are. Sets are taken in the order of the
+    clients' numbers, so the order in which they come changes nothing. With ``sends_back`` clients get the sets of the
+    last round with the weights, for recipes that begin at them (``meta_knowledge``).
+
+    Its metrics of a round: ``sets``, ``refused``, ``images``, and where clients are private ``epsilon``, the largest.
+    """
+
+    def __init__(
+        self,
+        card: ddcore.DataCard,
+        network: ddcore.NetworkPlan,
+        ipc: int,
+        server: Server | None = None,
+        *,
+        clients: int = 1,
+        sends_back: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        """``card``: the whole problem's; ``ipc``: the most images of a class that a client may send; ``clients``: the
+        nodes that a round waits for before it begins."""
+        self.clients, self.sends_back = clients, sends_back
+        self.sets: Shared | None = None
+        """All sets of the last round together, where they are sent back."""
+        self.server = server or TrainOnUnion()
+        self.card, self.seed, self.device = card, seed, torch.device(device)
+        self.network, self._like = agreed(network, card)
+        self.limits = Limits(card.shape, card.classes, ipc, sum(card.counts))
+        self.refused: list[str] = []
+        """Why replies of the last round were refused."""
+        self._asked: set[int] = set()
+        self._weights: ddcore.Params = {}
+
+    def initial(self) -> ArrayRecord:
+        """Fresh global weights, drawn from the seed."""
+        return arrays_of(self.network.init(ddcore.Streams(self.seed)["network"])[0])
+
+    def summary(self) -> None:
+        log.info("%s on at most %d images of each class from a client", self.server, self.limits.ipc)
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """As Flower's own; clients are told the number of ``rounds``, for which a privacy budget must last."""
+        config = ConfigRecord({**(train_config or {}), "rounds": num_rounds})
+        return super().start(grid, initial_arrays, num_rounds, timeout, config, evaluate_config, evaluate_fn)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The global weights, to every node."""
+        self._weights = params_of(arrays, self._like)
+        while len(nodes := set(grid.get_node_ids())) < self.clients:
+            time.sleep(NODES_EVERY)
+        self._asked = nodes
+        content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
+        if self.sets is not None:
+            content.update(records_of(self.sets, "uint8"))
+        return [Message(content, node, MessageType.TRAIN) for node in sorted(self._asked)]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The server's next weights, None where no set came that could be used; and metrics of the round."""
+        told, self.refused = self._read(list(replies))
+        for sentence in self.refused:
+            log.warning("Round %d: %s", server_round, sentence)
+        metrics: dict[str, Any] = {"sets": len(told), "refused": len(self.refused)}
+        metrics["images"] = sum(len(shared.targets) for _, shared, _ in told)
+        if spent := [epsilon for _, _, epsilon in told if epsilon is not None]:
+            metrics["epsilon"] = max(spent)
+        sets = [shared for _, shared, _ in told]
+        if self.sends_back and sets:
+            bare = [replace(shared, order=None, step_sizes=None, weights=None) for shared in sets]
+            self.sets = union(bare, self.card.classes)
+        weights = self._next(server_round, sets) if sets else None
+        return None if weights is None else arrays_of(weights), MetricRecord(metrics)
+
+    def _read(self, replies: Sequence[Message]) -> tuple[list[tuple[int, Shared, float | None]], list[str]]:
+        """Client, set and epsilon of each reply that can be used, by client; and why the others cannot."""
+        told: dict[int, tuple[int, Shared, float | None]] = {}
+        refused = []
+        for reply in sorted(replies, key=lambda reply: (_claimed(reply), reply.metadata.src_node_id)):
+            who = f"client {_claimed(reply)}" if _claimed(reply) >= 0 else f"node {reply.metadata.src_node_id}"
+            try:
+                if reply.has_error():
+                    raise PayloadRefused(reply.error.reason or "it failed without saying why")
+                number = _claimed(reply)
+                if number < 0:
+                    raise PayloadRefused("it does not say which client it is")
+                if number in told:
+                    raise PayloadRefused(f"client {number} has answered already")
+                shared = shared_of(reply.content, self.limits)
+                told[number] = number, shared, _epsilon(reply)
+            except ddcore.DdcoreError as why:
+                refused.append(f"{who} is left out: {str(why)[:500].rstrip('.')}.")
+        told = self._alike(told, refused)
+        silent = self._asked - {reply.metadata.src_node_id for reply in replies}
+        refused += [f"node {node} is left out: it did not answer in time." for node in sorted(silent)]
+        return list(told.values()), refused
+
+    @staticmethod
+    def _alike(told: dict[int, tuple[int, Shared, float | None]], refused: list[str]):
+        """Those sets that most have the form of: one that is made for another training would spoil the union."""
+
+        def form(shared: Shared) -> str:
+            order = "an order" if shared.order is not None else "no order"
+            return f"the loss {shared.loss} at momentum {shared.momentum:g} with {order}"
+
+        forms = Counter(form(shared) for _, shared, _ in told.values())
+        usual = forms.most_common(1)[0][0] if forms else ""
+        for number, (_, shared, _) in told.items():
+            if form(shared) != usual:
+                refused.append(
+                    f"client {number} is left out: its set is made for {form(shared)}, most are for {usual}."
+                )
+        return {number: one for number, one in told.items() if form(one[1]) == usual}
+
+    def _next(self, server_round: int, sets: list[Shared]) -> ddcore.Params | None:
+        rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
+        weights = {name: value.to(self.device) for name, value in self._weights.items()}
+        found = self.server.next_weights(weights, sets, self.network, self.card, rng, self.device)
+        if not all(bool(value.isfinite().all()) for value in found.values()):
+            self.refused.append("the weights that the server came to are not finite: those before are kept.")
+            log.warning("Round %d: %s", server_round, self.refused[-1])
+            return None
+        return found
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """None: the server evaluates, by ``evaluate_fn``."""
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        return None
+
+
+class Refined(Strategy):
+    """``inner``, a strategy that averages weights, whose averages are trained on a set that the server distils once
+    from the way of the first of them, as ``server`` says. Clients need not know of it.
+
+    ``folder`` takes that way.
+    """
+
+    def __init__(
+        self,
+        inner: Strategy,
+        server: Dynafed,
+        card: ddcore.DataCard,
+        network: ddcore.NetworkPlan,
+        folder: Path,
+        host: ddcore.Host,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.inner, self.server, self.card, self.plan = inner, server, card, network
+        self.network, self._like = agreed(network, card)
+        self.folder, self.host, self.seed, self.device = folder, host, seed, device
+        self.trajectory: list[ddcore.Params] = []
+        self.sets: Shared | None = None
+
+    def summary(self) -> None:
+        self.inner.summary()
+        log.info("refined by %s", self.server)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        if not self.trajectory:
+            self.trajectory.append(params_of(arrays, self._like))
+        return self.inner.configure_train(server_round, arrays, config, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        arrays, metrics = self.inner.aggregate_train(server_round, replies)
+        if arrays is None:
+            return None, metrics
+        if self.sets is not None:
+            rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
+            device = torch.device(self.device)
+            weights = {name: value.to(device) for name, value in params_of(arrays, self._like).items()}
+            tuned = self.server.next_weights(weights, [self.sets], self.network, self.card, rng, device)
+            return arrays_of(tuned), metrics
+        self.trajectory.append(params_of(arrays, self._like))
+        if len(self.trajectory) > self.server.rounds:
+            seed = seed_for(self.seed, "trajectory")
+            self.sets = self.server.distilled(
+                self.trajectory, self.plan, self.card, self.folder, self.host, seed=seed, device=self.device
+            )
+        return arrays, metrics
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        return self.inner.configure_evaluate(server_round, arrays, config, grid)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        return self.inner.aggregate_evaluate(server_round, replies)
+
+
+def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``strategy`` remembers from round to round: tensors, and what is said of the set among them."""
+    if isinstance(strategy, FedAdam):
+        moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
+        return {f"{m}.{name}": torch.from_numpy(v) for m, held in moments.items() for name, v in held.items()}, {}
+    tensors: dict[str, Tensor] = {}
+    said: dict[str, Any] = {}
+    if isinstance(strategy, Refined):
+        tensors |= {f"inner.{name}": value for name, value in state_of(strategy.inner)[0].items()}
+        for t, point in enumerate(strategy.trajectory):
+            tensors |= {f"trajectory.{t}.{name}": value for name, value in point.items()}
+    if isinstance(strategy, Refined | SyntheticUnion) and strategy.sets is not None:
+        arrays, said = packed(strategy.sets, "float32")
+        tensors |= {f"sets.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+    return tensors, said
+
+
+def restore(strategy: Strategy, tensors: dict[str, Tensor], said: dict[str, Any]) -> None:
+    """Let ``strategy`` remember what :func:`state_of` told."""
+    if isinstance(strategy, FedAdam) and tensors:
+        strategy.m_t, strategy.v_t = (
+            {name: value.numpy() for name, value in below(tensors, f"{moment}.").items()} for moment in ("m_t", "v_t")
+        )
+    if isinstance(strategy, Refined):
+        restore(strategy.inner, below(tensors, "inner."), {})
+        way = below(tensors, "trajectory.")
+        points = sorted({int(name.split(".")[0]) for name in way})
+        strategy.trajectory = [below(way, f"{t}.") for t in points]
+    if isinstance(strategy, Refined | SyntheticUnion) and (sets := below(tensors, "sets.")):
+        targets = sets["targets"] if sets["targets"].ndim == 2 else sets["targets"].long()
+        order = sets["order"].long() if "order" in sets else None
+        strategy.sets = Shared(
+            inputs=sets["inputs"],
+            targets=targets,
+            step_sizes=sets.get("step_sizes"),
+            order=order,
+            weights=sets.get("weights"),
+            **said,
+        )
+
+
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those of ``tensors`` whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def seed_for(seed: int, name: str) -> int:
+    """The seed of what is done under ``name``."""
+    return int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name]))
+
+
+Averager = Literal["fedavg", "fedprox", "fedadam"]
+
+
+def averaging(algorithm: Averager, clients: int, *, mu: float, lr: float) -> FedAvg:
+    """Flower's strategy of that name, in which all of ``clients`` train and the server evaluates."""
+    usual: dict[str, Any] = {"fraction_evaluate": 0.0, "min_train_nodes": clients, "min_available_nodes": clients}
+    with quiet():
+        if algorithm == "fedprox":
+            return FedProx(**usual, proximal_mu=mu)
+        return FedAdam(**usual, eta=lr) if algorithm == "fedadam" else FedAvg(**usual)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Flower logs nothing but errors."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _claimed(reply: Message) -> int:
+    """The number of the client that a reply says it is of, -1 where it says none."""
+    record = None if reply.has_error() else reply.content.get(CLIENT)
+    number = record.get("partition-id") if isinstance(record, ConfigRecord) else None
+    return number if type(number) is int and number >= 0 else -1
+
+
+def _epsilon(reply: Message) -> float | None:
+    """What a client says it has spent."""
+    record = reply.content.get("metrics")
+    value = record.get("epsilon") if isinstance(record, MetricRecord) else None
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not value >= 0:
+        raise PayloadRefused(f"it says that it has spent epsilon {value}")
+    return float(value)

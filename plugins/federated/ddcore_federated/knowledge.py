@@ -1,0 +1,153 @@
+"""Meta knowledge: items of T that count by their loss, and sets that begin where others ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+import ddcore
+from ddcore_federated.shared import Shared
+
+
+@dataclass(frozen=True)
+class ByLoss(ddcore.Objective):
+    """``objective``, for which an item of T counts 2 sigmoid( -``tau`` l ) times, l its loss at the network it is asked
+    of: the less, the worse that network knows it.
+
+    It enters the gradients that the gate gives, item by item, before any clipping. Reference: Liu et al., ICLR 2023,
+    dynamic weight assignment. Differs: the form of the weight is ours.
+    """
+
+    objective: ddcore.Objective
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tau < math.inf:
+            raise ddcore.RecipeRefused(f"objective.tau = {self.tau}: it must be zero or more, and finite.")
+        if "gradient" not in self.objective.asks:
+            raise ddcore.RecipeRefused(
+                f"objective.objective = {self.objective} asks no gradient of T, so there are no losses to weigh by."
+            )
+
+    def accumulate(self, draw: ddcore.Draw, synthetic: ddcore.SyntheticSet, ctx: ddcore.Context) -> Iterator[float]:
+        return self.objective.accumulate(draw, synthetic, replace(ctx, gate=Weighing(ctx.gate, self.tau)))
+
+
+class Weighing(ddcore.Gate):
+    """``gate``, whose gradients are of losses that weigh themselves."""
+
+    def __init__(self, gate: ddcore.Gate, tau: float) -> None:
+        super().__init__(gate.source, gate.rng)
+        self.gate, self.tau = gate, tau
+
+    def gradient(self, draw, groups, loss):
+        return self.gate.gradient(draw, groups, weighed(loss, self.tau))
+
+    def features(self, draw, groups):
+        return self.gate.features(draw, groups)
+
+    def bounded(self, features):
+        return self.gate.bounded(features)
+
+    def examples(self, groups):
+        return self.gate.examples(groups)
+
+    def fit(self, *arguments, **named):
+        return self.gate.fit(*arguments, **named)
+
+
+def weighed(loss: ddcore.ItemLoss, tau: float) -> ddcore.ItemLoss:
+    """``loss`` times 2 sigmoid( -tau loss ), which is taken as a constant."""
+
+    def by_itself(outputs: Tensor, targets: Tensor) -> Tensor:
+        value = loss(outputs, targets)
+        return 2 * torch.sigmoid(-tau * value.detach()) * value
+
+    return by_itself
+
+
+@dataclass(frozen=True)
+class Remembered(ddcore.Carrier):
+    """``ipc`` images per class, each pixel learned, that begin at images made before.
+
+    ``path`` names a safetensors file with their ``inputs`` (n, ...), preprocessed, and ``classes`` (n,), of which each
+    class takes ``ipc`` at random (:func:`remember` writes one). Without it, and where it has too few, they begin as
+    ``init`` says. Reference: Liu et al., ICLR 2023, conditional initialisation.
+    """
+
+    path: str | None = None
+    init: Literal["noise", "real"] = "noise"
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return self._pixels().asks
+
+    def _pixels(self) -> ddcore.Pixels:
+        return ddcore.Pixels(self.ipc, self.init)
+
+    def build(self, card: ddcore.DataCard) -> RememberedModule:
+        return RememberedModule(self, self._pixels().build(card))
+
+
+class RememberedModule(ddcore.CarrierModule):
+    def __init__(self, plan: Remembered, images: ddcore.CarrierModule) -> None:
+        super().__init__()
+        self.plan, self.images, self.classes = plan, images, images.classes
+
+    def start(self, ctx: ddcore.Context) -> None:
+        self.images.start(ctx)
+        if self.plan.path is None:
+            return
+        inputs, classes = _read(self.plan.path, ctx.card)
+        (pixels,) = self.images.parameters()
+        with torch.no_grad():
+            for c in range(ctx.card.classes):
+                made = (classes == c).nonzero().flatten()
+                taken = made[torch.randperm(len(made), generator=ctx.rng["init"])][: self.plan.ipc]
+                mine = (self.classes == c).nonzero().flatten()[: len(taken)]
+                pixels[mine] = inputs[taken].to(pixels)
+
+    def forward(self, index: Tensor) -> Tensor:
+        return self.images(index)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return self.images.groups()
+
+    def project(self, into: Callable[[Tensor], Tensor]) -> None:
+        self.images.project(into)
+
+    def nbytes(self) -> int:
+        return self.images.nbytes()
+
+
+def remember(path: str | Path, shared: Shared, classes: Sequence[int]) -> None:
+    """Write what :class:`Remembered` reads: the items of ``shared`` for a shard that has ``classes`` of the problem."""
+    whole = shared.targets if shared.targets.ndim == 1 else shared.targets.argmax(1)
+    own = torch.tensor(list(classes))
+    kept = torch.isin(whole, own)
+    local = (whole[kept][:, None] == own).int().argmax(1)
+    ddcore.write_whole(Path(path), save({"inputs": shared.inputs[kept].contiguous(), "classes": local}))
+
+
+def _read(path: str, card: ddcore.DataCard) -> tuple[Tensor, Tensor]:
+    try:
+        tensors = load_file(path)
+        inputs, classes = tensors["inputs"], tensors["classes"]
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ddcore.RecipeRefused(
+            f"synthetic.path = {path!r} is not a safetensors file with inputs and classes ({error})."
+        ) from None
+    if tuple(inputs.shape[1:]) != card.shape or classes.shape != inputs.shape[:1] or not inputs.isfinite().all():
+        raise ddcore.RecipeRefused(
+            f"synthetic.path = {path!r} holds inputs {tuple(inputs.shape)} and classes {tuple(classes.shape)}: wanted"
+            f" are finite ones of {card.shape}, and a class for each."
+        )
+    return inputs, classes

@@ -1,0 +1,244 @@
+"""What travels: a shared set as named arrays, and back again, whatever a stranger sent."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import ddcore
+from ddcore_federated.shared import Shared
+
+Encoding = Literal["uint8", "float16", "float32"]
+"""How inputs travel: a byte a value, spread over the range of each channel, or floats of that width.
+
+Label values and step sizes travel as float32 where inputs do and as float16 otherwise, classes as bytes.
+"""
+
+HEADER_BYTES = 1024
+"""More than the npy header of any array here takes."""
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+FLOATS = ("float16", "float32")
+WHOLE = ("uint8", "uint16", "int32", "int64")
+LARGEST_STEP = 1e3
+LOSSES = ("cross_entropy", "squared")
+
+
+class PayloadRefused(ddcore.DdcoreError):
+    """What came is not a set that the server can use."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server knows of a set before it comes."""
+
+    shape: tuple[int, ...]
+    """One item's shape."""
+    classes: int
+    ipc: int
+    """Most items of a class."""
+    items: int
+    """Most real items that can be behind it."""
+    steps: int = 1000
+    """Most training steps that it may prescribe."""
+    largest: float = 100.0
+    """Largest absolute value of a preprocessed input or of a label."""
+
+    @property
+    def sets(self) -> int:
+        """Most items."""
+        return self.ipc * self.classes
+
+    def nbytes(self, name: str) -> int:
+        """Most bytes of the array ``name``, its header included."""
+        values = {
+            "inputs": self.sets * math.prod(self.shape),
+            "targets": self.sets * max(2, self.classes),
+            "weights": self.sets,
+            "step_sizes": self.steps,
+            "order": 2 * self.steps * self.sets,
+        }
+        return HEADER_BYTES + 4 * values.get(name, self.shape[0])
+
+
+def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """``shared`` as arrays, and what is said of it: loss and momentum that it was made for, and the items behind it.
+
+    Raises:
+        PayloadRefused: a value that the encoding cannot hold.
+    """
+    narrow = np.float32 if encoding == "float32" else np.float16
+    arrays = _inputs(shared.inputs, encoding)
+    targets = shared.targets.numpy()
+    arrays["targets"] = targets.astype(narrow) if shared.targets.is_floating_point() else targets.astype(np.uint16)
+    if shared.targets.ndim == 1 and (not len(targets) or int(targets.max()) < 256):
+        arrays["targets"] = targets.astype(np.uint8)
+    for name, value, dtype in (
+        ("step_sizes", shared.step_sizes, np.float32),
+        ("order", shared.order, np.uint16),
+        ("weights", shared.weights, np.float32),
+    ):
+        if value is not None:
+            arrays[name] = value.detach().numpy().astype(dtype)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise PayloadRefused(f"{name} hold values that are not finite as {array.dtype}. Take encoding float32.")
+    return arrays, {"loss": shared.loss, "momentum": shared.momentum, "items": shared.items}
+
+
+def _inputs(inputs: Tensor, encoding: Encoding) -> dict[str, np.ndarray]:
+    if encoding != "uint8":
+        with np.errstate(over="ignore"):
+            return {"inputs": inputs.numpy().astype(encoding)}
+    each = inputs.movedim(1, 0).flatten(1)
+    low, high = each.min(1).values, each.max(1).values
+    step = ((high - low) / 255).clamp_min(1e-12)
+    wide = (1, -1) + (1,) * (inputs.ndim - 2)
+    levels = ((inputs - low.view(wide)) / step.view(wide)).round().clamp(0, 255)
+    return {"inputs": levels.byte().numpy(), "inputs.low": low.numpy(), "inputs.step": step.numpy()}
+
+
+def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits) -> Shared:
+    """The set behind the npy files ``blobs`` and what is ``said`` of it.
+
+    Raises:
+        PayloadRefused: in a sentence, where anything is not as ``limits`` allow; nothing is decoded before its bytes
+            have been counted.
+    """
+    arrays = _arrays(blobs, limits)
+    inputs = _decoded(arrays, limits)
+    targets = _targets(arrays["targets"], len(inputs), limits)
+    loss, momentum, items = said.get("loss"), said.get("momentum"), said.get("items")
+    if loss not in LOSSES:
+        raise PayloadRefused(f"its loss is {loss!r}; known are {' and '.join(LOSSES)}")
+    if loss == "squared" and not targets.is_floating_point():
+        raise PayloadRefused("it asks for the squared distance from targets that are classes")
+    if not isinstance(momentum, float) or not 0 <= momentum < 1:
+        raise PayloadRefused(f"its momentum is {momentum!r}; wanted is a float of at least 0 and below 1")
+    if type(items) is not int or not 0 < items <= limits.items:
+        raise PayloadRefused(f"it says that {items!r} real items are behind it; wanted is 1 to {limits.items}")
+    step_sizes, order = _step_sizes(arrays, limits.steps), _order(arrays, len(inputs), limits)
+    if order is not None and (step_sizes is None or len(step_sizes) != len(order)):
+        raise PayloadRefused(f"it has {len(order)} steps in order, and not a step size for each")
+    weights = _weights(arrays, len(inputs), limits.items)
+    if weights is not None and loss != "cross_entropy":
+        raise PayloadRefused("its items are weighted, which goes with cross_entropy alone")
+    return Shared(inputs, targets, loss, step_sizes, order, momentum, weights, items)
+
+
+def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:
+    known = {"inputs", "inputs.low", "inputs.step", "targets", "step_sizes", "order", "weights"}
+    if strange := sorted(str(name)[:50] for name in blobs.keys() - known):
+        raise PayloadRefused(f"it holds the array {strange[0]!r}, which no set has")
+    if missing := sorted({"inputs", "targets"} - blobs.keys()):
+        raise PayloadRefused(f"it lacks {' and '.join(missing)}")
+    return {name: _array(name, blob, limits.nbytes(name)) for name, blob in blobs.items()}
+
+
+def _array(name: str, blob: bytes, most: int) -> np.ndarray:
+    """The array of an npy file, whose header is read and weighed before anything is made of it."""
+    if len(blob) > most:
+        raise PayloadRefused(f"its {name} take {len(blob)} bytes, and {most} are the most that were asked for")
+    stream = io.BytesIO(blob)
+    try:
+        read = READERS[np.lib.format.read_magic(stream)]
+        shape, columns_first, dtype = read(stream, max_header_size=HEADER_BYTES)
+    except Exception as error:  # a stranger's header: anything may come of parsing it
+        raise PayloadRefused(f"its {name} are no npy file ({type(error).__name__})") from error
+    if dtype.hasobject or dtype.name not in (*FLOATS, *WHOLE):
+        raise PayloadRefused(f"its {name} are of dtype {dtype}; wanted is one of {', '.join((*FLOATS, *WHOLE))}")
+    count = math.prod(shape)
+    if min(shape, default=1) < 1:
+        raise PayloadRefused(f"its {name} have the shape {shape}: they hold nothing")
+    if count * dtype.itemsize != len(blob) - stream.tell():
+        raise PayloadRefused(f"its {name} claim the shape {shape}, which their bytes do not fill exactly")
+    return np.frombuffer(blob, dtype, count, stream.tell()).reshape(shape, order="F" if columns_first else "C")
+
+
+def _floats(name: str, array: np.ndarray, largest: float) -> Tensor:
+    if array.dtype.name not in FLOATS:
+        raise PayloadRefused(f"its {name} are {array.dtype}; wanted are floats")
+    values = torch.from_numpy(array.astype(np.float32))
+    if not bool(values.isfinite().all()):
+        raise PayloadRefused(f"its {name} hold NaN or infinite numbers")
+    if float(values.abs().max()) > largest:
+        raise PayloadRefused(
+            f"its {name} reach {float(values.abs().max()):.3g}, and {largest:g} is the largest allowed"
+        )
+    return values
+
+
+def _decoded(arrays: Mapping[str, np.ndarray], limits: Limits) -> Tensor:
+    array = arrays["inputs"]
+    if array.shape[1:] != limits.shape:
+        raise PayloadRefused(f"its inputs are {array.shape}, and one item here is {limits.shape}")
+    if len(array) > limits.sets:
+        raise PayloadRefused(
+            f"it has {len(array)} items, and {limits.ipc} for each of {limits.classes} classes are most"
+        )
+    ranged = {"inputs.low", "inputs.step"} & arrays.keys()
+    if array.dtype.name != "uint8":
+        if ranged:
+            raise PayloadRefused("it gives a range for inputs that are not bytes")
+        return _floats("inputs", array, limits.largest)
+    if len(ranged) < 2:
+        raise PayloadRefused("its inputs are bytes, and it lacks inputs.low or inputs.step, the range they stand for")
+    wide = (1, -1) + (1,) * (array.ndim - 2)
+    low, step = (_floats(name, arrays[name], limits.largest) for name in ("inputs.low", "inputs.step"))
+    if low.shape != limits.shape[:1] or step.shape != limits.shape[:1] or not bool((step > 0).all()):
+        raise PayloadRefused("its range is not a lowest value and a step above zero for each channel")
+    values = low.view(wide) + step.view(wide) * torch.from_numpy(array.astype(np.float32))
+    return _floats("inputs", values.numpy(), limits.largest)
+
+
+def _targets(array: np.ndarray, n: int, limits: Limits) -> Tensor:
+    if array.shape not in ((n,), (n, limits.classes)):
+        raise PayloadRefused(
+            f"its targets are {array.shape}; wanted are {n} classes, or rows of {limits.classes} values for them"
+        )
+    if array.ndim == 2:
+        return _floats("targets", array, limits.largest)
+    if array.dtype.name not in WHOLE:
+        raise PayloadRefused(f"its targets are {array.dtype}; classes are whole numbers")
+    targets = torch.from_numpy(array.astype(np.int64))
+    if int(targets.min()) < 0 or int(targets.max()) >= limits.classes:
+        raise PayloadRefused(f"a target is outside the classes 0 to {limits.classes - 1}")
+    if int(targets.bincount().max()) > limits.ipc:
+        raise PayloadRefused(f"class {int(targets.bincount().argmax())} has more than {limits.ipc} items")
+    return targets
+
+
+def _step_sizes(arrays: Mapping[str, np.ndarray], most: int) -> Tensor | None:
+    if "step_sizes" not in arrays:
+        return None
+    values = _floats("step_sizes", arrays["step_sizes"], LARGEST_STEP)
+    if values.ndim != 1 or len(values) > most or not bool((values > 0).all()):
+        raise PayloadRefused(f"its step_sizes are not a row of at most {most} numbers above zero")
+    return values
+
+
+def _order(arrays: Mapping[str, np.ndarray], n: int, limits: Limits) -> Tensor | None:
+    if "order" not in arrays:
+        return None
+    array = arrays["order"]
+    if array.ndim != 2 or len(array) > limits.steps or array.dtype.name not in WHOLE:
+        raise PayloadRefused(f"its order is not a table of at most {limits.steps} steps of whole numbers")
+    order = torch.from_numpy(array.astype(np.int64))
+    if int(order.min()) < 0 or int(order.max()) >= n:
+        raise PayloadRefused(f"its order names items outside 0 to {n - 1}")
+    return order
+
+
+def _weights(arrays: Mapping[str, np.ndarray], n: int, items: int) -> Tensor | None:
+    if "weights" not in arrays:
+        return None
+    weights = _floats("weights", arrays["weights"], items)
+    if weights.shape != (n,) or bool((weights < 0).any()) or not bool(weights.any()):
+        raise PayloadRefused(f"its weights are not {n} numbers of zero or more, one above it at least")
+    return weights

@@ -1,0 +1,213 @@
+"""Recipes for clients, and one for a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ddcore
+from ddcore_federated.around import Around
+from ddcore_federated.knowledge import ByLoss, Remembered
+from ddcore_federated.trajectory import Trajectory
+from ddcore_federated.update import UpdateMatch
+
+FEDDM = ddcore.Citation(
+    "xiong2023feddm",
+    "Xiong, Yuanhao and Wang, Ruochen and Cheng, Minhao and Yu, Felix and Hsieh, Cho-Jui",
+    "FedDM: Iterative Distribution Matching for Communication-Efficient Federated Learning",
+    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
+    2023,
+)
+DOSFL = ddcore.Citation(
+    "zhou2020dosfl",
+    "Zhou, Yanlin and Pu, George and Ma, Xiyao and Li, Xiaolin and Wu, Dapeng",
+    "Distilled One-Shot Federated Learning",
+    "arXiv preprint arXiv:2009.07999",
+    2020,
+    "article",
+)
+FEDD3 = ddcore.Citation(
+    "song2023fedd3",
+    "Song, Rui and Liu, Dai and Chen, Dave Zhenyu and Festag, Andreas and Trinitis, Carsten and Schulz, Martin and"
+    " Knoll, Alois",
+    "Federated Learning via Decentralized Dataset Distillation in Resource-Constrained Edge Environments",
+    "International Joint Conference on Neural Networks",
+    2023,
+)
+GOETZ = ddcore.Citation(
+    "goetz2020synthetic",
+    "Goetz, Jack and Tewari, Ambuj",
+    "Federated Learning via Synthetic Data",
+    "arXiv preprint arXiv:2008.04489",
+    2020,
+    "article",
+)
+FEDSYNTH = ddcore.Citation(
+    "hu2022fedsynth",
+    "Hu, Shengyuan and Goetz, Jack and Malik, Kshitiz and Zhan, Hongyuan and Liu, Zhe and Liu, Yue",
+    "FedSynth: Gradient Compression via Synthetic Data in Federated Learning",
+    "arXiv preprint arXiv:2204.01273",
+    2022,
+    "article",
+)
+KNOWLEDGE = ddcore.Citation(
+    "liu2023metaknowledge",
+    "Liu, Ping and Yu, Xin and Zhou, Joey Tianyi",
+    "Meta Knowledge Condensation for Federated Learning",
+    "International Conference on Learning Representations",
+    2023,
+)
+DYNAFED = ddcore.Citation(
+    "pi2023dynafed",
+    "Pi, Renjie and Zhang, Weizhong and Xie, Yueqi and Gao, Jiahui and Wang, Xiaoyu and Kim, Sunghun and Chen, Qifeng",
+    "DYNAFED: Tackling Client Data Heterogeneity with Global Dynamics",
+    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
+    2023,
+)
+
+LOCAL = ddcore.Fit(None, 1, 64, momentum=0.0, weight_decay=0.0)
+"""Local training of a round: an epoch of SGD at 0.01."""
+
+
+@ddcore.method(FEDDM)
+def feddm(ipc: int = 10, iterations: int = 40) -> ddcore.Recipe:
+    """FedDM: min_S sum_c || mean h(T_c) - mean h(S_c) ||^2 + || mean z(T_c) - mean z(S_c) ||^2 over networks in a ball.
+
+    h is the input of the last layer, z its outputs; each step has its own network, at the shared weights plus a
+    Gaussian direction of norm rho (Xiong et al., CVPR 2023). As z is linear in h, only means of h are asked of T.
+    The server trains on the union (``train_on_union``, whose ``radius`` keeps it in the ball).
+
+    Differs: rho 3 and 40 iterations of Adam with 64 items of T a class, at a rate that falls from 0.05 along a cosine,
+    suit a small machine; published are rho 5, 1 000 iterations at 1.0, 20 rounds of 10 clients with 10 images per
+    class, the server 500 epochs of SGD at 0.01.
+    """
+    return ddcore.Recipe(
+        "feddm",
+        synthetic=ddcore.Pixels(ipc, init="real"),
+        objective=ddcore.FeatureMatch(real=64, logits=1.0),
+        network=Around(radius=3.0),
+        update=ddcore.Update(lr={"inputs": 0.05}, optimiser="adam", schedule="cosine"),
+        iterations=iterations,
+    )
+
+
+@ddcore.method(DOSFL)
+def dosfl(ipc: int = 1, iterations: int = 100, steps: int = 10) -> ddcore.Recipe:
+    """Distilled one-shot federated learning: the core's ``sldd`` from one start that all clients share.
+
+    min_{S, Y, a} l_T( w_n ), w_{i+1} = w_i - a_i grad l_{S_i, Y_i}( w_i ) from the shared w_0: images, label vectors
+    and step sizes are learned and sent once (Zhou et al., 2020). The server takes the clients' steps in turns
+    (``train_on_union`` with the training ``REPLAY``), or each client's from w_0 (``replay_each``).
+
+    Differs: as ``sldd``; 10 steps. ``network.radius`` is their soft reset, a start a little off w_0; clients' sets are
+    not masked at random.
+    """
+    return ddcore.Recipe(
+        "dosfl",
+        synthetic=ddcore.Pixels(ipc, init="real"),
+        objective=ddcore.Bptt(steps=steps, each=True, ordered=True),
+        labels=ddcore.Vectors(),
+        network=Around(),
+        update=ddcore.Update(
+            lr={"inputs": 0.05, "labels": 0.003, "step_size": 0.05}, optimiser="adam", schedule="cosine"
+        ),
+        step_size=0.02,
+        iterations=iterations,
+    )
+
+
+@ddcore.method(FEDD3)
+def fedd3(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
+    """Decentralised dataset distillation: the core's ``kip`` on each shard, whose images are sent once, with classes.
+
+    min_S E || y_T - K(T, S) (K(S, S) + l I)^-1 y_S ||^2 / 2, K a neural tangent kernel (Song et al., IJCNN 2023). The
+    server trains a network anew on the union (``train_on_union`` with ``fresh``).
+
+    Differs: as ``kip``; labels are one-hot and stand still, where theirs are hardened in the end; no stop at an
+    accuracy on T. Published are Adam at 0.004 for up to 3 000 steps, 500 clients with 10 or 2 images each, the server
+    a LeNet for 500 epochs at 0.001.
+    """
+    return ddcore.Recipe(
+        "fedd3",
+        synthetic=ddcore.Pixels(ipc, init="real"),
+        objective=ddcore.TangentRidge(real=256, ridge=1.0, kernel=ddcore.DenseTangent(depth=3)),
+        augment=ddcore.Affine(),
+        update=ddcore.Update(lr={"inputs": 0.04}, optimiser="adam", momentum=0.9, schedule="cosine"),
+        iterations=iterations,
+    )
+
+
+@ddcore.method(FEDSYNTH, GOETZ)
+def fedsynth(ipc: int = 1, iterations: int = 100, steps: int = 5) -> ddcore.Recipe:
+    """FedSynth: a tiny set whose few steps from the shared weights give the update that local training gave.
+
+    min_{S, a} || D_S - D_T ||^2 / || D_T ||^2, D_T the way of one fit to T from w_r, D_S that of ``steps`` steps on S
+    at the learned step size a (Hu et al., 2022). The server replays each set (``replay_each``).
+
+    Differs: every step sees all of S, where theirs may have items of its own; the distance is in units of the update;
+    step size, lengths and rates are ours.
+    """
+    return ddcore.Recipe(
+        "fedsynth",
+        synthetic=ddcore.Pixels(ipc, init="real"),
+        objective=UpdateMatch(steps),
+        policy=ddcore.Experts(experts=1, fit=LOCAL, last=0, span=1),
+        network=Around(),
+        update=ddcore.Update(lr={"inputs": 0.1, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
+        step_size=0.1,
+        iterations=iterations,
+    )
+
+
+@ddcore.method(GOETZ)
+def goetz_tewari(ipc: int = 1, iterations: int = 100) -> ddcore.Recipe:
+    """Synthetic data for an update: a tiny set whose one gradient at the shared weights is the local update.
+
+    min_{S, a} || a grad l_S( w_r ) + D_T ||^2 / || D_T ||^2, D_T the way of one fit to T from w_r (Goetz and Tewari,
+    2020): ``fedsynth`` of one step. The server replays each set (``replay_each``).
+
+    Differs: as ``fedsynth``; the last S is kept, not the one with the lowest loss on T, which no gate discloses.
+    """
+    return replace(fedsynth(ipc, iterations, steps=1), name="goetz_tewari")
+
+
+@ddcore.method(KNOWLEDGE)
+def meta_knowledge(ipc: int = 10, iterations: int = 40, path: str | None = None) -> ddcore.Recipe:
+    """Meta knowledge: min_S sum_i phi_i l_i( w - a grad l_S( w ) ), phi_i the less the larger item i's loss l_i.
+
+    Training on S shall lead to low losses on T, of which items that the network cannot know count less; S begins at
+    what clients made before, where ``path`` names such images (Liu et al., ICLR 2023: bilevel condensation, dynamic
+    weights, conditional initialisation). The server trains on the union (``train_on_union``).
+
+    Differs: phi = 2 sigmoid( -l ) is ours, as are two steps at 0.1 on 32 items of S in place of one on all, lengths and
+    rates; the server's learned constraint, a generator of further items, is left out.
+    """
+    return ddcore.Recipe(
+        "meta_knowledge",
+        synthetic=Remembered(ipc, path=path, init="real"),
+        objective=ByLoss(ddcore.Bptt(steps=2, batch=32, lr=0.1, real=128)),
+        network=Around(),
+        update=ddcore.Update(lr={"inputs": 0.02}, optimiser="adam", schedule="cosine"),
+        iterations=iterations,
+    )
+
+
+@ddcore.method(DYNAFED)
+def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
+    """DynaFed's server: MTT on the way of the global weights, from noise; nothing is asked of T.
+
+    min_{S, a} || w_n(S, a) - w_{t+1} ||^2 / || w_t - w_{t+1} ||^2 over the first rounds t of federated averaging, which
+    ``policy.path`` names (Pi et al., CVPR 2023). The server ``dynafed`` runs it and trains later averages on S.
+
+    Differs: a target one round on (``policy.span``), 10 steps, 200 iterations and rates that suit a small machine, by
+    Adam along a cosine; labels are fixed. Published are 80 clients, 25 rounds of trajectory, 15 images per class, 20
+    steps, targets three points on, S at 0.05.
+    """
+    return ddcore.Recipe(
+        "dynafed",
+        synthetic=ddcore.Pixels(ipc, init="noise"),
+        objective=ddcore.TrajectoryMatch(steps=10),
+        policy=Trajectory(),
+        update=ddcore.Update(lr={"inputs": 0.1, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
+        step_size=0.02,
+        iterations=iterations,
+    )

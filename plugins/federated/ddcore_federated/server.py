@@ -1,0 +1,156 @@
+"""What the server makes of the sets that clients have sent: the next weights."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+import ddcore
+from ddcore_federated.around import norm
+from ddcore_federated.shared import Shared, union
+
+
+class Server(ddcore.Part, kind="server"):
+    """How weights follow from sets."""
+
+    @abstractmethod
+    def next_weights(
+        self,
+        weights: ddcore.Params,
+        sets: Sequence[Shared],
+        network: ddcore.Network,
+        card: ddcore.DataCard,
+        rng: ddcore.Streams,
+        device: str | torch.device = "cpu",
+        progress: ddcore.Progress | None = None,
+    ) -> ddcore.Params:
+        """The weights after a round that began at ``weights`` and in which clients sent ``sets``.
+
+        Raises:
+            BadArtefact: a set that is not one of the problem ``card``, or that the server cannot use.
+            LossDiverged: training on the sets leads to weights that are not finite.
+        """
+
+
+REPLAY = replace(ddcore.Protocol.named("dd"), repeats=1)
+"""Training that takes the steps that a set brings, as it brings them."""
+
+
+def _usual() -> ddcore.Protocol:
+    return ddcore.Protocol(steps=300, lr=(3e-3,), augment=None, repeats=1)
+
+
+@dataclass(frozen=True)
+class TrainOnUnion(Server):
+    """Trains the network on the sets together, as ``training`` says, from the weights as they are or, ``fresh``, anew.
+
+    With a ``radius`` the weights are brought back to || w - w_r || <= radius after each step, w_r where the round
+    began: the sets were made for networks in that ball (Xiong et al., FedDM, CVPR 2023). A ``training`` that replays
+    (:data:`REPLAY`) takes the steps of the sets in turns, one of each.
+    """
+
+    training: ddcore.Protocol = field(default_factory=_usual)
+    fresh: bool = False
+    radius: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.radius is not None and not 0 < self.radius < math.inf:
+            raise ddcore.RecipeRefused(f"server.radius = {self.radius}: it must be above zero and finite.")
+        if self.radius is not None and self.fresh:
+            raise ddcore.RecipeRefused(
+                "server.radius keeps near the weights of the round, and server.fresh leaves them."
+            )
+        if len(self.training.lr) > 1 or self.training.repeats != 1:
+            raise ddcore.RecipeRefused("server.training: one network is trained, at one lr; repeats must be 1.")
+
+    def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
+        for shared in sets:
+            shared.check(card)
+        together = union(sets, card.classes).weighed(card.classes)
+        start = network if self.fresh else at(network, weights)
+        lr = self.training.lr[0]
+        if self.training.learned_lr and together.step_sizes is not None:
+            lr = float(together.step_sizes.mean())
+        held = None if self.radius is None else ball(weights, self.radius, device)
+        return trained(start, together, card, self.training, lr, rng, device, "training on the union", progress, held)
+
+
+@dataclass(frozen=True)
+class ReplayEach(Server):
+    """w + ``lr`` sum_k n_k / n (w_k - w): each set's own steps are taken from w, and the updates averaged.
+
+    n_k are the real items behind set k. References: Goetz and Tewari, 2020, for sets of one step; Hu et al., FedSynth,
+    2022, for more.
+    """
+
+    lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < math.inf:
+            raise ddcore.RecipeRefused(f"server.lr = {self.lr}: it must be above zero and finite.")
+
+    def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
+        if not sets:
+            raise ddcore.BadArtefact("No set has come, so there is nothing to replay.")
+        for shared in sets:
+            shared.check(card)
+            if shared.order is None:
+                raise ddcore.BadArtefact(
+                    "The set brings no steps to replay: take recipes that learn some (goetz_tewari, fedsynth, dosfl),"
+                    " or the server train_on_union."
+                )
+        shares = torch.tensor([float(shared.items) for shared in sets])
+        shares = shares / shares.sum() if float(shares.sum()) else torch.full((len(sets),), 1 / len(sets))
+        moved = {name: value.clone() for name, value in weights.items()}
+        for i, (shared, share) in enumerate(zip(sets, shares.tolist(), strict=True)):
+            reached = trained(at(network, weights), shared.weighed(card.classes), card, REPLAY, 0.0, rng, device)
+            for name, value in moved.items():
+                value += self.lr * share * (reached[name] - weights[name])
+            if progress:
+                progress("replaying the sets", i + 1, len(sets))
+        return moved
+
+
+def at(network: ddcore.Network, weights: ddcore.Params) -> ddcore.Started:
+    """``network``, beginning at ``weights``."""
+    return ddcore.Started(network, lambda generator: ({name: v.clone() for name, v in weights.items()}, {}))
+
+
+def ball(weights: ddcore.Params, radius: float, device: str | torch.device):
+    """Brings a net side by side with none (1, ...) back to the ball of ``radius`` round ``weights``, in place."""
+    centre = {name: value[None].to(device) for name, value in weights.items()}
+
+    def back(params: ddcore.Params) -> None:
+        way = {name: value - centre[name] for name, value in params.items()}
+        scale = (radius / norm(way).clamp_min(1e-12)).clamp(max=1)
+        for name, value in params.items():
+            value.copy_(centre[name] + scale * way[name])
+
+    return back
+
+
+def trained(network, shared, card, protocol, lr, rng, device, told="replaying a set", progress=None, after_step=None):
+    """The weights of one net that was trained on ``shared``, on the CPU."""
+    augment = protocol.augment.fitted(card) if protocol.augment else None
+    draw = ddcore.train(
+        network,
+        shared,
+        card,
+        replace(protocol, augment=augment),
+        lr,
+        [0],
+        rng.seed,
+        torch.device(device),
+        told,
+        progress,
+        after_step=after_step,
+    )
+    if not all(bool(value.isfinite().all()) for value in draw.params.values()):
+        raise ddcore.LossDiverged(
+            f"{told.capitalize()} led to weights that are not finite: values of the sets are too large, or step sizes."
+        )
+    return {name: value[0].cpu() for name, value in draw.params.items()}

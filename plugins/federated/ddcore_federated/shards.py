@@ -1,0 +1,78 @@
+"""Shards: which part of a data set each client holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from torch import Generator, Tensor
+
+import ddcore
+from ddcore_federated.split import Split, histogram
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of ``data`` under ``split``, drawn from ``seed``; a process loads the data once."""
+
+    data: ddcore.DataSet
+    split: Split
+    seed: int = 0
+
+    def __call__(self, partition: int, partitions: int) -> ddcore.RealData:
+        """The shard of client ``partition``: the whole problem's classes, and of its items those in the shard."""
+        data = loaded(self.data)
+        store = data.train.subset(self.rows(partitions)[partition])
+        return ddcore.RealData(replace(data.card, counts=store.counts), store, data.test)
+
+    def rows(self, partitions: int) -> list[Tensor]:
+        """The rows of the train split that each client has."""
+        return list(_rows(self, partitions))
+
+    def histogram(self, partitions: int) -> Tensor:
+        """Items (clients, k) of each class that each client has."""
+        data = loaded(self.data)
+        return histogram(data.train.targets, self.rows(partitions), data.card.classes)
+
+
+@cache
+def loaded(data: ddcore.DataSet) -> ddcore.RealData:
+    return data.load()
+
+
+@cache
+def _rows(shards: Shards, partitions: int) -> tuple[Tensor, ...]:
+    generator = ddcore.Streams(shards.seed)["split"]
+    return tuple(shards.split.rows(loaded(shards.data).train.targets, partitions, generator))
+
+
+def public(plan: ddcore.Preprocess, card: ddcore.DataCard) -> ddcore.Fitted:
+    """The preprocessing that all clients and the server share.
+
+    Raises:
+        RecipeRefused: each client would fit its own.
+    """
+
+    def statistics(pixels: bool = False) -> dict[str, Tensor]:
+        raise ddcore.RecipeRefused(
+            f"{card.name} declares no public mean and std, and clients that each standardise by their own would not"
+            " understand each other. Give preprocess.mean and preprocess.std."
+        )
+
+    return plan.fitted(card).start(card, statistics)
+
+
+def agreed(plan: ddcore.NetworkPlan, card: ddcore.DataCard) -> tuple[ddcore.Network, ddcore.Params]:
+    """The network that clients and server share, and weights of its shape.
+
+    Raises:
+        RecipeRefused: it holds more than weights.
+    """
+    network = plan.fitted(card).build(card)
+    params, buffers = network.init(Generator())
+    if buffers:
+        raise ddcore.RecipeRefused(
+            "The network keeps running statistics, which are of one client's data. Take a norm of single items"
+            ' (network.norm="instance" or "group").'
+        )
+    return network, params

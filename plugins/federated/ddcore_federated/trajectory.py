@@ -1,0 +1,113 @@
+"""A trajectory of global weights, and what a server distils from it that never sees T."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+import ddcore
+from ddcore_federated.server import Server, TrainOnUnion
+from ddcore_federated.shared import Shared
+
+
+@dataclass(frozen=True)
+class Trajectory(ddcore.Policy):
+    """Each step is at a random point of a given way through the weights, with that ``span`` further on as its target.
+
+    ``path`` names the safetensors file that :func:`write_trajectory` wrote. Nothing is asked of T.
+    """
+
+    path: str | None = None
+    span: int = 1
+
+    def __post_init__(self) -> None:
+        if self.span < 1:
+            raise ddcore.RecipeRefused(f"policy.span = {self.span}: the target lies at least one point further on.")
+
+    def draw(self, state: dict[str, Any], synthetic: ddcore.SyntheticSet, ctx: ddcore.Context) -> ddcore.Draw:
+        if self.path is None:
+            raise ddcore.RecipeRefused("policy.path names no trajectory: a server gives one, of the weights of rounds.")
+        fresh = ctx.fresh()
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                points = len(file.keys()) // len(fresh.params)
+                if points <= self.span:
+                    raise ddcore.RecipeRefused(
+                        f"{self.path} has {points} points, and targets lie {self.span} further on: keep more rounds, or"
+                        " lower policy.span."
+                    )
+                start = int(torch.randint(points - self.span, (), generator=ctx.rng["policy"]))
+                here, target = (
+                    {name: file.get_tensor(f"{t}/{name}").to(ctx.device) for name in fresh.params}
+                    for t in (start, start + self.span)
+                )
+        except (SafetensorError, OSError) as error:
+            raise ddcore.RecipeRefused(f"{self.path} is not a whole trajectory of this network ({error}).") from None
+        return ddcore.Draw(ctx.network, here, fresh.buffers, target=target, age=start)
+
+
+def write_trajectory(path: str | Path, points: Sequence[ddcore.Params]) -> None:
+    """The weights of a way, first to last, as safetensors, whole or not at all."""
+    tensors = {f"{t}/{name}": v.detach().float() for t, point in enumerate(points) for name, v in point.items()}
+    ddcore.write_whole(Path(path), save({name: v.cpu().contiguous().clone() for name, v in tensors.items()}))
+
+
+@dataclass(frozen=True)
+class Dynafed(Server):
+    """Clients send weights, and the server keeps those of the first ``rounds``; from their way it distils a set by
+    ``method`` once, and after each later round trains the average on that as ``tuning`` says.
+
+    So no client makes images, and the server reaches no real data. Reference: Pi et al., DynaFed, CVPR 2023.
+    """
+
+    rounds: int = 5
+    method: str = "dynafed"
+    overrides: dict[str, Any] = field(default_factory=dict)
+    tuning: TrainOnUnion = field(default_factory=lambda: TrainOnUnion(ddcore.Protocol(steps=50, lr=(1e-4,), repeats=1)))
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ddcore.RecipeRefused(f"server.rounds = {self.rounds}: there is no way without a round.")
+
+    def distilled(
+        self,
+        trajectory: Sequence[ddcore.Params],
+        network: ddcore.NetworkPlan,
+        card: ddcore.DataCard,
+        folder: str | Path,
+        host: ddcore.Host,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> Shared:
+        """The set that is distilled from the ``trajectory`` of ``network``'s weights, kept in ``folder``.
+
+        Raises:
+            RecipeRefused: the method asks something of T, which the server has not.
+        """
+        recipe = host.recipe(self.method, overrides=ddcore.dotted(self.overrides))
+        if asks := recipe.fitted(card).asks:
+            raise ddcore.RecipeRefused(
+                f"The server has no real data, but {recipe.name} asks {', '.join(sorted(asks))} of them: start from"
+                " noise, take the policy trajectory, and declare the numbers of the preprocessing."
+            )
+        if not isinstance(recipe.policy, Trajectory):
+            raise ddcore.RecipeRefused(
+                f"The server distils from the way of the weights, which {recipe.name} does not look at: take the policy"
+                " trajectory."
+            )
+        path = Path(folder) / "trajectory.safetensors"
+        write_trajectory(path, trajectory)
+        recipe = replace(recipe, network=network, seed=seed, policy=replace(recipe.policy, path=str(path)))
+        nothing = ddcore.Store.of(torch.zeros(0, *card.shape), torch.zeros(0, dtype=torch.long), card.classes)
+        made = host.start(recipe, ddcore.RealData(card, nothing, nothing), device=device)
+        return Shared.of(made.hooks.ddcore_distill(run=made), range(card.classes), card.classes)
+
+    def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
+        return self.tuning.next_weights(weights, sets, network, card, rng, device, progress)

@@ -1,0 +1,39 @@
+"""Sets that stand in for what local training would have sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+import ddcore
+
+
+@dataclass(frozen=True)
+class UpdateMatch(ddcore.Objective):
+    """L = || D_S - D_T ||^2 / || D_T ||^2: S's update of the weights against that of training on T.
+
+    D_S is that of ``steps`` steps on all of S at the step size that S learns, D_T the way to the target of the draw.
+    The steps stand in the artefact, to be replayed. References: ``steps`` 1, Goetz and Tewari, 2020; more, Hu et al.,
+    FedSynth, 2022.
+    """
+
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        self._match()
+
+    def _match(self) -> ddcore.TrajectoryMatch:
+        return ddcore.TrajectoryMatch(self.steps)
+
+    @property
+    def step_sizes(self) -> int:
+        return 1
+
+    def replay(self, synthetic: ddcore.SyntheticSet) -> ddcore.Replay:
+        rows = torch.arange(len(synthetic), device=synthetic.carrier.classes.device)
+        return ddcore.Replay(rows.repeat(self.steps, 1), synthetic.step_size.expand(self.steps))
+
+    def accumulate(self, draw: ddcore.Draw, synthetic: ddcore.SyntheticSet, ctx: ddcore.Context) -> Iterator[float]:
+        return self._match().accumulate(draw, synthetic, ctx)

@@ -1,0 +1,188 @@
+"""What travels: there and back within the encoding's error, and each way in which a stranger's set is refused."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from ddcore_federated import Shared
+from ddcore_federated.payload import Limits, PayloadRefused, packed, unpacked
+
+LIMITS = Limits(shape=(2, 4, 4), classes=3, ipc=2, items=100, steps=5)
+
+
+def npy(array, **fields):
+    file = io.BytesIO()
+    np.save(file, array, **fields)
+    return file.getvalue()
+
+
+def a_set(**fields):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(6, 2, 4, 4, generator=generator) * torch.tensor([1.0, 5.0])[:, None, None]
+    return Shared(**{"inputs": inputs, "targets": torch.arange(3).repeat_interleave(2), "items": 40, **fields})
+
+
+def sent(shared, encoding="float32"):
+    arrays, said = packed(shared, encoding)
+    return {name: npy(array) for name, array in arrays.items()}, said
+
+
+@pytest.mark.parametrize("encoding", ["uint8", "float16", "float32"])
+def test_a_set_comes_back_within_the_error_of_its_encoding(encoding):
+    shared = a_set()
+    again = unpacked(*sent(shared, encoding), LIMITS)
+    spread = shared.inputs.movedim(1, 0).flatten(1)
+    steps = (spread.max(1).values - spread.min(1).values) / 255
+    error = {"uint8": steps[:, None, None] / 2 + 1e-5, "float16": shared.inputs.abs() / 1000, "float32": 0}[encoding]
+    assert bool(((again.inputs - shared.inputs).abs() <= error).all())
+    assert torch.equal(again.targets, shared.targets)
+    assert (again.loss, again.items, again.momentum) == ("cross_entropy", 40, 0.0)
+    assert (again.step_sizes, again.order, again.weights) == (None, None, None)
+
+
+def test_all_that_a_set_may_bring_comes_back():
+    order = torch.tensor([[0, 1], [2, 5]])
+    shared = a_set(
+        targets=torch.rand(6, 3), step_sizes=torch.tensor([0.1, 0.02]), order=order, momentum=0.5, weights=torch.ones(6)
+    )
+    again = unpacked(*sent(shared), LIMITS)
+    for name in ("targets", "step_sizes", "order", "weights"):
+        assert torch.equal(getattr(again, name), getattr(shared, name)), name
+    assert again.momentum == 0.5
+    squared = a_set(targets=torch.rand(6, 3), loss="squared")
+    assert unpacked(*sent(squared), LIMITS).loss == "squared"
+
+
+def test_bytes_are_a_byte_a_value_and_little_more():
+    plain = {name: array.nbytes for name, array in packed(a_set(), "uint8")[0].items()}
+    assert plain == {"inputs": 6 * 32, "inputs.low": 8, "inputs.step": 8, "targets": 6}
+    assert packed(a_set(targets=torch.rand(6, 3)), "uint8")[0]["targets"].dtype == np.float16
+
+
+def test_a_channel_of_one_value_travels():
+    shared = a_set(inputs=torch.full((6, 2, 4, 4), 0.25))
+    assert torch.equal(unpacked(*sent(shared, "uint8"), LIMITS).inputs, shared.inputs)
+
+
+def test_what_an_encoding_cannot_hold_is_not_sent():
+    with pytest.raises(PayloadRefused, match="not finite as float16. Take encoding float32"):
+        packed(a_set(inputs=torch.full((6, 2, 4, 4), 1e6)), "float16")
+
+
+def changed(name, value):
+    def change(blobs, said):
+        blobs[name] = value if isinstance(value, bytes) else npy(np.asarray(value))
+
+    return change
+
+
+def without(name):
+    return lambda blobs, said: blobs.pop(name)
+
+
+def saying(**fields):
+    return lambda blobs, said: said.update(fields)
+
+
+FLOATS = np.zeros((6, 2, 4, 4), np.float32)
+LYING = npy(FLOATS).replace(b"(6, 2, 4, 4)", b"(6, 2, 4, 9)")
+NESTED = npy(FLOATS).replace(b"'fortran_order': False", b"'fortran_order': [[[]]]")
+HUGE = npy(np.zeros((6, 2, 4, 4), np.float32)).replace(b"(6, 2, 4, 4), } ", b"(999999999999,), }")
+
+HOSTILE = {
+    "an unknown array": (changed("evil", [1.0]), "the array 'evil', which no set has"),
+    "no inputs": (without("inputs"), "lacks inputs"),
+    "no targets": (without("targets"), "lacks targets"),
+    "not npy": (changed("inputs", b"\x80\x04pickled"), "no npy file"),
+    "nothing": (changed("inputs", b""), "no npy file"),
+    "a header that does not parse": (changed("inputs", NESTED), "no npy file"),
+    "objects": (
+        changed("inputs", npy(np.array([print, 1], dtype=object), allow_pickle=True)),
+        "of dtype object; wanted is one of",
+    ),
+    "strings": (changed("targets", np.array(["a"] * 6)), "of dtype <U1"),
+    "complex numbers": (changed("inputs", FLOATS.astype(np.complex64)), "of dtype complex64"),
+    "wide floats": (changed("inputs", FLOATS.astype(np.float64)), "of dtype float64"),
+    "more bytes than asked for": (
+        changed("inputs", np.zeros((400, 2, 4, 4), np.float32)),
+        "and 1792 are the most",
+    ),
+    "a shape that lies": (changed("inputs", LYING), "claim the shape (6, 2, 4, 9), which their bytes do not fill"),
+    "a shape that lies hugely": (changed("inputs", HUGE), "claim the shape (999999999999,)"),
+    "an empty array": (changed("inputs", np.zeros((0, 2, 4, 4), np.float32)), "they hold nothing"),
+    "another shape": (
+        changed("inputs", np.zeros((6, 1, 4, 4), np.float32)),
+        "inputs are (6, 1, 4, 4)",
+    ),
+    "too many items": (changed("inputs", np.zeros((7, 2, 4, 4), np.float32)), "has 7 items, and 2 for each of 3"),
+    "NaN": (changed("inputs", FLOATS * np.nan), "inputs hold NaN or infinite numbers"),
+    "infinity": (changed("inputs", FLOATS + np.inf), "inputs hold NaN or infinite numbers"),
+    "values far out": (changed("inputs", FLOATS + 1e6), "reach 1e+06, and 100 is the largest"),
+    "bytes without a range": (changed("inputs", FLOATS.astype(np.uint8)), "lacks inputs.low or inputs.step"),
+    "a range without bytes": (changed("inputs.low", np.zeros(2, np.float32)), "a range for inputs that are not bytes"),
+    "inputs as whole numbers": (changed("inputs", FLOATS.astype(np.int32)), "inputs are int32; wanted are floats"),
+    "fewer targets": (changed("targets", np.zeros(5, np.uint8)), "targets are (5,); wanted are 6 classes"),
+    "rows of another width": (changed("targets", np.zeros((6, 4), np.float32)), "or rows of 3 values"),
+    "classes as floats": (changed("targets", np.zeros(6, np.float32)), "classes are whole numbers"),
+    "a class too high": (changed("targets", [0, 0, 1, 1, 2, 3]), "outside the classes 0 to 2"),
+    "a class below zero": (changed("targets", [0, 0, 1, 1, 2, -1]), "outside the classes 0 to 2"),
+    "a class too often": (changed("targets", [0, 0, 0, 1, 2, 2]), "class 0 has more than 2 items"),
+    "NaN in a row": (changed("targets", np.full((6, 3), np.nan, np.float32)), "targets hold NaN"),
+    "a step size of zero": (
+        changed("step_sizes", np.zeros(1, np.float32)),
+        "not a row of at most 5 numbers above zero",
+    ),
+    "a step size below zero": (changed("step_sizes", -np.ones(1, np.float32)), "numbers above zero"),
+    "too many step sizes": (changed("step_sizes", np.ones(6, np.float32)), "at most 5 numbers"),
+    "a huge step size": (changed("step_sizes", np.full(1, 1e9, np.float32)), "reach 1e+09"),
+    "an order without step sizes": (changed("order", [[0]]), "and not a step size for each"),
+    "an order of strangers": (changed("order", [[6]]), "names items outside 0 to 5"),
+    "an order as floats": (changed("order", np.zeros((1, 1), np.float32)), "steps of whole numbers"),
+    "too long an order": (changed("order", np.zeros((6, 1), np.int32)), "at most 5 steps"),
+    "weights of others": (changed("weights", np.ones(5, np.float32)), "weights are not 6 numbers"),
+    "weights below zero": (changed("weights", -np.ones(6, np.float32)), "numbers of zero or more"),
+    "no weight at all": (changed("weights", np.zeros(6, np.float32)), "one above it at least"),
+    "a strange loss": (saying(loss="hinge"), "its loss is 'hinge'"),
+    "no loss": (lambda blobs, said: said.pop("loss"), "its loss is None"),
+    "squares of classes": (saying(loss="squared"), "squared distance from targets that are classes"),
+    "no momentum": (saying(momentum="fast"), "momentum is 'fast'"),
+    "too much momentum": (saying(momentum=1.0), "momentum is 1.0"),
+    "no real items": (saying(items=0), "0 real items are behind it; wanted is 1 to 100"),
+    "more real items than there are": (saying(items=10**18), "wanted is 1 to 100"),
+    "items that are none": (saying(items=True), "True real items"),
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), HOSTILE.values(), ids=HOSTILE)
+def test_a_strangers_set_is_refused(change, sentence):
+    blobs, said = sent(a_set())
+    unpacked(blobs, said, LIMITS)
+    change(blobs, said)
+    with pytest.raises(PayloadRefused) as refused:
+        unpacked(blobs, said, LIMITS)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("inputs.low", np.full(2, np.nan, np.float32), "inputs.low hold NaN"),
+        ("inputs.step", np.zeros(2, np.float32), "a step above zero for each channel"),
+        ("inputs.low", np.zeros(3, np.float32), "for each channel"),
+        ("inputs.step", np.full(2, 90, np.float32), "inputs reach"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(name, value, sentence):
+    blobs, said = sent(a_set(), "uint8")
+    blobs[name] = npy(value)
+    with pytest.raises(PayloadRefused) as refused:
+        unpacked(blobs, said, LIMITS)
+    assert sentence in str(refused.value)
+
+
+def test_columns_may_come_first():
+    blobs, said = sent(a_set())
+    inputs = np.asfortranarray(a_set().inputs.numpy())
+    blobs["inputs"] = npy(inputs)
+    assert torch.equal(unpacked(blobs, said, LIMITS).inputs, a_set().inputs)

@@ -1,0 +1,302 @@
+"""Rounds that go on where they were stopped, the engines, and the study."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from ddcore_federated import Averaging, Distilling, Dynafed, Federated, ReplayEach, TrainOnUnion
+from ddcore_federated.flower import Refined, averaging, central, go, told_so_far, training_client
+from ddcore_federated.watchdog import inside
+
+import ddcore
+from ddcore import BadCheckpoint, RecipeRefused
+
+NET = ddcore.MLP(width=8)
+FIT = ddcore.Fit(steps=2, batch=16, lr=0.05)
+TRAINING = ddcore.Protocol(steps=5, repeats=1, augment=None)
+SMALL = {"iterations": 2, "objective": {"real": 8}}
+
+
+def study(*exchanges, **fields):
+    usual = (Averaging(fit=FIT), Distilling(ipc=1, overrides=SMALL, server=TrainOnUnion(TRAINING)))
+    return Federated(exchanges=exchanges or usual, network=NET, **{"clients": 3, "rounds": 2, **fields})
+
+
+def numbers(finding):
+    """What does not depend on the time that it took."""
+    told = json.loads(json.dumps(finding.numbers))
+    for exchange in told["exchanges"]:
+        del exchange["seconds"]
+        for entry in (entry for course in exchange["courses"] for entry in course):
+            del entry["seconds"]
+    return told
+
+
+def test_it_tells_of_each_exchange_over_the_seeds_and_goes_on(tmp_path, federated_host):
+    told = []
+    plan = study(seeds=(0, 1))
+
+    def conducted(folder, **named):
+        return ddcore.conduct_study(plan, folder, host=federated_host, **named)
+
+    finding = conducted(tmp_path / "a", progress=lambda *x: told.append(x))
+    assert ("feddm, 1 a class, run 4 of 4: rounds", 2, 2) in told
+    assert ("fedavg, run 1 of 4: clients", 3, 3) in told
+    assert [row[0] for row in finding.rows] == ["fedavg", "feddm, 1 a class"]
+    assert all(len(row) == len(finding.head) for row in finding.rows)
+    average, distilled = finding.numbers["exchanges"]
+    assert average["accuracy"]["n"] == 2
+    weights = sum(value.numel() for value in NET.build(ddcore.load("digits").card).init(torch.Generator())[0].values())
+    for exchange in (average, distilled):
+        assert 0 < exchange["down"] - 2 * 3 * 4 * weights < 2 * 3 * 1500
+    assert 0 < average["up"] - 2 * 3 * 4 * weights < 2 * 3 * 1500
+    assert distilled["up"] < average["up"]
+    assert average["reached"] == [
+        next(e["up"] for e in course if e["accuracy"] >= course[-1]["accuracy"]) for course in average["courses"]
+    ]
+    for plot in ("bytes.png", "rounds.png"):
+        assert (tmp_path / "a" / plot).stat().st_size > 5000
+        assert plot in (tmp_path / "a" / "report.md").read_text()
+    split = json.loads((tmp_path / "a" / "split-1.json").read_text())
+    assert sum(map(sum, split["items"])) == sum(map(len, split["rows"])) == sum(ddcore.load("digits").card.counts)
+    kept = sorted((tmp_path / "a" / "runs").glob("*/rounds.safetensors"))
+    assert len(kept) == 4
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    kept[1].unlink()
+    again = conducted(tmp_path / "a")
+    assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == [kept[1]]
+    assert numbers(again) == numbers(finding)
+    assert numbers(conducted(tmp_path / "b")) == numbers(finding)
+
+
+class Stopped(Exception):
+    pass
+
+
+EXCHANGES = {
+    "fedadam": Averaging("fedadam", fit=FIT),
+    "fedprox": Averaging("fedprox", fit=FIT, mu=0.5),
+    "dynafed": Averaging(
+        fit=FIT, refined=Dynafed(2, overrides=SMALL | {"objective": {}}, tuning=TrainOnUnion(TRAINING))
+    ),
+    "meta_knowledge": Distilling(
+        "meta_knowledge",
+        ipc=1,
+        overrides={"iterations": 1, "objective": {"objective": {"real": 8, "steps": 1}}},
+        server=TrainOnUnion(TRAINING),
+    ),
+    "goetz_tewari": Distilling("goetz_tewari", ipc=1, overrides={"iterations": 1}, server=ReplayEach()),
+}
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES.values(), ids=EXCHANGES)
+def test_a_run_that_was_stopped_ends_as_if_it_never_had(exchange, tmp_path, federated_host):
+    plan = study(exchange, rounds=4)
+
+    def conducted(folder, progress=None):
+        return ddcore.conduct_study(plan, folder, host=federated_host, progress=progress)
+
+    def stopping(what, done, of):
+        if "rounds" in what and done == 3:
+            raise Stopped
+
+    whole = conducted(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        conducted(tmp_path / "halved", stopping)
+    (kept,) = (tmp_path / "halved" / "runs").glob("*/rounds.safetensors")
+    assert len(told_so_far(kept)) == 4
+    assert numbers(conducted(tmp_path / "halved")) == numbers(whole)
+    assert len(whole.numbers["exchanges"][0]["courses"][0]) == 5
+
+
+def test_a_torn_record_of_rounds_is_refused(tmp_path, federated_host):
+    ddcore.conduct_study(study(), tmp_path, host=federated_host)
+    (kept, *_) = (tmp_path / "runs").glob("fedavg*/rounds.safetensors")
+    kept.write_bytes(kept.read_bytes()[:100])
+    with pytest.raises(BadCheckpoint, match="not a whole record of rounds"):
+        ddcore.conduct_study(study(), tmp_path, host=federated_host)
+
+
+def test_the_report_prints_the_largest_epsilon(tmp_path, federated_host):
+    private = {"epsilon": 50.0, "delta": 1e-4, "noise_multiplier": 2.0}
+    whole = {"iterations": 2, "objective": {"real": 1000}}
+    overrides = {**whole, "synthetic": {"init": "noise"}, "plugins": {"private": private}}
+    exchange = Distilling(ipc=1, overrides=overrides, server=TrainOnUnion(TRAINING))
+    finding = ddcore.conduct_study(study(exchange), tmp_path, host=federated_host)
+    (told,) = finding.numbers["exchanges"]
+    first, last = (entry["epsilon"] for entry in told["courses"][0][1:])
+    assert 0 < first < last == told["epsilon"] <= 50
+    assert finding.rows[0][finding.head.index("epsilon")] == f"{last:.3g}"
+
+
+def test_accuracy_and_the_worst_clients_by_hand(tiny):
+    network = NET.build(tiny.card)
+    params, _ = network.init(torch.Generator().manual_seed(0))
+    test = ddcore.Preprocessed(tiny.test, ddcore.Standardise().fitted(tiny.card).start(tiny.card, dict))
+    shares = torch.tensor([[10, 0, 0], [0, 3, 1], [1, 1, 1]])
+    score = central(network, test, shares)(params)
+    inputs, targets = test.take(torch.arange(len(test)))
+    right = network(params, {}, inputs).argmax(1) == targets
+    each = [float(right[targets == c].double().mean()) for c in range(3)]
+    assert score["accuracy"] == pytest.approx(100 * float(right.double().mean()))
+    mixed = [each[0], (3 * each[1] + each[2]) / 4, sum(each) / 3]
+    assert score["worst"] == pytest.approx(100 * min(mixed), abs=1e-4)
+
+
+def test_dynafed_trains_only_after_its_way_and_leaves_clients_alone(tiny, thirds, in_process, federated_host, tmp_path):
+    network = NET.build(tiny.card)
+    start, _ = network.init(torch.Generator().manual_seed(0))
+    server = Dynafed(2, overrides={"iterations": 1, "synthetic.ipc": 1}, tuning=TrainOnUnion(TRAINING))
+
+    def walked(refined):
+        strategy = averaging("fedavg", 3, mu=0.1, lr=0.1)
+        if refined:
+            strategy = Refined(strategy, server, tiny.card, NET, tmp_path, federated_host)
+        weights = []
+
+        def score(params):
+            weights.append(params)
+            return {"accuracy": 0.0}
+
+        place = tmp_path / f"{refined}.safetensors"
+        in_process(lambda grid: go(strategy, grid, start, 3, place, score), training_client(thirds, NET, FIT))
+        return weights
+
+    plain, refined = walked(False), walked(True)
+    same = [all(torch.equal(a[name], b[name]) for name in start) for a, b in zip(plain, refined, strict=True)]
+    assert same == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "said", [{"seeds": ()}, {"exchanges": ()}, {"clients": 0}, {"rounds": 0}, {"exchanges": (Averaging(), Averaging())}]
+)
+def test_a_study_that_says_too_little_is_refused(said):
+    with pytest.raises(RecipeRefused, match="at least one exchange, seed, client and round|have one name"):
+        Federated(**said)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "network", "sentence"),
+    [
+        (Distilling(ipc=1, overrides={**SMALL, "plugins": {"private": {"epsilon": 8.0}}}), NET, "Start from noise"),
+        (Distilling("nothing_known"), NET, "no method named 'nothing_known'"),
+        (Distilling(ipc=10**4), NET, "Choose a smaller ipc"),
+        (Averaging(), ddcore.ConvNet(width=4, depth=1, norm="batch"), "keeps running statistics"),
+        (Averaging(fit=ddcore.Fit(rho=0.1)), NET, "neither rho, gap nor cutmix"),
+    ],
+)
+def test_what_no_client_could_run_is_refused_before_any_does(tmp_path, federated_host, exchange, network, sentence):
+    plan = replace(study(Averaging(fit=FIT, title="before"), exchange), network=network)
+    with pytest.raises((RecipeRefused, ddcore.UnknownName)) as refused:
+        ddcore.conduct_study(plan, tmp_path, host=federated_host)
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_report_says_why_replies_were_left_out(tmp_path, federated_host):
+    spent = {"epsilon": 10.0, "delta": 1e-4, "noise_multiplier": 2.0}
+    overrides = {"iterations": 1, "objective": {"real": 1000}, "synthetic": {"init": "noise"}}
+    exchange = Distilling(
+        ipc=1, overrides={**overrides, "plugins": {"private": {**spent, "epsilon": 2.5}}}, title="poor"
+    )
+    finding = ddcore.conduct_study(study(exchange, rounds=4), tmp_path, host=federated_host)
+    (told,) = finding.numbers["exchanges"]
+    assert told["refused"] > 0
+    assert told["epsilon"] <= 2.5
+    assert "Left out, for example: " in finding.says
+    assert "Nothing was distilled: the privacy budget (epsilon 2.5" in finding.says
+
+
+def test_its_parts_can_be_named(federated_host):
+    entries = {(e.kind, e.name) for e in federated_host.catalogue}
+    assert {("study", "federated"), ("exchange", "distilling"), ("exchange", "averaging")} <= entries
+    assert {("split", name) for name in ("iid", "dirichlet", "by_classes")} <= entries
+
+
+# --- Ray -------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+import ddcore, ddcore_federated
+from ddcore_federated import Averaging, Distilling, Federated, TrainOnUnion
+
+training = ddcore.Protocol(steps=5, repeats=1, augment=None)
+exchanges = (
+    Averaging(fit=ddcore.Fit(steps=2, batch=16, lr=0.05)),
+    Distilling(ipc=1, overrides={"iterations": 2, "objective": {"real": 8}}, server=TrainOnUnion(training)),
+)
+study = Federated(
+    exchanges=exchanges, network=ddcore.MLP(width=8), clients=3, rounds=int(sys.argv[2]), engine=sys.argv[3], cores=2
+)
+host = ddcore.Host({"federated": ddcore_federated})
+ddcore.conduct_study(study, sys.argv[1], host=host, progress=lambda *told: print(*told, flush=True))
+"""
+
+
+def told_in(folder):
+    return numbers(ddcore.Finding([], [], json.loads((folder / "finding.json").read_text())))
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Starts the study above in a folder, with a home and a temporary folder of its own."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    short = Path(f"/tmp/f{os.getpid()}-{time.monotonic_ns() % 10**6}")
+    for name in ("home", "tmp"):
+        (short / name).mkdir(parents=True)
+    env = {**os.environ, "HOME": str(short / "home"), "FLWR_HOME": str(short / "home"), "TMPDIR": str(short / "tmp")}
+
+    def start(folder, rounds, engine):
+        words = [sys.executable, script, folder, str(rounds), engine]
+        return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    yield start, short / "tmp"
+    subprocess.run(["rm", "-rf", short], check=True)
+
+
+@pytest.mark.slow
+def test_on_ray_all_is_as_in_process(program, tmp_path):
+    start, temporary = program
+    for engine in ("process", "ray"):
+        run = start(tmp_path / engine, 2, engine)
+        said, _ = run.communicate()
+        assert run.returncode == 0, said
+    assert told_in(tmp_path / "process") == told_in(tmp_path / "ray")
+    assert not list(temporary.glob("ddray-*"))
+
+
+@pytest.mark.slow
+def test_a_killed_simulation_leaves_no_process_and_goes_on(program, tmp_path):
+    start, temporary = program
+    run = start(tmp_path / "killed", 4, "ray")
+    for line in run.stdout:
+        if "rounds 2 4" in line:
+            break
+    (folder,) = temporary.glob("ddray-*")
+    assert len(list(inside(str(folder)))) > 3
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+    for _ in range(60):
+        if not folder.exists() and not list(inside(str(folder))):
+            break
+        time.sleep(0.5)
+    assert not list(inside(str(folder)))
+    assert not folder.exists()
+    before = len(told_so_far(next((tmp_path / "killed" / "runs").glob("fedavg*/rounds.safetensors"))))
+    assert before >= 3
+    again = start(tmp_path / "killed", 4, "ray")
+    said, _ = again.communicate()
+    assert again.returncode == 0, said
+    assert f"fedavg, run 1 of 2: rounds {before - 1} 4" not in said
+    whole = start(tmp_path / "whole", 4, "process")
+    whole.communicate()
+    first, second = told_in(tmp_path / "killed"), told_in(tmp_path / "whole")
+    assert first == second
