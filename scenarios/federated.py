@@ -1,8 +1,8 @@
 """Clients that send distilled images beside clients that send weights: MNIST and FashionMNIST, unevenly split.
 
-Shows the accuracy of FedDM, of its first round alone (one shot) and of FedAvg, against the bytes that clients send,
-at Dirichlet 0.5 and 0.1 among 10 clients; --clients 100 --engine ray runs them side by side under Flower's simulation
-engine. Needs the plugin federated and the data sets below --root (MNIST/raw, FashionMNIST/raw).
+Shows the accuracy of FedDM, of its first round alone (one shot), of as many random real images and of FedAvg, against
+the bytes that clients send, at Dirichlet 0.5 and 0.1 among 10 clients; --clients 100 --engine ray runs them side by
+side under Flower's simulation engine. Needs the plugin federated and the data sets below --root (MNIST/raw, FashionMNIST/raw).
 
     python scenarios/federated.py --root data            # hours on two cores; it goes on at the last round
     python scenarios/federated.py --root data --smoke    # two clients and rounds, tiny networks: two minutes
@@ -34,10 +34,11 @@ def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
     server = TrainOnUnion(ddcore.Protocol(steps=3, repeats=1)) if short else TrainOnUnion()
     overrides = {"iterations": 2, "objective": {"real": 8}} if short else {}
 
-    def feddm(rounds: int) -> Distilling:
-        return Distilling("feddm", options.ipc, overrides, server, options.encoding, rounds)
+    def sending(method: str, rounds: int) -> Distilling:
+        return Distilling(method, options.ipc, overrides if method == "feddm" else {}, server, options.encoding, rounds)
 
-    return Averaging(fit=fit, rounds=options.rounds), feddm(options.distilling_rounds), feddm(1)
+    distilled = sending("feddm", options.distilling_rounds), sending("feddm", 1), sending("random", 1)
+    return Averaging(fit=fit, rounds=options.rounds), *distilled
 
 
 def study(data: str, alpha: float, options: argparse.Namespace) -> Federated:
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--alphas", nargs="+", type=float, default=[0.5, 0.1], help="how uneven: the smaller the more")
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=20, help="rounds of FedAvg")
-    parser.add_argument("--distilling-rounds", type=int, default=5, help="rounds of FedDM")
+    parser.add_argument("--distilling-rounds", type=int, default=3, help="rounds of FedDM")
     parser.add_argument("--ipc", type=int, default=10, help="images of each of its classes that a client sends")
     parser.add_argument("--encoding", choices=["uint8", "float16", "float32"], default="uint8")
     parser.add_argument("--engine", choices=["process", "ray"], default="process")
