@@ -2,7 +2,8 @@
 
 Shows the accuracy of FedDM, of its first round alone (one shot), of as many random real images and of FedAvg, against
 the bytes that clients send, at Dirichlet 0.5 and 0.1 among 10 clients; --clients 100 --engine ray runs them side by
-side under Flower's simulation engine. Needs the plugin federated and the data sets below --root (MNIST/raw, FashionMNIST/raw).
+side under Flower's simulation engine. Needs the plugin federated and the data sets below --root (MNIST/raw,
+FashionMNIST/raw).
 
     python scenarios/federated.py --root data            # hours on two cores; it goes on at the last round
     python scenarios/federated.py --root data --smoke    # two clients and rounds, tiny networks: two minutes
