@@ -20,6 +20,14 @@ WIEWEL = ddcore.Citation(
     2021,
 )
 
+MASARCZYK = ddcore.Citation(
+    "masarczyk2020stable",
+    "Masarczyk, Wojciech and Tautkute, Ivona",
+    "Reducing Catastrophic Forgetting with Learning on Synthetic Data",
+    "IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops",
+    2020,
+)
+
 
 @ddcore.method(ROSASCO)
 def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> ddcore.Recipe:
@@ -60,5 +68,28 @@ def ccmcl(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
         objective=ddcore.GradientMatch(real=256),
         policy=ddcore.TrainedOnSynthetic(rounds=10, epochs=1),
         update=ddcore.Update(lr={"inputs": 0.05, "weights": 0.01}, optimiser="adam", schedule="cosine"),
+        iterations=iterations,
+    )
+
+
+@ddcore.method(MASARCZYK)
+def stable_sequence(ipc: int = 1, iterations: int = 200, tasks: int = 2) -> ddcore.Recipe:
+    """A stable sequence: min_{G, z, a} l_T( w_n ), w_{i+1} = w_i - a_i grad l( G(z_i); w_i ), one task after another.
+
+    The learner first sees what a generator makes of the first task's classes, then what it makes of the second's, and
+    the loss at the end of it all is over the real items of all of them (Masarczyk and Tautkute, CVPR Workshops 2020).
+    The protocol ``dd`` trains on the sequence in its order. T holds all tasks; the first are its first classes.
+
+    Differs: there is no public code, so generator, sizes and rates are ours: that of ``gtn``, learned from scratch with
+    its latents, within the bytes of ipc images per class; the step sizes are learned; 20 steps of 20 images a task.
+    """
+    return ddcore.Recipe(
+        "stable_sequence",
+        synthetic=ddcore.Latents(ipc, learned=True, training=None, tries=1),
+        objective=ddcore.Bptt(steps=20 * tasks, batch=20, each=True, ordered=True, tasks=tasks),
+        update=ddcore.Update(
+            lr={"inputs": 0.03, "generator": 0.003, "step_size": 0.02}, optimiser="adam", schedule="cosine", clip=1.0
+        ),
+        step_size=0.05,
         iterations=iterations,
     )
