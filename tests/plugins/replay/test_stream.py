@@ -177,7 +177,9 @@ def test_a_byte_budget_counts_what_is_stored(data, host):
     first = Stream.of(data, 2).experiences[0].train
     mixed = {**told, "method": "ccmcl", "classes": 2, "overrides": {"iterations": 1, "network.depth": 2}}
     weighty = built(Distilled(nbytes=4 * 65 + 2 * 8, **mixed), data, host)
-    with pytest.raises(RecipeRefused, match="What ccmcl makes of 2 images a class takes 290 bytes, and 276 .* are left"):
+    with pytest.raises(
+        RecipeRefused, match="What ccmcl makes of 2 images a class takes 290 bytes, and 276 .* are left"
+    ):
         weighty.learn(first)
     both = built(Distilled(size=4, nbytes=3 * 65 + 2 * 8, **{**told, "classes": 2}), data, host)
     both.learn(first)
