@@ -26,19 +26,19 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from ddcore_replay import Balanced, Distilled, Everything, Memory, Nothing, Replay, Reservoir, Training
+from ddcore_replay import Balanced, Distilled, Everything, Memory, Nothing, Olcgm, Replay, Reservoir, Training
 
 import ddcore
 
-WIDTH = 16
 OVERRIDES = {
-    "herding": {"network": {"width": WIDTH}, "synthetic": {"fit": {"steps": 50}}},
-    "dm": {"network": {"width": WIDTH}, "objective": {"real": 64}, "iterations": 50},
-    "distilled_replay": {"iterations": 10},
+    "herding": {"network": {"width": 16}, "synthetic": {"fit": {"steps": 50}}},
+    "dm": {"network": {"width": 16}, "objective": {"real": 64}, "iterations": 50},
+    "distilled_replay": {"iterations": 5},
 }
 SMOKE = {
     "herding": {"network": {"width": 4}, "synthetic": {"fit": {"steps": 2}}},
     "dm": {"network": {"width": 4}, "objective": {"real": 8}, "iterations": 2},
+    "dm_bases": {"network": {"width": 4}, "objective": {"real": 8}, "iterations": 2, "synthetic": {"most": 4}},
     "distilled_replay": {"objective": {"steps": 2, "checks": 2}, "iterations": 2},
 }
 
@@ -49,6 +49,9 @@ def memory(name: str, nbytes: int, smoke: bool) -> Memory:
         return plain[name]
     if name in ("reservoir", "balanced"):
         return (Reservoir if name == "reservoir" else Balanced)(nbytes=nbytes)
+    if name == "olcgm":
+        often = {"batch": 1000, "outer": 1, "inner": 1} if smoke else {"batch": 100, "outer": 2}
+        return Olcgm(nbytes=nbytes, network=ddcore.LeNet(), **often)
     return Distilled(nbytes=nbytes, method=name, classes=10, overrides=(SMOKE if smoke else OVERRIDES).get(name, {}))
 
 
@@ -59,10 +62,10 @@ def study(data: str, options: argparse.Namespace) -> Replay:
     memories += [memory(name, 0, options.smoke) for name in options.memories if name not in bounded]
     length = {"steps": None, "epochs": 1, "batch": 10} if options.online else {"steps": 50, "batch": 32}
     training = Training(
-        network=ddcore.ConvNet(width=WIDTH),
-        rehearsal=ddcore.Protocol(lr=(1e-3,), repeats=1, **length),
+        network=ddcore.LeNet(),
+        rehearsal=ddcore.Protocol(lr=(1e-3,), augment=None, repeats=1, **length),
         replayed=length["batch"],
-        alone=ddcore.Protocol(steps=150, repeats=1),
+        alone=ddcore.Protocol(steps=200, batch=32, augment=None, repeats=1),
     )
     if options.smoke:
         short = {"steps": 2, "epochs": None}
@@ -80,7 +83,7 @@ def study(data: str, options: argparse.Namespace) -> Replay:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    usual = ["nothing", "reservoir", "balanced", "herding", "distilled_replay", "dm", "everything"]
+    usual = ["nothing", "reservoir", "balanced", "herding", "olcgm", "distilled_replay", "dm", "dm_bases", "everything"]
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw and FashionMNIST/raw")
     parser.add_argument("--out", default="runs/replay", help="where the studies go, a folder each")
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion"], help="which data sets")

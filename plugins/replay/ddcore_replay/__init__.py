@@ -9,7 +9,7 @@ from ddcore_replay.course import Course, Training, average_accuracy, backward_tr
 from ddcore_replay.distilled import Distilled
 from ddcore_replay.memory import Balanced, Everything, Memory, Nothing, Reservoir
 from ddcore_replay.olcgm import Olcgm
-from ddcore_replay.recipes import ccmcl, distilled_replay, stable_sequence
+from ddcore_replay.recipes import ccmcl, distilled_replay, dm_bases, stable_sequence
 from ddcore_replay.stream import Experience, Stream
 from ddcore_replay.study import Replay
 
@@ -31,6 +31,7 @@ __all__ = [
     "backward_transfer",
     "ccmcl",
     "distilled_replay",
+    "dm_bases",
     "forgetting",
     "go",
     "stable_sequence",
@@ -42,4 +43,4 @@ ddcore_api = ">=1.0,<2"
 @ddcore.hookimpl
 def ddcore_parts():
     memories = [Nothing, Everything, Reservoir, Balanced, Distilled, Olcgm]
-    return [Replay, *memories, Training, Composite, distilled_replay, ccmcl, stable_sequence]
+    return [Replay, *memories, Training, Composite, distilled_replay, ccmcl, dm_bases, stable_sequence]

@@ -71,7 +71,7 @@ def test_an_empty_study_is_refused(said):
 def test_it_comes_back_from_the_command_line(host):
     """Every part of it can be named in a settings file."""
     entries = {(e.kind, e.name) for e in host.catalogue if e.distribution == "ddcore-replay"}
-    memories = {("memory", name) for name in ("nothing", "everything", "reservoir", "balanced", "distilled")}
+    memories = {("memory", name) for name in ("nothing", "everything", "reservoir", "balanced", "distilled", "olcgm")}
     assert (
         memories
         | {
@@ -79,6 +79,8 @@ def test_it_comes_back_from_the_command_line(host):
             ("training", "training"),
             ("method", "distilled_replay"),
             ("method", "ccmcl"),
+            ("method", "dm_bases"),
+            ("method", "stable_sequence"),
             ("carrier", "composite"),
         }
         == entries
