@@ -136,13 +136,13 @@ class DistilledBuffer(ExemplarsBuffer):
         return self.plan.build(card, self.seed, self.device, self.host)
 
     def _changed(self, like: Any) -> None:
-        assert self.memory is not None
+        memory = self.memory
+        assert memory is not None
         width, apart = vector_width(like), hasattr(like, SOFT)
-        batch = self.memory.store.take(torch.arange(len(self.memory.store)))
+        batch = memory.store.take(torch.arange(len(memory.store)))
         vectors = batch.targets
         if width:
-            known = isinstance(self.memory, KeptDistilled)
-            vectors = self.memory.vectors if known else torch.eye(width)[batch.targets]
+            vectors = memory.vectors if isinstance(memory, KeptDistilled) else torch.eye(width)[batch.targets]
         classes = batch.targets.tolist()
         attributes = [DataAttribute(classes, "targets")]
         if apart:

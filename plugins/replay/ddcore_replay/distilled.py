@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -31,7 +31,8 @@ class Distilled(Bounded):
     own range; so an image takes what a real one takes, and ``RANGE_BYTES`` an experience come on top.
 
     ``classes`` that are foreseen share the budget from the start; with None the classes so far share it, and images
-    go as classes come: see :data:`OnResize`. ``overrides`` sets fields of the recipe by dotted path.
+    go as classes come: see :data:`OnResize`. A class that comes again is condensed anew with what is stored of it.
+    ``overrides`` sets fields of the recipe by dotted path.
     """
 
     method: str = "dm"
@@ -183,7 +184,8 @@ class KeptDistilled(KeptBounded):
         self._runs += 1
         run = self.host.start(recipe, data, device=self.device)
         run.hooks.ddcore_distill(run=run)
-        synthetic = run.synthetic if run.averaged is None else run.averaged.module
+        averaged = run.averaged
+        synthetic = run.synthetic if averaged is None else cast(ddcore.SyntheticSet, averaged.module)
         carrier, labels = synthetic.carrier, synthetic.labels
         numbers = [value for value in carrier.state_dict().values() if value.is_floating_point()]
         size = carrier.nbytes()
@@ -195,16 +197,16 @@ class KeptDistilled(KeptBounded):
         assert run.preprocess is not None
         targets = torch.tensor(classes)[carrier.classes.cpu()]
         made = ddcore.Store.of(run.preprocess.inverse(distilled.inputs), targets, self.card.classes)
-        vectors, a_class = None, item_bytes(self.card) - math.prod(self.card.shape)
-        labelling = a_class * len(carrier.origin.unique())
+        vectors, label = None, item_bytes(self.card) - math.prod(self.card.shape)
+        labelling = label * len(carrier.origin.unique())
         if distilled.targets.ndim == 2:
             local = in_bytes(shares(labels, distilled.targets))
             vectors = torch.zeros(len(made), self.card.classes)
             vectors[:, classes] = local[made.order]
-            # vectors that follow from the class are stored as it
-            labelling = min(labels.nbytes(), local.numel() + RANGE_BYTES)
-        alone = not carrier.latent()
-        item = math.prod(self.card.shape) + (a_class if vectors is None else len(classes)) if alone else None
+            # those that follow from the class are stored as it
+            if labels.nbytes() > labelling:
+                label, labelling = len(classes), local.numel() + RANGE_BYTES
+        item = None if carrier.latent() else math.prod(self.card.shape) + label
         return Condensed(made, vectors, size + labelling, item)
 
 

@@ -101,7 +101,7 @@ class KeptOlcgm(KeptBounded):
         plan, raw = self.plan, store.take(torch.arange(len(store)))
         images, targets = self._preprocess(raw.inputs).to(self.device), raw.targets.to(self.device)
         place = (torch.arange(len(store)) % room).to(self.device)
-        weights = (torch.arange(len(store)) < room).float().to(self.device).requires_grad_()
+        weights = torch.ones(len(store), device=self.device, requires_grad=True)
         network = plan.network.fitted(self.card).build(self.card)
         for _ in range(plan.outer):
             params, buffers = network.init(self.rng["nets"])

@@ -72,7 +72,7 @@ class Replay(ddcore.Study):
         if self.shuffled:
             order = torch.randperm(data.card.classes, generator=ddcore.Streams(seed)["classes"]).tolist()
         stream = Stream.of(data, self.classes_each, order)
-        ways = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
+        ways: list[Way] = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
         courses = go(stream, memory.build(data.card, seed, device, host), self.training, ways, seed=seed, device=device)
         return {way: asdict(course) for way, course in courses.items()}
 
