@@ -146,7 +146,7 @@ class KeptSample(KeptBounded):
 
     def _keep(self, store: ddcore.Store, numbers: Tensor) -> None:
         held = len(self.store)
-        rows = self.plan.kept(torch.cat([self.store.targets, store.targets]), numbers, self.images)
+        rows = self.plan.kept(torch.cat([self.store.targets, store.targets]), numbers, self.images).sort().values
         old, new = rows[rows < held], rows[rows >= held]
         self.store = joined([taken(self.store, old), taken(store, new - held)])
         self.numbers = numbers[torch.cat([old, new])[self.store.order]]

@@ -124,6 +124,25 @@ def test_a_reservoir_holds_each_item_so_far_alike_often(data, host):
     assert memory.nbytes == 12 * 65
 
 
+@pytest.mark.parametrize("plan", [Reservoir(size=12), Balanced(size=12)])
+def test_a_sample_is_of_the_least_numbers_of_all_so_far(data, host, plan):
+    """Each item keeps its number, so that one pass over all items would keep the same."""
+    memory, twin = built(plan, data, host), ddcore.Streams(0)[plan.part_name()]
+    parts = torch.randperm(120, generator=torch.Generator().manual_seed(1)).chunk(5)
+    stores = [taken(data.train, part) for part in parts]
+    numbers = torch.cat([torch.rand(len(store), generator=twin, dtype=torch.float64) for store in stores])
+    for store in stores:
+        memory.learn(store)
+    inputs, targets = (torch.cat([getattr(store, name) for store in stores]) for name in ("inputs", "targets"))
+    if isinstance(plan, Reservoir):
+        expected = numbers.argsort()[:12]
+    else:
+        expected = torch.cat([numbers.masked_fill(targets != c, 2).argsort()[:2] for c in range(6)])
+    assert {x.numpy().tobytes() for x in memory.store.inputs} == {x.numpy().tobytes() for x in inputs[expected]}
+    memory.resize(6)
+    assert len(memory.store) == 6
+
+
 def test_a_balanced_memory_shares_its_room(data, host):
     memory, sizes = built(Balanced(nbytes=10 * 65 + 64), data, host), []
     for experience in Stream.of(data, 2).experiences:
