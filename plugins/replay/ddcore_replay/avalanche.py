@@ -74,6 +74,10 @@ class DistilledBuffer(ExemplarsBuffer):
                     f"nbytes is a budget for what is stored at a byte a value; {recipe.label} keeps the benchmark's"
                     " floats: give max_size alone."
                 )
+            if classes is not None or overrides:
+                raise ddcore.RecipeRefused(
+                    f"classes and overrides are for recipes, and {recipe.label} is a memory: set its own fields."
+                )
             self.plan: Bounded = replace(recipe, size=max_size, nbytes=None)
             return
         name = recipe if isinstance(recipe, str) else recipe.name

@@ -404,6 +404,8 @@ def test_olcgm_stands_in_an_online_stream(four):
     assert list(buffer.buffer.targets) == [0, 1, 2, 3]
     with pytest.raises(RecipeRefused, match="olcgm keeps the benchmark's floats: give max_size alone"):
         DistilledBuffer(8, plan, nbytes=1000)
+    with pytest.raises(RecipeRefused, match="classes and overrides are for recipes, and olcgm is a memory"):
+        DistilledBuffer(8, plan, classes=4)
 
 
 def test_the_tighter_of_two_budgets_holds(benchmark):

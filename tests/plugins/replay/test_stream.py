@@ -20,7 +20,7 @@ from ddcore_replay import (
     go,
 )
 from ddcore_replay.course import moments
-from ddcore_replay.distilled import in_bytes
+from ddcore_replay.distilled import in_bytes, shares
 from ddcore_replay.stream import joined, renumbered, taken
 
 import ddcore
@@ -205,6 +205,15 @@ def test_a_byte_budget_counts_what_is_stored(data, host):
     assert (both.room, both.nbytes) == (1, 2 * 65 + 8), "the tighter of the two"
     with pytest.raises(RecipeRefused, match="memory of 5 images cannot hold one of each of 6"):
         built(Distilled(nbytes=6 * 65 + 6 * 8 - 1, **told), data, host)
+
+
+@pytest.mark.parametrize("plan", [ddcore.Vectors(scale=3.0), ddcore.Vectors(scale=3.0, centred=True, loss="squared")])
+def test_learned_labels_are_told_in_units_of_a_class(data, plan):
+    labels = plan.build(data.card, ddcore.Pixels(1).build(data.card))
+    assert torch.allclose(shares(labels, labels.vectors.detach()), torch.eye(6), atol=1e-6)
+    moved = labels.vectors.detach() + 1.5 * torch.eye(6)
+    assert torch.allclose(shares(labels, moved), 1.5 * torch.eye(6), atol=1e-6)
+    assert shares(labels, torch.zeros(2, 1)).tolist() == [[1], [1]], "of one class there is but one label"
 
 
 @pytest.mark.parametrize("method", ["idc", "kfs", "herding", "ccmcl"])
