@@ -42,7 +42,7 @@ class DistilledBuffer(ExemplarsBuffer):
     transforms. ``flips`` says whether a mirrored image keeps its label.
 
     Items are as those of the benchmark are, so that they can stand in one batch: (input, class, task 0); (input,
-    vector, task 0) of :func:`one_hot` data; (input, class, vector, task 0) of :func:`with_soft` data. Labels that are
+    vector, task 0) of :class:`OneHot` data; (input, class, vector, task 0) of :func:`with_soft` data. Labels that are
     learned want one of the last two, and :meth:`criterion`.
 
     Raises:
@@ -163,7 +163,10 @@ SOFT = "soft"
 
 
 class OneHot(Dataset[tuple[Any, Tensor]]):
-    """Items (input, vector (k,)) of a data set; see :func:`one_hot`."""
+    """``dataset``, which has ``targets``, with its classes as vectors: for ``class_incremental_benchmark``.
+
+    Batches are (input, vector, task 0), so any strategy trains on them, with a criterion that takes vectors.
+    """
 
     def __init__(self, dataset: Any, classes: int) -> None:
         self.dataset, self.classes = dataset, classes
@@ -174,14 +177,6 @@ class OneHot(Dataset[tuple[Any, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Any, Tensor]:
         return self.dataset[index][0], torch.eye(self.classes)[self.targets[index]]
-
-
-def one_hot(dataset: Any, classes: int) -> OneHot:
-    """``dataset``, which has ``targets``, with its classes as vectors: for ``class_incremental_benchmark``.
-
-    Batches are (input, vector, task 0), so any strategy trains on them, with a criterion that takes vectors.
-    """
-    return OneHot(dataset, classes)
 
 
 def with_soft(dataset: Any, classes: int) -> TaskAwareSupervisedClassificationDataset:

@@ -175,7 +175,7 @@ class KeptDistilled(KeptBounded):
         if not self.soft and not isinstance(recipe.labels, ddcore.Hard):
             raise ddcore.RecipeRefused(
                 f"{recipe.name} learns labels that are not classes, and a memory stands beside items whose labels are:"
-                " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.one_hot or"
+                " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.OneHot or"
                 " with_soft data."
             )
         data, classes = renumbered(self.card, store)

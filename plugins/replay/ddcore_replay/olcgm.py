@@ -56,7 +56,7 @@ class KeptOlcgm(KeptBounded):
         self.plan, self.images, self.device = plan, plan.images(card), torch.device(device)
         self.rng = ddcore.Streams(seed)
         self.quiet = 0
-        """Batches since the last that brought a class or was condensed."""
+        """Batches since one brought a class, or since all classes were condensed."""
         self._preprocess: ddcore.Fitted | None = None
 
     def learn(self, store: ddcore.Store) -> None:

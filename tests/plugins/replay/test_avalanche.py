@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from ddcore_replay import Balanced, Distilled, Olcgm, Stream, average_accuracy, backward_transfer
-from ddcore_replay.avalanche import DistilledBuffer, DistilledGDumb, SoftCriterion, items, one_hot, with_soft
+from ddcore_replay.avalanche import DistilledBuffer, DistilledGDumb, OneHot, SoftCriterion, items, with_soft
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -259,7 +259,7 @@ def learned(host, method="dm", **fields):
 
 
 def vectors_of(four, route):
-    make = one_hot if route == "vectors" else with_soft
+    make = OneHot if route == "vectors" else with_soft
     sets = {"train": make(Labelled(four.train), 4), "test": make(Labelled(four.test), 4)}
     return class_incremental_benchmark(sets, class_order=[0, 1, 2, 3], num_experiences=2)
 
@@ -370,7 +370,7 @@ def test_labels_for_squared_errors_want_their_criterion(four, host):
 
 
 def test_learned_labels_are_refused_where_the_benchmarks_are_classes(benchmark, host):
-    with pytest.raises(RecipeRefused, match="labels that are not classes.*one_hot or with_soft"):
+    with pytest.raises(RecipeRefused, match="labels that are not classes.*OneHot or with_soft"):
         DistilledBuffer(4, learned(host)).post_adapt(None, benchmark.train_stream[0])
 
 
