@@ -129,12 +129,14 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 
 
 def _says(told: list[dict[str, Any]]) -> str:
-    best = max((t for t in told if t["memory"] != "everything"), key=lambda t: t["average_accuracy"]["mean"])
-    accuracy = best["average_accuracy"]
-    return (
-        f"Accuracy in percent over all experiences after the last, ± over {accuracy['n']} seeds; seconds by experience."
-        f" Best within a budget: {best['memory']} ({best['way']}), {_told(accuracy)}."
-    )
+    said = [
+        f"Accuracy in percent over all experiences after the last, ± over {told[0]['average_accuracy']['n']} seeds;"
+        " seconds by experience."
+    ]
+    for within in dict.fromkeys(t["budget"] for t in told if t["budget"]):
+        best = max((t for t in told if t["budget"] == within), key=lambda t: t["average_accuracy"]["mean"])
+        said.append(f"Best within {within}: {best['memory']} ({best['way']}), {_told(best['average_accuracy'])}.")
+    return " ".join(said)
 
 
 TITLES = {"rehearse": "rehearse: beside each experience", "scratch": "scratch: on the memory alone"}

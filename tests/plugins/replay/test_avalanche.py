@@ -408,6 +408,16 @@ def test_olcgm_stands_in_an_online_stream(four):
         DistilledBuffer(8, plan, classes=4)
 
 
+def test_methods_that_hold_images_in_a_range_are_told_that_it_is_not_known(benchmark):
+    tiny = {"iterations": 1, "policy.fit.steps": 1, "policy.rounds": 1, "network.width": 4, "network.depth": 2}
+    with pytest.raises(RecipeRefused, match="update.clamp = false"):
+        DistilledBuffer(4, "idc", classes=4, overrides=tiny).post_adapt(None, benchmark.train_stream[0])
+    buffer = DistilledBuffer(4, "idc", classes=4, overrides={**tiny, "update.clamp": False})
+    buffer.post_adapt(None, benchmark.train_stream[0])
+    assert len(buffer.buffer) == 2 * 4, "an image is four items"
+    assert buffer.nbytes == 2 * 65 + 8
+
+
 def test_the_tighter_of_two_budgets_holds(benchmark):
     buffer = DistilledBuffer(12, "dm", nbytes=8 * 65 + 4 * 8, classes=4, overrides=SMALL)
     for experience in benchmark.train_stream:

@@ -35,9 +35,10 @@ def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
     assert [tuple(row[:2]) for row in finding.rows] == [*ways, ("everything", "scratch")]
     assert all(len(row) == len(finding.head) for row in finding.rows)
     dm = finding.numbers["memories"][3]
+    assert [t["budget"] for t in finding.numbers["memories"]] == ["", *["10 images"] * 4, ""]
     assert (dm["images"], dm["nbytes"], dm["average_accuracy"]["n"]) == (10, 10 * 257 + 2 * 8, 2)
     assert len(dm["curve"]) == 2
-    assert "Best within a budget" in finding.says
+    assert finding.says.count("Best within 10 images: ") == 1
     for plot in ("experiences.png", "memory.png"):
         assert (tmp_path / plot).stat().st_size > 5000
         assert plot in (tmp_path / "report.md").read_text()
