@@ -31,9 +31,10 @@ those of training on the memory, for 100 images, one thread of a busy machine):
 
 Trained on alone, dm_bases beats random items by 32 points at 10 images and 12 at 100, and all of T in as few steps is
 no better; its 98 images a class, read from shared bases, stand in the bytes of 1 or 10. Most of that comes from the
-bases: not distilled they were 1 to 2 points less (validation, one memory of each size). So short, distilled_replay hardly leaves the real images that it starts from
-(its authors' runs take a thousand times as long). Beside an experience 50 steps see few items of a memory, and any
-memory is unsure; 980 images are then no better than 100. Not run: ccmcl, idc, and longer runs of the others.
+bases: not distilled they were 1 to 2 points less (validation, one memory of each size). So short, distilled_replay
+hardly leaves the real images that it starts from (its authors' runs take a thousand times as long). Beside an
+experience 50 steps see few items of a memory, and any memory is unsure; 980 images are then no better than 100. Not
+run: ccmcl, idc, and longer runs of the others.
 """
 
 import argparse
