@@ -113,6 +113,17 @@ def test_order_goes_round_class_by_class_and_stands_in_the_artefact(meta, tmp_pa
             DistilledSet.load(replace(distilled, order=order).save(path))
 
 
+def test_tasks_come_one_after_another_each_for_its_share_of_the_steps(meta):
+    run = meta(Bptt(steps=5, batch=2, real=60, each=True, ordered=True, tasks=2))
+    run.start()
+    assert run.synthetic.carrier.classes.tolist() == [0, 0, 1, 1, 2, 2]
+    assert run.export().order.tolist() == [[0, 2], [1, 3], [4, 5], [4, 5], [4, 5]]
+    many = meta(Bptt(steps=5, real=60, each=True, ordered=True, tasks=4))
+    many.start()
+    with pytest.raises(RecipeRefused, match="tasks = 4, but S has 3 classes"):
+        many.update()
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny, momentum):
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True, momentum=momentum))
@@ -163,6 +174,8 @@ def test_bptt_refuses_in_a_sentence():
         ({"checks": 16}, "checks must be from 1"),
         ({"window": 16}, "window must be from 1 to the 15 steps"),
         ({"memory": "tesla"}, 'take "exact"'),
+        ({"tasks": 2}, "above 1 S must be ordered"),
+        ({"tasks": 16, "ordered": True}, "tasks must be from 1 to the steps"),
     ):
         with pytest.raises(RecipeRefused, match=why):
             Bptt(**fields)

@@ -58,7 +58,8 @@ def test_private_smoke(shared, tmp_path):
 def test_replay_smoke(shared, tmp_path):
     root = shared("MNIST").parent
     script = next(path for path in SCENARIOS if path.stem == "replay")
-    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist", "--memories", "balanced", "dm"]
+    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist"]
+    words += ["--memories", "balanced", "olcgm", "dm", "dm_bases"]
     for _ in range(2):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -24,7 +24,8 @@ class Bptt(Objective):
     A student starts at ``draw.params`` and takes ``steps`` steps of SGD with ``momentum`` on ``batch`` items of S each
     (None: all of them, or one of every class where ``ordered``), at the fixed step size ``lr``, or without one at that
     which S learns: one for all steps, or one for ``each``. Batches are drawn without replacement, or, where S is
-    ``ordered``, taken round and round, the classes by turns. Each has its own draw of the recipe's augmentation, an
+    ``ordered``, taken round and round, the classes by turns; with ``tasks`` above 1 the classes come in so many groups,
+    one after another, each for its share of the steps. Each batch has its own draw of the recipe's augmentation, an
     item its own.
 
     L is the loss of S's labels on ``real`` items of T, all classes together, at the end of training; with ``checks``
@@ -42,6 +43,7 @@ class Bptt(Objective):
     lr: float | None = None
     each: bool = False
     ordered: bool = False
+    tasks: int = 1
     momentum: float = 0.0
     real: int = 256
     checks: int = 1
@@ -57,6 +59,8 @@ class Bptt(Objective):
             )
         if not 1 <= self.checks <= (self.window or self.steps):
             raise RecipeRefused(f"{self}: checks must be from 1 to the steps that a derivative goes back through.")
+        if not 1 <= self.tasks <= self.steps or (self.tasks > 1 and not self.ordered):
+            raise RecipeRefused(f"{self}: tasks must be from 1 to the steps, and above 1 S must be ordered.")
         if self.window is not None and not 1 <= self.window <= self.steps:
             raise RecipeRefused(f"{self}: window must be from 1 to the {self.steps} steps.")
         if self.memory == "tesla":
@@ -79,9 +83,19 @@ class Bptt(Objective):
         if not self.ordered:
             return None
         classes = synthetic.carrier.classes
-        rows = taking_turns(classes)
-        taken = torch.arange(self.steps * (self.batch or len(classes.unique())), device=rows.device)
-        order = rows[taken % len(rows)].unflatten(0, (self.steps, -1))
+        groups = classes.unique().tensor_split(self.tasks)
+        if not len(groups[-1]):
+            raise RecipeRefused(
+                f"objective.tasks = {self.tasks}, but S has {len(classes.unique())} classes: each task wants one."
+            )
+        parts, size = [], self.batch or len(groups[0])
+        for t, group in enumerate(groups):
+            mine = torch.isin(classes, group).nonzero().flatten()
+            rows = mine[taking_turns(classes[mine])]
+            steps = self.steps * (t + 1) // self.tasks - self.steps * t // self.tasks
+            taken = torch.arange(steps * size, device=rows.device)
+            parts.append(rows[taken % len(rows)].unflatten(0, (steps, size)))
+        order = torch.cat(parts)
         return Replay(order, self._rates(synthetic), self.momentum)
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:

@@ -8,7 +8,8 @@ from ddcore_replay.composite import Composite
 from ddcore_replay.course import Course, Training, average_accuracy, backward_transfer, forgetting, go
 from ddcore_replay.distilled import Distilled
 from ddcore_replay.memory import Balanced, Everything, Memory, Nothing, Reservoir
-from ddcore_replay.recipes import ccmcl, distilled_replay
+from ddcore_replay.olcgm import Olcgm
+from ddcore_replay.recipes import ccmcl, distilled_replay, dm_bases, stable_sequence
 from ddcore_replay.stream import Experience, Stream
 from ddcore_replay.study import Replay
 
@@ -21,6 +22,7 @@ __all__ = [
     "Experience",
     "Memory",
     "Nothing",
+    "Olcgm",
     "Replay",
     "Reservoir",
     "Stream",
@@ -29,8 +31,10 @@ __all__ = [
     "backward_transfer",
     "ccmcl",
     "distilled_replay",
+    "dm_bases",
     "forgetting",
     "go",
+    "stable_sequence",
 ]
 
 ddcore_api = ">=1.0,<2"
@@ -38,4 +42,5 @@ ddcore_api = ">=1.0,<2"
 
 @ddcore.hookimpl
 def ddcore_parts():
-    return [Replay, Nothing, Everything, Reservoir, Balanced, Distilled, Training, Composite, distilled_replay, ccmcl]
+    memories = [Nothing, Everything, Reservoir, Balanced, Distilled, Olcgm]
+    return [Replay, *memories, Training, Composite, distilled_replay, ccmcl, dm_bases, stable_sequence]

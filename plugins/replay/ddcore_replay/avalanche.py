@@ -6,15 +6,19 @@ Importing this imports Avalanche; its warnings, and the filters that it sets, st
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils.data import TensorDataset
+from torch import Tensor
+from torch.nn import CrossEntropyLoss
+from torch.nn import functional as F
+from torch.utils.data import Dataset, TensorDataset
 
 import ddcore
 from ddcore_replay.distilled import Distilled, KeptDistilled, OnResize
+from ddcore_replay.memory import Bounded, KeptBounded
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -25,15 +29,21 @@ with warnings.catch_warnings():
 
 
 class DistilledBuffer(ExemplarsBuffer):
-    """At most ``max_size`` distilled images, condensed from each experience when it is over; labels are classes.
+    """At most ``max_size`` distilled images, and ``nbytes`` bytes, condensed from each experience when it is over.
 
-    ``recipe`` is the name of a method or a recipe; its images per class follow from the budget. For the stock plugin:
-    ``ReplayPlugin(mem_size=n, storage_policy=DistilledBuffer(n, "dm", classes=10))``.
+    ``recipe`` is the name of a method or a recipe; its images per class follow from the budget. What a recipe makes
+    several items of counts as one image. For the stock plugin: ``ReplayPlugin(mem_size=n,
+    storage_policy=DistilledBuffer(n, "dm", classes=10))``. Or it is another memory of this package, such as ``Olcgm``,
+    which then has this budget.
 
     ``classes`` that are foreseen share the buffer from the start; with None those so far do, and as classes come images
     go, as ``on_resize`` says: the last of each class are dropped (``truncate``), or what is stored is condensed anew
     (``recondense``). T's items are taken under the evaluation transforms, and S is stored as networks take it, without
     transforms. ``flips`` says whether a mirrored image keeps its label.
+
+    Items are as those of the benchmark are, so that they can stand in one batch: (input, class, task 0); (input,
+    vector, task 0) of :class:`OneHot` data; (input, class, vector, task 0) of :func:`with_soft` data. Labels that are
+    learned want one of the last two, and :meth:`criterion`.
 
     Raises:
         RecipeRefused: in a sentence, where the benchmark or the budget cannot be served.
@@ -42,8 +52,9 @@ class DistilledBuffer(ExemplarsBuffer):
     def __init__(
         self,
         max_size: int,
-        recipe: str | ddcore.Recipe = "dm",
+        recipe: str | ddcore.Recipe | Bounded = "dm",
         *,
+        nbytes: int | None = None,
         classes: int | None = None,
         on_resize: OnResize = "truncate",
         overrides: Mapping[str, Any] | None = None,
@@ -52,16 +63,44 @@ class DistilledBuffer(ExemplarsBuffer):
         device: str = "cpu",
     ) -> None:
         super().__init__(max_size)
-        name = recipe if isinstance(recipe, str) else recipe.name
-        self.plan = Distilled(max_size, None, name, dict(overrides or {}), classes, on_resize)
-        self.recipe, self.flips, self.seed, self.device = recipe, flips, seed, device
+        self.flips, self.seed, self.device = flips, seed, device
         self.host = ddcore.Host()
-        self.memory: KeptDistilled | None = None
+        self.memory: KeptBounded | None = None
+        self.loss = "cross_entropy"
+        """What the labels are made for: ``cross_entropy``, or ``squared``."""
+        if isinstance(recipe, Bounded):
+            if nbytes is not None:
+                raise ddcore.RecipeRefused(
+                    f"nbytes is a budget for what is stored at a byte a value; {recipe.label} keeps the benchmark's"
+                    " floats: give max_size alone."
+                )
+            if classes is not None or overrides:
+                raise ddcore.RecipeRefused(
+                    f"classes and overrides are for recipes, and {recipe.label} is a memory: set its own fields."
+                )
+            self.plan: Bounded = replace(recipe, size=max_size, nbytes=None)
+            return
+        name = recipe if isinstance(recipe, str) else recipe.name
+        self.plan = Distilled(max_size, nbytes, name, dict(overrides or {}), classes, on_resize)
+        self.recipe = self.plan.recipe(self.host)
+        if isinstance(recipe, ddcore.Recipe):
+            self.recipe = lambda ipc: replace(recipe, synthetic=replace(recipe.synthetic, ipc=ipc))
+        labels = self.recipe(1).labels
+        if isinstance(labels, ddcore.Vectors):
+            self.loss = labels.loss
 
     @property
     def nbytes(self) -> int:
         """Bytes that must be stored to have it."""
         return 0 if self.memory is None else self.memory.nbytes
+
+    def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss () that its labels are made for, of outputs (n, k) and vectors (n, k) or classes (n,)."""
+        if self.loss == "cross_entropy":
+            return F.cross_entropy(outputs, targets)
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, outputs.shape[1])
+        return (outputs - targets).square().sum(1).mean() / 2
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
         """What Avalanche's plugins call; theirs would set a warnings filter of its own."""
@@ -70,14 +109,22 @@ class DistilledBuffer(ExemplarsBuffer):
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
         """Condense ``exp``."""
         inputs, targets = items(exp)
-        counts = torch.bincount(targets)
+        width = vector_width(exp.dataset)
+        if self.loss != "cross_entropy" and isinstance(getattr(agent_state, "_criterion", None), CrossEntropyLoss):
+            raise ddcore.RecipeRefused(
+                "The labels of this recipe are made for squared errors, and the strategy's criterion is"
+                " CrossEntropyLoss: build it with criterion=buffer.criterion."
+            )
+        counts = torch.bincount(targets, minlength=width)
         if self.memory is None:
             card = ddcore.DataCard("experience", tuple(inputs.shape[1:]), len(counts), (), self.flips)
             self.memory = self._begun(card)
+        if isinstance(self.memory, KeptDistilled):
+            self.memory.soft = width > 0
         known = max(self.memory.card.classes, len(counts))
         self.memory.card = replace(self.memory.card, classes=known)
         self.memory.learn(ddcore.Store.of(inputs, targets, known))
-        self._changed()
+        self._changed(exp.dataset)
 
     def resize(self, strategy: Any, new_size: int) -> None:
         """Have room for ``new_size`` images from now on."""
@@ -85,32 +132,90 @@ class DistilledBuffer(ExemplarsBuffer):
         self.plan = replace(self.plan, size=new_size)
         if self.memory is not None:
             self.memory.resize(new_size)
-            self._changed()
+            self._changed(self.buffer)
 
-    def _begun(self, card: ddcore.DataCard) -> KeptDistilled:
-        recipe = self.recipe
-        if isinstance(recipe, str):
-            return self.plan.build(card, self.seed, self.device, self.host)
+    def _begun(self, card: ddcore.DataCard) -> KeptBounded:
+        if isinstance(self.plan, Distilled):
+            return KeptDistilled(self.plan, card, self.recipe, self.seed, self.device, self.host)
+        return self.plan.build(card, self.seed, self.device, self.host)
 
-        def of_size(ipc: int) -> ddcore.Recipe:
-            return replace(recipe, synthetic=replace(recipe.synthetic, ipc=ipc))
+    def _changed(self, like: Any) -> None:
+        memory = self.memory
+        assert memory is not None
+        width, apart = vector_width(like), hasattr(like, SOFT)
+        batch = memory.store.take(torch.arange(len(memory.store)))
+        vectors = batch.targets
+        if width:
+            vectors = memory.vectors if isinstance(memory, KeptDistilled) else torch.eye(width)[batch.targets]
+        classes = batch.targets.tolist()
+        attributes = [DataAttribute(classes, "targets")]
+        if apart:
+            attributes.append(DataAttribute(list(vectors), SOFT, use_in_getitem=True))
+        attributes.append(DataAttribute([0] * len(classes), "targets_task_labels", use_in_getitem=True))
+        data = TensorDataset(batch.inputs, batch.targets if apart else vectors)
+        self.buffer = TaskAwareSupervisedClassificationDataset([data], data_attributes=attributes)
 
-        return KeptDistilled(self.plan, card, of_size, self.seed, self.device, self.host)
 
-    def _changed(self) -> None:
-        assert self.memory is not None
-        store = self.memory.store
-        targets = store.targets.tolist()
-        self.buffer = TaskAwareSupervisedClassificationDataset(
-            [TensorDataset(store.inputs, store.targets)],
-            data_attributes=[
-                DataAttribute(targets, "targets"),
-                DataAttribute([0] * len(targets), "targets_task_labels", use_in_getitem=True),
-            ],
-        )
+# --- labels that are vectors -----------------------------------------------------------------------------
+
+SOFT = "soft"
+"""The attribute of an Avalanche data set that holds labels as vectors, beside the classes."""
 
 
-def items(exp: Any) -> tuple[torch.Tensor, torch.Tensor]:
+class OneHot(Dataset[tuple[Any, Tensor]]):
+    """``dataset``, which has ``targets``, with its classes as vectors: for ``class_incremental_benchmark``.
+
+    Batches are (input, vector, task 0), so any strategy trains on them, with a criterion that takes vectors.
+    """
+
+    def __init__(self, dataset: Any, classes: int) -> None:
+        self.dataset, self.classes = dataset, classes
+        self.targets = [int(target) for target in dataset.targets]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Any, Tensor]:
+        return self.dataset[index][0], torch.eye(self.classes)[self.targets[index]]
+
+
+def with_soft(dataset: Any, classes: int) -> TaskAwareSupervisedClassificationDataset:
+    """``dataset``, which has ``targets``, with its classes as vectors beside them, for any benchmark.
+
+    Batches are (input, class, vector, task 0); the strategy has :class:`SoftCriterion` before its own class.
+    """
+    targets = [int(target) for target in dataset.targets]
+    attributes = [
+        DataAttribute(targets, "targets"),
+        DataAttribute(list(torch.eye(classes)[targets]), SOFT, use_in_getitem=True),
+        DataAttribute([0] * len(targets), "targets_task_labels", use_in_getitem=True),
+    ]
+    return TaskAwareSupervisedClassificationDataset([dataset], data_attributes=attributes)
+
+
+class SoftCriterion:
+    """Trains a strategy on the vectors of :func:`with_soft` data: ``class SoftNaive(SoftCriterion, Naive): pass``."""
+
+    _criterion: Callable[[Tensor, Tensor], Tensor]
+    mbatch: Any
+    mb_output: Any
+    mb_y: Any
+    is_training: bool
+
+    def criterion(self) -> Tensor:
+        return self._criterion(self.mb_output, self.mbatch[2] if self.is_training else self.mb_y)
+
+
+def vector_width(dataset: Any) -> int:
+    """How many values the labels of its items have as vectors; 0 where they are classes."""
+    label = dataset[0][2 if hasattr(dataset, SOFT) else 1]
+    return len(label) if isinstance(label, Tensor) and label.ndim == 1 else 0
+
+
+# --- what the host hands over ----------------------------------------------------------------------------
+
+
+def items(exp: Any) -> tuple[Tensor, Tensor]:
     """Inputs (n, ...) and classes (n,) of an experience, under its evaluation transforms.
 
     Raises:
@@ -126,13 +231,14 @@ def items(exp: Any) -> tuple[torch.Tensor, torch.Tensor]:
         )
     seen = dataset.eval()
     first = seen[0]
-    if len(first) != 3:
+    if len(first) != 3 + hasattr(dataset, SOFT):
         raise ddcore.RecipeRefused(
-            f"Items of the benchmark have {len(first)} entries; a distilled buffer makes three: input, class, task 0."
+            f"Items of the benchmark have {len(first)} entries; a distilled buffer makes three: input, class, task 0;"
+            " and a vector after the class where the data are of ddcore_replay.avalanche.with_soft."
         )
     inputs = [seen[i][0] for i in range(len(seen))]
-    kinds = {str(x.dtype) if isinstance(x, torch.Tensor) else type(x).__name__ for x in inputs}
-    shapes = {tuple(x.shape) for x in inputs if isinstance(x, torch.Tensor)}
+    kinds = {str(x.dtype) if isinstance(x, Tensor) else type(x).__name__ for x in inputs}
+    shapes = {tuple(x.shape) for x in inputs if isinstance(x, Tensor)}
     if kinds != {"torch.float32"} or len(shapes) != 1:
         raise ddcore.RecipeRefused(
             f"Under the evaluation transforms items are {', '.join(sorted(kinds))} of the shapes"
@@ -145,7 +251,7 @@ def items(exp: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _plain(target: Any) -> Any:
-    return target.item() if isinstance(target, torch.Tensor) and not target.ndim else target
+    return target.item() if isinstance(target, Tensor) and not target.ndim else target
 
 
 class DistilledGDumb(GDumbPlugin, supports_distributed=False):

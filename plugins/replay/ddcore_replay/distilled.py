@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 import ddcore
-from ddcore_replay.memory import Bounded, Kept, item_bytes
+from ddcore_replay.memory import Bounded, KeptBounded, item_bytes, shared
 from ddcore_replay.stream import joined, present, renumbered, taken
 
 OnResize = Literal["truncate", "recondense"]
@@ -28,7 +31,8 @@ class Distilled(Bounded):
     own range; so an image takes what a real one takes, and ``RANGE_BYTES`` an experience come on top.
 
     ``classes`` that are foreseen share the budget from the start; with None the classes so far share it, and images
-    go as classes come: see :data:`OnResize`. ``overrides`` sets fields of the recipe by dotted path.
+    go as classes come: see :data:`OnResize`. A class that comes again is condensed anew with what is stored of it.
+    ``overrides`` sets fields of the recipe by dotted path.
     """
 
     method: str = "dm"
@@ -40,15 +44,36 @@ class Distilled(Bounded):
     def label(self) -> str:
         return self.method
 
+    def recipe(self, host: ddcore.Host) -> Callable[[int], ddcore.Recipe]:
+        """The recipe for a number of images a class."""
+        return lambda ipc: host.recipe(self.method, ipc=ipc, overrides=ddcore.dotted(self.overrides))
+
     def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptDistilled:
-        def recipe(ipc: int) -> ddcore.Recipe:
-            return host.recipe(self.method, ipc=ipc, overrides=ddcore.dotted(self.overrides))
-
-        return KeptDistilled(self, card, recipe, seed, device, host)
+        return KeptDistilled(self, card, self.recipe(host), seed, device, host)
 
 
-class KeptDistilled(Kept):
-    """``recipe`` makes the recipe for a number of images a class."""
+@dataclass(frozen=True)
+class Condensed:
+    """What came of one condensing, as it comes back out of what is stored."""
+
+    store: ddcore.Store
+    vectors: Tensor | None
+    """Learned labels (n, k) over the stream's classes, a class as one-hot; None where they are classes."""
+    nbytes: int
+    item: int | None
+    """Bytes that are saved with each item that goes; None where items are made of shared parts."""
+
+    def at(self, rows: Tensor) -> Condensed:
+        """The items at ``rows`` (n,), in order."""
+        assert self.item is not None
+        vectors = None if self.vectors is None else self.vectors[rows]
+        return Condensed(
+            taken(self.store, rows), vectors, self.nbytes - self.item * (len(self.store) - len(rows)), self.item
+        )
+
+
+class KeptDistilled(KeptBounded):
+    """``recipe`` makes the recipe for a number of images a class; ``soft``: labels that are not classes are served."""
 
     def __init__(
         self,
@@ -58,51 +83,59 @@ class KeptDistilled(Kept):
         seed: int,
         device: str,
         host: ddcore.Host,
+        soft: bool = False,
     ) -> None:
         super().__init__(card)
-        self.plan, self.recipe, self.seed, self.device, self.host = plan, recipe, seed, device, host
+        self.plan, self.recipe, self.seed, self.device, self.host, self.soft = plan, recipe, seed, device, host, soft
         self.images = plan.images(card)
-        self.sets: list[ddcore.Store] = []
-        self.sizes: list[int] = []
+        self.sets: list[Condensed] = []
         self.room = 0
+        self._passed: Counter[int] = Counter()
         self._runs = 0
         if plan.classes is not None:
             self._shared(plan.classes)
 
     @property
     def nbytes(self) -> int:
-        return sum(self.sizes)
+        return sum(kept.nbytes for kept in self.sets)
+
+    @property
+    def vectors(self) -> Tensor:
+        """The labels (n, k) of ``store``, one-hot where they are classes."""
+        k = self.card.classes
+        said = [torch.eye(k)[s.store.targets] if s.vectors is None else s.vectors for s in self.sets]
+        return torch.cat([F.pad(rows, (0, k - rows.shape[1])) for rows in said])[self.store.order]
 
     def learn(self, store: ddcore.Store) -> None:
         """Condense the items of an experience; the others make room.
 
+        Where classes come again, the images that were condensed with them before are condensed anew together with the
+        new items: they count as data, each as often as there were items of its class for one of its images.
+
         Raises:
-            RecipeRefused: there is no room for an image of each class, a class comes again, or the recipe's labels are
-                not classes.
+            RecipeRefused: there is no room for an image of each class, or the recipe's labels are not classes.
         """
-        new, seen = present(store), present(self.store)
+        new = present(store)
+        classes = set(new) | set(present(self.store))
         if not new:
             raise ddcore.RecipeRefused("The experience has no items: there is nothing to condense.")
-        if again := sorted(set(new) & set(seen)):
+        if self.plan.classes is not None and len(classes) > self.plan.classes:
             raise ddcore.RecipeRefused(
-                f"Class {again[0]} comes again in a later experience. A distilled memory is condensed once for each"
-                " class: take a stream in which each class comes once."
+                f"{len(classes)} classes have come, and the memory was told of {self.plan.classes}: raise its number of"
+                " classes."
             )
-        if self.plan.classes is not None and len(new) + len(seen) > self.plan.classes:
+        self.resize(self.images, len(classes))
+        again = [kept for kept in self.sets if set(new) & set(present(kept.store))]
+        others = [kept for kept in self.sets if not set(new) & set(present(kept.store))]
+        condensed = self._condensed(joined([*map(self._as_data, again), store]), self.room)
+        left = None if self.plan.nbytes is None else self.plan.nbytes - sum(kept.nbytes for kept in others)
+        if left is not None and condensed.nbytes > left:
             raise ddcore.RecipeRefused(
-                f"{len(new) + len(seen)} classes have come, and the memory was told of {self.plan.classes}: raise its"
-                " number of classes."
+                f"What {self.recipe(self.room).name} makes of {self.room} images a class takes {condensed.nbytes}"
+                f" bytes, and {left} of the budget are left: raise nbytes."
             )
-        self.resize(self.images, len(seen) + len(new))
-        condensed, size = self._condensed(store, self.room)
-        if self.plan.nbytes is not None and self.nbytes + size > self.plan.nbytes:
-            raise ddcore.RecipeRefused(
-                f"What {self.recipe(self.room).name} makes of {self.room} images a class takes {size} bytes, and"
-                f" {self.plan.nbytes - self.nbytes} of the budget are left: raise nbytes."
-            )
-        self.sets.append(condensed)
-        self.sizes.append(size)
-        self._changed()
+        self._passed.update(store.targets.tolist())
+        self._hold([*others, condensed])
 
     def resize(self, images: int, classes: int | None = None) -> None:
         """Have room for ``images``, which ``classes`` share (None: those so far)."""
@@ -110,44 +143,40 @@ class KeptDistilled(Kept):
         classes = self.plan.classes or classes or len(present(self.store))
         before, self.room = self.room, self._shared(classes) if classes else 0
         if self.sets and self.room < before:
-            shrink = self._truncated if self.plan.on_resize == "truncate" else self._recondensed
-            fewer = [shrink(kept, size) for kept, size in zip(self.sets, self.sizes, strict=True)]
-            self.sets, self.sizes = [kept for kept, _ in fewer], [size for _, size in fewer]
-            self._changed()
+            self._hold([self._shrunk(kept) for kept in self.sets])
 
     def _shared(self, classes: int) -> int:
-        share = self.images
+        images = self.images
         if self.plan.nbytes is not None:
-            share = max(0, self.plan.nbytes - classes * RANGE_BYTES) // item_bytes(self.card)
-        if share < classes:
-            raise ddcore.RecipeRefused(
-                f"A memory of {share} images cannot hold one of each of {classes} classes: make it larger."
-            )
-        return share // classes
+            images = min(images, max(0, self.plan.nbytes - classes * RANGE_BYTES) // item_bytes(self.card))
+        return shared(images, classes)
 
-    def _changed(self) -> None:
-        self.store = joined(self.sets)
+    def _hold(self, sets: list[Condensed]) -> None:
+        self.sets, self.store = sets, joined([kept.store for kept in sets])
 
-    def _truncated(self, kept: ddcore.Store, size: int) -> tuple[ddcore.Store, int]:
-        each = max(kept.counts)
-        if size != len(kept) * item_bytes(self.card) + RANGE_BYTES:
+    def _as_data(self, kept: Condensed) -> ddcore.Store:
+        targets, counts = kept.store.targets, kept.store.counts
+        each = [max(1, self._passed[c] // counts[c]) for c in targets.tolist()]
+        return taken(kept.store, torch.arange(len(targets)).repeat_interleave(torch.tensor(each)))
+
+    def _shrunk(self, kept: Condensed) -> Condensed:
+        if self.plan.on_resize == "recondense":
+            return self._condensed(kept.store, self.room)
+        if kept.item is None:
             raise ddcore.RecipeRefused(
                 "The images of this recipe are made of shared parts, so none can be dropped: foresee the number of"
                 " classes, or take on_resize = recondense."
             )
-        rows = torch.cat([(kept.targets == c).nonzero().flatten()[: min(each, self.room)] for c in present(kept)])
-        return taken(kept, rows), len(rows) * item_bytes(self.card) + RANGE_BYTES
+        targets = kept.store.targets
+        return kept.at(torch.cat([(targets == c).nonzero().flatten()[: self.room] for c in present(kept.store)]))
 
-    def _recondensed(self, kept: ddcore.Store, size: int) -> tuple[ddcore.Store, int]:
-        return self._condensed(kept, self.room)
-
-    def _condensed(self, store: ddcore.Store, ipc: int) -> tuple[ddcore.Store, int]:
-        """``ipc`` images a class as they come back out of what is stored, and its bytes."""
+    def _condensed(self, store: ddcore.Store, ipc: int) -> Condensed:
         recipe = self.recipe(ipc)
-        if not isinstance(recipe.labels, ddcore.Hard):
+        if not self.soft and not isinstance(recipe.labels, ddcore.Hard):
             raise ddcore.RecipeRefused(
                 f"{recipe.name} learns labels that are not classes, and a memory stands beside items whose labels are:"
-                " take a method with hard labels."
+                " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.OneHot or"
+                " with_soft data."
             )
         data, classes = renumbered(self.card, store)
         # each experience draws its own numbers
@@ -155,20 +184,39 @@ class KeptDistilled(Kept):
         self._runs += 1
         run = self.host.start(recipe, data, device=self.device)
         run.hooks.ddcore_distill(run=run)
-        synthetic = run.synthetic if run.averaged is None else run.averaged.module
-        carrier, size = synthetic.carrier, 0
+        averaged = run.averaged
+        synthetic = run.synthetic if averaged is None else cast(ddcore.SyntheticSet, averaged.module)
+        carrier, labels = synthetic.carrier, synthetic.labels
         numbers = [value for value in carrier.state_dict().values() if value.is_floating_point()]
-        counted = carrier.nbytes()
-        if 4 * sum(value.numel() for value in numbers) == counted:
+        size = carrier.nbytes()
+        if 4 * sum(value.numel() for value in numbers) == size:
             for value in numbers:
                 value.copy_(in_bytes(value))
-            size = counted // 4 + RANGE_BYTES * len(numbers)
+            size = size // 4 + RANGE_BYTES * len(numbers)
         distilled = run.export()
         assert run.preprocess is not None
-        inputs = run.preprocess.inverse(distilled.inputs)
-        targets = torch.tensor(classes)[distilled.targets]
-        labels = item_bytes(self.card) - inputs[0].numel()
-        return ddcore.Store.of(inputs, targets, self.card.classes), (size or counted) + labels * len(inputs)
+        targets = torch.tensor(classes)[carrier.classes.cpu()]
+        made = ddcore.Store.of(run.preprocess.inverse(distilled.inputs), targets, self.card.classes)
+        vectors, label = None, item_bytes(self.card) - math.prod(self.card.shape)
+        labelling = label * len(carrier.origin.unique())
+        if distilled.targets.ndim == 2:
+            local = in_bytes(shares(labels, distilled.targets))
+            vectors = torch.zeros(len(made), self.card.classes)
+            vectors[:, classes] = local[made.order]
+            # those that follow from the class are stored as it
+            if labels.nbytes() > labelling:
+                label, labelling = len(classes), local.numel() + RANGE_BYTES
+        item = None if carrier.latent() else math.prod(self.card.shape) + label
+        return Condensed(made, vectors, size + labelling, item)
+
+
+def shares(labels: ddcore.LabelModule, targets: Tensor) -> Tensor:
+    """``targets`` (n, k) in units in which these labels have a class as one-hot."""
+    k = targets.shape[1]
+    if k == 1:
+        return torch.ones_like(targets)
+    one, other, *_ = labels.encoded(torch.zeros(1, dtype=torch.long), k)[0].tolist()
+    return (targets - other) / (one - other)
 
 
 def in_bytes(values: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 import ddcore
-from ddcore_replay.stream import joined, present, taken
+from ddcore_replay.stream import joined, taken
 
 
 class Kept(ABC):
@@ -76,72 +77,94 @@ def item_bytes(card: ddcore.DataCard) -> int:
 
 @dataclass(frozen=True)
 class Bounded(Memory):
-    """A memory with a budget: ``size`` images, or ``nbytes`` bytes with their labels."""
+    """A memory with a budget: ``size`` images, ``nbytes`` bytes with their labels, or both, of which the tighter.
+
+    Bytes are at a byte a value, as those of uint8 items are, and as distilled ones are stored.
+    """
 
     size: int | None = None
     nbytes: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.size is None) == (self.nbytes is None) or (self.size or self.nbytes or 0) < 1:
+        said = [bound for bound in (self.size, self.nbytes) if bound is not None]
+        if not said or min(said) < 1:
             raise ddcore.RecipeRefused(
-                f"A memory says either size, in images, or nbytes, and at least 1; got size = {self.size} and nbytes ="
-                f" {self.nbytes}."
+                f"A memory says size, in images, or nbytes, or both, and at least 1; got size = {self.size} and nbytes"
+                f" = {self.nbytes}."
             )
 
     def images(self, card: ddcore.DataCard) -> int:
-        return self.size if self.size is not None else (self.nbytes or 0) // item_bytes(card)
+        """How many it has room for."""
+        bounds = (self.size, None if self.nbytes is None else self.nbytes // item_bytes(card))
+        return min(bound for bound in bounds if bound is not None)
+
+    @abstractmethod
+    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptBounded: ...
 
 
-@dataclass(frozen=True)
-class Reservoir(Bounded):
-    """A uniform sample of all items so far (Vitter, 1985, Algorithm R)."""
+class KeptBounded(Kept):
+    """A memory with a budget, at work."""
 
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptReservoir:
-        return KeptReservoir(card, self.images(card), seed)
+    @abstractmethod
+    def resize(self, images: int) -> None:
+        """Have room for ``images`` from now on."""
 
 
-class KeptReservoir(Kept):
-    def __init__(self, card: ddcore.DataCard, size: int, seed: int) -> None:
+def shared(images: int, classes: int) -> int:
+    """What each of ``classes`` has of the room for ``images``. Raises RecipeRefused where that is not even one."""
+    if images < classes:
+        raise ddcore.RecipeRefused(
+            f"A memory of {images} images cannot hold one of each of {classes} classes: make it larger."
+        )
+    return images // classes
+
+
+class Sample(Bounded):
+    """A random sample of real items: each is given a uniform number when it comes, and those of the least are kept."""
+
+    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptSample:
+        return KeptSample(self, card, seed)
+
+    @abstractmethod
+    def kept(self, targets: Tensor, numbers: Tensor, room: int) -> Tensor:
+        """Which rows (m,) of items with ``targets`` and ``numbers`` (n,) stay, at most ``room``."""
+
+
+class KeptSample(KeptBounded):
+    def __init__(self, plan: Sample, card: ddcore.DataCard, seed: int) -> None:
         super().__init__(card)
-        self.size, self.passed, self.rng = size, 0, ddcore.Streams(seed)["reservoir"]
+        self.plan, self.images, self.rng = plan, plan.images(card), ddcore.Streams(seed)[plan.part_name()]
+        self.numbers = torch.zeros(0, dtype=torch.float64)
 
     def learn(self, store: ddcore.Store) -> None:
+        drawn = torch.rand(len(store), generator=self.rng, dtype=torch.float64)
+        self._keep(store, torch.cat([self.numbers, drawn]))
+
+    def resize(self, images: int) -> None:
+        self.images = images
+        self._keep(taken(self.store, torch.zeros(0, dtype=torch.long)), self.numbers)
+
+    def _keep(self, store: ddcore.Store, numbers: Tensor) -> None:
         held = len(self.store)
-        places = list(range(held))
-        coming = torch.randperm(len(store), generator=self.rng).tolist()
-        chances = torch.rand(len(store), generator=self.rng, dtype=torch.float64).tolist()
-        for row, chance in zip(coming, chances, strict=True):
-            self.passed += 1
-            place = int(chance * self.passed)
-            if len(places) < self.size:
-                places.append(held + row)
-            elif place < self.size:
-                places[place] = held + row
-        rows = torch.tensor(places, dtype=torch.long)
-        old, new = taken(self.store, rows[rows < held]), taken(store, rows[rows >= held] - held)
-        self.store = joined([old, new])
+        rows = self.plan.kept(torch.cat([self.store.targets, store.targets]), numbers, self.images).sort().values
+        old, new = rows[rows < held], rows[rows >= held]
+        self.store = joined([taken(self.store, old), taken(store, new - held)])
+        self.numbers = numbers[torch.cat([old, new])[self.store.order]]
 
 
 @dataclass(frozen=True)
-class Balanced(Bounded):
+class Reservoir(Sample):
+    """A uniform sample of all items so far, as reservoir sampling keeps (Vitter, 1985)."""
+
+    def kept(self, targets: Tensor, numbers: Tensor, room: int) -> Tensor:
+        return numbers.argsort()[:room]
+
+
+@dataclass(frozen=True)
+class Balanced(Sample):
     """As many random items of each class so far as the budget has room for; what is left over goes to the first."""
 
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptBalanced:
-        return KeptBalanced(card, self.images(card), seed)
-
-
-class KeptBalanced(Kept):
-    def __init__(self, card: ddcore.DataCard, size: int, seed: int) -> None:
-        super().__init__(card)
-        self.size, self.rng = size, ddcore.Streams(seed)["balanced"]
-
-    def learn(self, store: ddcore.Store) -> None:
-        pools = [self.store, store]
-        seen = sorted({c for pool in pools for c in present(pool)})
-        share, more = divmod(self.size, len(seen))
-        kept = []
-        for i, c in enumerate(seen):
-            pool = joined([taken(p, (p.targets == c).nonzero().flatten()) for p in pools])
-            rows = torch.randperm(len(pool), generator=self.rng)[: share + (i < more)]
-            kept.append(taken(pool, rows))
-        self.store = joined(kept)
+    def kept(self, targets: Tensor, numbers: Tensor, room: int) -> Tensor:
+        order, seen = numbers.argsort(), targets.unique()
+        share, more = divmod(room, len(seen))
+        return torch.cat([order[targets[order] == c][: share + (i < more)] for i, c in enumerate(seen)])

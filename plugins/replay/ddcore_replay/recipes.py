@@ -20,6 +20,28 @@ WIEWEL = ddcore.Citation(
     2021,
 )
 
+ZHAO = ddcore.Citation(
+    "zhao2023dm",
+    "Zhao, Bo and Bilen, Hakan",
+    "Dataset Condensation with Distribution Matching",
+    "IEEE/CVF Winter Conference on Applications of Computer Vision",
+    2023,
+)
+DENG = ddcore.Citation(
+    "deng2022rtp",
+    "Deng, Zhiwei and Russakovsky, Olga",
+    "Remember the Past: Distilling Datasets into Addressable Memories for Neural Networks",
+    "Advances in Neural Information Processing Systems",
+    2022,
+)
+MASARCZYK = ddcore.Citation(
+    "masarczyk2020stable",
+    "Masarczyk, Wojciech and Tautkute, Ivona",
+    "Reducing Catastrophic Forgetting with Learning on Synthetic Data",
+    "IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops",
+    2020,
+)
+
 
 @ddcore.method(ROSASCO)
 def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> ddcore.Recipe:
@@ -60,5 +82,52 @@ def ccmcl(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
         objective=ddcore.GradientMatch(real=256),
         policy=ddcore.TrainedOnSynthetic(rounds=10, epochs=1),
         update=ddcore.Update(lr={"inputs": 0.05, "weights": 0.01}, optimiser="adam", schedule="cosine"),
+        iterations=iterations,
+    )
+
+
+@ddcore.method(ZHAO, DENG)
+def dm_bases(ipc: int = 1, iterations: int = 20) -> ddcore.Recipe:
+    """Distribution matching on shared bases: min_{a, B} sum_c || mean f(A(T_c)) - mean_j f(A(x_cj)) ||^2.
+
+    The objective is DM's (Zhao and Bilen, WACV 2023, Eq. 6), the images x_cj = enlarge( sum_b a_cjb B_b ) those of an
+    addressable memory (Deng and Russakovsky, NeurIPS 2022, Section 3.2), which start as the best approximation of
+    random real ones. For two classes, an experience's usual number, the bases take half of the bytes: tens to hundreds
+    of images a class stand in those of ipc, which is what few bytes of memory need most.
+
+    Differs: the composition is ours, for memories that must be condensed about as fast as they are trained on: few
+    steps of Adam on bases and addresses, at a small network.
+    """
+    return ddcore.Recipe(
+        "dm_bases",
+        synthetic=ddcore.Memory(ipc, bases=4 * ipc, init="real", most=100),
+        objective=ddcore.FeatureMatch(real=64),
+        policy=ddcore.Fresh(),
+        network=ddcore.ConvNet(width=16),
+        augment=ddcore.Siamese(),
+        update=ddcore.Update(lr={"inputs": 0.01, "bases": 0.01}, optimiser="adam", schedule="cosine"),
+        iterations=iterations,
+    )
+
+
+@ddcore.method(MASARCZYK)
+def stable_sequence(ipc: int = 1, iterations: int = 200, tasks: int = 2) -> ddcore.Recipe:
+    """A stable sequence: min_{G, z, a} l_T( w_n ), w_{i+1} = w_i - a_i grad l( G(z_i); w_i ), one task after another.
+
+    The learner first sees what a generator makes of the first task's classes, then what it makes of the second's, and
+    the loss at the end of it all is over the real items of all of them (Masarczyk and Tautkute, CVPR Workshops 2020).
+    The protocol ``dd`` trains on the sequence in its order. T holds all tasks; the first are its first classes.
+
+    Differs: there is no public code, so generator, sizes and rates are ours: that of ``gtn``, learned from scratch with
+    its latents, within the bytes of ipc images per class; the step sizes are learned; 20 steps of 20 images a task.
+    """
+    return ddcore.Recipe(
+        "stable_sequence",
+        synthetic=ddcore.Latents(ipc, learned=True, training=None, tries=1, most=100),
+        objective=ddcore.Bptt(steps=20 * tasks, batch=20, each=True, ordered=True, tasks=tasks),
+        update=ddcore.Update(
+            lr={"inputs": 0.1, "generator": 0.02, "step_size": 0.05}, optimiser="adam", schedule="cosine", clip=1.0
+        ),
+        step_size=0.1,
         iterations=iterations,
     )

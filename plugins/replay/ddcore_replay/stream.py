@@ -61,9 +61,12 @@ def taken(store: ddcore.Store, rows: torch.Tensor) -> ddcore.Store:
 
 
 def joined(stores: Sequence[ddcore.Store]) -> ddcore.Store:
-    """The items of all, read; those without items do not matter."""
+    """The items of all, read; those without items do not matter. Bytes beside floats become floats."""
     stores = [store for store in stores if len(store)] or list(stores[:1])
-    inputs = torch.cat([store.inputs[torch.arange(len(store))] for store in stores])
+    alike = len({store.inputs.dtype for store in stores}) == 1
+    rows = [torch.arange(len(store)) for store in stores]
+    read = [s.inputs[r] if alike else s.take(r).inputs for s, r in zip(stores, rows, strict=True)]
+    inputs = torch.cat(read)
     classes = max(store.classes for store in stores)
     return ddcore.Store.of(inputs, torch.cat([store.targets for store in stores]), classes)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import ddcore
 from ddcore_replay.course import Training, Way, average_accuracy, backward_transfer, forgetting, go
 from ddcore_replay.distilled import Distilled
-from ddcore_replay.memory import Balanced, Everything, Memory, Nothing, Reservoir
+from ddcore_replay.memory import Balanced, Bounded, Everything, Memory, Nothing, Reservoir
 from ddcore_replay.stream import Stream
 
 
@@ -58,7 +60,8 @@ class Replay(ddcore.Study):
             if progress:
                 progress(f"{memory.label}, seed {seed}", done, len(runs))
         told = [
-            {"memory": self.memories[i].label, "way": way, **summary(courses)} for (i, way), courses in found.items()
+            {"memory": self.memories[i].label, "budget": budget(self.memories[i]), "way": way, **summary(courses)}
+            for (i, way), courses in found.items()
         ]
         _plot_experiences(told, folder / "experiences.png")
         _plot_memory(told, folder / "memory.png")
@@ -69,7 +72,7 @@ class Replay(ddcore.Study):
         if self.shuffled:
             order = torch.randperm(data.card.classes, generator=ddcore.Streams(seed)["classes"]).tolist()
         stream = Stream.of(data, self.classes_each, order)
-        ways = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
+        ways: list[Way] = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
         courses = go(stream, memory.build(data.card, seed, device, host), self.training, ways, seed=seed, device=device)
         return {way: asdict(course) for way, course in courses.items()}
 
@@ -79,6 +82,14 @@ def suits(memory: Memory) -> tuple[Way, ...]:
     if isinstance(memory, Nothing):
         return ("rehearse",)
     return ("scratch",) if isinstance(memory, Everything) else ("rehearse", "scratch")
+
+
+def budget(memory: Memory) -> str:
+    """What bounds ``memory``, in words; nothing where nothing does."""
+    if not isinstance(memory, Bounded):
+        return ""
+    said = [(memory.size, "images"), (memory.nbytes, "bytes")]
+    return ", ".join(f"{bound} {unit}" for bound, unit in said if bound is not None)
 
 
 def summary(courses: list[dict[str, Any]]) -> dict[str, Any]:
@@ -118,44 +129,80 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 
 
 def _says(told: list[dict[str, Any]]) -> str:
-    best = max((t for t in told if t["memory"] != "everything"), key=lambda t: t["average_accuracy"]["mean"])
-    accuracy = best["average_accuracy"]
-    return (
-        f"Accuracy in percent over all experiences after the last, ± over {accuracy['n']} seeds; seconds by experience."
-        f" Best within a budget: {best['memory']} ({best['way']}), {_told(accuracy)}."
-    )
+    said = [
+        f"Accuracy in percent over all experiences after the last, ± over {told[0]['average_accuracy']['n']} seeds;"
+        " seconds by experience."
+    ]
+    for within in dict.fromkeys(t["budget"] for t in told if t["budget"]):
+        best = max((t for t in told if t["budget"] == within), key=lambda t: t["average_accuracy"]["mean"])
+        said.append(f"Best within {within}: {best['memory']} ({best['way']}), {_told(best['average_accuracy'])}.")
+    return " ".join(said)
+
+
+TITLES = {"rehearse": "rehearse: beside each experience", "scratch": "scratch: on the memory alone"}
+MARKERS = "osD^vP*Xh<>"
 
 
 def _plot_experiences(told: list[dict[str, Any]], path: Path) -> None:
-    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for t in told:
-        means, stds = ([point[name] for point in t["curve"]] for name in ("mean", "std"))
-        label = f"{t['memory']} {t['images']}, {t['way']}"
-        style = "-" if t["way"] == "rehearse" else "--"
-        axes.errorbar(range(1, len(means) + 1), means, stds, linestyle=style, marker="o", capsize=3, label=label)
-    axes.set(xlabel="experiences", ylabel="average accuracy on those so far (%)")
-    axes.set_xticks(range(1, max(len(t["curve"]) for t in told) + 1))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
-    ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+    """A panel for each way and budget; what has no budget stands in all of its way."""
+    budgets = [b for b in dict.fromkeys(t["budget"] for t in told) if b] or [""]
+    ways = list(dict.fromkeys(t["way"] for t in told))
+    figure = Figure(figsize=(2.2 + 3.6 * len(budgets), 0.6 + 3 * len(ways)), dpi=120, layout="constrained")
+    panels = figure.subplots(len(ways), len(budgets), sharex=True, sharey=True, squeeze=False)
+    looks = _looks(told)
+    for row, way in zip(panels, ways, strict=True):
+        for axes, budget in zip(row, budgets, strict=True):
+            for t in told:
+                if t["way"] == way and t["budget"] in (budget, ""):
+                    means, stds = ([point[name] for point in t["curve"]] for name in ("mean", "std"))
+                    axes.errorbar(range(1, len(means) + 1), means, stds, capsize=2, **looks[t["memory"]])
+            axes.set_title(f"{TITLES[way]}, {budget}" if budget else TITLES[way], fontsize=9)
+            axes.grid(alpha=0.3)
+    panels[0][0].set_xticks(range(1, max(len(t["curve"]) for t in told) + 1))
+    figure.supxlabel("experiences", fontsize=10)
+    figure.supylabel("average accuracy on those so far (%)", fontsize=10)
+    _finished(figure, panels.flat, path)
 
 
 def _plot_memory(told: list[dict[str, Any]], path: Path) -> None:
-    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    lines = defaultdict(list)
-    for t in told:
-        lines[t["memory"], t["way"]].append((t["nbytes"], t["average_accuracy"]["mean"], t["average_accuracy"]["std"]))
-    for (memory, way), points in lines.items():
-        if points[0][0]:
-            style = "-" if way == "rehearse" else "--"
-            axes.errorbar(
-                *zip(*sorted(points), strict=True), linestyle=style, marker="o", capsize=3, label=f"{memory}, {way}"
-            )
-        else:
-            axes.axhline(points[0][1], linestyle=":", color="0.4", label=memory)
-    axes.set(xscale="log", xlabel="bytes of memory", ylabel="average accuracy at the end (%)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    """A panel for each way; what has no budget is a line across all."""
+    ways = list(dict.fromkeys(t["way"] for t in told))
+    figure = Figure(figsize=(2.2 + 3.8 * len(ways), 4), dpi=120, layout="constrained")
+    panels = figure.subplots(1, len(ways), sharey=True, squeeze=False)[0]
+    looks = _looks(told)
+    for axes, way in zip(panels, ways, strict=True):
+        lines = defaultdict(list)
+        for t in told:
+            accuracy = t["average_accuracy"]
+            if not t["budget"]:
+                plain = {"color": looks[t["memory"]]["color"], "label": t["memory"]}
+                axes.axhline(accuracy["mean"], linestyle=":", **plain)
+            elif t["way"] == way:
+                lines[t["memory"]].append((t["nbytes"], accuracy["mean"], accuracy["std"]))
+        for memory, points in lines.items():
+            axes.errorbar(*zip(*sorted(points), strict=True), capsize=2, **looks[memory])
+        axes.set(xscale="log")
+        axes.margins(x=0.15)
+        axes.set_title(TITLES[way], fontsize=9)
+        axes.grid(alpha=0.3)
+    figure.supxlabel("bytes of memory", fontsize=10)
+    figure.supylabel("average accuracy at the end (%)", fontsize=10)
+    _finished(figure, panels, path)
+
+
+def _looks(told: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each memory, the same in all panels; grey for what has no budget."""
+    free = {t["memory"] for t in told if not t["budget"]}
+    bounded = [m for m in dict.fromkeys(t["memory"] for t in told) if m not in free]
+    looks = {m: {"color": "0.2" if m == "everything" else "0.6", "linestyle": ":", "marker": "."} for m in free}
+    looks |= {m: {"color": f"C{i}", "marker": MARKERS[i % len(MARKERS)]} for i, m in enumerate(bounded)}
+    return {m: {"markersize": 5, "label": m, **look} for m, look in looks.items()}
+
+
+def _finished(figure: Figure, panels: Iterable[Axes], path: Path) -> None:
+    named: dict[str, Any] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        named = dict(zip(labels, handles, strict=True)) | named
+    figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=8)
     ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ddcore_replay import Distilled, Stream, average_accuracy, backward_transfer
-from ddcore_replay.avalanche import DistilledBuffer, DistilledGDumb, items
+from ddcore_replay import Balanced, Distilled, Olcgm, Stream, average_accuracy, backward_transfer
+from ddcore_replay.avalanche import DistilledBuffer, DistilledGDumb, OneHot, SoftCriterion, items, with_soft
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -16,7 +16,7 @@ from ddcore import RecipeRefused
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from avalanche.benchmarks import class_incremental_benchmark, nc_benchmark
+    from avalanche.benchmarks import class_incremental_benchmark, nc_benchmark, ni_benchmark, split_online_stream
     from avalanche.benchmarks.utils import AvalancheDataset
     from avalanche.evaluation.metrics import accuracy_metrics, forgetting_metrics
     from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
@@ -53,16 +53,17 @@ def benchmark(four):
     return class_incremental_benchmark(sets, class_order=[0, 1, 2, 3], num_experiences=2)
 
 
-def strategy(*plugins, metrics=(), epochs=2):
+def strategy(*plugins, metrics=(), epochs=2, kind=Naive, criterion=None):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evaluator = EvaluationPlugin(*metrics, loggers=[])
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    return Naive(
+    return kind(
         model=model,
         optimizer=optimiser,
+        criterion=criterion or nn.CrossEntropyLoss(),
         train_mb_size=8,
         train_epochs=epochs,
         eval_mb_size=40,
@@ -239,7 +240,187 @@ def test_items_of_another_layout_are_refused(benchmark):
         DistilledBuffer(4).post_adapt(None, Exp(bare))
 
 
-def test_learned_labels_are_refused(benchmark, host):
-    recipe = replace(host.recipe("dm", overrides=SMALL), labels=ddcore.Vectors())
-    with pytest.raises(RecipeRefused, match="labels that are not classes"):
-        DistilledBuffer(4, recipe).post_adapt(None, benchmark.train_stream[0])
+# --- labels that are vectors ------------------------------------------------------------------------------
+
+
+class SoftNaive(SoftCriterion, Naive):
+    pass
+
+
+def learned(host, method="dm", **fields):
+    """``method`` with labels that start as its classes and are then moved, so that they are no classes."""
+    recipe = host.recipe(method, overrides={"iterations": 3, "network.width": 4, "network.depth": 2})
+    if method == "dm":
+        recipe = replace(
+            recipe, labels=ddcore.Soft(ddcore.Fit(steps=2)), objective=ddcore.Bptt(steps=2, lr=0.1, real=8)
+        )
+        recipe = replace(recipe, update=replace(recipe.update, lr={"inputs": 0.1, "labels": 0.1}))
+    return replace(recipe, **fields)
+
+
+def vectors_of(four, route):
+    make = OneHot if route == "vectors" else with_soft
+    sets = {"train": make(Labelled(four.train), 4), "test": make(Labelled(four.test), 4)}
+    return class_incremental_benchmark(sets, class_order=[0, 1, 2, 3], num_experiences=2)
+
+
+@pytest.mark.parametrize("route", ["vectors", "attribute"])
+@pytest.mark.parametrize("method", ["dm", "frepo", "datm"])
+def test_learned_labels_stand_in_one_batch_with_the_benchmarks(four, host, route, method):
+    recipe = learned(host, method)
+    if method == "datm":
+        recipe = host.recipe(
+            "datm",
+            overrides={
+                "iterations": 2,
+                "network": {"name": "mlp", "width": 4},
+                "policy.experts": 1,
+                "policy.fit.batch": 20,
+                "policy.span": 1,
+            },
+        )
+    buffer = DistilledBuffer(8, recipe, classes=4, flips=False)
+    learner = strategy(
+        ReplayPlugin(mem_size=8, storage_policy=buffer),
+        metrics=[accuracy_metrics(stream=True)],
+        epochs=8,
+        kind=Naive if route == "vectors" else SoftNaive,
+        criterion=buffer.criterion,
+    )
+    seen, inner = [], learner._criterion
+    learner._criterion = lambda outputs, targets: seen.append(targets) or inner(outputs, targets)
+    bench = vectors_of(four, route)
+    for experience in bench.train_stream:
+        seen.clear()
+        learner.train(experience)
+    assert all(batch.shape[1:] == (4,) for batch in seen), "what is trained on are vectors"
+    kept = buffer.memory.vectors
+    assert kept.shape == (8, 4)
+    if method == "frepo":
+        assert kept.argmax(1).tolist() == buffer.memory.store.targets.tolist(), "rows are of their items"
+    assert not kept[:4, 2:].any(), "nothing is said of classes to come"
+    assert len(kept.unique()) > 2, "and they are not one-hot"
+    first = [row for batch in seen for row in batch if row[:2].any() and not row[2:].any()]
+    assert first
+    assert all(torch.isclose(kept[:4], row).all(1).any() for row in first), "the buffer's own"
+    assert list(buffer.buffer.targets) == buffer.memory.store.targets.tolist()
+    before = buffer.nbytes
+    accuracy = learner.eval(bench.test_stream)["Top1_Acc_Stream/eval_phase/test_stream"]
+    assert 0 <= accuracy <= 1
+    buffer.resize(learner, 4)
+    assert len(buffer.buffer) == 4
+    assert before - buffer.nbytes == 4 * (64 + 2), "an image and two shares"
+
+
+@pytest.mark.parametrize("route", ["vectors", "attribute"])
+def test_gdumb_learns_from_learned_labels(four, host, route):
+    recipe = learned(host, "frepo", iterations=30)
+    buffer = DistilledBuffer(8, recipe, classes=4, flips=False)
+    kind = Naive if route == "vectors" else SoftNaive
+    learner = strategy(DistilledGDumb(buffer), epochs=60, kind=kind, criterion=buffer.criterion)
+    for experience in vectors_of(four, route).train_stream:
+        learner.train(experience)
+    right = [
+        float(
+            (
+                learner.model.eval()(torch.stack([x[0] for x in e.dataset])).argmax(1)
+                == torch.tensor(list(e.dataset.targets))
+            )
+            .float()
+            .mean()
+        )
+        for e in vectors_of(four, route).test_stream
+    ]
+    assert min(right) > 0.8
+
+
+def test_both_routes_are_the_same_training(four, host):
+    weights = []
+    for route, kind in (("vectors", Naive), ("attribute", SoftNaive)):
+        buffer = DistilledBuffer(8, learned(host), classes=4)
+        learner = strategy(ReplayPlugin(mem_size=8, storage_policy=buffer), kind=kind, criterion=buffer.criterion)
+        for experience in vectors_of(four, route).train_stream:
+            torch.manual_seed(1)
+            learner.train(experience)
+        weights.append(torch.cat([p.detach().flatten() for p in learner.model.parameters()]))
+    assert torch.allclose(*weights, atol=1e-6)
+
+
+def test_hard_labels_and_other_memories_serve_benchmarks_with_vectors_too(four):
+    for what in ("dm", Olcgm(size=1, outer=1, network=ddcore.MLP(width=4)), Balanced(nbytes=1000)):
+        buffer = DistilledBuffer(4, what, overrides=SMALL if what == "dm" else None)
+        for route, columns in (("vectors", 3), ("attribute", 4)):
+            buffer.memory = None
+            for experience in vectors_of(four, route).train_stream:
+                buffer.post_adapt(None, experience)
+            assert len(buffer.buffer[0]) == columns
+            rows = torch.stack([item[columns - 2] for item in buffer.buffer])
+            assert torch.equal(rows, torch.eye(4))
+
+
+def test_labels_for_squared_errors_want_their_criterion(four, host):
+    buffer = DistilledBuffer(8, learned(host, "frepo"), classes=4)
+    learner = strategy(ReplayPlugin(mem_size=8, storage_policy=buffer))
+    with pytest.raises(RecipeRefused, match="made for squared errors.*criterion=buffer.criterion"):
+        learner.train(vectors_of(four, "vectors").train_stream[0])
+    outputs, targets = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    slowly = sum(((row - torch.eye(3)[c]) ** 2).sum() / 2 for row, c in zip(outputs, targets, strict=True)) / 5
+    assert float(buffer.criterion(outputs, targets)) == pytest.approx(float(slowly), rel=1e-5)
+    assert float(buffer.criterion(outputs, torch.eye(3)[targets])) == pytest.approx(float(slowly), rel=1e-5)
+
+
+def test_learned_labels_are_refused_where_the_benchmarks_are_classes(benchmark, host):
+    with pytest.raises(RecipeRefused, match="labels that are not classes.*OneHot or with_soft"):
+        DistilledBuffer(4, learned(host)).post_adapt(None, benchmark.train_stream[0])
+
+
+# --- other streams and memories ---------------------------------------------------------------------------
+
+
+def test_classes_may_come_again(four):
+    """An instance-incremental benchmark: every experience has items of every class."""
+    bench = ni_benchmark(Labelled(four.train), Labelled(four.test), n_experiences=3, balance_experiences=True, seed=0)
+    buffer = DistilledBuffer(8, "dm", classes=4, flips=False, overrides={**SMALL, "iterations": 20})
+    learner = strategy(ReplayPlugin(mem_size=8, storage_policy=buffer))
+    for experience in bench.train_stream:
+        learner.train(experience)
+        assert list(buffer.buffer.targets) == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert buffer.nbytes == 8 * 65 + 8
+
+
+def test_olcgm_stands_in_an_online_stream(four):
+    """Experiences of ten items, as ``split_online_stream`` makes them."""
+    bench = class_incremental_benchmark(
+        {"train": Labelled(four.train), "test": Labelled(four.test)}, class_order=[0, 1, 2, 3], num_experiences=2
+    )
+    plan = Olcgm(size=1, outer=1, inner=1, network=ddcore.MLP(width=4))
+    buffer = DistilledBuffer(8, plan)
+    learner = strategy(ReplayPlugin(mem_size=8, storage_policy=buffer), epochs=1)
+    for experience in split_online_stream(bench.train_stream, experience_size=10):
+        learner.train(experience)
+    assert list(buffer.buffer.targets) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert buffer.nbytes == 8 * (4 * 64 + 1), "floats"
+    buffer.resize(learner, 4)
+    assert list(buffer.buffer.targets) == [0, 1, 2, 3]
+    with pytest.raises(RecipeRefused, match="olcgm keeps the benchmark's floats: give max_size alone"):
+        DistilledBuffer(8, plan, nbytes=1000)
+    with pytest.raises(RecipeRefused, match="classes and overrides are for recipes, and olcgm is a memory"):
+        DistilledBuffer(8, plan, classes=4)
+
+
+def test_methods_that_hold_images_in_a_range_are_told_that_it_is_not_known(benchmark):
+    tiny = {"iterations": 1, "policy.fit.steps": 1, "policy.rounds": 1, "network.width": 4, "network.depth": 2}
+    with pytest.raises(RecipeRefused, match="update.clamp = false"):
+        DistilledBuffer(4, "idc", classes=4, overrides=tiny).post_adapt(None, benchmark.train_stream[0])
+    buffer = DistilledBuffer(4, "idc", classes=4, overrides={**tiny, "update.clamp": False})
+    buffer.post_adapt(None, benchmark.train_stream[0])
+    assert len(buffer.buffer) == 2 * 4, "an image is four items"
+    assert buffer.nbytes == 2 * 65 + 8
+
+
+def test_the_tighter_of_two_budgets_holds(benchmark):
+    buffer = DistilledBuffer(12, "dm", nbytes=8 * 65 + 4 * 8, classes=4, overrides=SMALL)
+    for experience in benchmark.train_stream:
+        buffer.post_adapt(None, experience)
+    assert len(buffer.buffer) == 8
+    assert buffer.nbytes == 8 * 65 + 2 * 8

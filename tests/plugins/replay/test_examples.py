@@ -17,9 +17,9 @@ def test_an_example_runs_in_an_empty_file(number, tmp_path):
     script.write_text(EXAMPLES[number])
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "bytes" in done.stdout.splitlines()[-2 if number else -1]
+    assert "bytes" in done.stdout.splitlines()[-2 if number == 2 else -1]
 
 
 def test_the_first_is_of_avalanche():
     assert "from avalanche" in EXAMPLES[0]
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3

@@ -35,9 +35,10 @@ def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
     assert [tuple(row[:2]) for row in finding.rows] == [*ways, ("everything", "scratch")]
     assert all(len(row) == len(finding.head) for row in finding.rows)
     dm = finding.numbers["memories"][3]
+    assert [t["budget"] for t in finding.numbers["memories"]] == ["", *["10 images"] * 4, ""]
     assert (dm["images"], dm["nbytes"], dm["average_accuracy"]["n"]) == (10, 10 * 257 + 2 * 8, 2)
     assert len(dm["curve"]) == 2
-    assert "Best within a budget" in finding.says
+    assert finding.says.count("Best within 10 images: ") == 1
     for plot in ("experiences.png", "memory.png"):
         assert (tmp_path / plot).stat().st_size > 5000
         assert plot in (tmp_path / "report.md").read_text()
@@ -71,7 +72,7 @@ def test_an_empty_study_is_refused(said):
 def test_it_comes_back_from_the_command_line(host):
     """Every part of it can be named in a settings file."""
     entries = {(e.kind, e.name) for e in host.catalogue if e.distribution == "ddcore-replay"}
-    memories = {("memory", name) for name in ("nothing", "everything", "reservoir", "balanced", "distilled")}
+    memories = {("memory", name) for name in ("nothing", "everything", "reservoir", "balanced", "distilled", "olcgm")}
     assert (
         memories
         | {
@@ -79,6 +80,8 @@ def test_it_comes_back_from_the_command_line(host):
             ("training", "training"),
             ("method", "distilled_replay"),
             ("method", "ccmcl"),
+            ("method", "dm_bases"),
+            ("method", "stable_sequence"),
             ("carrier", "composite"),
         }
         == entries
