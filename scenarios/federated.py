@@ -1,9 +1,9 @@
 """Clients that send distilled images beside clients that send weights: MNIST and FashionMNIST, unevenly split.
 
-Shows the accuracy of FedDM, of its first round alone (one shot), of as many random real images and of FedAvg, against
-the bytes that clients send, at Dirichlet 0.5 and 0.1 among 10 clients; --clients 100 --engine ray runs them side by
-side under Flower's simulation engine. Needs the plugin federated and the data sets below --root (MNIST/raw,
-FashionMNIST/raw).
+Shows the accuracy of FedDM, whose server keeps the sets of all rounds, of its first round alone (one shot), of as many
+random real images, and of FedAvg, against the bytes that clients send, at Dirichlet 0.5 and 0.1 among 10 clients;
+--clients 100 --engine ray runs them side by side under Flower's simulation engine. Needs the plugin federated and the
+data sets below --root (MNIST/raw, FashionMNIST/raw).
 
     python scenarios/federated.py --root data            # hours on two cores; it goes on at the last round
     python scenarios/federated.py --root data --smoke    # two clients and rounds, tiny networks: two minutes
@@ -36,7 +36,8 @@ def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
     overrides = {"iterations": 2, "objective": {"real": 8}} if short else {}
 
     def sending(method: str, rounds: int) -> Distilling:
-        return Distilling(method, options.ipc, overrides if method == "feddm" else {}, server, options.encoding, rounds)
+        own = overrides if method == "feddm" else {}
+        return Distilling(method, options.ipc, own, server, options.encoding, keeps=rounds - 1, rounds=rounds)
 
     distilled = sending("feddm", options.distilling_rounds), sending("feddm", 1), sending("random", 1)
     return Averaging(fit=fit, rounds=options.rounds), *distilled

@@ -75,7 +75,11 @@ def test_federated_smoke(shared, tmp_path):
     words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "fashion", "--alphas", "0.1"]
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("fedavg | 2", "feddm, 1 a class | 2", *(f"{m}, 1 a class, one shot | 1" for m in ("feddm", "random"))):
+    for name in (
+        "fedavg | 2",
+        "feddm, 1 a class, sets kept | 2",
+        *(f"{m}, 1 a class, one shot | 1" for m in ("feddm", "random")),
+    ):
         assert name in done.stdout
     for name in ("report.md", "bytes.png", "rounds.png", "split-0.json"):
         assert (tmp_path / "runs-smoke" / "fashion-0.1-2" / name).exists()

@@ -71,6 +71,8 @@ class Exchange(ddcore.Part, kind="exchange"):
 class Distilling(Exchange):
     """Clients send their shards distilled by ``method``; the server does with the sets what ``server`` says.
 
+    With them it has those of as many earlier rounds as it ``keeps``.
+
     ``overrides`` sets fields of the recipe by dotted path: ``plugins.private.epsilon = 8`` makes the clients private.
     """
 
@@ -79,11 +81,17 @@ class Distilling(Exchange):
     overrides: dict[str, Any] = field(default_factory=dict)
     server: Server = field(default_factory=TrainOnUnion)
     encoding: Encoding = "uint8"
+    keeps: int = 0
     rounds: int | None = None
     title: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.keeps < 0:
+            raise ddcore.RecipeRefused(f"exchange: keeps = {self.keeps} must be zero or more rounds.")
+
     def _label(self) -> str:
-        return f"{self.method}, {self.ipc} a class" + (", one shot" if self.rounds == 1 else "")
+        how = ", one shot" if self.rounds == 1 else ", sets kept" if self.keeps else ""
+        return f"{self.method}, {self.ipc} a class{how}"
 
     def recipe(self, problem: Problem) -> ddcore.Recipe:
         """The recipe on the problem's network, its starts as far round the global weights as the method says."""
@@ -99,7 +107,7 @@ class Distilling(Exchange):
         problem.host.start(recipe, loaded(problem.shards.data))  # refuses what no client could run
         own: dict[str, Any] = {"seed": problem.seed, "device": problem.device}
         app = distilling_client(problem.shards, recipe, encoding=self.encoding, keep=keep, **own)
-        own |= {"clients": problem.clients, "sends_back": isinstance(recipe.synthetic, Remembered)}
+        own |= {"clients": problem.clients, "sends_back": isinstance(recipe.synthetic, Remembered), "keeps": self.keeps}
         return app, SyntheticUnion(problem.card, problem.network, self.ipc, self.server, **own)
 
 

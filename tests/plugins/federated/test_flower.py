@@ -20,6 +20,7 @@ from ddcore_federated.flower import (
     params_of,
     training_client,
 )
+from ddcore_federated.flower.strategy import restore, state_of
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore import telemetry
@@ -114,6 +115,32 @@ def test_sets_go_back_to_clients_whose_recipes_begin_at_them(tiny, thirds, quick
     for after in sets[3:]:
         for x in after.inputs:
             assert min(float((x - y).abs().max()) for s in sets[:3] for y in s.inputs) <= step
+
+
+def test_the_server_keeps_sets_of_earlier_rounds_and_so_it_does_after_a_stop(tiny, thirds, quick, in_process):
+    app = distilling_client(thirds, quick("dm"), encoding="float32")
+    strategy, gone_on, forgetful = (union_of(tiny.card, keeps=keeps) for keeps in (2, 2, 0))
+    came = []
+
+    def sets_of(one, grid, number):
+        one.server.sets.clear()
+        one_round(one, grid, number=number)
+        return list(one.server.sets)
+
+    def server(grid):
+        for number in (1, 2, 3, 4):
+            assert len(sets_of(forgetful, grid, number)) == 3
+            came.append(sets_of(strategy, grid, number))
+            if number == 2:
+                restore(gone_on, *state_of(strategy))
+        came.append(sets_of(gone_on, grid, 3))
+
+    in_process(server, app)
+    assert [len(sets) for sets in came] == [3, 6, 9, 9, 9]
+    assert state_of(forgetful) == ({}, {})
+    for mine, theirs in zip(came[4], came[2], strict=True):
+        assert torch.equal(mine.inputs, theirs.inputs) and torch.equal(mine.targets, theirs.targets)
+    assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(came[3][:3], came[1][3:], strict=True))
 
 
 def drop(record, key=None):

@@ -36,8 +36,9 @@ class SyntheticUnion(Strategy):
 
     Replies that cannot be used are refused one by one, each with a sentence in the log and in ``refused``; the round
     goes on with the rest, and where none is left the weights stay as they are. Sets are taken in the order of the
-    clients' numbers, so the order in which they come changes nothing. With ``sends_back`` clients get the sets of the
-    last round with the weights, for recipes that begin at them (``meta_knowledge``).
+    clients' numbers, so the order in which they come changes nothing. The server has the sets of this round and of as
+    many before it as it ``keeps``. With ``sends_back`` clients get the sets of the last round with the weights, for
+    recipes that begin at them (``meta_knowledge``).
 
     Its metrics of a round: ``sets``, ``refused``, ``images``, and where clients are private ``epsilon``, the largest.
     """
@@ -50,15 +51,16 @@ class SyntheticUnion(Strategy):
         server: Server | None = None,
         *,
         clients: int = 1,
+        keeps: int = 0,
         sends_back: bool = False,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
         """``card``: the whole problem's; ``ipc``: the most images of a class that a client may send; ``clients``: the
         nodes that a round waits for before it begins."""
-        self.clients, self.sends_back = clients, sends_back
-        self.sets: Shared | None = None
-        """All sets of the last round together, where they are sent back."""
+        self.clients, self.keeps, self.sends_back = clients, keeps, sends_back
+        self.past: list[list[Shared]] = []
+        """The sets of earlier rounds that are still needed, the latest last."""
         self.server = server or TrainOnUnion()
         self.card, self.seed, self.device = card, seed, torch.device(device)
         self.network, self._like = agreed(network, card)
@@ -98,8 +100,9 @@ class SyntheticUnion(Strategy):
             time.sleep(NODES_EVERY)
         self._asked = nodes
         content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
-        if self.sets is not None:
-            content.update(records_of(self.sets, "uint8"))
+        if self.sends_back and self.past:
+            bare = [replace(shared, order=None, step_sizes=None, weights=None) for shared in self.past[-1]]
+            content.update(records_of(union(bare, self.card.classes), "uint8"))
         return [Message(content, node, MessageType.TRAIN) for node in sorted(self._asked)]
 
     def aggregate_train(
@@ -114,10 +117,11 @@ class SyntheticUnion(Strategy):
         if spent := [epsilon for _, _, epsilon in told if epsilon is not None]:
             metrics["epsilon"] = max(spent)
         sets = [shared for _, shared, _ in told]
-        if self.sends_back and sets:
-            bare = [replace(shared, order=None, step_sizes=None, weights=None) for shared in sets]
-            self.sets = union(bare, self.card.classes)
-        weights = self._next(server_round, sets) if sets else None
+        kept = [shared for before in self.past[-self.keeps :] for shared in before] if self.keeps else []
+        weights = self._next(server_round, kept + sets) if sets else None
+        room = max(self.keeps, int(self.sends_back))
+        if sets and room:
+            self.past = [*self.past, sets][-room:]
         return None if weights is None else arrays_of(weights), MetricRecord(metrics)
 
     def _read(self, replies: Sequence[Message]) -> tuple[list[tuple[int, Shared, float | None]], list[str]]:
@@ -251,14 +255,18 @@ def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
         moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
         return {f"{m}.{name}": torch.from_numpy(v) for m, held in moments.items() for name, v in held.items()}, {}
     tensors: dict[str, Tensor] = {}
-    said: dict[str, Any] = {}
+    sets: dict[str, Shared] = {}
+    if isinstance(strategy, SyntheticUnion):
+        sets = {f"past.{t}.{i}": shared for t, before in enumerate(strategy.past) for i, shared in enumerate(before)}
     if isinstance(strategy, Refined):
         tensors |= {f"inner.{name}": value for name, value in state_of(strategy.inner)[0].items()}
         for t, point in enumerate(strategy.trajectory):
             tensors |= {f"trajectory.{t}.{name}": value for name, value in point.items()}
-    if isinstance(strategy, Refined | SyntheticUnion) and strategy.sets is not None:
-        arrays, said = packed(strategy.sets, "float32")
-        tensors |= {f"sets.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+        sets = {} if strategy.sets is None else {"set": strategy.sets}
+    said = {}
+    for name, shared in sets.items():
+        arrays, said[name] = packed(shared, "float32")
+        tensors |= {f"{name}.{part}": torch.from_numpy(array) for part, array in arrays.items()}
     return tensors, said
 
 
@@ -273,17 +281,21 @@ def restore(strategy: Strategy, tensors: dict[str, Tensor], said: dict[str, Any]
         way = below(tensors, "trajectory.")
         points = sorted({int(name.split(".")[0]) for name in way})
         strategy.trajectory = [below(way, f"{t}.") for t in points]
-    if isinstance(strategy, Refined | SyntheticUnion) and (sets := below(tensors, "sets.")):
-        targets = sets["targets"] if sets["targets"].ndim == 2 else sets["targets"].long()
-        order = sets["order"].long() if "order" in sets else None
-        strategy.sets = Shared(
-            inputs=sets["inputs"],
-            targets=targets,
-            step_sizes=sets.get("step_sizes"),
-            order=order,
-            weights=sets.get("weights"),
-            **said,
-        )
+        strategy.sets = _remembered("set", tensors, said) if said else None
+    if isinstance(strategy, SyntheticUnion):
+        rounds: dict[str, list[Shared]] = {}
+        for name in said:
+            rounds.setdefault(name.rpartition(".")[0], []).append(_remembered(name, tensors, said))
+        strategy.past = list(rounds.values())
+
+
+def _remembered(name: str, tensors: dict[str, Tensor], said: dict[str, Any]) -> Shared:
+    """The set that :func:`state_of` told under ``name``."""
+    found = below(tensors, f"{name}.")
+    for whole in ("targets", "order"):
+        if whole in found and not found[whole].is_floating_point():
+            found[whole] = found[whole].long()
+    return Shared(**found, **said[name])
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
