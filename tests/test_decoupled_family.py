@@ -65,13 +65,8 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", [1, 4, 6])
-@pytest.mark.parametrize("fit", [{}, {"rho": 0.05, "gap": 0.3, "snapshots": 3, "augment": Siamese(), "cutmix": 0.5}])
-def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit, at):
-    recipe = small(host.recipe("sre2l", ipc=2, iterations=3))
-    recipe = replace(recipe, policy=ddcore.Teacher(Fit(**FIT, **fit)))
-    straight = host.start(recipe, tiny)
-    straight.go()
+def left(host, recipe, data, at):
+    """A run that was left at its pause number ``at``, and what was saved there."""
     kept = []
 
     def pause(run):
@@ -79,13 +74,24 @@ def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit
         if len(kept) == at:
             raise Killed
 
-    first = host.start(recipe, tiny, on_pause=pause)
+    run = host.start(recipe, data, on_pause=pause)
     with pytest.raises(Killed):
-        first.go()
-    assert (first.step, kept[-1]["policy"]["training"]["fit"]["step"]) == (0, at)
+        run.go()
+    return run, kept[-1]
+
+
+@pytest.mark.parametrize("at", [1, 4, 6])
+@pytest.mark.parametrize("fit", [{}, {"rho": 0.05, "gap": 0.3, "snapshots": 3, "augment": Siamese(), "cutmix": 0.5}])
+def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit, at):
+    recipe = small(host.recipe("sre2l", ipc=2, iterations=3))
+    recipe = replace(recipe, policy=ddcore.Teacher(Fit(**FIT, **fit)))
+    straight = host.start(recipe, tiny)
+    straight.go()
+    first, state = left(host, recipe, tiny, at)
+    assert (first.step, state["policy"]["training"]["fit"]["step"]) == (0, at)
     told = []
     second = host.start(recipe, tiny, progress=lambda what, done, of: told.append((what, done, of)))
-    second.load_state_dict(kept[-1])
+    second.load_state_dict(state)
     second.go()
     assert [done for what, done, of in told if what == "training the teacher"] == list(range(at + 1, 7))
     for kind in ("params", "buffers"):
@@ -110,19 +116,10 @@ def test_networks_trained_on_the_way_are_left_in_mid_fit_and_gone_on_with(host, 
     recipe = replace(small(host.recipe(method, ipc=1)), policy=policy, iterations=6)
     straight = host.start(recipe, tiny)
     straight.go()
-    kept = []
-
-    def pause(run):
-        kept.append(saved(run.state_dict()))
-        if len(kept) == at:
-            raise Killed
-
-    first = host.start(recipe, tiny, on_pause=pause)
-    with pytest.raises(Killed):
-        first.go()
-    assert kept[-1]["policy"]["training"]["fit"]["step"] == (at - 1) % FIT["steps"] + 1
+    _, state = left(host, recipe, tiny, at)
+    assert state["policy"]["training"]["fit"]["step"] == (at - 1) % FIT["steps"] + 1
     second = host.start(recipe, tiny)
-    second.load_state_dict(kept[-1])
+    second.load_state_dict(state)
     second.go()
     assert torch.equal(second.export().inputs, straight.export().inputs)
     assert "training" not in second.policy
