@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import torch
 import ddcore
 from ddcore_federated.around import norm
 from ddcore_federated.shared import Shared, union
+
+log = logging.getLogger("ddcore_federated")
 
 
 class Server(ddcore.Part, kind="server"):
@@ -83,8 +86,8 @@ class TrainOnUnion(Server):
 class ReplayEach(Server):
     """w + ``lr`` sum_k n_k / n (w_k - w): each set's own steps are taken from w, and the updates averaged.
 
-    n_k are the real items behind set k. References: Goetz and Tewari, 2020, for sets of one step; Hu et al., FedSynth,
-    2022, for more.
+    n_k are the real items behind set k; one that leads nowhere finite is left out, with a warning. References: Goetz and
+    Tewari, 2020, for sets of one step; Hu et al., FedSynth, 2022, for more.
     """
 
     lr: float = 1.0
@@ -103,16 +106,24 @@ class ReplayEach(Server):
                     "The set brings no steps to replay: take recipes that learn some (goetz_tewari, fedsynth, dosfl),"
                     " or the server train_on_union."
                 )
-        shares = torch.tensor([float(shared.items) for shared in sets])
-        shares = shares / shares.sum() if float(shares.sum()) else torch.full((len(sets),), 1 / len(sets))
-        moved = {name: value.clone() for name, value in weights.items()}
-        for i, (shared, share) in enumerate(zip(sets, shares.tolist(), strict=True)):
-            reached = trained(at(network, weights), shared.weighed(card.classes), card, REPLAY, 0.0, rng, device)
-            for name, value in moved.items():
-                value += self.lr * share * (reached[name] - weights[name])
+        moves, behind = [], []
+        for i, shared in enumerate(sets):
+            try:
+                reached = trained(at(network, weights), shared.weighed(card.classes), card, REPLAY, 0.0, rng, device)
+            except ddcore.LossDiverged as why:
+                log.warning("Set %d of %d is left out: %s", i + 1, len(sets), why)
+            else:
+                moves.append({name: reached[name] - value for name, value in weights.items()})
+                behind.append(shared.items)
             if progress:
                 progress("replaying the sets", i + 1, len(sets))
-        return moved
+        if not moves:
+            raise ddcore.LossDiverged("Not one of the sets leads to weights that are finite.")
+        shares = [items / sum(behind) if sum(behind) else 1 / len(moves) for items in behind]
+        return {
+            name: value + self.lr * sum(share * move[name] for share, move in zip(shares, moves, strict=True))
+            for name, value in weights.items()
+        }
 
 
 def at(network: ddcore.Network, weights: ddcore.Params) -> ddcore.Started:

@@ -424,7 +424,14 @@ def test_where_the_server_diverges_the_weights_stay(tiny, thirds, quick, in_proc
     strategy = union_of(tiny.card, Diverging())
     arrays, _ = in_process(lambda grid: one_round(strategy, grid), distilling_client(thirds, quick()))
     assert arrays is None
-    assert "not finite: those before are kept" in strategy.refused[-1]
+    assert strategy.refused[-1].startswith("The weights before are kept: ") and "not finite" in strategy.refused[-1]
+
+
+def test_a_union_on_which_training_diverges_leaves_the_weights(tiny, thirds, quick, in_process):
+    strategy = union_of(tiny.card, TrainOnUnion(ddcore.Protocol(steps=3, lr=(1e30,), repeats=1, augment=None)))
+    arrays, _ = in_process(lambda grid: one_round(strategy, grid), distilling_client(thirds, quick()))
+    assert arrays is None
+    assert "Training on the union led to weights that are not finite" in strategy.refused[-1]
 
 
 def test_it_is_a_flower_strategy_that_starts(tiny, thirds, quick, in_process):

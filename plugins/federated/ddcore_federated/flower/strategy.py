@@ -167,9 +167,12 @@ class SyntheticUnion(Strategy):
     def _next(self, server_round: int, sets: list[Shared]) -> ddcore.Params | None:
         rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
         weights = {name: value.to(self.device) for name, value in self._weights.items()}
-        found = self.server.next_weights(weights, sets, self.network, self.card, rng, self.device)
-        if not all(bool(value.isfinite().all()) for value in found.values()):
-            self.refused.append("the weights that the server came to are not finite: those before are kept.")
+        try:
+            found = self.server.next_weights(weights, sets, self.network, self.card, rng, self.device)
+            if not all(bool(value.isfinite().all()) for value in found.values()):
+                raise ddcore.LossDiverged(f"{self.server} came to weights that are not finite.")
+        except ddcore.LossDiverged as why:
+            self.refused.append(f"The weights before are kept: {why}")
             log.warning("Round %d: %s", server_round, self.refused[-1])
             return None
         return found
