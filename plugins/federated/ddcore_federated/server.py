@@ -86,8 +86,8 @@ class TrainOnUnion(Server):
 class ReplayEach(Server):
     """w + ``lr`` sum_k n_k / n (w_k - w): each set's own steps are taken from w, and the updates averaged.
 
-    n_k are the real items behind set k; one that leads nowhere finite is left out, with a warning. References: Goetz and
-    Tewari, 2020, for sets of one step; Hu et al., FedSynth, 2022, for more.
+    n_k are the real items behind set k; one that leads nowhere finite is left out, with a warning. References: Goetz
+    and Tewari, 2020, for sets of one step; Hu et al., FedSynth, 2022, for more.
     """
 
     lr: float = 1.0
