@@ -15,8 +15,8 @@ from torch import Tensor
 import ddcore
 from ddcore_federated.shared import Shared
 
-Encoding = Literal["uint8", "float16", "float32"]
-"""How inputs travel: a byte a value, spread over the range of each channel, or floats of that width.
+Encoding = Literal["uint4", "uint8", "float16", "float32"]
+"""How inputs travel: half a byte or a byte a value, spread over the range of each channel, or floats of that width.
 
 Label values and step sizes travel as float32 where inputs do and as float16 otherwise, classes as bytes.
 """
@@ -26,6 +26,7 @@ HEADER_BYTES = 1024
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 FLOATS = ("float16", "float32")
 WHOLE = ("uint8", "uint16", "int32", "int64")
+LEVELS = {"uint4": 16, "uint8": 256}
 LARGEST_STEP = 1e3
 LOSSES = ("cross_entropy", "squared")
 
@@ -59,6 +60,7 @@ class Limits:
         """Most bytes of the array ``name``, its header included."""
         values = {
             "inputs": self.sets * math.prod(self.shape),
+            "inputs.pairs": self.sets * math.prod(self.shape),
             "targets": self.sets * max(2, self.classes),
             "weights": self.sets,
             "step_sizes": self.steps,
@@ -93,15 +95,31 @@ def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.n
 
 
 def _inputs(inputs: Tensor, encoding: Encoding) -> dict[str, np.ndarray]:
-    if encoding != "uint8":
+    if encoding not in LEVELS:
         with np.errstate(over="ignore"):
             return {"inputs": inputs.numpy().astype(encoding)}
     each = inputs.movedim(1, 0).flatten(1)
     low, high = each.min(1).values, each.max(1).values
-    step = ((high - low) / 255).clamp_min(1e-12)
+    most = LEVELS[encoding] - 1
+    step = ((high - low) / most).clamp_min(1e-12)
     wide = (1, -1) + (1,) * (inputs.ndim - 2)
-    levels = ((inputs - low.view(wide)) / step.view(wide)).round().clamp(0, 255)
-    return {"inputs": levels.byte().numpy(), "inputs.low": low.numpy(), "inputs.step": step.numpy()}
+    levels = ((inputs - low.view(wide)) / step.view(wide)).round().clamp(0, most).byte().numpy()
+    spread = {"inputs.low": low.numpy(), "inputs.step": step.numpy()}
+    if encoding == "uint8":
+        return {"inputs": levels, **spread}
+    flat = levels.reshape(len(levels), -1)
+    flat = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2)))
+    return {"inputs.pairs": flat[:, ::2] << 4 | flat[:, 1::2], **spread}
+
+
+def _unpaired(pairs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Values (n, *shape) of 0 to 15 that stand two to a byte in ``pairs`` (n, d)."""
+    count = math.prod(shape)
+    if pairs.ndim != 2 or pairs.shape[1] != (count + 1) // 2 or pairs.dtype != np.uint8:
+        raise PayloadRefused(
+            f"its inputs.pairs are {pairs.dtype} {pairs.shape}, and one item here takes {(count + 1) // 2} bytes"
+        )
+    return np.stack([pairs >> 4, pairs & 15], 2).reshape(len(pairs), -1)[:, :count].reshape(-1, *shape)
 
 
 def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits) -> Shared:
@@ -133,11 +151,14 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
 
 
 def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:
-    known = {"inputs", "inputs.low", "inputs.step", "targets", "step_sizes", "order", "weights"}
+    known = {"inputs", "inputs.pairs", "inputs.low", "inputs.step", "targets", "step_sizes", "order", "weights"}
     if strange := sorted(str(name)[:50] for name in blobs.keys() - known):
         raise PayloadRefused(f"it holds the array {strange[0]!r}, which no set has")
-    if missing := sorted({"inputs", "targets"} - blobs.keys()):
+    kinds = {"inputs", "inputs.pairs"} & blobs.keys()
+    if missing := [name for name, there in (("inputs", kinds), ("targets", "targets" in blobs)) if not there]:
         raise PayloadRefused(f"it lacks {' and '.join(missing)}")
+    if len(kinds) > 1:
+        raise PayloadRefused("it has inputs twice, as bytes and two to a byte")
     return {name: _array(name, blob, limits.nbytes(name)) for name, blob in blobs.items()}
 
 
@@ -175,7 +196,8 @@ def _floats(name: str, array: np.ndarray, largest: float) -> Tensor:
 
 
 def _decoded(arrays: Mapping[str, np.ndarray], limits: Limits) -> Tensor:
-    array = arrays["inputs"]
+    paired = arrays.get("inputs.pairs")
+    array = arrays["inputs"] if paired is None else _unpaired(paired, limits.shape)
     if array.shape[1:] != limits.shape:
         raise PayloadRefused(f"its inputs are {array.shape}, and one item here is {limits.shape}")
     if len(array) > limits.sets:

@@ -1,6 +1,7 @@
 """What travels: there and back within the encoding's error, and each way in which a stranger's set is refused."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,13 +29,17 @@ def sent(shared, encoding="float32"):
     return {name: npy(array) for name, array in arrays.items()}, said
 
 
-@pytest.mark.parametrize("encoding", ["uint8", "float16", "float32"])
-def test_a_set_comes_back_within_the_error_of_its_encoding(encoding):
+@pytest.mark.parametrize("side", [4, 5])
+@pytest.mark.parametrize("encoding", ["uint4", "uint8", "float16", "float32"])
+def test_a_set_comes_back_within_the_error_of_its_encoding(encoding, side):
     shared = a_set()
-    again = unpacked(*sent(shared, encoding), LIMITS)
+    if side == 5:
+        shared = replace(shared, inputs=torch.randn(6, 1, 5, 5))
+    again = unpacked(*sent(shared, encoding), replace(LIMITS, shape=tuple(shared.inputs.shape[1:])))
     spread = shared.inputs.movedim(1, 0).flatten(1)
-    steps = (spread.max(1).values - spread.min(1).values) / 255
-    error = {"uint8": steps[:, None, None] / 2 + 1e-5, "float16": shared.inputs.abs() / 1000, "float32": 0}[encoding]
+    halves = (spread.max(1).values - spread.min(1).values)[:, None, None] / 2 + 1e-5
+    error = {"uint4": halves / 15, "uint8": halves / 255 + 1e-5, "float16": shared.inputs.abs() / 1000, "float32": 0}
+    error = error[encoding]
     assert bool(((again.inputs - shared.inputs).abs() <= error).all())
     assert torch.equal(again.targets, shared.targets)
     assert (again.loss, again.items, again.momentum) == ("cross_entropy", 40, 0.0)
@@ -57,6 +62,7 @@ def test_all_that_a_set_may_bring_comes_back():
 def test_bytes_are_a_byte_a_value_and_little_more():
     plain = {name: array.nbytes for name, array in packed(a_set(), "uint8")[0].items()}
     assert plain == {"inputs": 6 * 32, "inputs.low": 8, "inputs.step": 8, "targets": 6}
+    assert packed(a_set(), "uint4")[0]["inputs.pairs"].shape == (6, 16)
     assert packed(a_set(targets=torch.rand(6, 3)), "uint8")[0]["targets"].dtype == np.float16
 
 
@@ -94,6 +100,19 @@ HOSTILE = {
     "an unknown array": (changed("evil", [1.0]), "the array 'evil', which no set has"),
     "no inputs": (without("inputs"), "lacks inputs"),
     "no targets": (without("targets"), "lacks targets"),
+    "inputs twice": (changed("inputs.pairs", np.zeros((6, 16), np.uint8)), "has inputs twice"),
+    "pairs of another length": (
+        lambda blobs, said: blobs.update({"inputs.pairs": npy(np.zeros((6, 15), np.uint8))}) or blobs.pop("inputs"),
+        "one item here takes 16 bytes",
+    ),
+    "pairs that are no bytes": (
+        lambda blobs, said: blobs.update({"inputs.pairs": npy(np.zeros((6, 16), np.int64))}) or blobs.pop("inputs"),
+        "its inputs.pairs are int64 (6, 16)",
+    ),
+    "pairs without a range": (
+        lambda blobs, said: blobs.update({"inputs.pairs": npy(np.zeros((6, 16), np.uint8))}) or blobs.pop("inputs"),
+        "lacks inputs.low or inputs.step",
+    ),
     "not npy": (changed("inputs", b"\x80\x04pickled"), "no npy file"),
     "nothing": (changed("inputs", b""), "no npy file"),
     "a header that does not parse": (changed("inputs", NESTED), "no npy file"),
