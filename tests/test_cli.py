@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from ddcore import Folder, Host, Recipe, load_distilled, recipe
 from ddcore.builtin import METHODS
 from ddcore.cli import app
-from ddcore.cli.base import sentences
+from ddcore.cli.base import sentences, show
 
 TINY = [
     *("--iterations", "2", "--repeats", "1", "--baselines", "none", "--networks", "mlp"),
@@ -36,6 +36,13 @@ def runs(tmp_path_factory):
         assert done.exit_code == 0, done.output
         folders.append(folder)
     return folders
+
+
+def test_a_table_of_short_entries_loses_none_on_a_narrow_terminal(capsys):
+    head = ["exchange", *(f"measure {i}" for i in range(12))]
+    show(head, [["feddm, 10 a class", *(f"{i}{i}.0 ± 0.{i}" for i in range(12))]])
+    said = capsys.readouterr().out
+    assert all(name in said for name in head) and "feddm, 10 a class" in said and "1111.0 ± 0.11" in said
 
 
 def test_distil_shows_its_progress_and_its_table(tmp_path):

@@ -106,16 +106,24 @@ class _Lines:
             print(f"{what}: {done}/{of}, {rate}{gone:.0f} s, ETA {left:.0f} s", file=sys.stderr, flush=True)
 
 
+SHORT = 24
+"""Characters of an entry that is kept on one line."""
+
+
 def show(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """A table on the terminal."""
+    """A table on the terminal; one of short entries alone keeps its width where the terminal is narrower."""
     rows = [list(row) for row in rows]
+    told = [name.replace(" ±", "\n±").replace(" (", "\n(") for name in head]
+    longest = [max((len(row[i]) for row in rows), default=0) for i in range(len(told))]
+    natural = [max(size, *map(len, name.split("\n"))) + 3 for size, name in zip(longest, told, strict=True)]
+    short = max(longest, default=0) <= SHORT
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, name in enumerate(head):
-        short = max((len(row[i]) for row in rows), default=0) <= 12
-        table.add_column(name.replace(" ±", "\n±").replace(" (", "\n("), overflow="fold", no_wrap=short)
+    for name, size in zip(told, longest, strict=True):
+        table.add_column(name, overflow="fold", no_wrap=short or size <= 12)
     for row in rows:
         table.add_row(*row)
-    screen.print(table)
+    wide = short and sum(natural) > screen.width
+    (Console(width=sum(natural)) if wide else screen).print(table)
 
 
 def pairs(settings: Iterable[str]) -> dict[str, str]:
