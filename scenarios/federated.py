@@ -1,6 +1,6 @@
 """Clients that send distilled images beside clients that send weights: MNIST and FashionMNIST, unevenly split.
 
-Shows the accuracy of FedDM, whose server keeps the sets of all rounds, of its first round alone (one shot), of as many
+Shows the accuracy of FedDM, whose server keeps the sets of five rounds, of its first round alone (one shot), of as many
 random real images, and of FedAvg, against the bytes that clients send, at Dirichlet 0.5 and 0.1 among 10 clients;
 --clients 100 --engine ray runs them side by side under Flower's simulation engine. Needs the plugin federated and the
 data sets below --root (MNIST/raw, FashionMNIST/raw).
@@ -27,6 +27,8 @@ from ddcore_federated import Averaging, Dirichlet, Distilling, Exchange, Federat
 import ddcore
 
 WIDTH = 16
+KEEPS = 5
+"""Earlier rounds whose sets the server goes on training on."""
 
 
 def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
@@ -37,7 +39,7 @@ def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
 
     def sending(method: str, rounds: int) -> Distilling:
         own = overrides if method == "feddm" else {}
-        return Distilling(method, options.ipc, own, server, options.encoding, keeps=rounds - 1, rounds=rounds)
+        return Distilling(method, options.ipc, own, server, options.encoding, min(rounds - 1, KEEPS), rounds)
 
     distilled = sending("feddm", options.distilling_rounds), sending("feddm", 1), sending("random", 1)
     return Averaging(fit=fit, rounds=options.rounds), *distilled
@@ -65,7 +67,7 @@ def main() -> None:
     parser.add_argument("--alphas", nargs="+", type=float, default=[0.5, 0.1], help="how uneven: the smaller the more")
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=20, help="rounds of FedAvg")
-    parser.add_argument("--distilling-rounds", type=int, default=6, help="rounds of FedDM")
+    parser.add_argument("--distilling-rounds", type=int, default=7, help="rounds of FedDM")
     parser.add_argument("--ipc", type=int, default=10, help="images of each of its classes that a client sends")
     parser.add_argument("--encoding", choices=["uint4", "uint8", "float16", "float32"], default="uint4")
     parser.add_argument("--engine", choices=["process", "ray"], default="process")
