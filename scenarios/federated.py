@@ -41,8 +41,8 @@ def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
         own = overrides if method == "feddm" else {}
         return Distilling(method, options.ipc, own, server, options.encoding, min(rounds - 1, KEEPS), rounds)
 
-    distilled = sending("feddm", options.distilling_rounds), sending("feddm", 1), sending("random", 1)
-    return Averaging(fit=fit, rounds=options.rounds), *distilled
+    sets = [sending(method, rounds) for method in ("feddm", "random") for rounds in (options.distilling_rounds, 1)]
+    return Averaging(fit=fit, rounds=options.rounds), *sets
 
 
 def study(data: str, alpha: float, options: argparse.Namespace) -> Federated:

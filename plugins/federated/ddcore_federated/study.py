@@ -309,9 +309,10 @@ def _plot(told: list[dict[str, Any]], along: str, label: str, path: Path) -> Non
     figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots()
     for t in told:
-        points = zip(*t["courses"], strict=True)
         xs, ys = [], []
-        for entries in points:
+        for entries in zip(*t["courses"], strict=True):
+            if along == "up" and not entries[0]["up"]:
+                continue
             xs.append(fmean(entry[along] for entry in entries))
             ys.append(_spread([entry["accuracy"] for entry in entries]))
         axes.errorbar(
@@ -323,7 +324,7 @@ def _plot(told: list[dict[str, Any]], along: str, label: str, path: Path) -> Non
             capsize=2,
             label=t["exchange"],
         )
-    axes.set(xlabel=label, ylabel="test accuracy (%)", xscale="symlog" if along == "up" else "linear")
+    axes.set(xlabel=label, ylabel="test accuracy (%)", xscale="log" if along == "up" else "linear")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
