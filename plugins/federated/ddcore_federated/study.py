@@ -200,8 +200,8 @@ class Federated(ddcore.Study):
             found[exchange.label].append(self._run(exchange, problem, rounds, place, said))
         target = next((e.label for e in self.exchanges if isinstance(e, Averaging)), None)
         told = [{"exchange": label, **summary(of, found.get(target or "", []))} for label, of in found.items()]
-        _plot(told, "up", "bytes up, over all clients", folder / "bytes.png")
-        _plot(told, "round", "rounds", folder / "rounds.png")
+        _plot(told, "up", 1e6, "MB up, over all clients", folder / "bytes.png")
+        _plot(told, "round", 1, "rounds", folder / "rounds.png")
         return ddcore.Finding(*_table(told), {"exchanges": told}, _says(told, target))
 
     def _problem(self, seed: int, device: str, host: ddcore.Host) -> Problem:
@@ -305,15 +305,13 @@ def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
     return says
 
 
-def _plot(told: list[dict[str, Any]], along: str, label: str, path: Path) -> None:
+def _plot(told: list[dict[str, Any]], along: str, unit: float, label: str, path: Path) -> None:
     figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots()
     for t in told:
         xs, ys = [], []
         for entries in zip(*t["courses"], strict=True):
-            if along == "up" and not entries[0]["up"]:
-                continue
-            xs.append(fmean(entry[along] for entry in entries))
+            xs.append(fmean(entry[along] for entry in entries) / unit)
             ys.append(_spread([entry["accuracy"] for entry in entries]))
         axes.errorbar(
             xs,
@@ -324,7 +322,8 @@ def _plot(told: list[dict[str, Any]], along: str, label: str, path: Path) -> Non
             capsize=2,
             label=t["exchange"],
         )
-    axes.set(xlabel=label, ylabel="test accuracy (%)", xscale="log" if along == "up" else "linear")
+    axes.set(xlabel=label, ylabel="test accuracy (%)")
+    axes.xaxis.get_major_locator().set_params(integer=unit == 1)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
