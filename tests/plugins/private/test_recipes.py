@@ -75,6 +75,11 @@ RUNS = {
         3 * 4,
     ),
     "ccmcl": ({"synthetic.init": "noise"}, 3),
+    "dm_bases": ({"synthetic.init": "noise", "synthetic.bases": 2}, 3),
+    "stable_sequence": (
+        {"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3, "objective.steps": 4},
+        3,
+    ),
     "feddm": ({"synthetic.init": "noise"}, 3),
     "dosfl": ({"synthetic.init": "noise"}, 3),
     "fedd3": ({"synthetic.init": "noise"}, 3),
@@ -85,7 +90,7 @@ RUNS = {
     "ndpdc": ({}, 3),
     "dosser": ({"plugins.private.signals": 2}, 2),
 }
-RUN_AS_THEY_STAND = ("dc", "it_gan", "gtn", "psg", "ndpdc", "dosser")
+RUN_AS_THEY_STAND = ("dc", "it_gan", "gtn", "stable_sequence", "psg", "ndpdc", "dosser")
 REFUSED = dict.fromkeys(
     ["random", "herding", "ld", "ld_ridge", "rded", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)],
     "asks examples",
