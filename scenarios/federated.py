@@ -20,7 +20,7 @@ half a byte a value; seconds of one thread on a busy machine):
 
 On average feddm is beyond where FedAvg ends after 5 rounds and 1.03 MB, a sixth of its bytes; each by itself, with two
 of three seeds (0.87 MB) and not with the third (84.3 at best, FedAvg 84.6). What does it is sending images, not
-distilling them: as many random real ones do as well, at no privacy and a sixth of the time. At a byte a value and 3
+distilling them: as many random real ones do as well, in a sixth of the time. At a byte a value and 3
 rounds feddm had 84.2 with seed 0.
 
 100 clients of MNIST, Dirichlet 0.5, under Ray (--rounds 3 --ipc 1 --seeds 0): fedavg 80.4 after 3 rounds and 9.58 MB,
