@@ -157,6 +157,18 @@ class RealData:
     validation: Store | None = None
 
     @staticmethod
+    def alone(card: DataCard, store: Store, classes: Sequence[int]) -> RealData:
+        """The items of ``store`` that are of ``classes``, ascending, as a data set that has no others.
+
+        Class i is ``classes[i]`` of ``card``; there is no test split but the items themselves.
+        """
+        wanted = torch.tensor(classes)
+        store = store.subset(torch.isin(store.targets, wanted).nonzero().flatten())
+        own = Store.of(store.inputs, torch.searchsorted(wanted, store.targets), len(wanted))
+        names = tuple(card.class_names[c] for c in classes) if card.class_names else ()
+        return RealData(replace(card, classes=len(wanted), counts=own.counts, class_names=names), own, own)
+
+    @staticmethod
     def of(
         name: str,
         train: Pair,

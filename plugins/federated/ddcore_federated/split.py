@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -157,10 +157,4 @@ def shard(data: ddcore.RealData, rows: Tensor, least: int = 1) -> tuple[ddcore.R
         raise ddcore.BadData(
             f"The shard's {len(store)} items have no class with at least {least}: lower ipc, or give the client more."
         )
-    kept = torch.isin(store.targets, torch.tensor(classes)).nonzero().flatten()
-    store = store.subset(kept)
-    local = torch.searchsorted(torch.tensor(classes), store.targets)
-    own = ddcore.Store.of(store.inputs, local, len(classes))
-    names = tuple(data.card.class_names[c] for c in classes) if data.card.class_names else ()
-    card = replace(data.card, classes=len(classes), counts=own.counts, class_names=names)
-    return ddcore.RealData(card, own, own), classes
+    return ddcore.RealData.alone(data.card, store, classes), classes

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import ddcore
 from ddcore_replay.memory import Bounded, KeptBounded, item_bytes, shared
-from ddcore_replay.stream import joined, present, renumbered, taken
+from ddcore_replay.stream import joined, present, taken
 
 OnResize = Literal["truncate", "recondense"]
 """What becomes of images when their classes get less room: the last are dropped, or all are condensed anew."""
@@ -178,7 +178,8 @@ class KeptDistilled(KeptBounded):
                 " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.OneHot or"
                 " with_soft data."
             )
-        data, classes = renumbered(self.card, store)
+        classes = present(store)
+        data = ddcore.RealData.alone(self.card, store, classes)
         # each experience draws its own numbers
         recipe = replace(recipe, seed=1000 * self.seed + self._runs)
         self._runs += 1

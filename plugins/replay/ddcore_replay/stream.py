@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -69,12 +69,3 @@ def joined(stores: Sequence[ddcore.Store]) -> ddcore.Store:
     inputs = torch.cat(read)
     classes = max(store.classes for store in stores)
     return ddcore.Store.of(inputs, torch.cat([store.targets for store in stores]), classes)
-
-
-def renumbered(card: ddcore.DataCard, store: ddcore.Store) -> tuple[ddcore.RealData, list[int]]:
-    """The items of ``store`` as a data set with no other classes than theirs, and which those were."""
-    classes = present(store)
-    local = torch.searchsorted(torch.tensor(classes), store.targets)
-    own = ddcore.Store.of(store.inputs, local, len(classes))
-    card = replace(card, classes=len(classes), counts=own.counts, class_names=())
-    return ddcore.RealData(card, own, own), classes

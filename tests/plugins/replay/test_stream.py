@@ -21,7 +21,7 @@ from ddcore_replay import (
 )
 from ddcore_replay.course import moments
 from ddcore_replay.distilled import in_bytes, shares
-from ddcore_replay.stream import joined, renumbered, taken
+from ddcore_replay.stream import joined, present, taken
 
 import ddcore
 from ddcore import Protocol, RecipeRefused
@@ -78,7 +78,8 @@ def test_a_stream_that_cannot_be_is_refused(data):
 
 def test_an_experience_alone_has_its_own_numbers_and_the_same_items(data):
     experience = Stream.of(data, 2, [5, 1, 0, 2, 3, 4]).experiences[0]
-    alone, classes = renumbered(data.card, experience.train)
+    classes = present(experience.train)
+    alone = ddcore.RealData.alone(data.card, experience.train, classes)
     assert classes == [1, 5]
     assert alone.card.classes == 2
     assert alone.card.counts == (20, 20)
