@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 
+import torch
 from torch import Generator, Tensor
 
 import ddcore
@@ -76,3 +77,8 @@ def agreed(plan: ddcore.NetworkPlan, card: ddcore.DataCard) -> tuple[ddcore.Netw
             ' (network.norm="instance" or "group").'
         )
     return network, params
+
+
+def seed_for(seed: int, name: str) -> int:
+    """The seed of what is done under ``name``."""
+    return int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name]))

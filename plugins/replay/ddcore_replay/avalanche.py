@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import CrossEntropyLoss
-from torch.nn import functional as F
 from torch.utils.data import Dataset, TensorDataset
 
 import ddcore
@@ -97,10 +96,10 @@ class DistilledBuffer(ExemplarsBuffer):
     def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss () that its labels are made for, of outputs (n, k) and vectors (n, k) or classes (n,)."""
         if self.loss == "cross_entropy":
-            return F.cross_entropy(outputs, targets)
+            return ddcore.cross_entropy(outputs, targets).mean()
         if targets.ndim == 1:
-            targets = F.one_hot(targets, outputs.shape[1])
-        return (outputs - targets).square().sum(1).mean() / 2
+            targets = torch.eye(outputs.shape[1])[targets]
+        return ddcore.squared(outputs, targets).mean()
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
         """What Avalanche's plugins call; theirs would set a warnings filter of its own."""

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -249,7 +251,7 @@ def program(tmp_path):
     """Starts the study above in a folder, with a home and a temporary folder of its own."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    short = Path(f"/tmp/f{os.getpid()}-{time.monotonic_ns() % 10**6}")
+    short = Path(tempfile.mkdtemp(prefix="f"))  # Ray's sockets want short paths
     for name in ("home", "tmp"):
         (short / name).mkdir(parents=True)
     env = {**os.environ, "HOME": str(short / "home"), "FLWR_HOME": str(short / "home"), "TMPDIR": str(short / "tmp")}
@@ -259,7 +261,7 @@ def program(tmp_path):
         return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     yield start, short / "tmp"
-    subprocess.run(["rm", "-rf", short], check=True)
+    shutil.rmtree(short)
 
 
 @pytest.mark.slow

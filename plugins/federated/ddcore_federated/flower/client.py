@@ -26,7 +26,7 @@ from ddcore_federated.around import Around, around, write_weights
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of
 from ddcore_federated.knowledge import Remembered, remember
 from ddcore_federated.payload import Encoding, Limits, packed
-from ddcore_federated.shards import agreed, public
+from ddcore_federated.shards import agreed, public, seed_for
 from ddcore_federated.shared import Shared
 from ddcore_federated.split import shard
 
@@ -151,7 +151,7 @@ class Asked:
     def rng(self, seed: int) -> ddcore.Streams:
         """What is random for this client in this round."""
         name = f"client/{self.partition}/{self.round}"
-        return ddcore.Streams(int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name])))
+        return ddcore.Streams(seed_for(seed, name))
 
 
 @dataclass(frozen=True)
@@ -303,31 +303,25 @@ class Trainer:
         rng, device = asked.rng(self.seed), torch.device(self.device)
         source = ddcore.Source(asked.data.train, (), rng, device)
         source.preprocess = public(self.preprocess, asked.data.card)
-        gate = ddcore.Open().build(source, rng)
         weights = {name: value.to(device) for name, value in asked.weights.items()}
-        params = trained(asked.network, weights, gate, self.fit, float(mu), len(asked.data.train), rng)
+        gate = Near(ddcore.Open().build(source, rng), weights, float(mu))
+        *_, params = gate.fit(ddcore.Draw(asked.network, weights, {}), self.fit)
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
         records = {"arrays": arrays_of(params), "metrics": MetricRecord(told)}
         return RecordDict({**records, CLIENT: ConfigRecord({"partition-id": asked.partition})})
 
 
-def trained(
-    network: ddcore.Network,
-    start: ddcore.Params,
-    gate: ddcore.Gate,
-    fit: ddcore.Fit,
-    mu: float,
-    items: int,
-    rng: ddcore.Streams,
-) -> ddcore.Params:
-    """Where ``fit`` leads from ``start`` on the gate's ``items``, with mu / 2 ||w - start||^2 added to the loss."""
-    params = {name: value.clone() for name, value in start.items()}
-    optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
-    for _ in range(fit.length(items)):
-        view = fit.augment.draw(rng["augment"], tuple(gate.source.store.inputs.shape[1:])) if fit.augment else None
-        group = ddcore.Group(size=fit.batch, view=view)
-        (gradient,) = gate.gradient(ddcore.Draw(network, params, {}), [group], ddcore.cross_entropy)
-        for name, value in params.items():
-            value.grad = gradient[name] + mu * (value - start[name])
-        optimiser.step()
-    return {name: value.detach() for name, value in params.items()}
+class Near(ddcore.Gate):
+    """``gate``, whose gradients are of losses with mu / 2 ||w - ``start``||^2 added (Li et al., FedProx, 2020)."""
+
+    def __init__(self, gate: ddcore.Gate, start: ddcore.Params, mu: float) -> None:
+        super().__init__(gate.source, gate.rng)
+        self.gate, self.near, self.mu = gate, start, mu
+
+    def gradient(self, draw, groups, loss):
+        pull = {name: self.mu * (value - self.near[name]) for name, value in draw.params.items()}
+        answers = self.gate.gradient(draw, groups, loss)
+        return [{name: value + pull[name] for name, value in answer.items()} for answer in answers]
+
+    def features(self, draw, groups):
+        return self.gate.features(draw, groups)

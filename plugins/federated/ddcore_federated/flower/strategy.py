@@ -21,7 +21,7 @@ import ddcore
 from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, records_of, shared_of
 from ddcore_federated.payload import Limits, PayloadRefused, packed
 from ddcore_federated.server import Server, TrainOnUnion
-from ddcore_federated.shards import agreed
+from ddcore_federated.shards import agreed, seed_for
 from ddcore_federated.shared import Shared, union
 from ddcore_federated.trajectory import Dynafed
 
@@ -304,11 +304,6 @@ def _remembered(name: str, tensors: dict[str, Tensor], said: dict[str, Any]) -> 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Those of ``tensors`` whose names begin with ``prefix``, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def seed_for(seed: int, name: str) -> int:
-    """The seed of what is done under ``name``."""
-    return int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name]))
 
 
 Averager = Literal["fedavg", "fedprox", "fedadam"]
