@@ -60,6 +60,7 @@ def study(data: str, alpha: float, options: argparse.Namespace) -> Federated:
         source,
         Dirichlet(alpha),
         options.clients,
+        options.fraction,
         network=ddcore.ConvNet(width=4 if options.smoke else WIDTH),
         exchanges=exchanges(options),
         seeds=tuple(options.seeds),
@@ -75,6 +76,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["mnist", "fashion"], help="which data sets")
     parser.add_argument("--alphas", nargs="+", type=float, default=[0.5, 0.1], help="how uneven: the smaller the more")
     parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the clients that take part in a round")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of FedAvg")
     parser.add_argument("--distilling-rounds", type=int, default=7, help="rounds of FedDM")
     parser.add_argument("--ipc", type=int, default=10, help="images of each of its classes that a client sends")
@@ -89,7 +91,8 @@ def main() -> None:
         options.clients = options.rounds = options.distilling_rounds = 2
     for data in options.data:
         for alpha in options.alphas:
-            folder = Path(options.out) / f"{data}-{alpha:g}-{options.clients}"
+            some = "" if options.fraction == 1 else f"-{options.fraction:g}"
+            folder = Path(options.out) / f"{data}-{alpha:g}-{options.clients}{some}"
 
             def said(what: str, done: int, of: int) -> None:
                 print(f"{what}: {done} of {of}", flush=True)

@@ -34,9 +34,15 @@ class Problem:
     network: ddcore.NetworkPlan
     preprocess: ddcore.Preprocess
     clients: int
+    fraction: float
     seed: int
     device: str
     host: ddcore.Host
+
+    @property
+    def waits_for(self) -> int:
+        """The nodes that a strategy waits for: one that is sampled sees no others than those that take part."""
+        return self.clients if self.fraction == 1 else 1
 
     @property
     def card(self) -> ddcore.DataCard:
@@ -107,7 +113,11 @@ class Distilling(Exchange):
         problem.host.start(recipe, loaded(problem.shards.data))  # refuses what no client could run
         own: dict[str, Any] = {"seed": problem.seed, "device": problem.device}
         app = distilling_client(problem.shards, recipe, encoding=self.encoding, keep=keep, **own)
-        own |= {"clients": problem.clients, "sends_back": isinstance(recipe.synthetic, Remembered), "keeps": self.keeps}
+        own |= {
+            "clients": problem.waits_for,
+            "sends_back": isinstance(recipe.synthetic, Remembered),
+            "keeps": self.keeps,
+        }
         return app, SyntheticUnion(problem.card, problem.network, self.ipc, self.server, **own)
 
 
@@ -142,7 +152,7 @@ class Averaging(Exchange):
         agreed(problem.network, problem.card)
         own = {"seed": problem.seed, "device": problem.device}
         app = training_client(problem.shards, problem.network, self.fit, preprocess=problem.preprocess, **own)
-        strategy = averaging(self.algorithm, problem.clients, mu=self.mu, lr=self.lr)
+        strategy = averaging(self.algorithm, problem.waits_for, mu=self.mu, lr=self.lr)
         if self.refined is not None:
             strategy = Refined(strategy, self.refined, problem.card, problem.network, keep, problem.host, **own)
         return app, strategy
@@ -165,6 +175,8 @@ class Federated(ddcore.Study):
     data: ddcore.DataSet = field(default_factory=ddcore.Digits)
     split: Split = field(default_factory=Dirichlet)
     clients: int = 10
+    fraction: float = 1.0
+    """Of the clients that take part in a round; drawn anew for each, the same for all exchanges."""
     rounds: int = 5
     network: ddcore.NetworkPlan = field(default_factory=lambda: ddcore.ConvNet(width=32))
     preprocess: ddcore.Preprocess = field(default_factory=ddcore.Standardise)
@@ -179,6 +191,8 @@ class Federated(ddcore.Study):
     def __post_init__(self) -> None:
         if not self.exchanges or not self.seeds or min(self.clients, self.rounds) < 1:
             raise ddcore.RecipeRefused("The study needs at least one exchange, seed, client and round.")
+        if not 0 < self.fraction <= 1:
+            raise ddcore.RecipeRefused(f"fraction = {self.fraction}: it must be above zero and at most one.")
         if len({e.label for e in self.exchanges}) < len(self.exchanges):
             raise ddcore.RecipeRefused("Two exchanges have one name: give them titles, to be told apart by.")
 
@@ -206,7 +220,7 @@ class Federated(ddcore.Study):
 
     def _problem(self, seed: int, device: str, host: ddcore.Host) -> Problem:
         shards = Shards(self.data, self.split, seed)
-        return Problem(shards, self.network, self.preprocess, self.clients, seed, device, host)
+        return Problem(shards, self.network, self.preprocess, self.clients, self.fraction, seed, device, host)
 
     def _save_split(self, shards: Shards, path: Path) -> None:
         if not path.exists():
@@ -217,12 +231,14 @@ class Federated(ddcore.Study):
     def _run(
         self, exchange: Exchange, problem: Problem, rounds: int, place: Path, progress: ddcore.Progress
     ) -> list[dict[str, Any]]:
-        from ddcore_federated.flower import central, go, simulate, told_so_far
+        from ddcore_federated.flower import Sampled, central, go, simulate, told_so_far
 
         kept = place / "rounds.safetensors"
         if len(done := told_so_far(kept)) > rounds:
             return done
         app, strategy = exchange.build(problem, place / "clients")
+        if self.fraction < 1:
+            strategy = Sampled(strategy, self.fraction, self.clients, problem.seed)
         data = loaded(problem.shards.data)
         network, _ = agreed(problem.network, data.card)
         start, _ = network.init(ddcore.Streams(problem.seed)["network"])

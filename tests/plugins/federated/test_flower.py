@@ -13,6 +13,7 @@ from ddcore_federated import Server, TrainOnUnion
 from ddcore_federated.flower import (
     ENVIRONMENT,
     Metered,
+    Sampled,
     SyntheticUnion,
     arrays_of,
     averaging,
@@ -20,7 +21,7 @@ from ddcore_federated.flower import (
     params_of,
     training_client,
 )
-from ddcore_federated.flower.strategy import restore, state_of
+from ddcore_federated.flower.rounds import restore, state_of
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore import telemetry
@@ -450,6 +451,49 @@ def test_it_is_a_flower_strategy_that_starts(tiny, thirds, quick, in_process):
     assert rounds == [0, 1, 2]
     assert result.train_metrics_clientapp[2]["sets"] == 3
     assert set(result.arrays) == set(strategy.initial())
+
+
+def test_some_of_the_clients_take_part_and_the_seed_says_which(tiny, thirds, quick, in_process):
+    app = distilling_client(thirds, quick(), encoding="float32")
+    strategy = Sampled(union_of(tiny.card), 0.67, clients=3, seed=4)
+    images = {}  # the first client has two images, the others three
+
+    def server(grid):
+        for number in range(1, 13):
+            asked = list(strategy.configure_train(number, strategy.inner.initial(), ConfigRecord(), grid))
+            assert len(asked) == 2
+            images[number] = dict(strategy.aggregate_train(number, grid.send_and_receive(asked))[1])["images"]
+            assert strategy.refused == []
+        return strategy.start(Metered(grid), strategy.inner.initial(), num_rounds=2).train_metrics_clientapp
+
+    again = in_process(server, app)
+    assert sorted(set(images.values())) == [5, 6]
+    assert [again[number]["images"] for number in (1, 2)] == [images[1], images[2]]
+
+
+@pytest.mark.parametrize("behave", ["silent", "fails"])
+def test_a_node_that_does_not_say_which_client_it_is_has_no_part(tiny, thirds, quick, in_process, behave):
+    told = distilling_client(thirds, quick())
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        assert context.node_config["partition-id"] != 1
+        return told(message, context)
+
+    @app.query()
+    def query(message, context):
+        if context.node_config["partition-id"] != 1:
+            return told(message, context)
+        if behave == "fails":
+            raise ValueError("no")
+        return Message(RecordDict(), reply_to=message)
+
+    for inner in (union_of(tiny.card), averaging("fedavg", 1, mu=0.1, lr=0.1)):
+        strategy = Sampled(inner, 0.99, clients=3)
+        arrays = union_of(tiny.card).initial()
+        asked = in_process(lambda grid: list(strategy.configure_train(1, arrays, ConfigRecord(), grid)), app)  # noqa: B023
+        assert sorted(message.metadata.dst_node_id for message in asked) == [1, 3]
 
 
 def test_images_are_never_averaged(tiny, thirds, quick, in_process):

@@ -23,7 +23,7 @@ from safetensors.numpy import save
 import ddcore
 import ddcore_federated
 from ddcore_federated.around import Around, around, write_weights
-from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of
+from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of, signed
 from ddcore_federated.knowledge import Remembered, remember
 from ddcore_federated.payload import Encoding, Limits, packed
 from ddcore_federated.shards import agreed, public, seed_for
@@ -63,14 +63,7 @@ def distilling_client(
     A message that cannot be served is answered with an error in a sentence. What is random follows from ``seed``, the
     client's number and the round.
     """
-    distiller = Distiller(shards, recipe, dict(overrides or {}), encoding, seed, keep, device)
-    app = ClientApp()
-
-    @app.train()
-    def train(message: Message, context: Context) -> Message:
-        return _reply(message, lambda: distiller(message, context))
-
-    return app
+    return _app(Distiller(shards, recipe, dict(overrides or {}), encoding, seed, keep, device))
 
 
 def training_client(
@@ -86,21 +79,36 @@ def training_client(
 
     A ``proximal-mu`` in the message's config adds mu / 2 ||w - w_r||^2 to the loss (FedProx).
     """
-    trainer = Trainer(shards, network, fit, preprocess or ddcore.Standardise(), seed, device)
+    return _app(Trainer(shards, network, fit, preprocess or ddcore.Standardise(), seed, device))
+
+
+def _app(answer: Callable[[Message, Context], RecordDict]) -> ClientApp:
+    """One that answers weights as ``answer`` does, and a query with the client's number."""
     app = ClientApp()
+
+    def reply(to: Callable[[Message, Context], RecordDict], message: Message, context: Context) -> Message:
+        try:
+            return Message(to(message, context), reply_to=message)
+        except ddcore.DdcoreError as error:
+            return Message(Error(REFUSED, str(error)), reply_to=message)
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        return _reply(message, lambda: trainer(message, context))
+        return reply(answer, message, context)
+
+    @app.query()
+    def query(message: Message, context: Context) -> Message:
+        return reply(lambda *_: RecordDict({CLIENT: signed(_part(context)[0])}), message, context)
 
     return app
 
 
-def _reply(message: Message, answer: Callable[[], RecordDict]) -> Message:
+def _part(context: Context) -> tuple[int, int]:
+    """The number of the client, which is that of its part of the data, and how many there are."""
     try:
-        return Message(answer(), reply_to=message)
-    except ddcore.DdcoreError as error:
-        return Message(Error(REFUSED, str(error)), reply_to=message)
+        return int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
+    except KeyError as error:
+        raise ddcore.RecipeRefused(f"The node's config lacks {error}: which part of the data is its?") from None
 
 
 @cache
@@ -124,11 +132,7 @@ class Asked:
     @staticmethod
     def of(message: Message, context: Context, shards: Shard, plan: ddcore.NetworkPlan) -> Asked:
         """Raises RecipeRefused where the message or the shard cannot be used."""
-        try:
-            partition = int(context.node_config["partition-id"])
-            partitions = int(context.node_config["num-partitions"])
-        except KeyError as error:
-            raise ddcore.RecipeRefused(f"The node's config lacks {error}: which part of the data is its?") from None
+        partition, partitions = _part(context)
         sent, config = message.content.get("arrays"), message.content.get("config")
         if not isinstance(sent, ArrayRecord) or not isinstance(config, ConfigRecord):
             raise ddcore.RecipeRefused("The message lacks the global weights (arrays) or the config.")
@@ -240,7 +244,7 @@ class Answer:
             {
                 SET: ArrayRecord({name: Array(array) for name, array in self.arrays.items()}),
                 SAID: ConfigRecord(self.said),
-                CLIENT: ConfigRecord({"partition-id": partition}),
+                CLIENT: signed(partition),
                 "metrics": MetricRecord(self.told),
             }
         )
@@ -292,10 +296,6 @@ class Trainer:
     seed: int
     device: str
 
-    def __post_init__(self) -> None:
-        if self.fit.rho or self.fit.cutmix:
-            raise ddcore.RecipeRefused("A client's fit knows neither rho, gap nor cutmix.")
-
     def __call__(self, message: Message, context: Context) -> RecordDict:
         asked = Asked.of(message, context, self.shards, self.network)
         begun = time.perf_counter()
@@ -308,7 +308,7 @@ class Trainer:
         *_, params = gate.fit(ddcore.Draw(asked.network, weights, {}), self.fit)
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
         records = {"arrays": arrays_of(params), "metrics": MetricRecord(told)}
-        return RecordDict({**records, CLIENT: ConfigRecord({"partition-id": asked.partition})})
+        return RecordDict({**records, CLIENT: signed(asked.partition)})
 
 
 class Near(ddcore.Gate):

@@ -24,7 +24,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import ddcore
 from ddcore_federated import watchdog
-from ddcore_federated.flower.records import CLIENT, count_bytes
+from ddcore_federated.flower.records import count_bytes, signer
 from ddcore_federated.flower.strategy import quiet
 
 Engine = Literal["process", "ray"]
@@ -40,17 +40,11 @@ OBJECT_STORE_BYTES = 256 * 2**20
 T = TypeVar("T")
 
 
-class Metered(Grid):
-    """Another grid, with a count of the bytes that its messages carry, and replies in the order of the clients.
+class Wrapping(Grid):
+    """Another grid, as it is."""
 
-    Flower counts the payload: each array with its npy header, and the names. ``progress`` is told of replies as they
-    come.
-    """
-
-    def __init__(self, grid: Grid, progress: ddcore.Progress | None = None) -> None:
-        self.grid, self.progress = grid, progress
-        self.up, self.down = 0, 0
-        """Bytes of replies, and of messages to clients."""
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
 
     def set_run(self, run: Run) -> None:
         self.grid.set_run(run)
@@ -66,6 +60,40 @@ class Metered(Grid):
 
     def get_node_ids(self) -> Iterable[int]:
         return self.grid.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self.grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self.grid.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return self.grid.send_and_receive(messages, timeout=timeout)
+
+
+class Among(Wrapping):
+    """Another grid, of which only ``nodes`` are seen."""
+
+    def __init__(self, grid: Grid, nodes: Iterable[int]) -> None:
+        super().__init__(grid)
+        self.nodes = list(nodes)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self.nodes
+
+
+class Metered(Wrapping):
+    """Another grid, with a count of the bytes that its messages carry, and replies in the order of the clients.
+
+    Flower counts the payload: each array with its npy header, and the names. ``progress`` is told of replies as they
+    come.
+    """
+
+    def __init__(self, grid: Grid, progress: ddcore.Progress | None = None) -> None:
+        super().__init__(grid)
+        self.progress = progress
+        self.up, self.down = 0, 0
+        """Bytes of replies, and of messages to clients."""
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         return self.grid.push_messages(self._sent(messages))
@@ -94,15 +122,9 @@ class Metered(Grid):
         return messages
 
     def _received(self, replies: Iterable[Message]) -> list[Message]:
-        replies = sorted(replies, key=_client)
+        replies = sorted(replies, key=lambda reply: (signer(reply), reply.metadata.src_node_id))
         self.up += sum(count_bytes(reply.content) for reply in replies if not reply.has_error())
         return replies
-
-
-def _client(reply: Message) -> tuple[int, int]:
-    record = {} if reply.has_error() else reply.content.get(CLIENT, {})
-    number = record.get("partition-id")
-    return number if type(number) is int else -1, reply.metadata.src_node_id
 
 
 class InProcess(Grid):

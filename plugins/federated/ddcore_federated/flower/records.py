@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 import ddcore
 from ddcore_federated.payload import Encoding, Limits, PayloadRefused, packed, unpacked
@@ -15,6 +15,18 @@ from ddcore_federated.shared import Shared
 
 SET, SAID, CLIENT = "synthetic", "said", "client"
 """The records of a reply: a set's arrays, what is said of it, and which client sent it."""
+
+
+def signed(number: int) -> ConfigRecord:
+    """What tells which client a message is of."""
+    return ConfigRecord({"partition-id": number})
+
+
+def signer(message: Message) -> int:
+    """The number of the client that ``message`` says it is of, -1 where it says none."""
+    record = None if message.has_error() else message.content.get(CLIENT)
+    number = record.get("partition-id") if isinstance(record, ConfigRecord) else None
+    return number if type(number) is int and number >= 0 else -1
 
 
 def arrays_of(params: ddcore.Params) -> ArrayRecord:

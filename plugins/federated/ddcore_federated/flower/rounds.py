@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import FedAdam, Strategy
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -20,7 +20,10 @@ from torch import Tensor
 import ddcore
 from ddcore_federated.flower.engine import Metered
 from ddcore_federated.flower.records import arrays_of, params_of
-from ddcore_federated.flower.strategy import below, restore, state_of
+from ddcore_federated.flower.strategy import SyntheticUnion
+from ddcore_federated.flower.wrapped import Refined, Sampled
+from ddcore_federated.payload import packed
+from ddcore_federated.shared import Shared
 
 Score = Callable[[ddcore.Params], dict[str, float]]
 """What is measured of global weights."""
@@ -120,3 +123,61 @@ def central(network: ddcore.Network, test: ddcore.Preprocessed, histogram: Tenso
         return {"accuracy": 100 * float(right.sum() / there.sum()), "worst": 100 * float(each.min())}
 
     return score
+
+
+def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``strategy`` remembers from round to round: tensors, and what is said of the set among them."""
+    if isinstance(strategy, Sampled):
+        return state_of(strategy.inner)
+    if isinstance(strategy, FedAdam):
+        moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
+        return {f"{m}.{name}": torch.from_numpy(v) for m, held in moments.items() for name, v in held.items()}, {}
+    tensors: dict[str, Tensor] = {}
+    sets: dict[str, Shared] = {}
+    if isinstance(strategy, SyntheticUnion):
+        sets = {f"past.{t}.{i}": shared for t, before in enumerate(strategy.past) for i, shared in enumerate(before)}
+    if isinstance(strategy, Refined):
+        tensors |= {f"inner.{name}": value for name, value in state_of(strategy.inner)[0].items()}
+        for t, point in enumerate(strategy.trajectory):
+            tensors |= {f"trajectory.{t}.{name}": value for name, value in point.items()}
+        sets = {} if strategy.sets is None else {"set": strategy.sets}
+    said = {}
+    for name, shared in sets.items():
+        arrays, said[name] = packed(shared, "float32")
+        tensors |= {f"{name}.{part}": torch.from_numpy(array) for part, array in arrays.items()}
+    return tensors, said
+
+
+def restore(strategy: Strategy, tensors: dict[str, Tensor], said: dict[str, Any]) -> None:
+    """Let ``strategy`` remember what :func:`state_of` told."""
+    if isinstance(strategy, Sampled):
+        restore(strategy.inner, tensors, said)
+    if isinstance(strategy, FedAdam) and tensors:
+        strategy.m_t, strategy.v_t = (
+            {name: value.numpy() for name, value in below(tensors, f"{moment}.").items()} for moment in ("m_t", "v_t")
+        )
+    if isinstance(strategy, Refined):
+        restore(strategy.inner, below(tensors, "inner."), {})
+        way = below(tensors, "trajectory.")
+        points = sorted({int(name.split(".")[0]) for name in way})
+        strategy.trajectory = [below(way, f"{t}.") for t in points]
+        strategy.sets = _remembered("set", tensors, said) if said else None
+    if isinstance(strategy, SyntheticUnion):
+        rounds: dict[str, list[Shared]] = {}
+        for name in said:
+            rounds.setdefault(name.rpartition(".")[0], []).append(_remembered(name, tensors, said))
+        strategy.past = list(rounds.values())
+
+
+def _remembered(name: str, tensors: dict[str, Tensor], said: dict[str, Any]) -> Shared:
+    """The set that :func:`state_of` told under ``name``."""
+    found = below(tensors, f"{name}.")
+    for whole in ("targets", "order"):
+        if whole in found and not found[whole].is_floating_point():
+            found[whole] = found[whole].long()
+    return Shared(**found, **said[name])
+
+
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those of ``tensors`` whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -8,22 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Result, Strategy
-from torch import Tensor
 
 import ddcore
-from ddcore_federated.flower.records import CLIENT, arrays_of, params_of, records_of, shared_of
-from ddcore_federated.payload import Limits, PayloadRefused, packed
+from ddcore_federated.flower.records import arrays_of, params_of, records_of, shared_of, signer
+from ddcore_federated.payload import Limits, PayloadRefused
 from ddcore_federated.server import Server, TrainOnUnion
 from ddcore_federated.shards import agreed, seed_for
 from ddcore_federated.shared import Shared, union
-from ddcore_federated.trajectory import Dynafed
 
 NODES_EVERY = 0.1
 """Seconds between looks for nodes."""
@@ -31,7 +28,25 @@ NODES_EVERY = 0.1
 log = logging.getLogger("ddcore_federated")
 
 
-class SyntheticUnion(Strategy):
+class Announcing(Strategy):
+    """A strategy that tells clients the number of ``rounds``, for which a privacy budget must last."""
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """As Flower's own."""
+        config = ConfigRecord({**(train_config or {}), "rounds": num_rounds})
+        return super().start(grid, initial_arrays, num_rounds, timeout, config, evaluate_config, evaluate_fn)
+
+
+class SyntheticUnion(Announcing):
     """Asks every client for a distilled set and lets ``server`` make the next global weights of all of them.
 
     Replies that cannot be used are refused one by one, each with a sentence in the log and in ``refused``; the round
@@ -77,28 +92,12 @@ class SyntheticUnion(Strategy):
     def summary(self) -> None:
         log.info("%s on at most %d images of each class from a client", self.server, self.limits.ipc)
 
-    def start(
-        self,
-        grid: Grid,
-        initial_arrays: ArrayRecord,
-        num_rounds: int = 3,
-        timeout: float = 3600,
-        train_config: ConfigRecord | None = None,
-        evaluate_config: ConfigRecord | None = None,
-        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
-    ) -> Result:
-        """As Flower's own; clients are told the number of ``rounds``, for which a privacy budget must last."""
-        config = ConfigRecord({**(train_config or {}), "rounds": num_rounds})
-        return super().start(grid, initial_arrays, num_rounds, timeout, config, evaluate_config, evaluate_fn)
-
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """The global weights, to every node."""
+        """The global weights, to every node that the grid shows."""
         self._weights = params_of(arrays, self._like)
-        while len(nodes := set(grid.get_node_ids())) < self.clients:
-            time.sleep(NODES_EVERY)
-        self._asked = nodes
+        self._asked = waited_for(grid, self.clients)
         content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
         if self.sends_back and self.past:
             bare = [replace(shared, order=None, step_sizes=None, weights=None) for shared in self.past[-1]]
@@ -128,12 +127,12 @@ class SyntheticUnion(Strategy):
         """Client, set and epsilon of each reply that can be used, by client; and why the others cannot."""
         told: dict[int, tuple[int, Shared, float | None]] = {}
         refused = []
-        for reply in sorted(replies, key=lambda reply: (_claimed(reply), reply.metadata.src_node_id)):
-            who = f"client {_claimed(reply)}" if _claimed(reply) >= 0 else f"node {reply.metadata.src_node_id}"
+        for reply in sorted(replies, key=lambda reply: (signer(reply), reply.metadata.src_node_id)):
+            who = f"client {signer(reply)}" if signer(reply) >= 0 else f"node {reply.metadata.src_node_id}"
             try:
                 if reply.has_error():
                     raise PayloadRefused(reply.error.reason or "it failed without saying why")
-                number = _claimed(reply)
+                number = signer(reply)
                 if number < 0:
                     raise PayloadRefused("it does not say which client it is")
                 if number in told:
@@ -187,123 +186,11 @@ class SyntheticUnion(Strategy):
         return None
 
 
-class Refined(Strategy):
-    """``inner``, a strategy that averages weights, whose averages are trained on a set that the server distils once
-    from the way of the first of them, as ``server`` says. Clients need not know of it.
-
-    ``folder`` takes that way.
-    """
-
-    def __init__(
-        self,
-        inner: Strategy,
-        server: Dynafed,
-        card: ddcore.DataCard,
-        network: ddcore.NetworkPlan,
-        folder: Path,
-        host: ddcore.Host,
-        *,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        self.inner, self.server, self.card, self.plan = inner, server, card, network
-        self.network, self._like = agreed(network, card)
-        self.folder, self.host, self.seed, self.device = folder, host, seed, device
-        self.trajectory: list[ddcore.Params] = []
-        self.sets: Shared | None = None
-
-    def summary(self) -> None:
-        self.inner.summary()
-        log.info("refined by %s", self.server)
-
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        if not self.trajectory:
-            self.trajectory.append(params_of(arrays, self._like))
-        return self.inner.configure_train(server_round, arrays, config, grid)
-
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        arrays, metrics = self.inner.aggregate_train(server_round, replies)
-        if arrays is None:
-            return None, metrics
-        if self.sets is not None:
-            rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
-            device = torch.device(self.device)
-            weights = {name: value.to(device) for name, value in params_of(arrays, self._like).items()}
-            tuned = self.server.next_weights(weights, [self.sets], self.network, self.card, rng, device)
-            return arrays_of(tuned), metrics
-        self.trajectory.append(params_of(arrays, self._like))
-        if len(self.trajectory) > self.server.rounds:
-            seed = seed_for(self.seed, "trajectory")
-            self.sets = self.server.distilled(
-                self.trajectory, self.plan, self.card, self.folder, self.host, seed=seed, device=self.device
-            )
-        return arrays, metrics
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        return self.inner.configure_evaluate(server_round, arrays, config, grid)
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        return self.inner.aggregate_evaluate(server_round, replies)
-
-
-def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What ``strategy`` remembers from round to round: tensors, and what is said of the set among them."""
-    if isinstance(strategy, FedAdam):
-        moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
-        return {f"{m}.{name}": torch.from_numpy(v) for m, held in moments.items() for name, v in held.items()}, {}
-    tensors: dict[str, Tensor] = {}
-    sets: dict[str, Shared] = {}
-    if isinstance(strategy, SyntheticUnion):
-        sets = {f"past.{t}.{i}": shared for t, before in enumerate(strategy.past) for i, shared in enumerate(before)}
-    if isinstance(strategy, Refined):
-        tensors |= {f"inner.{name}": value for name, value in state_of(strategy.inner)[0].items()}
-        for t, point in enumerate(strategy.trajectory):
-            tensors |= {f"trajectory.{t}.{name}": value for name, value in point.items()}
-        sets = {} if strategy.sets is None else {"set": strategy.sets}
-    said = {}
-    for name, shared in sets.items():
-        arrays, said[name] = packed(shared, "float32")
-        tensors |= {f"{name}.{part}": torch.from_numpy(array) for part, array in arrays.items()}
-    return tensors, said
-
-
-def restore(strategy: Strategy, tensors: dict[str, Tensor], said: dict[str, Any]) -> None:
-    """Let ``strategy`` remember what :func:`state_of` told."""
-    if isinstance(strategy, FedAdam) and tensors:
-        strategy.m_t, strategy.v_t = (
-            {name: value.numpy() for name, value in below(tensors, f"{moment}.").items()} for moment in ("m_t", "v_t")
-        )
-    if isinstance(strategy, Refined):
-        restore(strategy.inner, below(tensors, "inner."), {})
-        way = below(tensors, "trajectory.")
-        points = sorted({int(name.split(".")[0]) for name in way})
-        strategy.trajectory = [below(way, f"{t}.") for t in points]
-        strategy.sets = _remembered("set", tensors, said) if said else None
-    if isinstance(strategy, SyntheticUnion):
-        rounds: dict[str, list[Shared]] = {}
-        for name in said:
-            rounds.setdefault(name.rpartition(".")[0], []).append(_remembered(name, tensors, said))
-        strategy.past = list(rounds.values())
-
-
-def _remembered(name: str, tensors: dict[str, Tensor], said: dict[str, Any]) -> Shared:
-    """The set that :func:`state_of` told under ``name``."""
-    found = below(tensors, f"{name}.")
-    for whole in ("targets", "order"):
-        if whole in found and not found[whole].is_floating_point():
-            found[whole] = found[whole].long()
-    return Shared(**found, **said[name])
-
-
-def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those of ``tensors`` whose names begin with ``prefix``, by the rest of their names."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+def waited_for(grid: Grid, clients: int) -> set[int]:
+    """The nodes of ``grid``, once there are as many as ``clients``."""
+    while len(nodes := set(grid.get_node_ids())) < clients:
+        time.sleep(NODES_EVERY)
+    return nodes
 
 
 Averager = Literal["fedavg", "fedprox", "fedadam"]
@@ -328,13 +215,6 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _claimed(reply: Message) -> int:
-    """The number of the client that a reply says it is of, -1 where it says none."""
-    record = None if reply.has_error() else reply.content.get(CLIENT)
-    number = record.get("partition-id") if isinstance(record, ConfigRecord) else None
-    return number if type(number) is int and number >= 0 else -1
 
 
 def _epsilon(reply: Message) -> float | None:
