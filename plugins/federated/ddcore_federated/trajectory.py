@@ -75,21 +75,11 @@ class Dynafed(Server):
         if self.rounds < 1:
             raise ddcore.RecipeRefused(f"server.rounds = {self.rounds}: there is no way without a round.")
 
-    def distilled(
-        self,
-        trajectory: Sequence[ddcore.Params],
-        network: ddcore.NetworkPlan,
-        card: ddcore.DataCard,
-        folder: str | Path,
-        host: ddcore.Host,
-        *,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> Shared:
-        """The set that is distilled from the ``trajectory`` of ``network``'s weights, kept in ``folder``.
+    def recipe(self, card: ddcore.DataCard, host: ddcore.Host) -> ddcore.Recipe:
+        """What it distils by.
 
         Raises:
-            RecipeRefused: the method asks something of T, which the server has not.
+            RecipeRefused: the method asks something of T, which the server has not, or looks at no way of weights.
         """
         recipe = host.recipe(self.method, overrides=ddcore.dotted(self.overrides))
         if asks := recipe.fitted(card).asks:
@@ -102,6 +92,26 @@ class Dynafed(Server):
                 f"The server distils from the way of the weights, which {recipe.name} does not look at: take the policy"
                 " trajectory."
             )
+        if recipe.policy.span > self.rounds:
+            raise ddcore.RecipeRefused(
+                f"server.rounds = {self.rounds}: targets lie policy.span = {recipe.policy.span} rounds further on."
+            )
+        return recipe
+
+    def distilled(
+        self,
+        trajectory: Sequence[ddcore.Params],
+        network: ddcore.NetworkPlan,
+        card: ddcore.DataCard,
+        folder: str | Path,
+        host: ddcore.Host,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> Shared:
+        """The set that is distilled from the ``trajectory`` of ``network``'s weights, kept in ``folder``."""
+        recipe = self.recipe(card, host)
+        assert isinstance(recipe.policy, Trajectory)
         path = Path(folder) / "trajectory.safetensors"
         write_trajectory(path, trajectory)
         recipe = replace(recipe, network=network, seed=seed, policy=replace(recipe.policy, path=str(path)))

@@ -282,7 +282,8 @@ def test_the_server_distils_from_weights_alone(host, tiny, trajectory, tmp_path)
     shared = server.distilled(trajectory, NETWORK, tiny.card, tmp_path, host)
     again = server.distilled(trajectory, NETWORK, tiny.card, tmp_path, host)
     assert torch.equal(shared.inputs, again.inputs)
-    assert shared.targets.tolist() == [0, 0, 1, 1, 2, 2]
+    assert shared.targets.argmax(1).tolist() == [0, 0, 1, 1, 2, 2]
+    assert not torch.isin(shared.targets, torch.tensor([0.0, 1.0])).any(), "labels are learned"
     assert shared.items == 60
     network = NETWORK.build(tiny.card)
     weights = trajectory[0]
@@ -321,6 +322,8 @@ def test_what_asks_something_of_t_is_refused_at_the_server(host, tiny, trajector
         Dynafed(overrides={"policy": {"name": "fresh"}}).distilled(trajectory, NETWORK, tiny.card, tmp_path, host)
     with pytest.raises(RecipeRefused, match="server.rounds = 0"):
         Dynafed(rounds=0)
+    with pytest.raises(RecipeRefused, match="server.rounds = 2: targets lie policy.span = 3"):
+        Dynafed(2, overrides={"policy.span": 3}).recipe(tiny.card, host)
 
 
 @pytest.mark.parametrize(

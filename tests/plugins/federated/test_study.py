@@ -198,6 +198,7 @@ def test_a_study_that_says_too_little_is_refused(said, sentence):
         (Distilling(ipc=1, overrides={**SMALL, "plugins": {"private": {"epsilon": 8.0}}}), NET, "Start from noise"),
         (Distilling("nothing_known"), NET, "no method named 'nothing_known'"),
         (Distilling(ipc=10**4), NET, "Choose a smaller ipc"),
+        (Averaging(refined=Dynafed(method="dm")), NET, "The server has no real data, but dm asks"),
         (Averaging(), ddcore.ConvNet(width=4, depth=1, norm="batch"), "keeps running statistics"),
     ],
 )

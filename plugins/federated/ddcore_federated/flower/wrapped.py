@@ -108,6 +108,7 @@ class Refined(Wrapped):
         super().__init__(inner)
         self.server, self.card, self.plan = server, card, network
         self.network, self._like = agreed(network, card)
+        server.recipe(card, host)  # refuses what could not be distilled
         self.folder, self.host, self.seed, self.device = folder, host, seed, device
         self.trajectory: list[ddcore.Params] = []
         self.sets: Shared | None = None
