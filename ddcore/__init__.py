@@ -84,10 +84,10 @@ from ddcore.policies.teacher import Teacher
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.preprocess import ZCA, Fitted, Identity, Preprocess, Standardise
 from ddcore.recipe import Recipe, Update, method
-from ddcore.report import Comparison, compare
+from ddcore.report import Comparison, compare, plus_minus
 from ddcore.rng import Streams, forked
 from ddcore.run import Run
-from ddcore.study import Finding, Study, conduct_study
+from ddcore.study import Finding, Study, conduct_study, spread
 from ddcore.synthetic import CarrierModule, LabelModule, SyntheticSet
 from ddcore.types import (
     Batch,
@@ -283,11 +283,13 @@ __all__ = [
     "load",
     "load_distilled",
     "method",
+    "plus_minus",
     "preprocess_of",
     "recipe",
     "reevaluate",
     "replaced_whole",
     "resume",
+    "spread",
     "squared",
     "train",
     "write_whole",

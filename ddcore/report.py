@@ -67,11 +67,13 @@ def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Pat
 
 
 def _score(score: Mapping[str, Any]) -> str:
-    return _spread(score["mean"], score["std"] if len(score["values"]) > 1 else None)
+    return plus_minus(score["mean"], score["std"], len(score["values"]))
 
 
-def _spread(mean: float, std: float | None) -> str:
-    return f"{mean:.1f} ± " + ("-" if std is None else f"{std:.1f}")
+def plus_minus(mean: float, std: float | None, n: int = 2, *, digits: int = 1, scale: float = 1.0) -> str:
+    """``scale`` times a mean and its deviation, "-" where there is none or it is of one value."""
+    deviation = "-" if std is None or n == 1 else f"{scale * std:.{digits}f}"
+    return f"{scale * mean:.{digits}f} ± {deviation}"
 
 
 def _bytes(count: float) -> str:
@@ -178,7 +180,7 @@ class Comparison:
         return [*head, *["protocol"] * several], [
             [
                 *(row.label, row.data, str(row.ipc), row.network),
-                _spread(row.accuracy, row.std_nets),
+                plus_minus(row.accuracy, row.std_nets),
                 "-" if row.std_seeds is None else f"{row.std_seeds:.1f} ({row.seeds})",
                 _bytes(row.bytes),
                 "-" if row.seconds is None else f"{row.seconds:.1f}",

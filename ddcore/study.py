@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import tomli_w
@@ -28,6 +29,11 @@ class Finding:
     numbers: dict[str, Any] = field(default_factory=dict)
     says: str = ""
     """What the table means, in sentences."""
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """``mean``, ``std`` (of the sample; 0 for one value) and ``n`` of what a study found with each seed."""
+    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
 
 
 class Study(Part, kind="study"):

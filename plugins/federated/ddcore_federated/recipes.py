@@ -209,9 +209,7 @@ def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
         objective=ddcore.TrajectoryMatch(steps=10),
         policy=Trajectory(),
         labels=ddcore.Vectors(),
-        update=ddcore.Update(
-            lr={"inputs": 0.1, "labels": 0.01, "step_size": 0.1}, optimiser="adam", schedule="cosine"
-        ),
+        update=ddcore.Update(lr={"inputs": 0.1, "labels": 0.01, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
         step_size=0.02,
         iterations=iterations,
     )

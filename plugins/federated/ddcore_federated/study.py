@@ -7,7 +7,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
@@ -263,8 +263,8 @@ def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, A
     largest = "infinite" if "infinite" in epsilons else max(epsilons, default=None)
     return {
         "rounds": last[0]["round"],
-        "accuracy": _spread([entry["accuracy"] for entry in last]),
-        "worst": _spread([entry["worst"] for entry in last]),
+        "accuracy": ddcore.spread([entry["accuracy"] for entry in last]),
+        "worst": ddcore.spread([entry["worst"] for entry in last]),
         "up": fmean(entry["up"] for entry in last),
         "down": fmean(entry["down"] for entry in last),
         "reached": reached,
@@ -277,14 +277,6 @@ def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, A
 
 def _reached(course: list[dict[str, Any]], accuracy: float) -> int | None:
     return next((entry["up"] for entry in course if entry["accuracy"] >= accuracy), None)
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
-
-
-def _said(value: dict[str, float]) -> str:
-    return f"{value['mean']:.1f} ± {value['std']:.1f}"
 
 
 def _megabytes(count: float) -> str:
@@ -300,7 +292,8 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
         if 0 < len(reached) < len(t["reached"]):
             way = f"{_megabytes(fmean(reached))} in {len(reached)} of {len(t['reached'])}"
         amounts = [_megabytes(t["up"]), _megabytes(t["down"]), way if t["reached"] else "", f"{t['seconds']:.0f}"]
-        rows.append([t["exchange"], str(t["rounds"]), _said(t["accuracy"]), _said(t["worst"]), *amounts])
+        accuracies = [ddcore.plus_minus(**t[name]) for name in ("accuracy", "worst")]
+        rows.append([t["exchange"], str(t["rounds"]), *accuracies, *amounts])
         epsilon = t["epsilon"]
         rows[-1].append("" if epsilon is None else epsilon if isinstance(epsilon, str) else f"{epsilon:.3g}")
         rows[-1].append(str(t["refused"]))
@@ -328,7 +321,7 @@ def _plot(told: list[dict[str, Any]], along: str, unit: float, label: str, path:
         xs, ys = [], []
         for entries in zip(*t["courses"], strict=True):
             xs.append(fmean(entry[along] for entry in entries) / unit)
-            ys.append(_spread([entry["accuracy"] for entry in entries]))
+            ys.append(ddcore.spread([entry["accuracy"] for entry in entries]))
         axes.errorbar(
             xs,
             [y["mean"] for y in ys],

@@ -76,7 +76,7 @@ class Audit(ddcore.Study):
             found[name] = {
                 **judged(torch.stack([shadow["logits"] for shadow in shadows]), members),
                 **_distances(shadows),
-                "accuracy": _mean_std([float(shadow["accuracy"]) for shadow in shadows]),
+                "accuracy": ddcore.spread([float(shadow["accuracy"]) for shadow in shadows]),
             }
         _plot(found, folder / "roc.png")
         numbers = {name: {k: v for k, v in told.items() if k != "curve"} for name, told in found.items()}
@@ -187,8 +187,8 @@ def judged(logits: Tensor, member: Tensor) -> dict[str, Any]:
     scores = likelihood_ratios(logits, member)
     each = [_curve(s, m) for s, m in zip(scores, member, strict=True)]
     return {
-        "auc": _mean_std([auc(false, true) for false, true in each]),
-        **{f"tpr_at_{rate}": _mean_std([_tpr(curve, rate) for curve in each]) for rate in RATES},
+        "auc": ddcore.spread([auc(false, true) for false, true in each]),
+        **{f"tpr_at_{rate}": ddcore.spread([_tpr(curve, rate) for curve in each]) for rate in RATES},
         "curve": _curve(scores.flatten(), member.flatten()),
     }
 
@@ -203,17 +203,12 @@ def _tpr(curve, rate: float) -> float:
     return float(true[false <= rate].max())
 
 
-def _mean_std(values: list[float]) -> dict[str, float]:
-    x = torch.tensor(values, dtype=torch.float64)
-    return {"mean": float(x.mean()), "std": float(x.std()), "n": len(values)}
-
-
 def _distances(shadows: list[dict[str, Tensor]]) -> dict[str, Any]:
     """Distances to the nearest seen item over those to the nearest unseen one, and how many are copies."""
     if "pixels.members" not in shadows[0]:
         return {}
     ratios = {
-        space: _mean_std([float(s[f"{space}.members"].mean() / s[f"{space}.others"].mean()) for s in shadows])
+        space: ddcore.spread([float(s[f"{space}.members"].mean() / s[f"{space}.others"].mean()) for s in shadows])
         for space in SPACES
     }
     copies = sum(int((s["pixels.members"] < COPY).sum()) for s in shadows)
@@ -242,18 +237,14 @@ def _table(found: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]
     rows = []
     for name, told in found.items():
         row = [name, "yes" if leaks(told) else "none found"]
-        row += [_spread(told[measure], scale) for measure, scale in measures.values()]
+        row += [ddcore.plus_minus(**told[measure], digits=3, scale=scale) for measure, scale in measures.values()]
         if "nearest" in told:
-            row += [_spread(told["nearest"][space]) for space in SPACES]
+            row += [ddcore.plus_minus(**told["nearest"][space], digits=3) for space in SPACES]
             row += [f"{told['copies']} / {told['synthetic']}"]
         else:
             row += ["-", "-", "-"]
-        rows.append([*row, _spread(told["accuracy"], digits=1)])
+        rows.append([*row, ddcore.plus_minus(**told["accuracy"])])
     return ["set", "leak", *measures, *(f"nearest {space}" for space in SPACES), "copies", "accuracy"], rows
-
-
-def _spread(told: dict[str, float], scale: float = 1, digits: int = 3) -> str:
-    return f"{scale * told['mean']:.{digits}f} ± {scale * told['std']:.{digits}f}"
 
 
 def _plot(found: dict[str, dict[str, Any]], path: Path) -> None:

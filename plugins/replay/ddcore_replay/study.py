@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -97,10 +97,10 @@ def summary(courses: list[dict[str, Any]]) -> dict[str, Any]:
     matrices = [course["matrix"] for course in courses]
     steps = range(len(matrices[0]))
     return {
-        "average_accuracy": _spread([average_accuracy(m) for m in matrices]),
-        "forgetting": _spread([forgetting(m) for m in matrices]),
-        "backward_transfer": _spread([backward_transfer(m) for m in matrices]),
-        "curve": [_spread([average_accuracy(m, i) for m in matrices]) for i in steps],
+        "average_accuracy": ddcore.spread([average_accuracy(m) for m in matrices]),
+        "forgetting": ddcore.spread([forgetting(m) for m in matrices]),
+        "backward_transfer": ddcore.spread([backward_transfer(m) for m in matrices]),
+        "curve": [ddcore.spread([average_accuracy(m, i) for m in matrices]) for i in steps],
         "matrices": matrices,
         "images": courses[0]["images"][-1],
         "nbytes": courses[0]["nbytes"][-1],
@@ -109,19 +109,11 @@ def summary(courses: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
-
-
-def _told(value: dict[str, float]) -> str:
-    return f"{value['mean']:.1f} ± {value['std']:.1f}"
-
-
 def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     head = ["memory", "way", "images", "bytes", "accuracy", "forgetting", "backward transfer"]
     rows = [
         [t["memory"], t["way"], str(t["images"]), str(t["nbytes"])]
-        + [_told(t[name]) for name in ("average_accuracy", "forgetting", "backward_transfer")]
+        + [ddcore.plus_minus(**t[name]) for name in ("average_accuracy", "forgetting", "backward_transfer")]
         + [f"{t['condensing']:.1f}", f"{t['training']:.1f}"]
         for t in told
     ]
@@ -135,7 +127,8 @@ def _says(told: list[dict[str, Any]]) -> str:
     ]
     for within in dict.fromkeys(t["budget"] for t in told if t["budget"]):
         best = max((t for t in told if t["budget"] == within), key=lambda t: t["average_accuracy"]["mean"])
-        said.append(f"Best within {within}: {best['memory']} ({best['way']}), {_told(best['average_accuracy'])}.")
+        accuracy = ddcore.plus_minus(**best["average_accuracy"])
+        said.append(f"Best within {within}: {best['memory']} ({best['way']}), {accuracy}.")
     return " ".join(said)
 
 

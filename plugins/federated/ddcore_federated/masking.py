@@ -1,0 +1,45 @@
+"""Masking: steps on S that must do without some of its items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+import ddcore
+
+
+@dataclass(frozen=True)
+class Masking(ddcore.Augment):
+    """A ``share`` of the items are noise instead, drawn anew for each step of training on S.
+
+    So no step counts on those before it: at a server that takes the steps of many clients by turns, others lie between
+    them. Reference: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking. Differs: noise is of
+    N(0, 1), each item by itself.
+    """
+
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ddcore.RecipeRefused(f"augment.share = {self.share}: it must be from zero and below one.")
+
+    def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> ddcore.Transform:
+        items = 1 if n is None else n
+        gone = torch.rand(items, generator=generator) < self.share
+        return Replaced(gone, torch.randn(items, *shape, generator=generator))
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """``noise`` (n, ...) stands for the items that are ``gone`` (n,)."""
+
+    gone: Tensor
+    noise: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if len(self.gone) not in (1, len(x)):
+            raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be made to {len(x)}.")
+        gone = self.gone.to(x.device).view(-1, *[1] * (x.ndim - 1))
+        return torch.where(gone, self.noise.to(x), x)
