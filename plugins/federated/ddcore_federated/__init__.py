@@ -6,6 +6,7 @@
 import ddcore
 from ddcore_federated.around import Around, around, read_weights, write_weights
 from ddcore_federated.knowledge import ByLoss, Remembered, remember
+from ddcore_federated.masking import Masking
 from ddcore_federated.recipes import dosfl, dynafed, fedd3, feddm, fedsynth, goetz_tewari, meta_knowledge
 from ddcore_federated.server import REPLAY, ReplayEach, Server, TrainOnUnion
 from ddcore_federated.shards import Shards
@@ -27,6 +28,7 @@ __all__ = [
     "Exchange",
     "Federated",
     "Iid",
+    "Masking",
     "Remembered",
     "ReplayEach",
     "Server",
@@ -59,7 +61,7 @@ ddcore_api = ">=1.0,<2"
 @ddcore.hookimpl
 def ddcore_parts():
     return [
-        *(Dirichlet, ByClasses, Iid, Around, Remembered, UpdateMatch, ByLoss, Trajectory),
+        *(Dirichlet, ByClasses, Iid, Around, Remembered, Masking, UpdateMatch, ByLoss, Trajectory),
         *(TrainOnUnion, ReplayEach, Dynafed, Federated, Distilling, Averaging),
         *(feddm, dosfl, fedd3, fedsynth, goetz_tewari, meta_knowledge, dynafed),
     ]

@@ -15,8 +15,8 @@ class Masking(ddcore.Augment):
     """A ``share`` of the items are noise instead, drawn anew for each step of training on S.
 
     So no step counts on those before it: at a server that takes the steps of many clients by turns, others lie between
-    them. Reference: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking. Differs: noise is of
-    N(0, 1), each item by itself.
+    them. Reference: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking. Differs: the noise is of
+    N(0, 1), and each step draws its own.
     """
 
     share: float = 0.1

@@ -9,6 +9,7 @@ from ddcore_federated import (
     Around,
     ByLoss,
     Dynafed,
+    Masking,
     Remembered,
     ReplayEach,
     Shared,
@@ -102,6 +103,41 @@ def test_it_cites_its_paper_and_says_how_it_differs(host, name, key):
 
 
 # --- FedDM -----------------------------------------------------------------------------------------------
+
+
+def test_masked_items_are_noise_to_a_step_and_learn_nothing_from_it(tiny):
+    x = torch.ones(1000, *tiny.card.shape, requires_grad=True)
+    view = Masking(0.3).draw(torch.Generator().manual_seed(1), tiny.card.shape, n=1000)
+    seen = view(x)
+    kept = (seen == 1).flatten(1).all(1)
+    assert 650 < int(kept.sum()) < 750
+    noise = seen[~kept].detach()
+    assert abs(float(noise.mean())) < 0.05 and float(noise.std()) == pytest.approx(1, abs=0.05)
+    assert torch.equal(view(x), seen)
+    seen.sum().backward()
+    assert torch.equal(x.grad.flatten(1).any(1), kept)
+    one = Masking(0.5).draw(torch.Generator(), tiny.card.shape)
+    assert one(x).shape == x.shape
+    with pytest.raises(ValueError, match="drawn for 1000 items"):
+        view(x[:5])
+    with pytest.raises(RecipeRefused, match="augment.share = 1"):
+        Masking(1.0)
+
+
+def test_dosfl_masks_its_steps_and_not_t(host, tiny, monkeypatch):
+    recipe = replace(made(host, "dosfl", iterations=1), augment=Masking(0.99))
+    run = host.start(recipe, tiny)
+    run.start()
+    before = run.synthetic.everything()[0].detach().clone()
+    asked = []
+    answer = run.gate.gradient
+    monkeypatch.setattr(
+        run.gate, "gradient", lambda draw, groups, loss: asked.extend(groups) or answer(draw, groups, loss)
+    )
+    run.go()
+    assert [group.view for group in asked] == [None]
+    moved = (run.synthetic.everything()[0] != before).flatten(1).any(1)
+    assert not moved.all(), "what was masked in every step stands still"
 
 
 def test_feddm_matches_means_of_features_and_of_logits(host, tiny):
