@@ -13,11 +13,10 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from ddcore_federated import watchdog
 from ddcore_federated.environment import ENVIRONMENT
+from ddcore_federated.watchdog import guarded_home
 
 APP = Path(__file__).resolve().parent
 
@@ -28,16 +27,9 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--cores", type=int, default=min(2, os.cpu_count() or 1))
-    options = parser.parse_args()
+def run(options: argparse.Namespace, home: str) -> tuple[int, str]:
+    """What ``flwr run`` answered, and what ``flwr list`` says."""
     programs = Path(sys.executable).parent
-    home = os.path.realpath(tempfile.mkdtemp(prefix="ddapp-"))
-    Path(home, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")  # Ray asks no cloud where it is
-    guard = subprocess.Popen([sys.executable, watchdog.__file__, home], stdin=subprocess.PIPE, start_new_session=True)
     environment = {
         **os.environ,
         **ENVIRONMENT,
@@ -49,24 +41,26 @@ def main() -> int:
         "RAY_TMPDIR": home,
         "OMP_NUM_THREADS": "1",
     }
-    try:
-        federation = f"num-supernodes={options.clients} client-resources-num-cpus=1 init-args-num-cpus={options.cores}"
-        config = f"clients={options.clients} num-server-rounds={options.rounds}"
-        words = [programs / "flwr", "run", ".", "--stream", "--federation-config", federation, "--run-config", config]
-        status = subprocess.run(words, cwd=APP, env=environment, check=False).returncode
-        listed = subprocess.run(
-            [programs / "flwr", "list", "--format", "json"],
-            cwd=APP,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        runs = json.loads(listed.stdout or "{}").get("runs", [])
-    finally:
-        guard.communicate()
+    federation = f"num-supernodes={options.clients} client-resources-num-cpus=1 init-args-num-cpus={options.cores}"
+    config = f"clients={options.clients} num-server-rounds={options.rounds}"
+    words = [programs / "flwr", "run", ".", "--stream", "--federation-config", federation, "--run-config", config]
+    status = subprocess.run(words, cwd=APP, env=environment, check=False).returncode
+    asking = [programs / "flwr", "list", "--format", "json"]
+    listed = subprocess.run(asking, cwd=APP, env=environment, capture_output=True, text=True, check=False)
+    return status, listed.stdout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--cores", type=int, default=min(2, os.cpu_count() or 1))
+    options = parser.parse_args()
+    with guarded_home("ddapp-") as home:
+        status, listed = run(options, home)
+    runs = json.loads(listed or "{}").get("runs", [])
     ended = [run["status"] for run in runs]
-    print(f"flwr run answered {status}, flwr list says {', '.join(ended) or listed.stdout}")
+    print(f"flwr run answered {status}, flwr list says {', '.join(ended) or listed}")
     return 0 if status == 0 and ended == ["finished:completed"] else 1
 
 

@@ -7,14 +7,32 @@ closes when the simulation ends, however that ends. Ray's own processes end by t
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROUNDS, PAUSE = 20, 0.5
 """How often to look, and how many seconds lie between: what is just starting is seen the next time."""
+
+
+@contextmanager
+def guarded_home(prefix: str) -> Iterator[str]:
+    """A temporary folder to be the home of a simulation, where a note keeps Ray from asking whether it is in a cloud.
+
+    Behind it stands a watchdog: when this process ends, even killed, what is still at work in the folder ends too.
+    """
+    folder = os.path.realpath(tempfile.mkdtemp(prefix=prefix))
+    Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    guard = subprocess.Popen([sys.executable, __file__, folder], stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        guard.communicate()
 
 
 def inside(folder: str, but: int = 0) -> Iterator[int]:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal, TypeVar
 from uuid import uuid4
 
@@ -23,9 +18,9 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 import ddcore
-from ddcore_federated import watchdog
 from ddcore_federated.flower.records import count_bytes, signer
 from ddcore_federated.flower.strategy import quiet
+from ddcore_federated.watchdog import guarded_home
 
 Engine = Literal["process", "ray"]
 CRASHED = 8
@@ -224,7 +219,7 @@ def _on_ray(server: Callable[[Grid], T], app: ClientApp, clients: int, cores: in
     def main(grid: Grid, context: Context) -> None:
         answers.append(server(grid))
 
-    with _own_folder() as folder:
+    with _home() as folder:
         backend = {
             "init_args": {
                 "num_cpus": cores,
@@ -241,22 +236,15 @@ def _on_ray(server: Callable[[Grid], T], app: ClientApp, clients: int, cores: in
 
 
 @contextmanager
-def _own_folder() -> Iterator[str]:
-    """A folder for Ray's files and its home, where a note keeps it from asking whether it runs in a cloud.
-
-    When this process ends, even killed, a watchdog ends what is still at work in it.
-    """
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="ddray-"))
-    Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+def _home() -> Iterator[str]:
+    """A folder for Ray's files, which is also the home of its processes."""
     before = {name: os.environ.get(name) for name in ("HOME", "OMP_NUM_THREADS", "PYTHONPATH")}
-    os.environ.update(HOME=folder, OMP_NUM_THREADS="1")
-    guard = subprocess.Popen([sys.executable, watchdog.__file__, folder], stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        yield folder
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-        shutil.rmtree(folder, ignore_errors=True)
-        guard.communicate()
+    with guarded_home("ddray-") as folder:
+        os.environ.update(HOME=folder, OMP_NUM_THREADS="1")
+        try:
+            yield folder
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
