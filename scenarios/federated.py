@@ -43,14 +43,15 @@ KEEPS = 5
 def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
     short = options.smoke
     fit = ddcore.Fit(steps=2 if short else None, epochs=None if short else 1.0, batch=64, lr=0.01, weight_decay=0.0)
-    server = TrainOnUnion(ddcore.Protocol(steps=3, repeats=1)) if short else TrainOnUnion()
+    server = TrainOnUnion(ddcore.Protocol(steps=3, repeats=1)) if short else None
     overrides = {"iterations": 2, "objective": {"real": 8}} if short else {}
 
     def sending(method: str, rounds: int) -> Distilling:
         own = overrides if method == "feddm" else {}
         return Distilling(method, options.ipc, own, server, options.encoding, min(rounds - 1, KEEPS), rounds)
 
-    sets = [sending(method, rounds) for method in ("feddm", "random") for rounds in (options.distilling_rounds, 1)]
+    lengths = dict.fromkeys((options.distilling_rounds, 1))
+    sets = [sending(method, rounds) for method in options.methods for rounds in lengths]
     return Averaging(fit=fit, rounds=options.rounds), *sets
 
 
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=1.0, help="of the clients that take part in a round")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of FedAvg")
     parser.add_argument("--distilling-rounds", type=int, default=7, help="rounds of FedDM")
+    parser.add_argument("--methods", nargs="+", default=["feddm", "random"], help="by which clients make their sets")
     parser.add_argument("--ipc", type=int, default=10, help="images of each of its classes that a client sends")
     parser.add_argument("--encoding", choices=["uint4", "uint8", "float16", "float32"], default="uint4")
     parser.add_argument("--engine", choices=["process", "ray"], default="process")

@@ -7,7 +7,16 @@ import ddcore
 from ddcore_federated.around import Around, around, read_weights, write_weights
 from ddcore_federated.knowledge import ByLoss, Remembered, remember
 from ddcore_federated.masking import Masking
-from ddcore_federated.recipes import dosfl, dynafed, fedd3, feddm, fedsynth, goetz_tewari, meta_knowledge
+from ddcore_federated.recipes import (
+    dosfl,
+    dynafed,
+    fedd3,
+    feddm,
+    fedsynth,
+    goetz_tewari,
+    meta_knowledge,
+    usual_server,
+)
 from ddcore_federated.server import REPLAY, ReplayEach, Server, TrainOnUnion
 from ddcore_federated.shards import Shards
 from ddcore_federated.shared import Shared, union
@@ -51,6 +60,7 @@ __all__ = [
     "remember",
     "shard",
     "union",
+    "usual_server",
     "write_trajectory",
     "write_weights",
 ]

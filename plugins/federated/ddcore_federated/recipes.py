@@ -7,6 +7,7 @@ from dataclasses import replace
 import ddcore
 from ddcore_federated.around import Around
 from ddcore_federated.knowledge import ByLoss, Remembered
+from ddcore_federated.server import REPLAY, ReplayEach, Server, TrainOnUnion
 from ddcore_federated.trajectory import Trajectory
 from ddcore_federated.update import UpdateMatch
 
@@ -214,3 +215,12 @@ def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
         step_size=0.02,
         iterations=iterations,
     )
+
+
+def usual_server(method: str) -> Server:
+    """What a server does with sets that clients make by ``method``, one of these or any other."""
+    if method in ("fedsynth", "goetz_tewari"):
+        return ReplayEach()
+    if method == "dosfl":
+        return TrainOnUnion(REPLAY)
+    return TrainOnUnion(fresh=method == "fedd3")

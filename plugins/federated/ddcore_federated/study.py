@@ -16,7 +16,8 @@ import ddcore
 from ddcore_federated.around import Around
 from ddcore_federated.knowledge import Remembered
 from ddcore_federated.payload import Encoding
-from ddcore_federated.server import Server, TrainOnUnion
+from ddcore_federated.recipes import usual_server
+from ddcore_federated.server import Server
 from ddcore_federated.shards import Shards, agreed, loaded, public
 from ddcore_federated.split import Dirichlet, Split
 from ddcore_federated.trajectory import Dynafed
@@ -75,7 +76,8 @@ class Exchange(ddcore.Part, kind="exchange"):
 
 @dataclass(frozen=True)
 class Distilling(Exchange):
-    """Clients send their shards distilled by ``method``; the server does with the sets what ``server`` says.
+    """Clients send their shards distilled by ``method``; the server does with the sets what ``server`` says, or without
+    one what goes with the method.
 
     With them it has those of as many earlier rounds as it ``keeps``.
 
@@ -85,7 +87,7 @@ class Distilling(Exchange):
     method: str = "feddm"
     ipc: int = 10
     overrides: dict[str, Any] = field(default_factory=dict)
-    server: Server = field(default_factory=TrainOnUnion)
+    server: Server | None = None
     encoding: Encoding = "uint8"
     keeps: int = 0
     rounds: int | None = None
@@ -118,7 +120,8 @@ class Distilling(Exchange):
             "sends_back": isinstance(recipe.synthetic, Remembered),
             "keeps": self.keeps,
         }
-        return app, SyntheticUnion(problem.card, problem.network, self.ipc, self.server, **own)
+        server = self.server or usual_server(self.method)
+        return app, SyntheticUnion(problem.card, problem.network, self.ipc, server, **own)
 
 
 @dataclass(frozen=True)

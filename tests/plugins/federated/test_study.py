@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ddcore_federated import Averaging, Distilling, Dynafed, Federated, ReplayEach, TrainOnUnion
+from ddcore_federated import REPLAY, Averaging, Distilling, Dynafed, Federated, ReplayEach, TrainOnUnion
 from ddcore_federated.flower import Refined, averaging, central, go, told_so_far, training_client
 from ddcore_federated.watchdog import inside
 
@@ -94,8 +94,20 @@ EXCHANGES = {
         overrides={"iterations": 1, "objective": {"objective": {"real": 8, "steps": 1}}},
         server=TrainOnUnion(TRAINING),
     ),
-    "goetz_tewari": Distilling("goetz_tewari", ipc=1, overrides={"iterations": 1}, server=ReplayEach()),
+    "goetz_tewari": Distilling("goetz_tewari", ipc=1, overrides={"iterations": 1}),
 }
+
+
+def test_sets_go_to_the_server_that_their_method_is_made_for(federated_host, tmp_path):
+    def server(method, **named):
+        problem = study()._problem(0, "cpu", federated_host)
+        return Distilling(method, ipc=1, **named).build(problem, tmp_path)[1].server
+
+    assert server("fedsynth") == server("goetz_tewari") == ReplayEach()
+    assert server("fedd3") == TrainOnUnion(fresh=True)
+    assert server("dosfl") == TrainOnUnion(REPLAY)
+    assert server("feddm") == server("random") == TrainOnUnion()
+    assert server("dosfl", server=ReplayEach(0.5)) == ReplayEach(0.5)
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES.values(), ids=EXCHANGES)
