@@ -1,5 +1,6 @@
 """What the tests share: small real data and a host."""
 
+import copy
 import os
 import shutil
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ddcore import ConvNet, Host, RealData, load
+from ddcore import ConvNet, Host, RealData, Recipe, load
 
 # One thread, here and in the programs that tests start: threads that wait for a busy core cost more than they give.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
@@ -53,6 +54,27 @@ def small():
         return replace(recipe, **changes)
 
     return shrink
+
+
+@pytest.fixture
+def distilled_twice(host):
+    """What ``recipe`` makes, straight through and stopped after two steps: alike, and no image where it began."""
+
+    def distil(recipe, data):
+        straight, again = host.start(recipe, data), host.start(recipe, data)
+        straight.start()
+        start = straight.synthetic.everything()[0].detach().clone()
+        straight.go(until=2)
+        again.load_state_dict(copy.deepcopy(straight.state_dict()))
+        for run in (straight, again):
+            run.go()
+        found = straight.export()
+        assert torch.equal(found.inputs, again.export().inputs)
+        assert (found.inputs != start).flatten(1).any(1).all()
+        assert Recipe.from_toml(found.recipe, host.catalogue) == straight.recipe
+        return found
+
+    return distil
 
 
 @pytest.fixture
