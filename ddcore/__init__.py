@@ -70,7 +70,7 @@ from ddcore.objectives.layers import LayerMatch
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.objectives.statistics import StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
-from ddcore.parts import Part, dotted
+from ddcore.parts import Part, dotted, overridden
 from ddcore.policies.base import Policy
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
@@ -283,6 +283,7 @@ __all__ = [
     "load",
     "load_distilled",
     "method",
+    "overridden",
     "plus_minus",
     "preprocess_of",
     "recipe",

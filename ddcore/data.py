@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import torch
@@ -122,6 +124,13 @@ class Store:
         """The items at the rows ``index``, in the order of the rows."""
         index = index.sort().values
         return Store(picked(self.inputs, index), self.targets[index], self.classes, self.order[index])
+
+    def fingerprint(self, *more: Tensor) -> str:
+        """A hash of all items and labels, and of ``more``."""
+        digest = hashlib.sha256()
+        for tensor in chain((self.inputs[rows] for rows in self.lots()), (self.targets, *more)):
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
 
     def lots(self, size: int = 4096) -> Iterator[Tensor]:
         """All rows in order, at most ``size`` and ``LOT_BYTES`` of items at a time."""

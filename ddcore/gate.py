@@ -7,14 +7,12 @@ everywhere at once.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -372,12 +370,9 @@ class OpenGate(Gate):
     def fingerprint(self) -> str | None:
         if self.source.views:
             return None
-        digest = hashlib.sha256()
         store = self.source.store
         probe = self.source.preprocess(store.take(torch.arange(min(8, len(store)))).inputs)
-        for tensor in chain((store.inputs[rows] for rows in store.lots()), (store.targets, probe)):
-            digest.update(tensor.numpy().tobytes())
-        return digest.hexdigest()
+        return store.fingerprint(probe)
 
     def _seen(self, group: Group, draw: Draw | None) -> Batch:
         rows = self.source.store.draw(self.rng["real"], group.classes, group.size)

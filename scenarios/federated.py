@@ -31,7 +31,7 @@ after it, 2.5 GiB at the peak over all processes. Not run: Dirichlet 0.5, and MN
 import argparse
 from pathlib import Path
 
-from ddcore_federated import Averaging, Dirichlet, Distilling, Exchange, Federated, TrainOnUnion
+from ddcore_federated import Averaging, Dirichlet, Distilling, Exchange, Federated, TrainOnUnion, usual_server
 
 import ddcore
 
@@ -48,7 +48,8 @@ def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
 
     def sending(method: str, rounds: int) -> Distilling:
         own = overrides if method == "feddm" else {}
-        return Distilling(method, options.ipc, own, server, options.encoding, min(rounds - 1, KEEPS), rounds)
+        keeps = 0 if usual_server(method).replays else min(rounds - 1, KEEPS)
+        return Distilling(method, options.ipc, own, server, options.encoding, keeps, rounds)
 
     lengths = dict.fromkeys((options.distilling_rounds, 1))
     sets = [sending(method, rounds) for method in options.methods for rounds in lengths]

@@ -26,9 +26,13 @@ class Masking(ddcore.Augment):
             raise ddcore.RecipeRefused(f"augment.share = {self.share}: it must be from zero and below one.")
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> ddcore.Transform:
-        items = 1 if n is None else n
-        gone = torch.rand(items, generator=generator) < self.share
-        return Replaced(gone, torch.randn(items, *shape, generator=generator))
+        if n is None:
+            raise ddcore.RecipeRefused(
+                "augment.name = masking hides some items of S in a step of training on it, and goes with objectives"
+                " that train on S: bptt, trajectory_match."
+            )
+        gone = torch.rand(n, generator=generator) < self.share
+        return Replaced(gone, torch.randn(n, *shape, generator=generator))
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Replaced:
     noise: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        if len(self.gone) not in (1, len(x)):
+        if len(self.gone) != len(x):
             raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be made to {len(x)}.")
         gone = self.gone.to(x.device).view(-1, *[1] * (x.ndim - 1))
         return torch.where(gone, self.noise.to(x), x)

@@ -21,6 +21,8 @@ Encoding = Literal["uint4", "uint8", "float16", "float32"]
 Label values and step sizes travel as float32 where inputs do and as float16 otherwise, classes as bytes.
 """
 
+MOST_AXES = 5
+"""No set has an array of more."""
 HEADER_BYTES = 1024
 """More than the npy header of any array here takes."""
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -62,7 +64,6 @@ class Limits:
             "inputs": self.sets * math.prod(self.shape),
             "inputs.pairs": self.sets * math.prod(self.shape),
             "targets": self.sets * max(2, self.classes),
-            "weights": self.sets,
             "step_sizes": self.steps,
             "order": 2 * self.steps * self.sets,
         }
@@ -84,7 +85,6 @@ def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.n
     for name, value, dtype in (
         ("step_sizes", shared.step_sizes, np.float32),
         ("order", shared.order, np.uint16),
-        ("weights", shared.weights, np.float32),
     ):
         if value is not None:
             arrays[name] = value.detach().numpy().astype(dtype)
@@ -144,14 +144,11 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
     step_sizes, order = _step_sizes(arrays, limits.steps), _order(arrays, len(inputs), limits)
     if order is not None and (step_sizes is None or len(step_sizes) != len(order)):
         raise PayloadRefused(f"it has {len(order)} steps in order, and not a step size for each")
-    weights = _weights(arrays, len(inputs), limits.items)
-    if weights is not None and loss != "cross_entropy":
-        raise PayloadRefused("its items are weighted, which goes with cross_entropy alone")
-    return Shared(inputs, targets, loss, step_sizes, order, momentum, weights, items)
+    return Shared(inputs, targets, loss, step_sizes, order, momentum, items)
 
 
 def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:
-    known = {"inputs", "inputs.pairs", "inputs.low", "inputs.step", "targets", "step_sizes", "order", "weights"}
+    known = {"inputs", "inputs.pairs", "inputs.low", "inputs.step", "targets", "step_sizes", "order"}
     if strange := sorted(str(name)[:50] for name in blobs.keys() - known):
         raise PayloadRefused(f"it holds the array {strange[0]!r}, which no set has")
     kinds = {"inputs", "inputs.pairs"} & blobs.keys()
@@ -174,6 +171,8 @@ def _array(name: str, blob: bytes, most: int) -> np.ndarray:
         raise PayloadRefused(f"its {name} are no npy file ({type(error).__name__})") from error
     if dtype.hasobject or dtype.name not in (*FLOATS, *WHOLE):
         raise PayloadRefused(f"its {name} are of dtype {dtype}; wanted is one of {', '.join((*FLOATS, *WHOLE))}")
+    if len(shape) > MOST_AXES or any(type(length) is not int for length in shape):
+        raise PayloadRefused(f"its {name} have a shape of {len(shape)} axes, which no set has, or of no whole numbers")
     count = math.prod(shape)
     if min(shape, default=1) < 1:
         raise PayloadRefused(f"its {name} have the shape {shape}: they hold nothing")
@@ -255,12 +254,3 @@ def _order(arrays: Mapping[str, np.ndarray], n: int, limits: Limits) -> Tensor |
     if int(order.min()) < 0 or int(order.max()) >= n:
         raise PayloadRefused(f"its order names items outside 0 to {n - 1}")
     return order
-
-
-def _weights(arrays: Mapping[str, np.ndarray], n: int, items: int) -> Tensor | None:
-    if "weights" not in arrays:
-        return None
-    weights = _floats("weights", arrays["weights"], items)
-    if weights.shape != (n,) or bool((weights < 0).any()) or not bool(weights.any()):
-        raise PayloadRefused(f"its weights are not {n} numbers of zero or more, one above it at least")
-    return weights

@@ -198,8 +198,8 @@ def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
     """DynaFed's server: MTT on the way of the global weights, from noise; nothing is asked of T.
 
     min_{S, Y, a} || w_n(S, Y, a) - w_{t+1} ||^2 / || w_t - w_{t+1} ||^2 over the first rounds t of federated averaging,
-    which ``policy.path`` names; images and label vectors are learned (Pi et al., CVPR 2023). The server ``dynafed``
-    runs it and trains later averages on S.
+    which ``policy.path`` names; images and label vectors are learned (Pi et al., CVPR 2023). The server
+    (``Dynafed``) runs it and trains later averages on S.
 
     Differs: a target one round on (``policy.span``), 10 steps, 200 iterations and rates that suit a small machine, by
     Adam along a cosine. Published are 80 clients of which 40 % take part, 25 rounds of trajectory, 15 images per class,
@@ -218,7 +218,15 @@ def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
 
 
 def usual_server(method: str) -> Server:
-    """What a server does with sets that clients make by ``method``, one of these or any other."""
+    """What a server does with sets that clients make by ``method``, one of these or any other.
+
+    Raises:
+        RecipeRefused: no client makes sets by it.
+    """
+    if method == "dynafed":
+        raise ddcore.RecipeRefused(
+            "By dynafed the server makes a set, and clients send weights: take the exchange averaging, with refined."
+        )
     if method in ("fedsynth", "goetz_tewari"):
         return ReplayEach()
     if method == "dosfl":

@@ -20,6 +20,15 @@ log = logging.getLogger("ddcore_federated")
 class Server(ddcore.Part, kind="server"):
     """How weights follow from sets."""
 
+    @property
+    def replays(self) -> bool:
+        """It takes the steps that sets bring, which hold from the weights of their own round only."""
+        return False
+
+    def check(self, shared: Shared, card: ddcore.DataCard) -> None:
+        """Raises BadArtefact where ``shared`` is not a set of the problem ``card`` that the server can use."""
+        shared.check(card)
+
     @abstractmethod
     def next_weights(
         self,
@@ -34,7 +43,7 @@ class Server(ddcore.Part, kind="server"):
         """The weights after a round that began at ``weights`` and in which clients sent ``sets``.
 
         Raises:
-            BadArtefact: a set that is not one of the problem ``card``, or that the server cannot use.
+            BadArtefact: a set that :meth:`check` refuses, or sets that do not go together.
             LossDiverged: training on the sets leads to weights that are not finite.
         """
 
@@ -70,10 +79,14 @@ class TrainOnUnion(Server):
         if len(self.training.lr) > 1 or self.training.repeats != 1:
             raise ddcore.RecipeRefused("server.training: one network is trained, at one lr; repeats must be 1.")
 
+    @property
+    def replays(self) -> bool:
+        return self.training.replay
+
     def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
         for shared in sets:
-            shared.check(card)
-        together = union(sets, card.classes).weighed(card.classes)
+            self.check(shared, card)
+        together = union(sets, card.classes)
         start = network if self.fresh else at(network, weights)
         lr = self.training.lr[0]
         if self.training.learned_lr and together.step_sizes is not None:
@@ -96,20 +109,27 @@ class ReplayEach(Server):
         if not 0 < self.lr < math.inf:
             raise ddcore.RecipeRefused(f"server.lr = {self.lr}: it must be above zero and finite.")
 
+    @property
+    def replays(self) -> bool:
+        return True
+
+    def check(self, shared: Shared, card: ddcore.DataCard) -> None:
+        super().check(shared, card)
+        if shared.order is None:
+            raise ddcore.BadArtefact(
+                "The set brings no steps to replay: take recipes that learn some (goetz_tewari, fedsynth, dosfl), or"
+                " the server train_on_union."
+            )
+
     def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
         if not sets:
             raise ddcore.BadArtefact("No set has come, so there is nothing to replay.")
         for shared in sets:
-            shared.check(card)
-            if shared.order is None:
-                raise ddcore.BadArtefact(
-                    "The set brings no steps to replay: take recipes that learn some (goetz_tewari, fedsynth, dosfl),"
-                    " or the server train_on_union."
-                )
+            self.check(shared, card)
         moves, behind = [], []
         for i, shared in enumerate(sets):
             try:
-                reached = trained(at(network, weights), shared.weighed(card.classes), card, REPLAY, 0.0, rng, device)
+                reached = trained(at(network, weights), shared, card, REPLAY, 0.0, rng, device)
             except ddcore.LossDiverged as why:
                 log.warning("Set %d of %d is left out: %s", i + 1, len(sets), why)
             else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
 
@@ -34,8 +33,6 @@ class Shared:
     """The items (t, b) that each of t steps shall see, where S is made for these steps; rows of a union may differ."""
     momentum: float = 0.0
     """That of SGD in these steps."""
-    weights: Tensor | None = None
-    """How much each item (n,) counts among those of its set; None where all count alike."""
     items: int = 0
     """Real items behind it; public."""
 
@@ -45,7 +42,7 @@ class Shared:
             _refuse(f"it has {n} inputs and targets of {tuple(self.targets.shape)}")
         if not self.inputs.is_floating_point():
             _refuse(f"its inputs are {self.inputs.dtype}")
-        for name in ("inputs", "targets", "step_sizes", "weights"):
+        for name in ("inputs", "targets", "step_sizes"):
             value = getattr(self, name)
             if value is not None and value.is_floating_point() and not bool(value.isfinite().all()):
                 _refuse(f"its {name} hold NaN or infinity")
@@ -53,10 +50,6 @@ class Shared:
         sound = self.targets.dtype == torch.int64 if classes else self.targets.is_floating_point()
         if not sound or (classes and self.loss != "cross_entropy"):
             _refuse(f"its targets are {self.targets.dtype} {tuple(self.targets.shape)} for the loss {self.loss}")
-        if self.weights is not None and (self.weights.shape != (n,) or not bool((self.weights >= 0).all())):
-            _refuse(f"its weights are {tuple(self.weights.shape)}, not one of zero or more an item")
-        if self.weights is not None and (self.loss != "cross_entropy" or not 0 < float(self.weights.sum()) < math.inf):
-            _refuse("its items are weighted, which goes with cross_entropy and with a finite sum above zero")
         sizes, order = self.step_sizes, self.order
         if sizes is not None and (sizes.ndim != 1 or not len(sizes) or not bool((sizes > 0).all())):
             _refuse("its step sizes are not a row of numbers above zero")
@@ -97,7 +90,7 @@ class Shared:
     def nbytes(self) -> int:
         """Bytes of its tensors as they are."""
         order = self.order or () if isinstance(self.order, tuple | None) else (self.order,)
-        tensors = (self.inputs, self.targets, self.step_sizes, self.weights, *order)
+        tensors = (self.inputs, self.targets, self.step_sizes, *order)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     def __len__(self) -> int:
@@ -116,13 +109,6 @@ class Shared:
         if self.targets.ndim == 1 and not 0 <= int(self.targets.min()) <= int(self.targets.max()) < card.classes:
             _refuse(f"its classes are not all from 0 to {card.classes - 1}")
 
-    def weighed(self, k: int) -> Shared:
-        """This set with its weights, over their mean, in its targets (n, k): as cross-entropy is linear in those, the
-        losses weigh the same."""
-        if self.weights is None:
-            return self
-        return replace(self, targets=_relative(self)[:, None] * _rows(self.targets, k), weights=None)
-
 
 def _refuse(why: str) -> None:
     raise ddcore.BadArtefact(f"The set cannot be used: {why}.")
@@ -133,15 +119,8 @@ def _rows(targets: Tensor, k: int) -> Tensor:
     return torch.eye(k)[targets] if targets.ndim == 1 else targets
 
 
-def _relative(shared: Shared) -> Tensor:
-    """The weights (n,) over their mean."""
-    return torch.ones(len(shared)) if shared.weights is None else shared.weights / shared.weights.mean()
-
-
 def union(sets: Sequence[Shared], k: int) -> Shared:
     """The items of all ``sets`` together; where they have orders, the sets take turns, step by step.
-
-    Weights are over the mean of their own set, so that none can make itself heard above the others.
 
     Raises:
         BadArtefact: no set, or sets that are made for different losses or momenta, or some with an order and some not.
@@ -155,7 +134,6 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
     if len(ordered) not in (0, len(sets)):
         _refuse("some of its parts come with an order of steps and some without")
     rows = any(s.targets.ndim == 2 for s in sets)
-    weighted = any(s.weights is not None for s in sets)
     stepped = all(s.step_sizes is not None for s in sets)
     starts = torch.tensor([0, *(len(s) for s in sets)]).cumsum(0).tolist()
     steps = [
@@ -173,6 +151,5 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
         step_sizes=sizes,
         order=tuple(row for row, _ in turns) or None,
         momentum=sets[0].momentum,
-        weights=torch.cat([_relative(s) for s in sets]) if weighted else None,
         items=sum(s.items for s in sets),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,6 +97,11 @@ class Distilling(Exchange):
     def __post_init__(self) -> None:
         if self.keeps < 0:
             raise ddcore.RecipeRefused(f"exchange: keeps = {self.keeps} must be zero or more rounds.")
+        for path in ddcore.dotted(self.overrides):
+            if path.startswith(("network.network", "preprocess")):
+                raise ddcore.RecipeRefused(
+                    f"exchange: overrides.{path} cannot be, since network and preprocess are the study's, for all."
+                )
 
     def _label(self) -> str:
         how = ", one shot" if self.rounds == 1 else ", sets kept" if self.keeps else ""
@@ -111,6 +117,7 @@ class Distilling(Exchange):
     def build(self, problem: Problem, keep: Path) -> tuple[ClientApp, Strategy]:
         from ddcore_federated.flower import SyntheticUnion, distilling_client
 
+        server = self.server or usual_server(self.method)
         recipe = self.recipe(problem)
         problem.host.start(recipe, loaded(problem.shards.data))  # refuses what no client could run
         own: dict[str, Any] = {"seed": problem.seed, "device": problem.device}
@@ -120,7 +127,6 @@ class Distilling(Exchange):
             "sends_back": isinstance(recipe.synthetic, Remembered),
             "keeps": self.keeps,
         }
-        server = self.server or usual_server(self.method)
         return app, SyntheticUnion(problem.card, problem.network, self.ipc, server, **own)
 
 
@@ -157,7 +163,16 @@ class Averaging(Exchange):
         app = training_client(problem.shards, problem.network, self.fit, preprocess=problem.preprocess, **own)
         strategy = averaging(self.algorithm, problem.waits_for, mu=self.mu, lr=self.lr)
         if self.refined is not None:
-            strategy = Refined(strategy, self.refined, problem.card, problem.network, keep, problem.host, **own)
+            strategy = Refined(
+                strategy,
+                self.refined,
+                problem.card,
+                problem.network,
+                keep,
+                problem.host,
+                preprocess=problem.preprocess,
+                **own,
+            )
         return app, strategy
 
 
@@ -196,7 +211,7 @@ class Federated(ddcore.Study):
             raise ddcore.RecipeRefused("The study needs at least one exchange, seed, client and round.")
         if not 0 < self.fraction <= 1:
             raise ddcore.RecipeRefused(f"fraction = {self.fraction}: it must be above zero and at most one.")
-        if len({e.label for e in self.exchanges}) < len(self.exchanges):
+        if len({_folder(e.label) for e in self.exchanges}) < len(self.exchanges):
             raise ddcore.RecipeRefused("Two exchanges have one name: give them titles, to be told apart by.")
 
     def conduct(self, folder: Path, host: ddcore.Host, device: str, progress: ddcore.Progress | None) -> ddcore.Finding:
@@ -213,7 +228,7 @@ class Federated(ddcore.Study):
                 if progress:
                     progress(f"{exchange.label}, run {done + 1} of {len(runs)}: {what}", at, of)
 
-            place = folder / "runs" / f"{exchange.label.replace(', ', '-').replace(' ', '_')}-{seed}"
+            place = folder / "runs" / f"{_folder(exchange.label)}-{seed}"
             found[exchange.label].append(self._run(exchange, problem, rounds, place, said))
         target = next((e.label for e in self.exchanges if isinstance(e, Averaging)), None)
         told = [{"exchange": label, **summary(of, found.get(target or "", []))} for label, of in found.items()]
@@ -255,6 +270,11 @@ class Federated(ddcore.Study):
             cores=self.cores,
             progress=progress,
         )
+
+
+def _folder(label: str) -> str:
+    """The name of a run's folder, without its seed."""
+    return re.sub(r"[^\w.+-]", "_", label.replace(", ", "-"))
 
 
 def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, Any]]]) -> dict[str, Any]:
@@ -311,9 +331,13 @@ def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
     if baseline is not None:
         says += f" those to the baseline are up to the first round with the accuracy that {baseline} ends with;"
     says += " epsilon is the largest of any client, refused the replies that were left out."
-    reasons = {why for t in told for course in t["courses"] for entry in course for why in entry.get("refused", ())}
-    if reasons:
-        says += "\n\nLeft out, for example: " + " ".join(sorted(reasons)[:3])
+    entries = [entry for t in told for course in t["courses"] for entry in course]
+    for what, reasons in (
+        ("Left out", {why for entry in entries for why in entry.get("refused", ())}),
+        ("Rounds without an effect", {entry["failed"] for entry in entries if "failed" in entry}),
+    ):
+        if reasons:
+            says += f"\n\n{what}, for example: " + " ".join(sorted(reasons)[:3])
     return says
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 import ddcore
-from ddcore_federated.server import Server, TrainOnUnion
+from ddcore_federated.server import TrainOnUnion
 from ddcore_federated.shared import Shared
 
 
@@ -59,7 +59,7 @@ def write_trajectory(path: str | Path, points: Sequence[ddcore.Params]) -> None:
 
 
 @dataclass(frozen=True)
-class Dynafed(Server):
+class Dynafed(ddcore.Part, kind="dynafed"):
     """Clients send weights, and the server keeps those of the first ``rounds``; from their way it distils a set by
     ``method`` once, and after each later round trains the average on that as ``tuning`` says.
 
@@ -73,15 +73,18 @@ class Dynafed(Server):
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
-            raise ddcore.RecipeRefused(f"server.rounds = {self.rounds}: there is no way without a round.")
+            raise ddcore.RecipeRefused(f"refined.rounds = {self.rounds}: there is no way without a round.")
 
-    def recipe(self, card: ddcore.DataCard, host: ddcore.Host) -> ddcore.Recipe:
-        """What it distils by.
+    def recipe(
+        self, card: ddcore.DataCard, host: ddcore.Host, preprocess: ddcore.Preprocess | None = None
+    ) -> ddcore.Recipe:
+        """What it distils by; ``preprocess`` is that of the clients, where they have another than the recipe.
 
         Raises:
             RecipeRefused: the method asks something of T, which the server has not, or looks at no way of weights.
         """
         recipe = host.recipe(self.method, overrides=ddcore.dotted(self.overrides))
+        recipe = replace(recipe, preprocess=preprocess or recipe.preprocess)
         if asks := recipe.fitted(card).asks:
             raise ddcore.RecipeRefused(
                 f"The server has no real data, but {recipe.name} asks {', '.join(sorted(asks))} of them: start from"
@@ -94,7 +97,7 @@ class Dynafed(Server):
             )
         if recipe.policy.span > self.rounds:
             raise ddcore.RecipeRefused(
-                f"server.rounds = {self.rounds}: targets lie policy.span = {recipe.policy.span} rounds further on."
+                f"refined.rounds = {self.rounds}: targets lie policy.span = {recipe.policy.span} rounds further on."
             )
         return recipe
 
@@ -106,11 +109,12 @@ class Dynafed(Server):
         folder: str | Path,
         host: ddcore.Host,
         *,
+        preprocess: ddcore.Preprocess | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> Shared:
         """The set that is distilled from the ``trajectory`` of ``network``'s weights, kept in ``folder``."""
-        recipe = self.recipe(card, host)
+        recipe = self.recipe(card, host, preprocess)
         assert isinstance(recipe.policy, Trajectory)
         path = Path(folder) / "trajectory.safetensors"
         write_trajectory(path, trajectory)
@@ -118,6 +122,3 @@ class Dynafed(Server):
         nothing = ddcore.Store.of(torch.zeros(0, *card.shape), torch.zeros(0, dtype=torch.long), card.classes)
         made = host.start(recipe, ddcore.RealData(card, nothing, nothing), device=device)
         return Shared.of(made.hooks.ddcore_distill(run=made), range(card.classes), card.classes)
-
-    def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
-        return self.tuning.next_weights(weights, sets, network, card, rng, device, progress)

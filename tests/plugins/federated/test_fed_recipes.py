@@ -104,8 +104,8 @@ def test_masked_items_are_noise_to_a_step_and_learn_nothing_from_it(tiny):
     assert torch.equal(view(x), seen)
     seen.sum().backward()
     assert torch.equal(x.grad.flatten(1).any(1), kept)
-    one = Masking(0.5).draw(torch.Generator(), tiny.card.shape)
-    assert one(x).shape == x.shape
+    with pytest.raises(RecipeRefused, match="goes with objectives that train on S"):
+        Masking(0.5).draw(torch.Generator(), tiny.card.shape)
     with pytest.raises(ValueError, match="drawn for 1000 items"):
         view(x[:5])
     with pytest.raises(RecipeRefused, match="augment.share = 1"):
@@ -311,7 +311,7 @@ def test_the_server_distils_from_weights_alone(host, tiny, trajectory, tmp_path)
     assert shared.items == 60
     network = NETWORK.build(tiny.card)
     weights = trajectory[0]
-    tuned = server.next_weights(weights, [shared], network, tiny.card, ddcore.Streams(0))
+    tuned = server.tuning.next_weights(weights, [shared], network, tiny.card, ddcore.Streams(0))
     test = ddcore.Preprocessed(tiny.test, ddcore.Standardise((0.4,), (0.3,)).start(tiny.card, dict))
 
     def accuracy(params):
@@ -344,9 +344,9 @@ def test_what_asks_something_of_t_is_refused_at_the_server(host, tiny, trajector
         Dynafed().distilled(trajectory, NETWORK, undeclared, tmp_path, host)
     with pytest.raises(RecipeRefused, match="does not look at: take the policy trajectory"):
         Dynafed(overrides={"policy": {"name": "fresh"}}).distilled(trajectory, NETWORK, tiny.card, tmp_path, host)
-    with pytest.raises(RecipeRefused, match="server.rounds = 0"):
+    with pytest.raises(RecipeRefused, match="refined.rounds = 0"):
         Dynafed(rounds=0)
-    with pytest.raises(RecipeRefused, match="server.rounds = 2: targets lie policy.span = 3"):
+    with pytest.raises(RecipeRefused, match="refined.rounds = 2: targets lie policy.span = 3"):
         Dynafed(2, overrides={"policy.span": 3}).recipe(tiny.card, host)
 
 

@@ -43,16 +43,14 @@ def test_a_set_comes_back_within_the_error_of_its_encoding(encoding, side):
     assert bool(((again.inputs - shared.inputs).abs() <= error).all())
     assert torch.equal(again.targets, shared.targets)
     assert (again.loss, again.items, again.momentum) == ("cross_entropy", 40, 0.0)
-    assert (again.step_sizes, again.order, again.weights) == (None, None, None)
+    assert (again.step_sizes, again.order) == (None, None)
 
 
 def test_all_that_a_set_may_bring_comes_back():
     order = torch.tensor([[0, 1], [2, 5]])
-    shared = a_set(
-        targets=torch.rand(6, 3), step_sizes=torch.tensor([0.1, 0.02]), order=order, momentum=0.5, weights=torch.ones(6)
-    )
+    shared = a_set(targets=torch.rand(6, 3), step_sizes=torch.tensor([0.1, 0.02]), order=order, momentum=0.5)
     again = unpacked(*sent(shared), LIMITS)
-    for name in ("targets", "step_sizes", "order", "weights"):
+    for name in ("targets", "step_sizes", "order"):
         assert torch.equal(getattr(again, name), getattr(shared, name)), name
     assert again.momentum == 0.5
     squared = a_set(targets=torch.rand(6, 3), loss="squared")
@@ -159,9 +157,6 @@ HOSTILE = {
     "an order of strangers": (changed("order", [[6]]), "names items outside 0 to 5"),
     "an order as floats": (changed("order", np.zeros((1, 1), np.float32)), "steps of whole numbers"),
     "too long an order": (changed("order", np.zeros((6, 1), np.int32)), "at most 5 steps"),
-    "weights of others": (changed("weights", np.ones(5, np.float32)), "weights are not 6 numbers"),
-    "weights below zero": (changed("weights", -np.ones(6, np.float32)), "numbers of zero or more"),
-    "no weight at all": (changed("weights", np.zeros(6, np.float32)), "one above it at least"),
     "a strange loss": (saying(loss="hinge"), "its loss is 'hinge'"),
     "no loss": (lambda blobs, said: said.pop("loss"), "its loss is None"),
     "squares of classes": (saying(loss="squared"), "squared distance from targets that are classes"),

@@ -3,9 +3,7 @@
 import pytest
 import torch
 from ddcore_federated import Shared, shard, union
-from torch.nn import functional as F
 
-import ddcore
 from ddcore import BadArtefact
 
 
@@ -43,7 +41,7 @@ def test_a_union_has_the_items_of_all():
     found = union([one, two], 3)
     assert torch.equal(found.inputs, torch.cat([one.inputs, two.inputs]))
     assert found.targets.tolist() == [0, 1, 2, 0, 0, 1, 2]
-    assert (found.items, len(found), found.order, found.step_sizes, found.weights) == (42, 7, None, None, None)
+    assert (found.items, len(found), found.order, found.step_sizes) == (42, 7, None, None)
     inputs, targets = found.take(torch.tensor([5, 0]))
     assert torch.equal(inputs, torch.stack([two.inputs[1], one.inputs[0]]))
     assert targets.tolist() == [1, 0]
@@ -69,22 +67,9 @@ def test_sets_without_order_bring_their_step_sizes_together_if_all_do():
     assert union([made(**one), made()], 3).step_sizes is None
 
 
-def test_weights_count_in_the_mean_of_their_set_and_others_count_one():
-    found = union([made(weights=torch.tensor([0.0, 1.0, 3.0, 4.0]) * 1e6), made(2)], 3)
-    assert found.weights.tolist() == [0, 0.5, 1.5, 2, 1, 1]
-    outputs = torch.randn(6, 3, generator=torch.Generator().manual_seed(2)).double()
-    losses = F.cross_entropy(outputs, found.targets, reduction="none")
-    slow = (found.weights * losses).sum() / found.weights.sum()
-    folded = found.weighed(3)
-    assert folded.weights is None
-    assert float(ddcore.cross_entropy(outputs, folded.targets).mean()) == pytest.approx(float(slow), rel=1e-6)
-    plain = made()
-    assert plain.weighed(3) is plain
-
-
 def test_bytes_are_those_of_the_tensors():
     assert made().nbytes == 4 * 64 * 4 + 4 * 8
-    assert made(**STEPS, weights=torch.ones(4)).nbytes == 4 * 64 * 4 + 4 * 8 + 2 * 4 + 4 * 8 + 4 * 4
+    assert made(**STEPS).nbytes == 4 * 64 * 4 + 4 * 8 + 2 * 4 + 4 * 8
     assert union([made(**STEPS)], 3).nbytes == 4 * 64 * 4 + 4 * 8 + 2 * 4 + 4 * 8
 
 
@@ -96,16 +81,11 @@ def test_bytes_are_those_of_the_tensors():
         ({"targets": torch.zeros(4)}, "targets are torch.float32"),
         ({"targets": torch.zeros(4, 3, dtype=torch.long)}, "targets are torch.int64 (4, 3)"),
         ({"inputs": torch.zeros(4, 1, 8, 8, dtype=torch.uint8)}, "its inputs are torch.uint8"),
-        ({"weights": torch.full((4,), 3e38)}, "with a finite sum"),
         ({**STEPS, "order": torch.tensor([0, 1])}, "not one row of items a step"),
         ({**STEPS, "order": torch.zeros(2, 1)}, "not one row of items a step"),
         ({"loss": "squared"}, "for the loss squared"),
         ({"inputs": torch.full((4, 1, 8, 8), torch.nan)}, "inputs hold NaN or infinity"),
         ({"targets": ROWS / 0}, "targets hold NaN or infinity"),
-        ({"weights": torch.ones(3)}, "weights are (3,)"),
-        ({"weights": torch.tensor([1.0, -1.0, 1.0, 1.0])}, "zero or more an item"),
-        ({"weights": torch.zeros(4)}, "with a finite sum above zero"),
-        ({"weights": torch.ones(4), "loss": "squared", "targets": ROWS}, "goes with cross_entropy"),
         ({"step_sizes": torch.tensor([0.0])}, "numbers above zero"),
         ({"step_sizes": torch.tensor([torch.inf])}, "step_sizes hold NaN or infinity"),
         ({"order": torch.tensor([[0, 1]])}, "1 steps in order and 0 step sizes"),

@@ -55,10 +55,10 @@ def distilling_client(
 ) -> ClientApp:
     """A client that answers global weights with its shard, distilled by ``recipe`` at them.
 
-    ``recipe`` is the name of a method or a recipe, ``overrides`` sets fields by dotted path. Plugins that it names are
-    heard; what its gate has spent is carried in the context's state, and a budget is one for all rounds. Classes
-    with fewer items than the recipe makes images are left out. In the folder ``keep`` a client keeps its last answer
-    and what it has spent: asked again for that round, as after a stop, it gives the same at no further cost.
+    ``recipe`` is the name of a method or a recipe; ``overrides`` sets fields of either by dotted path. Plugins that it
+    names are heard; what its gate has spent is carried in the context's state, and a budget is one for all rounds.
+    Classes with fewer items than the recipe makes images are left out. In the folder ``keep`` a client keeps its last
+    answer and what it has spent: asked again for that round, as after a stop, it gives the same at no further cost.
 
     A message that cannot be served is answered with an error in a sentence. What is random follows from ``seed``, the
     client's number and the round.
@@ -146,10 +146,12 @@ class Asked:
         return Asked(partition, data, params_of(sent, params), network, number, message.content, config)
 
     def question(self, of: str) -> str:
-        """A fingerprint of the round, the global weights and what else the answer depends on."""
-        digest = hashlib.sha256(f"{self.round} {of}".encode())
-        for name in sorted(self.weights):
-            digest.update(self.weights[name].numpy().tobytes())
+        """A fingerprint of the round, the global weights, the shard and what else the answer depends on."""
+        digest = hashlib.sha256(f"{self.round} {self.data.card} {of}".encode())
+        digest.update(self.data.train.fingerprint(*(self.weights[name] for name in sorted(self.weights))).encode())
+        sent_back = self.content.get(SET)
+        for name, array in sorted(sent_back.items()) if isinstance(sent_back, ArrayRecord) else ():
+            digest.update(name.encode() + array.data)
         return digest.hexdigest()
 
     def rng(self, seed: int) -> ddcore.Streams:
@@ -174,7 +176,8 @@ class Distiller:
         host = _host()
         recipe = self.recipe
         if isinstance(recipe, str):
-            recipe = host.recipe(recipe, overrides=self.overrides)
+            recipe = host.recipe(recipe)
+        recipe = ddcore.overridden(recipe, self.overrides, host.catalogue) if self.overrides else recipe
         plan = recipe.network.network if isinstance(recipe.network, Around) else recipe.network
         asked = Asked.of(message, context, self.shards, plan)
         public(recipe.preprocess, asked.data.card)
@@ -191,7 +194,8 @@ class Distiller:
                     memory = replace(memory, answer=self._answer(asked, run, question))
                 finally:  # what was asked of the data is spent, whatever came of it
                     if run is not None:
-                        replace(memory, carried=run.gate.carried()).write(context, place)
+                        carried = run.gate.carried() or memory.carried  # an open gate has no account
+                        replace(memory, carried=carried).write(context, place)
         assert memory.answer is not None
         return memory.answer.records(asked.partition)
 
@@ -306,6 +310,8 @@ class Trainer:
         weights = {name: value.to(device) for name, value in asked.weights.items()}
         gate = Near(ddcore.Open().build(source, rng), weights, float(mu))
         *_, params = gate.fit(ddcore.Draw(asked.network, weights, {}), self.fit)
+        if not all(bool(value.isfinite().all()) for value in params.values()):
+            raise ddcore.LossDiverged(f"The weights of client {asked.partition} are no longer finite: lower fit.lr.")
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
         records = {"arrays": arrays_of(params), "metrics": MetricRecord(told)}
         return RecordDict({**records, CLIENT: signed(asked.partition)})

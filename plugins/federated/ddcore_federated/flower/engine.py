@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -125,8 +126,9 @@ class Metered(Wrapping):
 class InProcess(Grid):
     """A grid whose nodes are contexts in this process: their client app is called with each message, one by one.
 
-    A client that raises is answered for with Flower's error reply; one that takes longer than the timeout leaves is not
-    waited for.
+    Each has the whole timeout, as if they worked side by side. A client that raises is answered for with Flower's error
+    reply; one that takes longer than the timeout is not waited for, and what it answers then goes nowhere. Its next
+    message waits until it has done with the one before.
     """
 
     def __init__(self, app: ClientApp, clients: int, progress: ddcore.Progress | None = None) -> None:
@@ -136,6 +138,8 @@ class InProcess(Grid):
             for i in range(clients)
         }
         self.replies: dict[str, Message] = {}
+        self._at_work: dict[int, threading.Thread] = {}
+        """By node, what worked on its last message, and may still do so."""
 
     def set_run(self, run: Run) -> None:
         raise NotImplementedError("A grid in process has one run.")
@@ -162,29 +166,44 @@ class InProcess(Grid):
         return self.pull_messages(self._pushed(list(messages), timeout))
 
     def _pushed(self, messages: list[Message], timeout: float | None) -> list[str]:
-        ends = None if timeout is None else time.monotonic() + timeout
         names = []
         for done, message in enumerate(messages, 1):
             names.append(str(uuid4()))
             message.metadata.__dict__["_message_id"] = names[-1]
-            left = None if ends is None else max(0.0, ends - time.monotonic())
-            thread = threading.Thread(target=self._answer, args=(message, names[-1]), daemon=True)
-            thread.start()
-            thread.join(left)
+            if reply := self._answer(message, timeout):
+                self.replies[names[-1]] = reply
             if self.progress:
                 self.progress("clients", done, len(messages))
         return names
 
-    def _answer(self, message: Message, name: str) -> None:
+    def _answer(self, message: Message, timeout: float | None) -> Message | None:
+        """None where there is no answer within the ``timeout``."""
+        node, ends = message.metadata.dst_node_id, math.inf if timeout is None else time.monotonic() + timeout
+        answers: list[Message] = []
+        thread = threading.Thread(target=self._work, args=(message, answers), daemon=True)
+        if node in self._at_work:
+            _wait(self._at_work[node], ends)
+            if self._at_work[node].is_alive():
+                return None
+        self._at_work[node] = thread
+        thread.start()
+        _wait(thread, ends)
+        return answers[0] if answers else None
+
+    def _work(self, message: Message, answers: list[Message]) -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as a client on Ray has: the same sums, in the same order
         try:
-            self.replies[name] = self.app(message, self.contexts[message.metadata.dst_node_id])
+            answers.append(self.app(message, self.contexts[message.metadata.dst_node_id]))
         except Exception as error:  # a client app's own code: anything may come out of it
             reason = f"{type(error).__name__}: {error}"
-            self.replies[name] = Message(Error(CRASHED, reason), reply_to=message)
+            answers.append(Message(Error(CRASHED, reason), reply_to=message))
         finally:
             torch.set_num_threads(threads)
+
+
+def _wait(thread: threading.Thread, ends: float) -> None:
+    thread.join(min(threading.TIMEOUT_MAX, max(0.0, ends - time.monotonic())))
 
 
 def simulate(

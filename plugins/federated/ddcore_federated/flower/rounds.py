@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAdam, Strategy
+from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy.fedopt import FedOpt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -42,8 +43,10 @@ def go(
 ) -> list[dict[str, Any]]:
     """What there is to say of each of ``rounds``, the first entry of the weights ``start``; goes on from ``place``.
 
-    An entry has the scores, ``up`` and ``down`` (bytes so far), ``seconds`` (of this round), and where the strategy
-    says so the ``sets`` that came, their ``images``, ``refused`` (sentences) and ``epsilon``.
+    An entry has the scores, ``up`` and ``down`` (bytes so far), ``seconds`` (of this round), ``refused`` (why replies
+    were left out, in sentences), ``failed`` (why the weights stayed as they were, if they did), and where the strategy
+    says so the ``sets`` that came, their ``images`` and ``epsilon``. What a strategy remembers from round to round is
+    kept for those of ddcore and for Flower's adaptive ones (FedAdam, FedYogi, FedAdagrad).
 
     Raises:
         BadCheckpoint: the file at ``place`` is damaged.
@@ -56,16 +59,25 @@ def go(
         begun = time.perf_counter()
         config = ConfigRecord({"rounds": rounds})
         asked = strategy.configure_train(number, arrays_of(weights), config, meter)
-        found, metrics = strategy.aggregate_train(number, meter.send_and_receive(asked, timeout=timeout))
+        replies = list(meter.send_and_receive(asked, timeout=timeout))
+        found, metrics = strategy.aggregate_train(number, replies)
+        failed = getattr(strategy, "failed", None)
         if found is not None:
-            weights = params_of(found, start)
+            try:
+                weights = params_of(found, start)
+            except ddcore.RecipeRefused as why:
+                failed = f"The weights before are kept: {why}"
         entry = {"round": number, "up": told[-1]["up"] + meter.up, "down": told[-1]["down"] + meter.down}
         meter.up = meter.down = 0
         own = {name: value for name, value in (metrics or {}).items() if name in ("sets", "images", "epsilon")}
         if own.get("epsilon") == math.inf:
             own["epsilon"] = "infinite"  # JSON has none
-        refused = {"refused": strategy.refused} if hasattr(strategy, "refused") else {}
-        told.append({**entry, **own, **refused, "seconds": time.perf_counter() - begun, **score(weights)})
+        own["refused"] = getattr(strategy, "refused", None)
+        if own["refused"] is None:
+            own["refused"] = [f"A client is left out: {r.error.reason}" for r in replies if r.has_error()]
+        if failed:
+            own["failed"] = failed
+        told.append({**entry, **own, "seconds": time.perf_counter() - begun, **score(weights)})
         _keep(strategy, place, weights, told)
         if progress:
             progress("rounds", number, rounds)
@@ -129,7 +141,7 @@ def state_of(strategy: Strategy) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What ``strategy`` remembers from round to round: tensors, and what is said of the set among them."""
     if isinstance(strategy, Sampled):
         return state_of(strategy.inner)
-    if isinstance(strategy, FedAdam):
+    if isinstance(strategy, FedOpt):
         moments = {"m_t": strategy.m_t or {}, "v_t": strategy.v_t or {}}
         return {f"{m}.{name}": torch.from_numpy(v) for m, held in moments.items() for name, v in held.items()}, {}
     tensors: dict[str, Tensor] = {}
@@ -152,7 +164,7 @@ def restore(strategy: Strategy, tensors: dict[str, Tensor], said: dict[str, Any]
     """Let ``strategy`` remember what :func:`state_of` told."""
     if isinstance(strategy, Sampled):
         restore(strategy.inner, tensors, said)
-    if isinstance(strategy, FedAdam) and tensors:
+    if isinstance(strategy, FedOpt) and tensors:
         strategy.m_t, strategy.v_t = (
             {name: value.numpy() for name, value in below(tensors, f"{moment}.").items()} for moment in ("m_t", "v_t")
         )

@@ -25,6 +25,9 @@ from ddcore_federated.shared import Shared, union
 NODES_EVERY = 0.1
 """Seconds between looks for nodes."""
 
+PATIENCE = 10.0
+"""Seconds without enough nodes after which the log says so."""
+
 log = logging.getLogger("ddcore_federated")
 
 
@@ -41,8 +44,8 @@ class Announcing(Strategy):
         evaluate_config: ConfigRecord | None = None,
         evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
     ) -> Result:
-        """As Flower's own."""
-        config = ConfigRecord({**(train_config or {}), "rounds": num_rounds})
+        """As Flower's own; where a run goes on in several starts, ``train_config`` can give the ``rounds`` of all."""
+        config = ConfigRecord({"rounds": num_rounds, **(train_config or {})})
         return super().start(grid, initial_arrays, num_rounds, timeout, config, evaluate_config, evaluate_fn)
 
 
@@ -51,7 +54,8 @@ class SyntheticUnion(Announcing):
 
     Replies that cannot be used are refused one by one, each with a sentence in the log and in ``refused``; the round
     goes on with the rest, and where none is left the weights stay as they are. Sets are taken in the order of the
-    clients' numbers, so the order in which they come changes nothing. The server has the sets of this round and of as
+    clients' numbers, so the order in which they come changes nothing; where two say that they are the same client,
+    neither is believed. The server has the sets of this round and of as
     many before it as it ``keeps``. With ``sends_back`` clients get the sets of the last round with the weights, for
     recipes that begin at them (``meta_knowledge``).
 
@@ -79,9 +83,16 @@ class SyntheticUnion(Announcing):
         self.server = server or TrainOnUnion()
         self.card, self.seed, self.device = card, seed, torch.device(device)
         self.network, self._like = agreed(network, card)
+        if keeps and self.server.replays:
+            raise ddcore.RecipeRefused(
+                f"keeps = {keeps}, but the steps of a set hold from the weights of its own round only: a server that"
+                " replays them keeps none."
+            )
         self.limits = Limits(card.shape, card.classes, ipc, sum(card.counts))
         self.refused: list[str] = []
         """Why replies of the last round were refused."""
+        self.failed: str | None = None
+        """Why the last round left the weights as they were, where the server could make nothing of its sets."""
         self._asked: set[int] = set()
         self._weights: ddcore.Params = {}
 
@@ -100,7 +111,7 @@ class SyntheticUnion(Announcing):
         self._asked = waited_for(grid, self.clients)
         content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
         if self.sends_back and self.past:
-            bare = [replace(shared, order=None, step_sizes=None, weights=None) for shared in self.past[-1]]
+            bare = [replace(shared, order=None, step_sizes=None) for shared in self.past[-1]]
             content.update(records_of(union(bare, self.card.classes), "uint8"))
         return [Message(content, node, MessageType.TRAIN) for node in sorted(self._asked)]
 
@@ -108,6 +119,7 @@ class SyntheticUnion(Announcing):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """The server's next weights, None where no set came that could be used; and metrics of the round."""
+        self.failed = None
         told, self.refused = self._read(list(replies))
         for sentence in self.refused:
             log.warning("Round %d: %s", server_round, sentence)
@@ -117,6 +129,7 @@ class SyntheticUnion(Announcing):
             metrics["epsilon"] = max(spent)
         sets = [shared for _, shared, _ in told]
         kept = [shared for before in self.past[-self.keeps :] for shared in before] if self.keeps else []
+        kept = [shared for shared in kept if sets and _form(shared) == _form(sets[0])]
         weights = self._next(server_round, kept + sets) if sets else None
         room = max(self.keeps, int(self.sends_back))
         if sets and room:
@@ -127,41 +140,31 @@ class SyntheticUnion(Announcing):
         """Client, set and epsilon of each reply that can be used, by client; and why the others cannot."""
         told: dict[int, tuple[int, Shared, float | None]] = {}
         refused = []
+        signed = Counter(signer(reply) for reply in replies)
         for reply in sorted(replies, key=lambda reply: (signer(reply), reply.metadata.src_node_id)):
-            who = f"client {signer(reply)}" if signer(reply) >= 0 else f"node {reply.metadata.src_node_id}"
+            number = signer(reply)
+            who = f"client {number}" if number >= 0 else f"node {reply.metadata.src_node_id}"
             try:
                 if reply.has_error():
                     raise PayloadRefused(reply.error.reason or "it failed without saying why")
-                number = signer(reply)
                 if number < 0:
                     raise PayloadRefused("it does not say which client it is")
-                if number in told:
-                    raise PayloadRefused(f"client {number} has answered already")
+                if signed[number] > 1:
+                    raise PayloadRefused(f"{signed[number]} nodes say that they are client {number}")
                 shared = shared_of(reply.content, self.limits)
+                self.server.check(shared, self.card)
                 told[number] = number, shared, _epsilon(reply)
             except ddcore.DdcoreError as why:
                 refused.append(f"{who} is left out: {str(why)[:500].rstrip('.')}.")
-        told = self._alike(told, refused)
+        usual = Counter(_form(shared) for _, shared, _ in told.values()).most_common(1)
+        for number, shared, _ in list(told.values()):
+            if (form := _form(shared)) != usual[0][0]:
+                refused.append(f"client {number} is left out: its set is for {form}, most are for {usual[0][0]}.")
+                del told[number]
         silent = self._asked - {reply.metadata.src_node_id for reply in replies}
         refused += [f"node {node} is left out: it did not answer in time." for node in sorted(silent)]
+        self._asked = set()
         return list(told.values()), refused
-
-    @staticmethod
-    def _alike(told: dict[int, tuple[int, Shared, float | None]], refused: list[str]):
-        """Those sets that most have the form of: one that is made for another training would spoil the union."""
-
-        def form(shared: Shared) -> str:
-            order = "an order" if shared.order is not None else "no order"
-            return f"the loss {shared.loss} at momentum {shared.momentum:g} with {order}"
-
-        forms = Counter(form(shared) for _, shared, _ in told.values())
-        usual = forms.most_common(1)[0][0] if forms else ""
-        for number, (_, shared, _) in told.items():
-            if form(shared) != usual:
-                refused.append(
-                    f"client {number} is left out: its set is made for {form(shared)}, most are for {usual}."
-                )
-        return {number: one for number, one in told.items() if form(one[1]) == usual}
 
     def _next(self, server_round: int, sets: list[Shared]) -> ddcore.Params | None:
         rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
@@ -170,9 +173,9 @@ class SyntheticUnion(Announcing):
             found = self.server.next_weights(weights, sets, self.network, self.card, rng, self.device)
             if not all(bool(value.isfinite().all()) for value in found.values()):
                 raise ddcore.LossDiverged(f"{self.server} came to weights that are not finite.")
-        except ddcore.LossDiverged as why:
-            self.refused.append(f"The weights before are kept: {why}")
-            log.warning("Round %d: %s", server_round, self.refused[-1])
+        except ddcore.DdcoreError as why:
+            self.failed = f"The weights before are kept: {why}"
+            log.warning("Round %d: %s", server_round, self.failed)
             return None
         return found
 
@@ -186,9 +189,19 @@ class SyntheticUnion(Announcing):
         return None
 
 
+def _form(shared: Shared) -> str:
+    """What training a set is made for: those of another would spoil a union."""
+    order = "no order" if shared.order is None else "an order"
+    return f"the loss {shared.loss} at momentum {shared.momentum} with {order} of steps"
+
+
 def waited_for(grid: Grid, clients: int) -> set[int]:
-    """The nodes of ``grid``, once there are as many as ``clients``."""
+    """The nodes of ``grid``, once there are as many as ``clients``; the log says so where that takes long."""
+    begun = time.monotonic()
     while len(nodes := set(grid.get_node_ids())) < clients:
+        if begun and time.monotonic() - begun > PATIENCE:
+            log.warning("Still waiting for %d nodes; %d are there.", clients, len(nodes))
+            begun = 0.0
         time.sleep(NODES_EVERY)
     return nodes
 

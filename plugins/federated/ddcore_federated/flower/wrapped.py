@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,9 +33,14 @@ class Wrapped(Announcing):
         self.inner = inner
 
     @property
-    def refused(self) -> list[str]:
+    def refused(self) -> list[str] | None:
         """Why replies of the last round were refused, where ``inner`` says so."""
-        return getattr(self.inner, "refused", [])
+        return getattr(self.inner, "refused", None)
+
+    @property
+    def failed(self) -> str | None:
+        """Why the last round left the weights as they were, where ``inner`` says so."""
+        return getattr(self.inner, "failed", None)
 
     def summary(self) -> None:
         self.inner.summary()
@@ -71,71 +77,109 @@ class Sampled(Wrapped):
         if not 0 < fraction <= 1:
             raise ddcore.RecipeRefused(f"fraction = {fraction}: it must be above zero and at most one.")
         self.taking_part = max(1, round(fraction * clients))
+        if (waits := _waits_for(inner)) > self.taking_part:
+            raise ddcore.RecipeRefused(
+                f"The strategy waits for {waits} nodes, and would see the {self.taking_part} that take part: let it"
+                " wait for 1."
+            )
         self.clients, self.seed = clients, seed
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         there = sorted(waited_for(grid, self.clients))
-        replies = grid.send_and_receive(
-            [Message(RecordDict(), node, MessageType.QUERY) for node in there], timeout=QUERY_TIMEOUT
-        )
-        nodes = {signer(reply): reply.metadata.src_node_id for reply in replies if signer(reply) >= 0}
+        asked = [Message(RecordDict(), node, MessageType.QUERY) for node in there]
+        replies = list(grid.send_and_receive(asked, timeout=QUERY_TIMEOUT))
+        signed = Counter(signer(reply) for reply in replies)
+        nodes = {signer(reply): reply.metadata.src_node_id for reply in replies if signed[signer(reply)] == 1}
+        nodes.pop(-1, None)
         order = torch.randperm(len(nodes), generator=ddcore.Streams(self.seed)[f"part/{server_round}"])
         chosen = [nodes[sorted(nodes)[i]] for i in order[: self.taking_part].tolist()]
+        if not chosen:
+            log.warning("Round %d: no node says which client it is, so none takes part.", server_round)
+            return []
         return self.inner.configure_train(server_round, arrays, config, Among(grid, chosen))
+
+
+def _waits_for(strategy: Strategy) -> int:
+    """The nodes without which ``strategy`` does not begin a round."""
+    if isinstance(strategy, Wrapped):
+        return _waits_for(strategy.inner)
+    return max(getattr(strategy, name, 0) for name in ("clients", "min_train_nodes", "min_available_nodes"))
 
 
 class Refined(Wrapped):
     """``inner``, a strategy that averages weights, whose averages are trained on a set that the server distils once
-    from the way of the first of them, as ``server`` says. Clients need not know of it.
+    from the way of the first of them, as ``dynafed`` says. Clients need not know of it.
 
-    ``folder`` takes that way.
+    ``folder`` takes that way; ``preprocess`` is the clients'. An average from which that training diverges is kept.
     """
 
     def __init__(
         self,
         inner: Strategy,
-        server: Dynafed,
+        dynafed: Dynafed,
         card: ddcore.DataCard,
         network: ddcore.NetworkPlan,
         folder: Path,
         host: ddcore.Host,
         *,
+        preprocess: ddcore.Preprocess | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
         super().__init__(inner)
-        self.server, self.card, self.plan = server, card, network
+        self.dynafed, self.card, self.plan, self.preprocess = dynafed, card, network, preprocess
         self.network, self._like = agreed(network, card)
-        server.recipe(card, host)  # refuses what could not be distilled
+        dynafed.recipe(card, host, preprocess)  # refuses what could not be distilled
         self.folder, self.host, self.seed, self.device = folder, host, seed, device
         self.trajectory: list[ddcore.Params] = []
+        """The weights so far, until the set is there."""
         self.sets: Shared | None = None
+        self._diverged: str | None = None
+
+    @property
+    def failed(self) -> str | None:
+        return self._diverged or super().failed
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        if not self.trajectory:
+        if self.sets is None and not self.trajectory:
             self.trajectory.append(params_of(arrays, self._like))
         return super().configure_train(server_round, arrays, config, grid)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        self._diverged = None
         arrays, metrics = super().aggregate_train(server_round, replies)
         if arrays is None:
             return None, metrics
+        average = params_of(arrays, self._like)
         if self.sets is not None:
-            rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
-            device = torch.device(self.device)
-            weights = {name: value.to(device) for name, value in params_of(arrays, self._like).items()}
-            tuned = self.server.next_weights(weights, [self.sets], self.network, self.card, rng, device)
-            return arrays_of(tuned), metrics
-        self.trajectory.append(params_of(arrays, self._like))
-        if len(self.trajectory) > self.server.rounds:
-            seed = seed_for(self.seed, "trajectory")
-            self.sets = self.server.distilled(
-                self.trajectory, self.plan, self.card, self.folder, self.host, seed=seed, device=self.device
+            return arrays_of(self._tuned(server_round, average, self.sets)), metrics
+        self.trajectory.append(average)
+        if len(self.trajectory) > self.dynafed.rounds:
+            self.sets = self.dynafed.distilled(
+                self.trajectory,
+                self.plan,
+                self.card,
+                self.folder,
+                self.host,
+                preprocess=self.preprocess,
+                seed=seed_for(self.seed, "trajectory"),
+                device=self.device,
             )
+            self.trajectory = []
         return arrays, metrics
+
+    def _tuned(self, server_round: int, average: ddcore.Params, shared: Shared) -> ddcore.Params:
+        rng, device = ddcore.Streams(seed_for(self.seed, f"server/{server_round}")), torch.device(self.device)
+        weights = {name: value.to(device) for name, value in average.items()}
+        try:
+            return self.dynafed.tuning.next_weights(weights, [shared], self.network, self.card, rng, device)
+        except ddcore.LossDiverged as why:
+            self._diverged = f"The average is kept: {why}"
+            log.warning("Round %d: %s", server_round, self._diverged)
+            return average
