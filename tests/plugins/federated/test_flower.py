@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ddcore_federated import Server, TrainOnUnion
+from ddcore_federated import ReplayEach, Server, TrainOnUnion
 from ddcore_federated.flower import (
     ENVIRONMENT,
     Metered,
@@ -19,6 +19,7 @@ from ddcore_federated.flower import (
     averaging,
     distilling_client,
     params_of,
+    simulate,
     training_client,
 )
 from ddcore_federated.flower.rounds import restore, state_of
@@ -278,6 +279,35 @@ def test_what_a_failed_run_asked_of_the_data_is_spent(tiny, thirds, quick, in_pr
     assert in_process(server, app) == [4, 2]
 
 
+def test_an_open_round_between_two_private_ones_forgets_nothing(tiny, thirds, quick, in_process, tmp_path):
+    secret = distilling_client(thirds, private(quick, noise_multiplier=2.0), keep=tmp_path)
+    plain = distilling_client(thirds, quick(), keep=tmp_path)
+    strategy = union_of(tiny.card)
+    rounds = [(number, app) for number, app in enumerate((secret, plain, secret), 1)]
+    told = [in_process(lambda grid, n=n: one_round(strategy, grid, number=n)[1], app) for n, app in rounds]
+    assert "epsilon" not in told[1]
+    assert told[2]["epsilon"] > told[0]["epsilon"]
+
+
+def test_what_is_kept_is_the_answer_for_this_shard_and_these_sets_alone(tiny, thirds, quick, in_process, tmp_path):
+    def items(clients):
+        strategy = union_of(tiny.card)
+        in_process(lambda grid: one_round(strategy, grid), app, clients=clients)
+        return [shared.items for shared in strategy.server.sets]
+
+    app = distilling_client(thirds, quick(), keep=tmp_path)
+    assert (items(3), items(2), items(3)) == ([14, 20, 20], [20, 30], [14, 20, 20])
+
+
+def test_overrides_count_for_a_recipe_as_for_a_name(tiny, thirds, quick, in_process):
+    app = distilling_client(thirds, quick(), overrides={"synthetic.ipc": 2})
+    strategy = union_of(tiny.card, ipc=2)
+    in_process(lambda grid: one_round(strategy, grid), app)
+    assert [len(shared) for shared in strategy.server.sets] == [4, 6, 6]
+    broken = distilling_client(thirds, quick(), overrides={"no.such": 1})
+    assert "no" in refusal(broken, in_process, union_of(tiny.card))
+
+
 def test_a_damaged_memory_is_not_taken_for_none(tiny, thirds, quick, in_process, tmp_path):
     (tmp_path / "client-0.safetensors").write_bytes(b"torn")
     said = refusal(distilling_client(thirds, quick(), keep=tmp_path), in_process, union_of(tiny.card))
@@ -367,7 +397,6 @@ HOSTILE = {
     ),
     "weights": (only(arrays=ArrayRecord({"w": Array(np.zeros(3))})), "does not say which client it is"),
     "nobody": (saying("client", **{"partition-id": -3}), "does not say which client it is"),
-    "another client": (saying("client", **{"partition-id": 0}), "client 0 has answered already"),
     "another training": (saying("said", momentum=0.5), "most are for the loss cross_entropy at momentum 0"),
     "all items of the world": (saying("said", items=10**15), "real items are behind it"),
     "a negative epsilon": (metric(-1.0), "it has spent epsilon -1.0"),
@@ -388,6 +417,73 @@ def test_a_bad_reply_is_left_out_with_a_sentence_and_the_round_goes_on(
     assert sentence in refused
     assert " is left out: " in refused
     assert f"Round 1: {refused}" in caplog.text
+
+
+@pytest.mark.parametrize("liar", [0, 1])
+def test_where_two_nodes_are_the_same_client_neither_is_believed(tiny, thirds, quick, in_process, liar):
+    strategy = union_of(tiny.card)
+    lies = saying("client", **{"partition-id": 1 - liar})
+    _, metrics = in_process(lambda grid: one_round(strategy, grid), hostile(thirds, quick(), liar, lies))
+    assert (metrics["sets"], metrics["refused"]) == (1, 2)
+    assert set(strategy.refused) == {f"client {1 - liar} is left out: 2 nodes say that they are client {1 - liar}."}
+
+
+def test_a_set_that_the_server_cannot_use_does_not_take_the_round_from_the_others(tiny, thirds, quick, in_process):
+    strategy = union_of(tiny.card, ReplayEach())
+    recipe = quick("dosfl")
+    stepless = distilling_client(thirds, quick())
+    honest, app = distilling_client(thirds, recipe), ClientApp()
+
+    @app.train()
+    def train(message, context):
+        return (stepless if context.node_config["partition-id"] == 0 else honest)(message, context)
+
+    arrays, metrics = in_process(lambda grid: one_round(strategy, grid), app, clients=2)
+    assert (arrays is not None, metrics["sets"], strategy.failed) == (True, 1, None)
+    assert "client 0 is left out: The set brings no steps to replay" in strategy.refused[0]
+
+
+def test_kept_sets_of_another_form_are_left_aside(tiny, thirds, quick, in_process):
+    strategy = union_of(tiny.card, keeps=1)
+
+    def server(grid):
+        one_round(strategy, grid)
+        strategy.past = [[replace(shared, momentum=0.5) for shared in strategy.past[0]]]
+        strategy.server.sets.clear()
+        arrays, _ = one_round(strategy, grid, number=2)
+        return arrays
+
+    assert in_process(server, distilling_client(thirds, quick())) is not None
+    assert [shared.momentum for shared in strategy.server.sets] == [0.0] * 3
+    with pytest.raises(ddcore.RecipeRefused, match="keeps = 1, but the steps of a set hold from"):
+        union_of(tiny.card, ReplayEach(), keeps=1)
+
+
+def test_a_late_client_has_one_message_at_a_time_and_its_ledger_forgets_nothing(tiny, thirds, quick, tmp_path):
+    slow = distilling_client(thirds, private(quick, noise_multiplier=2.0), keep=tmp_path)
+    app, at_work, most = ClientApp(), [], []
+
+    @app.train()
+    def train(message, context):
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.3)
+        reply = slow(message, context)
+        at_work.pop()
+        return reply
+
+    strategy = union_of(tiny.card)
+
+    def server(grid):
+        for number, timeout in ((1, 0.05), (2, 0.05), (3, 60)):
+            (message, *_) = strategy.configure_train(number, strategy.initial(), ConfigRecord({"rounds": 9}), grid)
+            replies = grid.send_and_receive([message], timeout=timeout)
+        assert grid.replies == {}
+        return len(replies), json.loads(grid.contexts[1].state["ddcore"]["carried"])["ledger"]["history"]
+
+    answered, history = simulate(server, app, 3)
+    assert (answered, max(most)) == (1, 1)
+    assert sum(count for _, _, count in history) == 2 * len(most)
 
 
 def test_a_client_that_is_late_is_not_waited_for(tiny, thirds, quick, in_process):
@@ -425,14 +521,15 @@ def test_where_the_server_diverges_the_weights_stay(tiny, thirds, quick, in_proc
     strategy = union_of(tiny.card, Diverging())
     arrays, _ = in_process(lambda grid: one_round(strategy, grid), distilling_client(thirds, quick()))
     assert arrays is None
-    assert strategy.refused[-1].startswith("The weights before are kept: ") and "not finite" in strategy.refused[-1]
+    assert strategy.refused == []
+    assert strategy.failed.startswith("The weights before are kept: ") and "not finite" in strategy.failed
 
 
 def test_a_union_on_which_training_diverges_leaves_the_weights(tiny, thirds, quick, in_process):
     strategy = union_of(tiny.card, TrainOnUnion(ddcore.Protocol(steps=3, lr=(1e30,), repeats=1, augment=None)))
     arrays, _ = in_process(lambda grid: one_round(strategy, grid), distilling_client(thirds, quick()))
     assert arrays is None
-    assert "Training on the union led to weights that are not finite" in strategy.refused[-1]
+    assert "Training on the union led to weights that are not finite" in strategy.failed
 
 
 def test_it_is_a_flower_strategy_that_starts(tiny, thirds, quick, in_process):
@@ -548,6 +645,49 @@ def test_a_training_client_walks_as_the_gates_fit_does(tiny, thirds, in_process)
     held = params_of(in_process(server, app)[1].content["arrays"], like)
     far, near = (sum(float((w[n] - start[n]).square().sum()) for n in start) for w in (came, held))
     assert near < far
+
+
+def test_a_sampled_strategy_that_would_wait_for_ever_is_refused(tiny):
+    for inner in (averaging("fedavg", 3, mu=0.1, lr=0.1), union_of(tiny.card, clients=3)):
+        with pytest.raises(ddcore.RecipeRefused, match="waits for 3 nodes, and would see the 2 that take part"):
+            Sampled(inner, 0.67, clients=3)
+    with pytest.raises(ddcore.RecipeRefused, match="fraction = 2"):
+        Sampled(union_of(tiny.card), 2, clients=3)
+
+
+def test_where_no_node_says_which_client_it_is_the_round_is_empty(tiny, in_process, caplog):
+    for inner in (averaging("fedavg", 1, mu=0.1, lr=0.1), union_of(tiny.card)):
+        strategy, start = Sampled(inner, 0.67, clients=3), union_of(tiny.card).initial()
+        arrays, _ = in_process(lambda grid, s=strategy, a=start: one_round(s, grid, arrays=a), ClientApp())
+        assert arrays is None
+        assert "no node says which client it is" in caplog.text
+
+
+@pytest.mark.parametrize("told", [{}, {"rounds": 7}])
+def test_clients_are_told_how_many_rounds_there_are(tiny, thirds, quick, in_process, told):
+    heard, honest, app = [], distilling_client(thirds, quick()), ClientApp()
+
+    @app.train()
+    def train(message, context):
+        heard.append(message.content["config"]["rounds"])
+        return honest(message, context)
+
+    strategy = union_of(tiny.card)
+    in_process(lambda g: strategy.start(g, strategy.initial(), 1, train_config=ConfigRecord(told)), app)
+    assert set(heard) == {told.get("rounds", 1)}
+
+
+def test_a_client_whose_weights_diverge_is_left_out(tiny, thirds, in_process):
+    honest, app = training_client(thirds, NET, FIT), ClientApp()
+    wild = training_client(thirds, NET, replace(FIT, lr=1e30))
+
+    @app.train()
+    def train(message, context):
+        return (wild if context.node_config["partition-id"] == 1 else honest)(message, context)
+
+    strategy, start = averaging("fedavg", 3, mu=0.1, lr=0.1), union_of(tiny.card).initial()
+    arrays, _ = in_process(lambda grid: one_round(strategy, grid, arrays=start), app)
+    assert all(bool(value.isfinite().all()) for value in params_of(arrays).values())
 
 
 @pytest.mark.parametrize("algorithm", ["fedavg", "fedprox", "fedadam"])

@@ -90,6 +90,14 @@ def saying(**fields):
 
 
 FLOATS = np.zeros((6, 2, 4, 4), np.float32)
+
+
+def of_shape(shape):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return stream.getvalue() + bytes(4)
+
+
 LYING = npy(FLOATS).replace(b"(6, 2, 4, 4)", b"(6, 2, 4, 9)")
 NESTED = npy(FLOATS).replace(b"'fortran_order': False", b"'fortran_order': [[[]]]")
 HUGE = npy(np.zeros((6, 2, 4, 4), np.float32)).replace(b"(6, 2, 4, 4), } ", b"(999999999999,), }")
@@ -127,6 +135,8 @@ HOSTILE = {
     ),
     "a shape that lies": (changed("inputs", LYING), "claim the shape (6, 2, 4, 9), which their bytes do not fill"),
     "a shape that lies hugely": (changed("inputs", HUGE), "claim the shape (999999999999,)"),
+    "a shape of many axes": (changed("inputs", of_shape((1,) * 65)), "a shape of 65 axes"),
+    "a shape of truths": (changed("inputs", of_shape((True,))), "no whole numbers"),
     "an empty array": (changed("inputs", np.zeros((0, 2, 4, 4), np.float32)), "they hold nothing"),
     "another shape": (
         changed("inputs", np.zeros((6, 1, 4, 4), np.float32)),

@@ -188,6 +188,33 @@ def test_dynafed_trains_only_after_its_way_and_leaves_clients_alone(tiny, thirds
     assert same == [True, True, True, False]
 
 
+@pytest.mark.parametrize("path", ["network.network.width", "preprocess.name"])
+def test_what_is_the_studys_is_not_an_exchanges(path):
+    with pytest.raises(RecipeRefused, match=f"overrides.{path} cannot be"):
+        Distilling(overrides={path: 4})
+
+
+def test_an_exchange_that_diverges_leaves_the_others_their_rounds(tmp_path, federated_host):
+    wild = Averaging(fit=replace(FIT, lr=1e30), title="wild")
+    far = Dynafed(1, overrides=SMALL | {"objective": {}}, tuning=TrainOnUnion(replace(TRAINING, lr=(1e30,))))
+    plan = study(wild, Averaging(fit=FIT, refined=far, title="far"), Averaging(fit=FIT), rounds=3)
+    finding = ddcore.conduct_study(plan, tmp_path, host=federated_host)
+    one, two, three = (exchange["courses"][0] for exchange in finding.numbers["exchanges"])
+    assert [len(course) for course in (one, two, three)] == [4, 4, 4]
+    assert all("weights of client" in why for entry in one[1:] for why in entry["refused"])
+    assert len({entry["accuracy"] for entry in one}) == 1
+    assert "The average is kept" in two[-1]["failed"] and "Rounds without an effect" in finding.says
+    assert three[-1]["accuracy"] == two[-1]["accuracy"]
+
+
+def test_dynafed_takes_the_studys_preprocessing(federated_host, tmp_path):
+    exchange = Averaging(fit=FIT, refined=Dynafed(1))
+    plan = replace(study(exchange), preprocess=ddcore.Standardise((0.5,), (0.5,)))
+    _, strategy = exchange.build(plan._problem(0, "cpu", federated_host), tmp_path)
+    recipe = strategy.dynafed.recipe(strategy.card, federated_host, strategy.preprocess)
+    assert recipe.preprocess == plan.preprocess
+
+
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
@@ -196,6 +223,7 @@ def test_dynafed_trains_only_after_its_way_and_leaves_clients_alone(tiny, thirds
         ({"clients": 0}, "at least one exchange, seed, client and round"),
         ({"rounds": 0}, "at least one exchange, seed, client and round"),
         ({"exchanges": (Averaging(), Averaging())}, "have one name"),
+        ({"exchanges": (Averaging(title="a b"), Averaging(title="a/b"))}, "have one name"),
         ({"fraction": 0.0}, "fraction = 0.0"),
     ],
 )
@@ -210,6 +238,7 @@ def test_a_study_that_says_too_little_is_refused(said, sentence):
         (Distilling(ipc=1, overrides={**SMALL, "plugins": {"private": {"epsilon": 8.0}}}), NET, "Start from noise"),
         (Distilling("nothing_known"), NET, "no method named 'nothing_known'"),
         (Distilling(ipc=10**4), NET, "Choose a smaller ipc"),
+        (Distilling("dynafed"), NET, "By dynafed the server makes a set"),
         (Averaging(refined=Dynafed(method="dm")), NET, "The server has no real data, but dm asks"),
         (Averaging(), ddcore.ConvNet(width=4, depth=1, norm="batch"), "keeps running statistics"),
     ],
