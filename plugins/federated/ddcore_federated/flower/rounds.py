@@ -74,7 +74,7 @@ def go(
             own["epsilon"] = "infinite"  # JSON has none
         own["refused"] = getattr(strategy, "refused", None)
         if own["refused"] is None:
-            own["refused"] = [f"A client is left out: {r.error.reason}" for r in replies if r.has_error()]
+            own["refused"] = [f"A client is left out: {r.error.reason[:500]}" for r in replies if r.has_error()]
         if failed:
             own["failed"] = failed
         told.append({**entry, **own, "seconds": time.perf_counter() - begun, **score(weights)})
