@@ -230,6 +230,11 @@ class RealData:
         )
         return RealData(card, stores["train"], stores["test"], stores.get("validation"))
 
+    def subset(self, rows: Tensor) -> RealData:
+        """The same problem, of whose training items only those at ``rows`` are there; some classes may have none."""
+        store = self.train.subset(rows)
+        return replace(self, card=replace(self.card, counts=store.counts), train=store)
+
     def with_validation(self, fraction: float, seed: int) -> RealData:
         """Set a stratified ``fraction`` of train aside for choosing, before anything else looks at it.
 

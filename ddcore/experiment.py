@@ -245,7 +245,7 @@ def _conduct(
     progress: Progress | None,
     new: bool,
 ) -> dict[str, Any]:
-    _check_device(device)
+    check_device(device)
     data = _loaded(experiment)
     experiment.settings.protocol.check(data)
     if experiment.settings.protocol.temperature is not None and not experiment.recipe.labels.teaches:
@@ -287,7 +287,7 @@ def reevaluate(
         RecipeRefused: the data of ``settings`` have another shape or other classes than the distilled set.
     """
     host, path = host or Host(), Path(place)
-    _check_device(device)
+    check_device(device)
     distilled = DistilledSet.load(Folder(path).distilled if path.is_dir() else path)
     experiment = Experiment(Recipe.from_toml(distilled.recipe, host.catalogue), settings)
     data = _loaded(experiment)
@@ -300,7 +300,8 @@ def reevaluate(
     return _metrics(experiment, experiment.recipe.fitted(real), distilled, data, host, device, progress)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raises RecipeRefused where there is no such device here."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know

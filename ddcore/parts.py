@@ -218,7 +218,10 @@ def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> An
             return _unpack(rest[0], value, where, catalogue)
     if _is_part(annotation):
         if not isinstance(value, Mapping):
-            raise RecipeRefused(f"{where} must be a table with the name of a {annotation.kind}, not {value!r}.")
+            raise RecipeRefused(
+                f"{where} must be a table that names a part of the kind {annotation.kind}, as {where}.name does, not"
+                f" {value!r}."
+            )
         table = dict(value)
         own = annotation.part_name()
         name = table.pop("name", own if Part not in annotation.__bases__ else None)
@@ -232,7 +235,7 @@ def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> An
         return from_dict(typing.cast(type[Part], maker), table, catalogue, where)
     if origin is tuple and arguments and _is_part(arguments[0]):
         if not isinstance(value, list):
-            raise RecipeRefused(f"{where} must be a list of tables, not {value!r}.")
+            raise RecipeRefused(f'{where} must be a list of tables, such as [{{name="..."}}], not {value!r}.')
         return tuple(_unpack(arguments[0], v, f"{where}[{i}]", catalogue) for i, v in enumerate(value))
     try:
         return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)

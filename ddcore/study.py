@@ -14,6 +14,7 @@ from typing import Any
 import tomli_w
 
 from ddcore.errors import RecipeRefused
+from ddcore.experiment import check_device
 from ddcore.files import write_whole
 from ddcore.host import Host
 from ddcore.parts import Part, to_dict
@@ -59,12 +60,17 @@ def conduct_study(
     Leaves ``study.toml`` (the settings), ``finding.json`` and ``report.md`` beside what the study itself leaves.
 
     Raises:
-        RecipeRefused: another study, or the same with other settings, lies in the folder.
+        RecipeRefused: there is no such ``device``, or the folder holds an experiment, another study, or what the same
+            one has done with other settings.
     """
+    check_device(device)
     place, name = Path(folder), type(study).part_name()
     settings = tomli_w.dumps({"name": name, **to_dict(study)})
     kept = place / "study.toml"
-    if kept.exists() and kept.read_text() != settings:
+    if not kept.exists() and (place / "recipe.toml").exists():
+        raise RecipeRefused(f"{place} holds an experiment. Name another folder with --out.")
+    begun = kept.exists() and any(other != kept for other in place.iterdir())
+    if begun and kept.read_text() != settings:
         raise RecipeRefused(f"{place} holds a study with other settings ({kept}). Name another folder with --out.")
     write_whole(kept, settings.encode())
     finding = study.conduct(place, host or Host(), device, progress)

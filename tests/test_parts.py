@@ -66,7 +66,7 @@ def test_the_same_after_toml(part, catalogue):
         ('number = "three"', "number = 'three' is not usable"),
         ("number = 1.5", "number = 1.5 is not usable"),
         ('number = 1\nflag = "yes"', "flag = 'yes' is not usable"),
-        ('number = 1\nshape = "pair"', "shape must be a table"),
+        ('number = 1\nshape = "pair"', "shape must be a table that names a part"),
         ("number = 1\n[shape]\nradius = 2", "shape lacks its name"),
         ("number = 1\n[shapes]\nname = 'pair'", "shapes must be a list of tables"),
         ("number = 1\n[by_step]\nten = 0.1", "by_step = .* is not usable"),

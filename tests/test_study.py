@@ -52,6 +52,19 @@ def test_another_study_in_the_folder_is_refused_and_left_alone(tmp_path):
     assert (tmp_path / "finding.json").read_text() == before
 
 
+def test_a_folder_where_nothing_has_begun_takes_other_settings_and_one_of_an_experiment_none(tmp_path):
+    (tmp_path / "study.toml").write_text('name = "count"\nto = 9\n')
+    conduct_study(Count(to=2), tmp_path)
+    other = tmp_path / "experiment"
+    other.mkdir()
+    (other / "recipe.toml").write_text("")
+    with pytest.raises(RecipeRefused, match="holds an experiment"):
+        conduct_study(Count(to=2), other)
+    assert [path.name for path in other.iterdir()] == ["recipe.toml"]
+    with pytest.raises(RecipeRefused, match="The device 'nowhere' cannot be used"):
+        conduct_study(Count(to=2), tmp_path, device="nowhere")
+
+
 class Plugin:
     @staticmethod
     @ddcore.hookimpl

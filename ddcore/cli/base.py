@@ -40,10 +40,11 @@ Told = Callable[[str, int, int], None]
 
 
 @contextmanager
-def sentences(resume: Path | None = None) -> Iterator[None]:
+def sentences(resume: Path | None = None, again: bool = False) -> Iterator[None]:
     """Turn what ddcore or the file system refuses into one sentence and exit status 2.
 
-    After an interrupt, say how to go on with the experiment in ``resume``, where it has begun.
+    After an interrupt, say how to go on with the experiment in ``resume``, where it has begun, or that the same command
+    goes on, where it does so ``again``.
     """
     from ddcore.errors import DdcoreError
 
@@ -55,7 +56,8 @@ def sentences(resume: Path | None = None) -> Iterator[None]:
         _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
     except KeyboardInterrupt:
         begun = resume is not None and (resume / "recipe.toml").exists()
-        err.print(f"Stopped. Go on with: ddcore resume {resume}" if begun else "Stopped.", markup=False, soft_wrap=True)
+        how = f" Go on with: ddcore resume {resume}" if begun else " The same command goes on." if again else ""
+        err.print(f"Stopped.{how}", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
 
 
@@ -108,6 +110,8 @@ class _Lines:
 
 SHORT = 24
 """Characters of an entry that is kept on one line."""
+LONG = 60
+"""The same, of what a row is called."""
 
 
 def show(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -116,7 +120,7 @@ def show(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     told = [name.replace(" ±", "\n±").replace(" (", "\n(") for name in head]
     longest = [max((len(row[i]) for row in rows), default=0) for i in range(len(told))]
     natural = [max(size, *map(len, name.split("\n"))) + 3 for size, name in zip(longest, told, strict=True)]
-    short = max(longest, default=0) <= SHORT
+    short = max(longest[1:], default=0) <= SHORT and longest[0] <= LONG
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, size in zip(told, longest, strict=True):
         table.add_column(name, overflow="fold", no_wrap=short or size <= 12)

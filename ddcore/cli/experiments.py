@@ -327,7 +327,7 @@ def study(
     `ddcore study audit --set method=dm --set shadows=16`
     """
     folder = out or Path("runs") / f"study-{name}"
-    with sentences(), progress() as told:
+    with sentences(again=True), progress() as told:
         from dataclasses import replace
         from typing import cast
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -112,7 +113,8 @@ def _all_of(entry: Entry) -> dict[str, Any]:
     says = {"says": inspect.getdoc(entry.maker) or ""}
     if entry.kind == "method":
         return says | {"recipe": to_toml(entry.maker())}
-    return says | {"fields": [{"field": f, "type": t, "default": d} for f, t, d in defaults(entry.maker)]}
+    found = defaults(entry.maker) if is_dataclass(cast(object, entry.maker)) else []
+    return says | {"fields": [{"field": f, "type": t, "default": d} for f, t, d in found]}
 
 
 def _unknown(what: What, name: str, names: Iterable[str]) -> NoReturn:

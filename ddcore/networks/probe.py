@@ -59,7 +59,8 @@ def blocks(network: Network) -> Structure:
         return network
     raise RecipeRefused(
         f"The outputs of all blocks are wanted, and a {type(network).__name__} shows only its last features: take a"
-        " network of the core (network.name=convnet), or match the last features alone (objective.name=feature_match)."
+        " network of the core (network.name=convnet), or match the last features alone (objective.name=feature_match,"
+        " objective.logits=0)."
     )
 
 

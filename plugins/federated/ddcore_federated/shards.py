@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -22,9 +22,7 @@ class Shards:
 
     def __call__(self, partition: int, partitions: int) -> ddcore.RealData:
         """The shard of client ``partition``: the whole problem's classes, and of its items those in the shard."""
-        data = loaded(self.data)
-        store = data.train.subset(self.rows(partitions)[partition])
-        return ddcore.RealData(replace(data.card, counts=store.counts), store, data.test)
+        return loaded(self.data).subset(self.rows(partitions)[partition])
 
     def rows(self, partitions: int) -> list[Tensor]:
         """The rows of the train split that each client has."""

@@ -209,6 +209,15 @@ class Federated(ddcore.Study):
     def __post_init__(self) -> None:
         if not self.exchanges or not self.seeds or min(self.clients, self.rounds) < 1:
             raise ddcore.RecipeRefused("The study needs at least one exchange, seed, client and round.")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ddcore.RecipeRefused(f"seeds = {self.seeds}: one stands there twice, which would count it twice.")
+        for exchange in self.exchanges:
+            rounds = exchange.rounds or self.rounds
+            if isinstance(exchange, Averaging) and exchange.refined and exchange.refined.rounds >= rounds:
+                raise ddcore.RecipeRefused(
+                    f"{exchange.label}: refined.rounds = {exchange.refined.rounds} of {rounds} rounds leave none for"
+                    " the set that is made of them: fewer of these, or more rounds."
+                )
         if not 0 < self.fraction <= 1:
             raise ddcore.RecipeRefused(f"fraction = {self.fraction}: it must be above zero and at most one.")
         if len({_folder(e.label) for e in self.exchanges}) < len(self.exchanges):

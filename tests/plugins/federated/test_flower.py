@@ -756,6 +756,11 @@ def test_weights_that_came_as_float64_are_taken(tiny):
     assert all(array.dtype == "float32" for array in arrays_of(like).values())
 
 
+def test_weights_that_are_none_are_refused():
+    with pytest.raises(ddcore.RecipeRefused, match="no round had an effect"):
+        params_of(ArrayRecord())
+
+
 def test_telemetry_is_off_unless_asked_for():
     assert ENVIRONMENT["FLWR_TELEMETRY_ENABLED"] == "0"
     assert all(os.environ[name] for name in ENVIRONMENT)

@@ -194,21 +194,46 @@ def test_what_is_the_studys_is_not_an_exchanges(path):
         Distilling(overrides={path: 4})
 
 
-def test_an_exchange_that_diverges_leaves_the_others_their_rounds(tmp_path, federated_host):
-    wild = Averaging(fit=replace(FIT, lr=1e30), title="wild")
+def test_a_tuning_that_diverges_keeps_the_averages(tmp_path, federated_host):
     far = Dynafed(1, overrides=SMALL | {"objective": {}}, tuning=TrainOnUnion(replace(TRAINING, lr=(1e30,))))
-    plan = study(wild, Averaging(fit=FIT, refined=far, title="far"), Averaging(fit=FIT), rounds=3)
+    plan = study(Averaging(fit=FIT, refined=far, title="far"), Averaging(fit=FIT), rounds=3)
     finding = ddcore.conduct_study(plan, tmp_path, host=federated_host)
-    one, two, three = (exchange["courses"][0] for exchange in finding.numbers["exchanges"])
-    assert [len(course) for course in (one, two, three)] == [4, 4, 4]
-    assert all("weights of client" in why for entry in one[1:] for why in entry["refused"])
-    assert len({entry["accuracy"] for entry in one}) == 1
-    assert "The average is kept" in two[-1]["failed"] and "Rounds without an effect" in finding.says
-    assert three[-1]["accuracy"] == two[-1]["accuracy"]
+    one, two = (exchange["courses"][0] for exchange in finding.numbers["exchanges"])
+    assert "The average is kept" in one[-1]["failed"] and "Rounds without an effect" in finding.says
+    assert one[-1]["accuracy"] == two[-1]["accuracy"]
+
+
+def test_where_no_client_can_take_part_the_study_says_so_and_keeps_nothing(tmp_path, federated_host):
+    plan = study(Averaging(fit=replace(FIT, lr=1e30), title="wild"))
+    with pytest.raises(RecipeRefused, match="In the first round no client could take part.*no longer finite"):
+        ddcore.conduct_study(plan, tmp_path, host=federated_host)
+    assert not list(tmp_path.glob("runs/*/rounds.safetensors"))
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+import ddcore, ddcore_federated
+from ddcore_federated import Distilling, Federated
+
+study = Federated(
+    exchanges=(Distilling(ipc=5, overrides={"iterations": 10**6}),), network=ddcore.ConvNet(width=8, depth=2), clients=2
+)
+threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    ddcore.conduct_study(study, sys.argv[1], host=ddcore.Host({"federated": ddcore_federated}))
+except KeyboardInterrupt:
+    print("stopped", threading.active_count())
+"""
+
+
+def test_an_interrupt_ends_the_client_that_is_at_work(tmp_path):
+    words = [sys.executable, "-c", INTERRUPTED, tmp_path / "study"]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (run.returncode, run.stdout.strip()) == (0, "stopped 1"), run.stderr
 
 
 def test_dynafed_takes_the_studys_preprocessing(federated_host, tmp_path):
-    exchange = Averaging(fit=FIT, refined=Dynafed(1))
+    exchange = Averaging(fit=FIT, refined=Dynafed(1), rounds=3)
     plan = replace(study(exchange), preprocess=ddcore.Standardise((0.5,), (0.5,)))
     _, strategy = exchange.build(plan._problem(0, "cpu", federated_host), tmp_path)
     recipe = strategy.dynafed.recipe(strategy.card, federated_host, strategy.preprocess)
@@ -225,6 +250,8 @@ def test_dynafed_takes_the_studys_preprocessing(federated_host, tmp_path):
         ({"exchanges": (Averaging(), Averaging())}, "have one name"),
         ({"exchanges": (Averaging(title="a b"), Averaging(title="a/b"))}, "have one name"),
         ({"fraction": 0.0}, "fraction = 0.0"),
+        ({"seeds": (1, 1)}, "one stands there twice"),
+        ({"exchanges": (Averaging(refined=Dynafed(5)),)}, "of 5 rounds leave none for"),
     ],
 )
 def test_a_study_that_says_too_little_is_refused(said, sentence):
@@ -239,7 +266,7 @@ def test_a_study_that_says_too_little_is_refused(said, sentence):
         (Distilling("nothing_known"), NET, "no method named 'nothing_known'"),
         (Distilling(ipc=10**4), NET, "Choose a smaller ipc"),
         (Distilling("dynafed"), NET, "By dynafed the server makes a set"),
-        (Averaging(refined=Dynafed(method="dm")), NET, "The server has no real data, but dm asks"),
+        (Averaging(refined=Dynafed(1, method="dm")), NET, "The server has no real data, but dm asks"),
         (Averaging(), ddcore.ConvNet(width=4, depth=1, norm="batch"), "keeps running statistics"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Literal, TypeVar
 from uuid import uuid4
 
@@ -29,6 +30,9 @@ CRASHED = 8
 
 PULL_EVERY = 0.1
 """Seconds between looks for replies."""
+
+STOPPING = 10.0
+"""Seconds in which a client in this process is to end when it is told to."""
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory for messages between Ray's processes."""
@@ -123,6 +127,10 @@ class Metered(Wrapping):
         return replies
 
 
+class Ended(BaseException):
+    """Goes up through a client's own code, at its next instruction, where nobody waits for it any more."""
+
+
 class InProcess(Grid):
     """A grid whose nodes are contexts in this process: their client app is called with each message, one by one.
 
@@ -190,11 +198,21 @@ class InProcess(Grid):
         _wait(thread, ends)
         return answers[0] if answers else None
 
+    def close(self) -> None:
+        """End what is still at work: a process that ends with such threads may not do so quietly."""
+        for thread in self._at_work.values():
+            if thread.is_alive() and thread.ident:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Ended))
+        for thread in self._at_work.values():
+            thread.join(STOPPING)
+
     def _work(self, message: Message, answers: list[Message]) -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as a client on Ray has: the same sums, in the same order
         try:
             answers.append(self.app(message, self.contexts[message.metadata.dst_node_id]))
+        except Ended:
+            return
         except Exception as error:  # a client app's own code: anything may come out of it
             reason = f"{type(error).__name__}: {error}"
             answers.append(Message(Error(CRASHED, reason), reply_to=message))
@@ -224,7 +242,8 @@ def simulate(
     with quiet():
         if engine == "process":
             TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 0, 1
-            return server(InProcess(app, clients, progress))
+            with closing(InProcess(app, clients, progress)) as grid:
+                return server(grid)
         return _on_ray(server, app, clients, min(clients, cores or os.cpu_count() or 1))
 
 

@@ -38,8 +38,10 @@ def params_of(record: ArrayRecord, like: ddcore.Params | None = None) -> ddcore.
     """The weights in ``record``, which must have the names and shapes of ``like`` where that is given.
 
     Raises:
-        RecipeRefused: they have not, or are not finite.
+        RecipeRefused: they have not, or are not finite, or there are none.
     """
+    if not record:
+        raise ddcore.RecipeRefused("There are no weights here: no round had an effect, and the log says why.")
     if like is None:
         like = {name: torch.from_numpy(array.numpy()) for name, array in record.items()}
     if record.keys() != like.keys():

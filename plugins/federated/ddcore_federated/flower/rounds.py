@@ -50,6 +50,7 @@ def go(
 
     Raises:
         BadCheckpoint: the file at ``place`` is damaged.
+        RecipeRefused: there was no client in the first round that could take part.
     """
     weights, told = _kept(strategy, place, start)
     if not told:
@@ -77,6 +78,8 @@ def go(
             own["refused"] = [f"A client is left out: {r.error.reason[:500]}" for r in replies if r.has_error()]
         if failed:
             own["failed"] = failed
+        if number == 1 and found is None and own["refused"]:
+            raise ddcore.RecipeRefused(f"In the first round no client could take part. {own['refused'][0]}")
         told.append({**entry, **own, "seconds": time.perf_counter() - begun, **score(weights)})
         _keep(strategy, place, weights, told)
         if progress:

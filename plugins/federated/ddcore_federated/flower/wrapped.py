@@ -68,8 +68,8 @@ class Sampled(Wrapped):
     """``inner``, in whose rounds a ``fraction`` of the ``clients`` take part, at least one.
 
     Which do follows from ``seed`` and the round: nodes are asked first which client they are, in a few bytes, so it is
-    the same clients wherever their apps run. ``inner`` shall ask all nodes that it sees, and wait for no more than take
-    part. A private client's budget is for all rounds, also for those in which it has no part.
+    the same clients wherever their apps run. ``inner`` shall ask all nodes that it sees, and wait for one of them. A
+    private client's budget is for all rounds, also for those in which it has no part.
     """
 
     def __init__(self, inner: Strategy, fraction: float, clients: int, seed: int = 0) -> None:
@@ -80,7 +80,7 @@ class Sampled(Wrapped):
         if (waits := _waits_for(inner)) > self.taking_part:
             raise ddcore.RecipeRefused(
                 f"The strategy waits for {waits} nodes, and would see the {self.taking_part} that take part: let it"
-                " wait for 1."
+                " wait for 1 (clients=1, or min_train_nodes and min_available_nodes in Flower's own)."
             )
         self.clients, self.seed = clients, seed
 
