@@ -146,7 +146,7 @@ class InProcess(Grid):
             for i in range(clients)
         }
         self.replies: dict[str, Message] = {}
-        self._at_work: dict[int, threading.Thread] = {}
+        self._at_work: dict[int, Work] = {}
         """By node, what worked on its last message, and may still do so."""
 
     def set_run(self, run: Run) -> None:
@@ -187,41 +187,50 @@ class InProcess(Grid):
     def _answer(self, message: Message, timeout: float | None) -> Message | None:
         """None where there is no answer within the ``timeout``."""
         node, ends = message.metadata.dst_node_id, math.inf if timeout is None else time.monotonic() + timeout
-        answers: list[Message] = []
-        thread = threading.Thread(target=self._work, args=(message, answers), daemon=True)
-        if node in self._at_work:
-            _wait(self._at_work[node], ends)
-            if self._at_work[node].is_alive():
-                return None
-        self._at_work[node] = thread
-        thread.start()
-        _wait(thread, ends)
-        return answers[0] if answers else None
+        if (before := self._at_work.get(node)) and not before.ended(ends):
+            return None
+        work = self._at_work[node] = Work(lambda: self.app(message, self.contexts[node]), message)
+        work.start()
+        return work.answer if work.ended(ends) else None
 
     def close(self) -> None:
         """End what is still at work: a process that ends with such threads may not do so quietly."""
-        for thread in self._at_work.values():
-            if thread.is_alive() and thread.ident:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Ended))
-        for thread in self._at_work.values():
-            thread.join(STOPPING)
+        for work in self._at_work.values():
+            work.end()
+        for work in self._at_work.values():
+            work.ended(time.monotonic() + STOPPING)
 
-    def _work(self, message: Message, answers: list[Message]) -> None:
+
+class Work(threading.Thread):
+    """A thread in which a client app answers one message."""
+
+    def __init__(self, app: Callable[[], Message], message: Message) -> None:
+        super().__init__(daemon=True)
+        self.app, self.message = app, message
+        self.answer: Message | None = None
+        self._done = threading.Event()  # join marks a thread as stopped where an interrupt meets it
+
+    def run(self) -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as a client on Ray has: the same sums, in the same order
         try:
-            answers.append(self.app(message, self.contexts[message.metadata.dst_node_id]))
+            self.answer = self.app()
         except Ended:
             return
         except Exception as error:  # a client app's own code: anything may come out of it
             reason = f"{type(error).__name__}: {error}"
-            answers.append(Message(Error(CRASHED, reason), reply_to=message))
+            self.answer = Message(Error(CRASHED, reason), reply_to=self.message)
         finally:
             torch.set_num_threads(threads)
+            self._done.set()
 
+    def ended(self, ends: float) -> bool:
+        """Waits until then; whether it is done."""
+        return self._done.wait(min(threading.TIMEOUT_MAX, max(0.0, ends - time.monotonic())))
 
-def _wait(thread: threading.Thread, ends: float) -> None:
-    thread.join(min(threading.TIMEOUT_MAX, max(0.0, ends - time.monotonic())))
+    def end(self) -> None:
+        if self.ident and not self._done.is_set():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Ended))
 
 
 def simulate(
