@@ -37,11 +37,11 @@ def test_its_own_data_are_a_clients(quick, in_process):
     exec(example, there)
     card = there["shards"].data.load().card
     for shards, classes in ((there["shards"], 3), (there["halves"], 10)):
-        strategy = SyntheticUnion(card, ddcore.MLP(width=8), ipc=1, server=TrainOnUnion(SHORT), clients=3)
+        strategy = SyntheticUnion(card, ddcore.MLP(width=8), ipc=1, server=TrainOnUnion(SHORT), clients=4)
         app = distilling_client(shards, quick())
-        result = in_process(lambda grid, s=strategy: s.start(grid, s.initial(), 1), app)
-        assert result.train_metrics_clientapp[1]["sets"] == 3
-        assert classes <= result.train_metrics_clientapp[1]["images"] / 3 <= 10
+        result = in_process(lambda grid, s=strategy: s.start(grid, s.initial(), 1), app, clients=4)
+        assert result.train_metrics_clientapp[1]["sets"] == 4
+        assert classes <= result.train_metrics_clientapp[1]["images"] / 4 <= 10
 
 
 def test_it_names_every_method():
