@@ -7,6 +7,7 @@ import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -333,8 +334,9 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 
 
 def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
+    n = told[0]["accuracy"]["n"]
     says = (
-        f"Test accuracy of the global model in percent, ± over {told[0]['accuracy']['n']} seeds; the worst client's is"
+        f"Test accuracy of the global model in percent, ± over {n} seed{'s' if n > 1 else ''}; the worst client's is"
         " of test items mixed as its classes are. Megabytes are payload over all clients and rounds, as Flower counts;"
     )
     if baseline is not None:
@@ -350,23 +352,19 @@ def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
     return says
 
 
+MARKERS = "osD^vP*Xh<>"
+
+
 def _plot(told: list[dict[str, Any]], along: str, unit: float, label: str, path: Path) -> None:
     figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for t in told:
+    for t, marker in zip(told, cycle(MARKERS), strict=False):
         xs, ys = [], []
-        for entries in zip(*t["courses"], strict=True):
+        for entries in list(zip(*t["courses"], strict=True))[1:]:
             xs.append(fmean(entry[along] for entry in entries) / unit)
             ys.append(ddcore.spread([entry["accuracy"] for entry in entries]))
-        axes.errorbar(
-            xs,
-            [y["mean"] for y in ys],
-            [y["std"] for y in ys],
-            marker="o",
-            markersize=3,
-            capsize=2,
-            label=t["exchange"],
-        )
+        means, stds = ([y[name] for y in ys] for name in ("mean", "std"))
+        axes.errorbar(xs, means, stds, marker=marker, fillstyle="none", capsize=2, label=t["exchange"])
     axes.set(xlabel=label, ylabel="test accuracy (%)")
     axes.xaxis.get_major_locator().set_params(integer=unit == 1)
     axes.grid(alpha=0.3)
