@@ -195,10 +195,9 @@ class InProcess(Grid):
 
     def close(self) -> None:
         """End what is still at work: a process that ends with such threads may not do so quietly."""
-        for work in self._at_work.values():
-            work.end()
-        for work in self._at_work.values():
-            work.ended(time.monotonic() + STOPPING)
+        ends = time.monotonic() + STOPPING
+        while (left := [work for work in self._at_work.values() if work.end()]) and time.monotonic() < ends:
+            left[0].ended(time.monotonic() + 1)
 
 
 class Work(threading.Thread):
@@ -228,9 +227,12 @@ class Work(threading.Thread):
         """Waits until then; whether it is done."""
         return self._done.wait(min(threading.TIMEOUT_MAX, max(0.0, ends - time.monotonic())))
 
-    def end(self) -> None:
-        if self.ident and not self._done.is_set():
+    def end(self) -> bool:
+        """Tells it to end; whether it had not yet."""
+        at_work = self.ident is not None and not self._done.is_set()
+        if at_work:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Ended))
+        return at_work
 
 
 def simulate(
