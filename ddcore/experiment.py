@@ -23,7 +23,7 @@ from ddcore.evaluate import Lessons, Preprocessed, Protocol, Scores, TrainingSet
 from ddcore.evaluate import evaluate as score
 from ddcore.files import replaced_whole, write_whole
 from ddcore.host import Host
-from ddcore.memory import peak_mib
+from ddcore.memory import check_device, peak_mib
 from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_dict
 from ddcore.preprocess import Fitted, Preprocess
 from ddcore.recipe import Recipe
@@ -298,14 +298,6 @@ def reevaluate(
             f" {real.shape} of {real.classes}. Name the data it was made for with --data."
         )
     return _metrics(experiment, experiment.recipe.fitted(real), distilled, data, host, device, progress)
-
-
-def check_device(device: str) -> None:
-    """Raises RecipeRefused where there is no such device here."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
-        raise RecipeRefused(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _loaded(experiment: Experiment) -> RealData:

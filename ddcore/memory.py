@@ -1,4 +1,4 @@
-"""How much memory a forward pass takes, so that work can be cut by bytes.
+"""Whether there is a device, and how much memory a forward pass takes, so that work can be cut by bytes.
 
 Activations of a few MiB stay in the cache and in the heap; bigger ones are mapped and unmapped by the
 kernel at every layer, which costs as much as the arithmetic. Cutting a batch is exact for networks whose
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ddcore.errors import RecipeRefused
 from ddcore.types import Draw
 
 CHUNK_BYTES = 8 * 2**20
@@ -72,3 +73,11 @@ def peak_mib() -> float:
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
         return int(lines["VmHWM"].split()[0]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def check_device(device: str) -> None:
+    """Raises RecipeRefused where there is no such device here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
+        raise RecipeRefused(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error

@@ -14,9 +14,9 @@ from typing import Any
 import tomli_w
 
 from ddcore.errors import RecipeRefused
-from ddcore.experiment import check_device
 from ddcore.files import write_whole
 from ddcore.host import Host
+from ddcore.memory import check_device
 from ddcore.parts import Part, to_dict
 from ddcore.report import markdown_table
 
