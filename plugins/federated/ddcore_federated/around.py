@@ -102,6 +102,11 @@ def norm(params: ddcore.Params) -> Tensor:
     return torch.stack([value.square().sum() for value in params.values()]).sum().sqrt()
 
 
+def finite(params: ddcore.Params) -> bool:
+    """No tensor holds NaN or infinity."""
+    return all(bool(value.isfinite().all()) for value in params.values())
+
+
 def write_weights(path: str | Path, weights: ddcore.Params) -> None:
     """The weights as safetensors; an old file is replaced only by a whole new one."""
     tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in weights.items()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 import ddcore
-from ddcore_federated.around import norm
+from ddcore_federated.around import finite, norm
 from ddcore_federated.shared import Shared, union
 
 log = logging.getLogger("ddcore_federated")
@@ -180,7 +180,7 @@ def trained(network, shared, card, protocol, lr, rng, device, told="replaying a 
         progress,
         after_step=after_step,
     )
-    if not all(bool(value.isfinite().all()) for value in draw.params.values()):
+    if not finite(draw.params):
         raise ddcore.LossDiverged(
             f"{told.capitalize()} led to weights that are not finite: values of the sets are too large, or step sizes."
         )

@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 import ddcore
 import ddcore_federated
-from ddcore_federated.around import Around, around, write_weights
+from ddcore_federated.around import Around, around, finite, write_weights
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of, signed
 from ddcore_federated.knowledge import Remembered, remember
 from ddcore_federated.payload import Encoding, Limits, packed
@@ -310,7 +310,7 @@ class Trainer:
         weights = {name: value.to(device) for name, value in asked.weights.items()}
         gate = Near(ddcore.Open().build(source, rng), weights, float(mu))
         *_, params = gate.fit(ddcore.Draw(asked.network, weights, {}), self.fit)
-        if not all(bool(value.isfinite().all()) for value in params.values()):
+        if not finite(params):
             raise ddcore.LossDiverged(f"The weights of client {asked.partition} are no longer finite: lower fit.lr.")
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
         records = {"arrays": arrays_of(params), "metrics": MetricRecord(told)}

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Result, Strategy
 
 import ddcore
+from ddcore_federated.around import finite
 from ddcore_federated.flower.records import arrays_of, params_of, records_of, shared_of, signer
 from ddcore_federated.payload import Limits, PayloadRefused
 from ddcore_federated.server import Server, TrainOnUnion
@@ -171,7 +172,7 @@ class SyntheticUnion(Announcing):
         weights = {name: value.to(self.device) for name, value in self._weights.items()}
         try:
             found = self.server.next_weights(weights, sets, self.network, self.card, rng, self.device)
-            if not all(bool(value.isfinite().all()) for value in found.values()):
+            if not finite(found):
                 raise ddcore.LossDiverged(f"{self.server} came to weights that are not finite.")
         except ddcore.DdcoreError as why:
             self.failed = f"The weights before are kept: {why}"
