@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.errors import BadArtefact
 from ddcore.files import write_whole
-from ddcore.gate import LossName
+from ddcore.losses import LossName
 from ddcore.types import DataCard
 
 FORMAT = 2

@@ -25,18 +25,22 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
-from ddcore.augment import Siamese
-from ddcore.data import RealData, Store
-from ddcore.datasets import Digits
+from ddcore.augment.siamese import Siamese
+from ddcore.data import RealData
+from ddcore.datasets.digits import Digits
+from ddcore.device import peak_mib
 from ddcore.errors import DdcoreError, UnknownName
-from ddcore.evaluate import Accuracy, Preprocessed, Protocol, train
+from ddcore.evaluation.measures import Accuracy
+from ddcore.evaluation.protocol import Protocol
+from ddcore.evaluation.training import train
+from ddcore.evaluation.training_set import Preprocessed
 from ddcore.files import write_whole
 from ddcore.host import Host
-from ddcore.memory import peak_mib
 from ddcore.networks.convnet import ConvNet
 from ddcore.run import Run
+from ddcore.store import Store
 from ddcore.types import DataCard, Draw, Params
-from ddcore.unroll import Memory, unroll
+from ddcore.unroll import UnrollMemory, unroll
 
 TOLERANCE = 1e-5
 """Largest relative difference of one step's gradient, in float32."""
@@ -177,7 +181,7 @@ def _unroll_pair(steps: int) -> Pair:
     def loss(i: int, params: Params) -> torch.Tensor:
         return F.cross_entropy(draw(views[i](x), params), batch.targets)
 
-    def derivative(memory: Memory) -> torch.Tensor:
+    def derivative(memory: UnrollMemory) -> torch.Tensor:
         x.grad = None
         unroll(loss, start, steps, lr, [x], memory=memory).backward(toward)
         assert x.grad is not None

@@ -102,3 +102,10 @@ def likeness(features: Tensor, origin: Tensor) -> Tensor:
     several = counts > 1
     pairs = (sums.square().sum(1) - counts)[several] / (counts * (counts - 1))[several]
     return pairs.sum() / several.sum().clamp_min(1)
+
+
+PARTS = (
+    FilterCosine,
+    MagnitudeAware,
+    Lp,
+)

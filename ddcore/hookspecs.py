@@ -7,9 +7,9 @@ installed plugin; the other three are heard only in a run whose recipe names the
 from __future__ import annotations
 
 from ddcore.artefact import DistilledSet
+from ddcore.catalogue import Maker
+from ddcore.composition import Recipe
 from ddcore.marker import hookspec
-from ddcore.parts import Maker
-from ddcore.recipe import Recipe
 from ddcore.run import Run
 from ddcore.types import DataCard
 

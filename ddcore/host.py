@@ -16,11 +16,12 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ddcore import builtin, hookspecs
 from ddcore.artefact import DistilledSet
+from ddcore.catalogue import Catalogue, Maker
+from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
 from ddcore.marker import HOOK_API, PROJECT
-from ddcore.parts import Catalogue, Maker, overridden
-from ddcore.recipe import Recipe
+from ddcore.packing import overridden
 from ddcore.run import Hooks, Run
 from ddcore.types import Progress
 

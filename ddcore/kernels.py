@@ -182,3 +182,9 @@ _machine = cache(KernelMachine)
 def machine(kernel: Kernel, items: Tensor, weights: Tensor) -> Draw:
     """The kernel machine with S = ``items`` (n, ...) and W = ``weights`` (n, k)."""
     return Draw(_machine(kernel), {"items": items.double(), "weights": weights.double()}, {})
+
+
+PARTS = (
+    ConvTangent,
+    DenseTangent,
+)

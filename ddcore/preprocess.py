@@ -217,3 +217,10 @@ class ZCA(Preprocess):
 
     def load(self, state: dict[str, Tensor]) -> Fitted:
         return Whitened(state["mean"], state["matrix"], state["inverse"])
+
+
+PARTS = (
+    Standardise,
+    ZCA,
+    Identity,
+)

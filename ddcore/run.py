@@ -12,11 +12,12 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ddcore.artefact import DistilledSet
+from ddcore.composition import Recipe
+from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
-from ddcore.gate import Context, Source
+from ddcore.gate.source import Source
 from ddcore.preprocess import Fitted
-from ddcore.recipe import Recipe
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Progress, Transform
@@ -124,7 +125,7 @@ class Run:
         self.preprocess = fitted
         self.gate.source.preprocess = fitted
 
-    def go(self, until: int | None = None) -> None:
+    def run_until(self, until: int | None = None) -> None:
         """Step until ``until`` (or the recipe's last iteration)."""
         self.start()
         last = self.recipe.iterations if until is None else min(until, self.recipe.iterations)

@@ -13,12 +13,13 @@ from typing import Any
 
 import tomli_w
 
+from ddcore.device import check_device
 from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
 from ddcore.host import Host
-from ddcore.memory import check_device
-from ddcore.parts import Part, to_dict
-from ddcore.report import markdown_table
+from ddcore.packing import to_dict
+from ddcore.parts import Part
+from ddcore.report.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Study(Part, kind="study"):
         """Carry it out, going on from what already lies in ``folder``; pictures and parts are left there."""
 
 
-def conduct_study(
+def run_study(
     study: Study,
     folder: str | os.PathLike[str],
     *,

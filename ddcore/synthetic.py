@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ddcore.gate import LOSSES, Context, LossName
+from ddcore.context import Context
+from ddcore.losses import LOSSES, LossName
 from ddcore.types import Draw, ItemLoss, Transform
 
 

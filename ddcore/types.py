@@ -66,14 +66,14 @@ class Group:
     """The classes it may hold, None for all."""
     size: int | None = None
     """Items drawn without replacement, at most what the classes have; None for all of them."""
-    view: Transform | None = None
+    transform: Transform | None = None
     """An augmentation already drawn, so that S can get the same."""
     mixing: Mixing | None = None
     """A mixing of the group's items, after the augmentation; a gate that clips items refuses it."""
 
     def seen(self, inputs: Tensor) -> Tensor:
         """``inputs`` (n, ...) under the group's augmentation."""
-        return inputs if self.view is None else self.view(inputs)
+        return inputs if self.transform is None else self.transform(inputs)
 
 
 class Network(Protocol):

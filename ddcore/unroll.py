@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ddcore.types import Params
 
-Memory = Literal["full", "exact", "tesla"]
+UnrollMemory = Literal["full", "exact", "tesla"]
 """How a derivative goes back through the steps.
 
 ``full``: one graph over all steps, whose memory grows with them; the oracle. ``exact``: the same derivative at flat
@@ -69,7 +69,7 @@ def unroll(
     lr: Tensor,
     leaves: Sequence[Tensor],
     momentum: float = 0.0,
-    memory: Memory = "exact",
+    memory: UnrollMemory = "exact",
     window: int | None = None,
 ) -> Way:
     """Train from ``start`` for ``steps`` steps of ``loss`` at the step size ``lr``: () for all, or one a step (n,).

@@ -33,7 +33,7 @@ def recipe_of(name: str, ipc: int, smoke: bool) -> ddcore.Recipe:
     learns = method in ("sre2l", "cda")
     recipe = ddcore.recipe(method, ipc=ipc, **({"iterations": 2} if smoke and learns else {}))
     if taught:
-        labels = ddcore.Taught(TEACHER, temperature=3.0)
+        labels = ddcore.plugin.Taught(TEACHER, temperature=3.0)
         recipe = replace(recipe, name=name, labels=labels, network=ddcore.ConvNet(norm="batch"))
     return recipe
 
@@ -49,14 +49,16 @@ def main() -> None:
     if options.smoke:
         options.out, options.seeds, options.ipc = options.out + "-smoke", 1, options.ipc[:1]
     protocol = ddcore.Protocol(steps=20, repeats=1) if options.smoke else ddcore.Protocol()
-    source = ddcore.data_set(ddcore.Host().catalogue, "digits")
+    source = ddcore.plugin.data_set(ddcore.Host().catalogue, "digits")
     folders = []
     for ipc in options.ipc:
         for name in options.methods:
             for seed in range(options.seeds):
                 recipe = replace(recipe_of(name, ipc, options.smoke), seed=seed)
                 folders.append(Path(options.out) / f"{name}-ipc{ipc}-{seed}")
-                found = ddcore.conclude(ddcore.Experiment(recipe, ddcore.Settings(source, protocol, ())), folders[-1])
+                found = ddcore.run_or_resume(
+                    ddcore.Experiment(recipe, ddcore.Settings(source, protocol, ())), folders[-1]
+                )
                 score = found["accuracy"]["convnet"]
                 print(f"{name}, ipc {ipc}, seed {seed}: {score['mean']:.1f} ± {score['std']:.1f}", flush=True)
     comparison = ddcore.compare(folders)

@@ -43,8 +43,8 @@ def measured(method: str, seed: int, folder: Path, smoke: bool) -> dict:
     recipe = replace(ddcore.recipe(method, ipc=1, **({"iterations": 2} if smoke else {})), seed=seed)
     protocol = ddcore.Protocol(steps=20, repeats=1) if smoke else ddcore.Protocol()
     baselines = ("random", "herding", "whole") if method == "dm" and not smoke else ()
-    settings = ddcore.Settings(ddcore.data_set(ddcore.Host().catalogue, "digits"), protocol, baselines)
-    return ddcore.conclude(ddcore.Experiment(recipe, settings), folder)
+    settings = ddcore.Settings(ddcore.plugin.data_set(ddcore.Host().catalogue, "digits"), protocol, baselines)
+    return ddcore.run_or_resume(ddcore.Experiment(recipe, settings), folder)
 
 
 def summary(runs: list[dict]) -> dict:
@@ -63,7 +63,7 @@ def summary(runs: list[dict]) -> dict:
 
 def recipe_of(method: str) -> dict:
     """The method's own recipe at one image per class, field by field."""
-    return ddcore.dotted(tomllib.loads(ddcore.recipe(method, ipc=1).to_toml()))
+    return ddcore.plugin.dotted(tomllib.loads(ddcore.recipe(method, ipc=1).to_toml()))
 
 
 def table(record: dict) -> str:
@@ -103,9 +103,9 @@ def stale(record: dict) -> list[str]:
 
 def keep(record: dict) -> None:
     """Write the record, and the README's table from it."""
-    ddcore.write_whole(RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    ddcore.plugin.write_whole(RECORD, (json.dumps(record, indent=1) + "\n").encode())
     before, _, rest = README.read_text().partition(START)
-    ddcore.write_whole(README, f"{before}{START}{table(record)}{END}{rest.partition(END)[2]}".encode())
+    ddcore.plugin.write_whole(README, f"{before}{START}{table(record)}{END}{rest.partition(END)[2]}".encode())
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
 
 
 def study(data: str, alpha: float, options: argparse.Namespace) -> Federated:
-    source = ddcore.data_set(ddcore.Host().catalogue, data, root=options.root)
+    source = ddcore.plugin.data_set(ddcore.Host().catalogue, data, root=options.root)
     return Federated(
         source,
         Dirichlet(alpha),
@@ -122,7 +122,7 @@ def main() -> None:
             def said(what: str, done: int, of: int) -> None:
                 print(f"{what}: {done} of {of}", flush=True)
 
-            finding = ddcore.conduct_study(study(data, alpha, options), folder, progress=said)
+            finding = ddcore.run_study(study(data, alpha, options), folder, progress=said)
             print(f"{data}, Dirichlet {alpha:g}, {options.clients} clients")
             for row in [finding.head, *finding.rows]:
                 print(" | ".join(row))

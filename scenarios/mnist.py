@@ -33,7 +33,7 @@ def settings(root: str, recipe: ddcore.Recipe, smoke: bool) -> ddcore.Settings:
     protocol = replace(ddcore.Protocol.named("quick"), repeats=2, networks=(recipe.network,))
     if smoke:
         protocol, baselines = replace(protocol, steps=3, repeats=1), baselines[:1]
-    return ddcore.Settings(ddcore.data_set(ddcore.Host().catalogue, "mnist", root=root), protocol, baselines)
+    return ddcore.Settings(ddcore.plugin.data_set(ddcore.Host().catalogue, "mnist", root=root), protocol, baselines)
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
             iterations = 2 if options.smoke else ITERATIONS[method, ipc]
             recipe = ddcore.recipe(method, ipc=ipc, iterations=iterations, overrides=small)
             experiment = ddcore.Experiment(recipe, settings(options.root, recipe, options.smoke))
-            found = ddcore.conduct(experiment, Path(options.out) / f"{method}-ipc{ipc}")
+            found = ddcore.run_experiment(experiment, Path(options.out) / f"{method}-ipc{ipc}")
             scores = {method: found["accuracy"], **found["baselines"]}
             accuracies = [f"{n} {s['convnet']['mean']:.1f} ± {s['convnet']['std']:.1f}" for n, s in scores.items()]
             cost = f"{found['seconds']['distilling']:.0f} s of distilling, {found['peak_mib']} MiB at the peak"

@@ -62,8 +62,8 @@ def distilled(method: str, epsilon: float | None, seed: int, options: argparse.N
     if options.smoke:
         protocol = replace(protocol, steps=3, repeats=1, networks=(ddcore.ConvNet(width=4),))
     baselines = ("random", "herding") if epsilon is None and not options.smoke else ()
-    data = ddcore.data_set(ddcore.Host().catalogue, "mnist", root=options.root)
-    return ddcore.conclude(ddcore.Experiment(plan, ddcore.Settings(data, protocol, baselines)), folder)
+    data = ddcore.plugin.data_set(ddcore.Host().catalogue, "mnist", root=options.root)
+    return ddcore.run_or_resume(ddcore.Experiment(plan, ddcore.Settings(data, protocol, baselines)), folder)
 
 
 def dp_sgd(epsilon: float, seed: int, options: argparse.Namespace) -> dict:
@@ -80,7 +80,7 @@ def dp_sgd(epsilon: float, seed: int, options: argparse.Namespace) -> dict:
         with torch.no_grad():
             right = torch.cat([module(preprocess(x)).argmax(1) for x in test.inputs.split(500)]) == test.targets
         found = {"accuracy": 100 * float(right.float().mean()), "epsilon": spent}
-        ddcore.write_whole(path, json.dumps(found).encode())
+        ddcore.plugin.write_whole(path, json.dumps(found).encode())
     return json.loads(path.read_text())
 
 
@@ -125,7 +125,7 @@ def summarise(rows: list[dict], folder: Path) -> None:
     writer = csv.DictWriter(text, ["method", "epsilon", "seed", "accuracy", "std_nets", "spent", "seconds"])
     writer.writeheader()
     writer.writerows(rows)
-    ddcore.write_whole(folder / "private.csv", text.getvalue().encode())
+    ddcore.plugin.write_whole(folder / "private.csv", text.getvalue().encode())
     points = defaultdict(lambda: defaultdict(list))
     for row in rows:
         points[row["method"]][row["epsilon"]].append(row["accuracy"])
@@ -149,7 +149,7 @@ def summarise(rows: list[dict], folder: Path) -> None:
     )
     axes.grid(alpha=0.3)
     axes.legend()
-    ddcore.replaced_whole(folder / "private.png", lambda temporary: figure.savefig(temporary, format="png"))
+    ddcore.plugin.replaced_whole(folder / "private.png", lambda temporary: figure.savefig(temporary, format="png"))
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ def measured(method: str, data: str, ipc: int, options: argparse.Namespace) -> d
     if options.smoke:
         protocol = replace(protocol, steps=3, repeats=1)
     baselines = ("random", "herding") if method == options.methods[0] and not options.smoke else ()
-    source = ddcore.data_set(ddcore.Host().catalogue, data, root=options.root)
-    return ddcore.conclude(ddcore.Experiment(recipe, ddcore.Settings(source, protocol, baselines)), folder)
+    source = ddcore.plugin.data_set(ddcore.Host().catalogue, data, root=options.root)
+    return ddcore.run_or_resume(ddcore.Experiment(recipe, ddcore.Settings(source, protocol, baselines)), folder)
 
 
 def main() -> None:
@@ -128,7 +128,7 @@ def main() -> None:
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    ddcore.write_whole(Path(options.out) / "published.csv", text.getvalue().encode())
+    ddcore.plugin.write_whole(Path(options.out) / "published.csv", text.getvalue().encode())
 
 
 if __name__ == "__main__":

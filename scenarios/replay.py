@@ -71,7 +71,7 @@ def memory(name: str, nbytes: int, smoke: bool) -> Memory:
         return (Reservoir if name == "reservoir" else Balanced)(nbytes=nbytes)
     if name == "olcgm":
         often = {"batch": 1000, "outer": 1, "inner": 1} if smoke else {"batch": 100, "outer": 2}
-        return Olcgm(nbytes=nbytes, network=ddcore.LeNet(), **often)
+        return Olcgm(nbytes=nbytes, network=ddcore.plugin.LeNet(), **often)
     return Distilled(nbytes=nbytes, method=name, classes=10, overrides=(SMOKE if smoke else OVERRIDES).get(name, {}))
 
 
@@ -82,7 +82,7 @@ def study(data: str, options: argparse.Namespace) -> Replay:
     memories += [memory(name, 0, options.smoke) for name in options.memories if name not in bounded]
     length = {"steps": None, "epochs": 1, "batch": 10} if options.online else {"steps": 50, "batch": 32}
     training = Training(
-        network=ddcore.LeNet(),
+        network=ddcore.plugin.LeNet(),
         rehearsal=ddcore.Protocol(lr=(1e-3,), augment=None, repeats=1, **length),
         replayed=length["batch"],
         alone=ddcore.Protocol(steps=200, batch=32, augment=None, repeats=1),
@@ -95,7 +95,7 @@ def study(data: str, options: argparse.Namespace) -> Replay:
             rehearsal=replace(training.rehearsal, **short),
             alone=replace(training.alone, **short),
         )
-    source = ddcore.data_set(ddcore.Host().catalogue, data, root=options.root)
+    source = ddcore.plugin.data_set(ddcore.Host().catalogue, data, root=options.root)
     return Replay(
         source, memories=tuple(memories), ways=tuple(options.ways), training=training, seeds=tuple(options.seeds)
     )
@@ -122,7 +122,7 @@ def main() -> None:
         def said(what: str, done: int, of: int) -> None:
             print(f"{what}: {done} of {of}", flush=True)
 
-        finding = ddcore.conduct_study(study(data, options), folder, progress=said)
+        finding = ddcore.run_study(study(data, options), folder, progress=said)
         for row in [finding.head, *finding.rows]:
             print(" | ".join(row))
         print(finding.says, folder / "report.md")

@@ -64,10 +64,10 @@ def distilled_twice(host):
         straight, again = host.start(recipe, data), host.start(recipe, data)
         straight.start()
         start = straight.synthetic.everything()[0].detach().clone()
-        straight.go(until=2)
+        straight.run_until(until=2)
         again.load_state_dict(copy.deepcopy(straight.state_dict()))
         for run in (straight, again):
-            run.go()
+            run.run_until()
         found = straight.export()
         assert torch.equal(found.inputs, again.export().inputs)
         assert (found.inputs != start).flatten(1).any(1).all()

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from ddcore import DataCard, RecipeRefused
-from ddcore.augment import OPERATIONS, Affine, Colour, CutMix, Cutout, Mirror, Operation, Shift, Siamese, Warp
+from ddcore.augment.affine import Affine
+from ddcore.augment.mixing import CutMix
+from ddcore.augment.siamese import OPERATIONS, Operation, Siamese
+from ddcore.augment.transforms import Colour, Cutout, Mirror, Shift, Warp
 from ddcore.errors import UnknownName
 
 SHAPE = (3, 8, 8)

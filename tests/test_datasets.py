@@ -13,8 +13,8 @@ from PIL import Image
 
 import ddcore
 from ddcore import BadData, RecipeRefused, UnknownName
-from ddcore.datasets import DATASETS
-from ddcore.experiment import evaluate_all
+from ddcore.datasets import PARTS as DATASETS
+from ddcore.experiment.running import evaluate_all
 
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
@@ -263,7 +263,7 @@ def deep(folder):
     Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(folder / "train" / "dark" / "x.png")
 
 
-def cut(folder):
+def cut_short(folder):
     path = folder / "train" / "dark" / "0.png"
     path.write_bytes(path.read_bytes()[:45])
 
@@ -276,7 +276,7 @@ def cut(folder):
         (unknown, "differ in the class odd"),
         (lacking, "differ in the class light"),
         (deep, "x.png is not an image that can be read .*more than 8 bits a channel"),
-        (cut, "0.png is not an image that can be read"),
+        (cut_short, "0.png is not an image that can be read"),
     ],
 )
 def test_nothing_in_a_folder_is_dropped_or_changed_silently(folder, spoil, sentence):
@@ -333,7 +333,7 @@ def test_a_tenth_of_images_on_disk_is_held_out_unread(various, monkeypatch):
 
     shutil.rmtree(various / "test")
     in_memory = ddcore.load(str(various), size=8)
-    monkeypatch.setattr("ddcore.datasets.Pictures._image", opened)
+    monkeypatch.setattr("ddcore.datasets.folder.Pictures._image", opened)
     on_disk = ddcore.load(str(various), size=8, memory=0)
     monkeypatch.undo()
     assert on_disk.card.counts == in_memory.card.counts == (11, 11, 11)
@@ -349,7 +349,7 @@ def test_what_was_taken_first_is_kept_and_no_more(various, monkeypatch):
     assert data.test.inputs.kept is kept, "one limit for all splits"
     decoded = []
     cropped = ddcore.datasets._cropped
-    monkeypatch.setattr("ddcore.datasets._cropped", lambda *given: decoded.append(1) or cropped(*given))
+    monkeypatch.setattr("ddcore.datasets.folder._cropped", lambda *given: decoded.append(1) or cropped(*given))
     data.train.take(torch.arange(7))
     assert len(decoded) == 2
 
@@ -368,13 +368,13 @@ def test_a_run_on_disk_is_the_run_in_memory_and_never_holds_the_set(various, hos
     recipe = small(host.recipe("dm", iterations=2))
     herding = small(host.recipe("herding", overrides={"synthetic.fit.batch": 4, "synthetic.fit.steps": 3}))
     protocol = ddcore.Protocol(steps=4, batch=4, repeats=1, networks=(ddcore.MLP(width=4),))
-    monkeypatch.setattr("ddcore.data.LOT_BYTES", 6 * 4 * 3 * 64)
+    monkeypatch.setattr("ddcore.store.LOT_BYTES", 6 * 4 * 3 * 64)
     found = []
     for data in on_disk_and_in_memory(various):
         most.clear()
         with monkeypatch.context() as patch:
             patch.setattr(ddcore.Store, "take", noted)
-            patch.setattr(sys.modules["ddcore.evaluate"], "CHUNK_BYTES", 4 * 3 * 64 * 6)
+            patch.setattr(sys.modules["ddcore.evaluation.training"], "CHUNK_BYTES", 4 * 3 * 64 * 6)
             distilled = host.distill(recipe, data)
             chosen = host.distill(herding, data)
             scores, _ = evaluate_all(distilled, data, protocol, ("random", "whole"), host, "cpu", None)
@@ -389,7 +389,7 @@ def test_the_fingerprint_is_the_same_and_reads_lot_by_lot(various, host, small, 
     for run in runs:
         run.start()
     whole = runs[1].gate.fingerprint
-    monkeypatch.setattr("ddcore.data.LOT_BYTES", 5 * 4 * 3 * 64)
+    monkeypatch.setattr("ddcore.store.LOT_BYTES", 5 * 4 * 3 * 64)
     read = []
     pictures = type(runs[0].gate.source.store.inputs)
     getitem = pictures.__getitem__
@@ -442,6 +442,6 @@ def test_a_real_run_on_colour_images_of_ones_own(shared, host, small):
     data = ddcore.load("npz", root=str(shared("CIFAR10-subset/cifar10_subset.npz")))
     assert data.card.counts == (1000,) * 10
     run = host.start(replace(small(host.recipe("dsa", iterations=1)), iterations=1), data)
-    run.go()
+    run.run_until()
     assert tuple(run.preprocess.mean.shape) == (3,), "fitted through the gate: the file declares no mean"
     assert float(run.preprocess.mean[0]) == pytest.approx(0.494, abs=2e-3)

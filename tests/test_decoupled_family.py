@@ -13,14 +13,17 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 import ddcore
-from ddcore import BadArtefact, Crop, DistilledSet, Fit, Folder, Protocol, RecipeRefused, Taught, cropped
-from ddcore.augment import Siamese
+from ddcore import BadArtefact, DistilledSet, Fit, Folder, Protocol, RecipeRefused
+from ddcore.augment.siamese import Siamese
 from ddcore.carriers.chosen import surest
-from ddcore.evaluate import Preprocessed, Tutor, Views, train
+from ddcore.evaluation.teaching import LiveTeacher, StoredCrops
+from ddcore.evaluation.training import train
+from ddcore.evaluation.training_set import Preprocessed
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.probe import batch_moments
 from ddcore.networks.resnet import ResNet18
-from ddcore.objectives.base import taking_turns
+from ddcore.objectives.batches import interleave_classes
+from ddcore.plugin import Crop, Taught, cropped
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.types import DataCard, Draw
@@ -76,7 +79,7 @@ def left(host, recipe, data, at):
 
     run = host.start(recipe, data, on_pause=pause)
     with pytest.raises(Killed):
-        run.go()
+        run.run_until()
     return run, kept[-1]
 
 
@@ -84,15 +87,15 @@ def left(host, recipe, data, at):
 @pytest.mark.parametrize("fit", [{}, {"rho": 0.05, "gap": 0.3, "snapshots": 3, "augment": Siamese(), "cutmix": 0.5}])
 def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit, at):
     recipe = small(host.recipe("sre2l", ipc=2, iterations=3))
-    recipe = replace(recipe, policy=ddcore.Teacher(Fit(**FIT, **fit)))
+    recipe = replace(recipe, policy=ddcore.plugin.Teacher(Fit(**FIT, **fit)))
     straight = host.start(recipe, tiny)
-    straight.go()
+    straight.run_until()
     first, state = left(host, recipe, tiny, at)
     assert (first.step, state["policy"]["training"]["fit"]["step"]) == (0, at)
     told = []
     second = host.start(recipe, tiny, progress=lambda what, done, of: told.append((what, done, of)))
     second.load_state_dict(state)
-    second.go()
+    second.run_until()
     assert [done for what, done, of in told if what == "training the teacher"] == list(range(at + 1, 7))
     for kind in ("params", "buffers"):
         mine, theirs = second.policy[kind], straight.policy[kind]
@@ -115,12 +118,12 @@ def test_networks_trained_on_the_way_are_left_in_mid_fit_and_gone_on_with(host, 
     method = "mtt" if isinstance(policy, Experts) else "dc"
     recipe = replace(small(host.recipe(method, ipc=1)), policy=policy, iterations=6)
     straight = host.start(recipe, tiny)
-    straight.go()
+    straight.run_until()
     _, state = left(host, recipe, tiny, at)
     assert state["policy"]["training"]["fit"]["step"] == (at - 1) % FIT["steps"] + 1
     second = host.start(recipe, tiny)
     second.load_state_dict(state)
-    second.go()
+    second.run_until()
     assert torch.equal(second.export().inputs, straight.export().inputs)
     assert "training" not in second.policy
 
@@ -154,7 +157,7 @@ def test_the_time_of_a_fit_is_counted_where_it_is_left(host, small, tiny):
     seconds = []
     recipe = small(host.recipe("sre2l", iterations=1, overrides={"policy.fit.steps": 4}))
     run = host.start(recipe, tiny, on_pause=lambda run: seconds.append(run.seconds))
-    run.go()
+    run.run_until()
     assert len(seconds) == 4
     assert 0 < seconds[0] < seconds[1] < seconds[3] < run.seconds
 
@@ -226,14 +229,14 @@ def test_a_batch_is_learned_as_if_it_were_alone(begun):
         run = begun(ipc=2, overrides={"objective.batch": 3}, augment=None)
         with torch.no_grad():
             run.synthetic.carrier.pixels[[1, 3, 5]] += change
-        run.go()
+        run.run_until()
         moved.append(run.synthetic.everything()[0].detach())
     assert torch.equal(moved[0][[0, 2, 4]], moved[1][[0, 2, 4]])
     assert not torch.equal(moved[0][[1, 3, 5]], moved[1][[1, 3, 5]])
 
 
 def test_classes_take_turns():
-    assert taking_turns(torch.tensor([0, 0, 0, 1, 1, 2])).tolist() == [0, 3, 5, 1, 4, 2]
+    assert interleave_classes(torch.tensor([0, 0, 0, 1, 1, 2])).tolist() == [0, 3, 5, 1, 4, 2]
 
 
 def test_a_teacher_stands_still(begun):
@@ -288,7 +291,7 @@ def test_the_least_share_of_cda_falls_along_the_run(begun, monkeypatch):
     draw = Crop.draw
     monkeypatch.setattr(Crop, "draw", lambda self, *args: seen.append(self.low) or draw(self, *args))
     run = begun("cda", overrides={"augment.low": 0.4, "augment.until": 1.0})
-    run.go()
+    run.run_until()
     assert seen == pytest.approx([1.0, 0.4 + 0.6 * 0.75, 0.4 + 0.6 * 0.25])
 
 
@@ -303,7 +306,7 @@ def test_crops_that_show_nothing_are_refused(fields):
 
 def test_targets_are_what_the_teacher_says_of_the_last_images(begun):
     run = begun(overrides={"labels.temperature": 3.0})
-    run.go()
+    run.run_until()
     distilled = run.export()
     teacher = Draw(run.ctx.network, double(run.policy["params"]), double(run.policy["buffers"]))
     logits = teacher(distilled.inputs.double(), training=False)
@@ -314,8 +317,8 @@ def test_targets_are_what_the_teacher_says_of_the_last_images(begun):
 
 
 def test_views_are_stored_with_what_the_teacher_says_of_them(begun, host, tiny, tmp_path):
-    run = begun(overrides={"labels.views": 4, "labels.crop.low": 0.3})
-    run.go()
+    run = begun(overrides={"labels.crops": 4, "labels.crop.low": 0.3})
+    run.run_until()
     distilled = run.export()
     assert distilled.nbytes == 6 * (64 * 4 + 3 * 4 + 4 * (3 * 4 + 4 * 4))
     again = DistilledSet.load(distilled.save(tmp_path / "set.safetensors"))
@@ -326,9 +329,9 @@ def test_views_are_stored_with_what_the_teacher_says_of_them(begun, host, tiny, 
         said = teacher(cropped(boxes[:, view])(again.inputs), training=False)
         assert torch.allclose(said, logits[:, view], atol=1e-5)
     assert torch.equal(run.export().teaching["boxes"], boxes), "the same views whenever S is handed out"
-    lessons = ddcore.lessons_of(again, host.catalogue)
+    teacher_targets = ddcore.plugin.teacher_targets_of(again, host.catalogue)
     rows = torch.tensor([5, 0, 0])
-    seen, heard = lessons(rows, again.inputs[rows], None, seeded(1))
+    seen, heard = teacher_targets(rows, again.inputs[rows], None, seeded(1))
     which = torch.randint(4, (3,), generator=seeded(1))
     assert torch.equal(seen, cropped(boxes[rows, which])(again.inputs[rows]))
     assert torch.equal(heard, logits[rows, which])
@@ -336,21 +339,21 @@ def test_views_are_stored_with_what_the_teacher_says_of_them(begun, host, tiny, 
 
 def test_a_teacher_may_stand_in_the_artefact(begun, host, tmp_path):
     run = begun(overrides={"labels.keep": True})
-    run.go()
+    run.run_until()
     distilled = run.export()
     network = sum(v.nbytes for kind in ("params", "buffers") for v in run.policy[kind].values())
     assert distilled.nbytes == 6 * (64 * 4 + 3 * 4) + network
     again = DistilledSet.load(distilled.save(tmp_path / "set.safetensors"))
-    lessons = ddcore.lessons_of(again, host.catalogue)
+    teacher_targets = ddcore.plugin.teacher_targets_of(again, host.catalogue)
     rows = torch.arange(6)
-    seen, heard = lessons(rows, again.inputs, Crop(flip=False), seeded(1))
+    seen, heard = teacher_targets(rows, again.inputs, Crop(flip=False), seeded(1))
     assert torch.equal(seen, Crop(flip=False).draw(seeded(1), (1, 8, 8), 6)(again.inputs))
     assert torch.allclose(heard, run.draw(seen, training=False), atol=1e-6)
-    plain, _ = lessons(rows, again.inputs, None, seeded(1))
+    plain, _ = teacher_targets(rows, again.inputs, None, seeded(1))
     assert torch.equal(plain, again.inputs)
     other = replace(again, recipe=replace(run.recipe, network=ConvNet(width=5, depth=2, norm="batch")).to_toml())
     with pytest.raises(BadArtefact, match="teacher is not of the network"):
-        ddcore.lessons_of(other, host.catalogue)
+        ddcore.plugin.teacher_targets_of(other, host.catalogue)
 
 
 @pytest.mark.parametrize(
@@ -367,8 +370,8 @@ def test_a_teacher_may_stand_in_the_artefact(begun, host, tmp_path):
 def test_views_that_do_not_fit_together_are_refused(begun, tmp_path, spoil, sentence):
     from safetensors import safe_open
 
-    run = begun(overrides={"labels.views": 2})
-    run.go()
+    run = begun(overrides={"labels.crops": 2})
+    run.run_until()
     path = run.export().save(tmp_path / "set.safetensors")
     with safe_open(path, framework="pt") as file:
         card = file.metadata()
@@ -379,11 +382,11 @@ def test_views_that_do_not_fit_together_are_refused(begun, tmp_path, spoil, sent
 
 
 def test_a_run_resumed_at_its_end_knows_its_teacher(begun, host, tiny):
-    run = begun(overrides={"labels.views": 2, "labels.keep": True})
-    run.go()
+    run = begun(overrides={"labels.crops": 2, "labels.keep": True})
+    run.run_until()
     again = host.start(run.recipe, tiny)
     again.load_state_dict(saved(run.state_dict()))
-    again.go()
+    again.run_until()
     one, two = run.export(), again.export()
     assert torch.equal(one.targets, two.targets)
     assert one.teaching.keys() == two.teaching.keys()
@@ -392,7 +395,7 @@ def test_a_run_resumed_at_its_end_knows_its_teacher(begun, host, tiny):
 
 def test_a_running_mean_of_s_is_labelled_too(begun):
     run = begun(overrides={"update.ema": 0.5, "labels.temperature": 1.0})
-    run.go()
+    run.run_until()
     distilled = run.export()
     teacher = Draw(run.ctx.network, run.policy["params"], run.policy["buffers"])
     assert not torch.equal(distilled.inputs, run.synthetic.everything()[0])
@@ -448,12 +451,12 @@ def test_a_step_follows_the_divergence_at_the_temperature(training, tiny):
     protocol = Protocol(steps=1, batch=60, optimiser="sgd", momentum=0.0, lr=(1.0,), augment=None, temperature=5.0)
     logits = torch.randn(60, 3, generator=seeded(), dtype=torch.float32)
 
-    def lessons(rows, inputs, augment, generator):
+    def teacher_targets(rows, inputs, augment, generator):
         return inputs, logits[rows]
 
     network = PLAN.build(tiny.card)
     given = (network, training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
-    moved = train(*given, lessons=lessons).params["head.weight"][0]
+    moved = train(*given, teacher_targets=teacher_targets).params["head.weight"][0]
     params, _ = network.init(ddcore.Streams(0)["net/0"])
     start = double(params)
     weight = start["head.weight"].clone().requires_grad_()
@@ -466,20 +469,22 @@ def test_a_step_follows_the_divergence_at_the_temperature(training, tiny):
     plain = train(*given).params["head.weight"][0]
     assert not torch.allclose(plain, moved, atol=1e-4)
     untaught = (*given[:3], replace(protocol, temperature=None), *given[4:])
-    assert torch.equal(train(*untaught, lessons=lessons).params["head.weight"][0], plain), "a matter of the protocol"
+    assert torch.equal(train(*untaught, teacher_targets=teacher_targets).params["head.weight"][0], plain), (
+        "a matter of the protocol"
+    )
 
 
 def test_networks_learn_what_they_are_taught(begun, host, tiny):
-    """Views whose labels are those of the next class: that is what is learned, and not the targets."""
-    run = begun(ipc=2, overrides={"synthetic.init": "real", "labels.views": 3, "labels.crop.low": 0.9})
-    run.go()
+    """StoredCrops whose labels are those of the next class: that is what is learned, and not the targets."""
+    run = begun(ipc=2, overrides={"synthetic.init": "real", "labels.crops": 3, "labels.crop.low": 0.9})
+    run.run_until()
     distilled = run.export()
     wrong = F.one_hot((distilled.targets.argmax(1) + 1) % 3, 3)[:, None].expand(-1, 3, -1) * 20.0
     distilled = replace(distilled, teaching={**distilled.teaching, "logits": wrong.contiguous()})
     distilled = replace(distilled, targets=F.one_hot(torch.arange(3).repeat_interleave(2), 3).float())
     protocol = Protocol(steps=60, lr=(1e-2,), repeats=1, networks=(PLAN,), temperature=4.0, augment=None)
-    lessons = ddcore.lessons_of(distilled, host.catalogue)
-    assert isinstance(lessons, Views)
+    teacher_targets = ddcore.plugin.teacher_targets_of(distilled, host.catalogue)
+    assert isinstance(teacher_targets, StoredCrops)
     accuracy = {
         t: ddcore.evaluate(distilled, tiny, replace(protocol, temperature=t), host=host)["accuracy"]["convnet"].mean
         for t in (4.0, None)
@@ -490,15 +495,17 @@ def test_networks_learn_what_they_are_taught(begun, host, tiny):
 
 def test_nets_are_taught_alone_as_they_are_together(begun, host, training, tiny):
     run = begun(overrides={"labels.keep": True})
-    run.go()
+    run.run_until()
     distilled = run.export()
-    lessons = ddcore.lessons_of(distilled, host.catalogue)
-    assert isinstance(lessons, Tutor)
+    teacher_targets = ddcore.plugin.teacher_targets_of(distilled, host.catalogue)
+    assert isinstance(teacher_targets, LiveTeacher)
     protocol = replace(Protocol.named("fkd"), epochs=None, steps=5, batch=4)
     network = PLAN.build(tiny.card)
 
     def taught(nets):
-        return train(network, distilled, tiny.card, protocol, 1e-3, nets, 0, torch.device("cpu"), lessons=lessons)
+        return train(
+            network, distilled, tiny.card, protocol, 1e-3, nets, 0, torch.device("cpu"), teacher_targets=teacher_targets
+        )
 
     assert torch.allclose(taught([0, 1]).params["head.weight"][1], taught([1]).params["head.weight"][0], atol=1e-5)
 
@@ -552,7 +559,7 @@ def test_what_cannot_be_tiled_or_matched_is_refused_before_any_work(host, small,
         r"BatchNorm layers.*network\.norm=batch", small(host.recipe("sre2l", overrides={"network.norm": "instance"}))
     )
     sre2l = small(host.recipe("sre2l"))
-    both = ddcore.Sum((sre2l.objective,))
+    both = ddcore.plugin.Sum((sre2l.objective,))
     refused("BatchNorm layers", replace(sre2l, objective=both, network=ConvNet(width=4, depth=2)))
     for over in ({"objective.batch": 0}, {"objective.weight": -1.0}):
         with pytest.raises(RecipeRefused, match="objective: batch"):

@@ -9,14 +9,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from ddcore import ModuleNetwork, NetworkPlan, RecipeRefused
-from ddcore.carriers.base import Decoders, Enlarge, enlarging, herd
 from ddcore.carriers.codes import Codes
+from ddcore.carriers.decoding import Decoders, Enlarge, enlarging
 from ddcore.carriers.latents import Adversarial, Latents, fake_loss, mode_seeking, real_loss
-from ddcore.gate import cross_entropy
-from ddcore.networks.base import Activation, Conv, Started, chain
+from ddcore.carriers.picking import herd
+from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
-from ddcore.networks.probe import block_outputs, by_centres, class_means, layers, verdict
+from ddcore.networks.layers import Activation, Conv, chain
+from ddcore.networks.probe import block_outputs, by_centres, class_means, layers, predicted_shares
 from ddcore.networks.resnet import ResNet18
+from ddcore.networks.started import Started
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.policies.steady import UntilSteady
@@ -92,7 +94,7 @@ def test_one_probe_a_network_so_that_a_gate_knows_it_again():
     draw = at(ConvNet(width=4, depth=2))
     assert layers(draw, (1.0,)).network is layers(draw, (1.0,)).network
     assert layers(draw, (1.0,)).network is not layers(draw, (2.0,)).network
-    assert verdict(draw).network is verdict(draw).network
+    assert predicted_shares(draw).network is predicted_shares(draw).network
 
 
 def test_centres_are_the_only_parameters():
@@ -213,7 +215,7 @@ class Mine(NetworkPlan):
 def test_an_ordinary_module_is_refused_in_a_sentence(host, small, tiny):
     run = run_of(host, small, tiny, "cafe", network=Mine())
     with pytest.raises(RecipeRefused, match="a ModuleNetwork shows only its last features: take a network of the core"):
-        run.go()
+        run.run_until()
 
 
 # --- the loops that follow the accuracy ------------------------------------------------------------------
@@ -222,7 +224,7 @@ def test_an_ordinary_module_is_refused_in_a_sentence(host, small, tiny):
 def ages(run):
     found = []
     while run.step < run.recipe.iterations:
-        run.go(until=run.step + 1)
+        run.run_until(until=run.step + 1)
         found.append((run.draw.age, run.policy["round"]))
     return found
 
@@ -271,14 +273,14 @@ def test_training_is_what_it_says(host, small, tiny):
 def test_it_resumes_in_the_middle_of_a_round(host, small, tiny, tmp_path):
     policy = UntilSteady(served=0, window=2, rounds=3, steps=3, epochs=2)
     straight = run_of(host, small, tiny, "cafe", iterations=8, policy=policy)
-    straight.go(until=5)
+    straight.run_until(until=5)
     assert straight.policy["round"] == 1
     assert straight.policy["shares"], "in the middle of a round"
     torch.save(straight.state_dict(), tmp_path / "state.pt")
-    straight.go()
+    straight.run_until()
     again = host.start(straight.recipe, tiny)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    again.go()
+    again.run_until()
     assert torch.equal(again.synthetic.carrier.pixels, straight.synthetic.carrier.pixels)
     assert again.policy["shares"] == straight.policy["shares"]
 
@@ -415,7 +417,7 @@ def test_the_generator_is_told_its_class_and_stands_still(host, small, tiny):
         h = F.conv2d(h, p["decoder_6_weight"][0], p["decoder_6_bias"][0], padding=1)
         assert torch.allclose(images[c], h[0], atol=1e-5)
     before = carrier.latents.detach().clone()
-    run.go()
+    run.run_until()
     assert all(torch.equal(a, b) for a, b in zip(weights, carrier.generator.parameters(), strict=True))
     assert (carrier.latents != before).all()
     assert run.synthetic.groups().keys() == {"inputs"}

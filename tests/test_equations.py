@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore.augment import OPERATIONS, Siamese
-from ddcore.carriers.base import herd
+from ddcore.augment.siamese import OPERATIONS, Siamese
+from ddcore.carriers.picking import herd
 from ddcore.distance import FilterCosine
-from ddcore.gate import cross_entropy
+from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
 from ddcore.types import DataCard, Draw
 
@@ -151,10 +151,10 @@ def test_both_sides_of_dsa_share_one_draw(host, small, tiny, op, monkeypatch):
     state = run.rng["augment"].get_state()
     run.update()
     run.rng["augment"].set_state(state)
-    views = [run.ctx.view() for _ in range(3)]
+    views = [run.ctx.transform() for _ in range(3)]
     assert [group.classes for group in seen] == [(0,), (1,), (2,)]
     for group, view in zip(seen, views, strict=True):
-        assert torch.equal(group.view(probe), view(probe))
+        assert torch.equal(group.transform(probe), view(probe))
     assert not all(torch.equal(view(probe), views[0](probe)) for view in views)
 
 

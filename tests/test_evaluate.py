@@ -9,12 +9,17 @@ import torch
 
 import ddcore
 from ddcore import Protocol, RecipeRefused, UnknownName
-from ddcore.augment import Affine, Siamese
-from ddcore.evaluate import PRESETS, TOLD, Accuracy, Preprocessed, evaluate, train
-from ddcore.gate import cross_entropy
-from ddcore.networks.base import Started
+from ddcore.augment.affine import Affine
+from ddcore.augment.siamese import Siamese
+from ddcore.evaluation.measures import Accuracy
+from ddcore.evaluation.protocols import PRESETS, TOLD
+from ddcore.evaluation.scores import evaluate
+from ddcore.evaluation.training import train
+from ddcore.evaluation.training_set import Preprocessed
+from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
+from ddcore.networks.started import Started
 from ddcore.preprocess import Identity, Standardise
 
 spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "benchmarks" / "plain.py")
@@ -125,7 +130,7 @@ def test_every_preset_is_told():
 
 
 def test_protocols_survive_toml(host):
-    from ddcore.parts import from_dict, parse_toml, to_toml
+    from ddcore.packing import from_dict, parse_toml, to_toml
 
     dd = Protocol.named("dd")
     assert (dd.optimiser, dd.momentum, dd.steps, dd.lr, dd.augment, dd.replay) == ("sgd", 0.0, 30, (0.02,), None, True)

@@ -104,13 +104,13 @@ def test_a_finished_run_resumed_changes_nothing(finished):
 def test_an_experiment_is_begun_gone_on_with_or_read(finished, tmp_path, monkeypatch):
     place = Folder(tmp_path / "run")
     experiment = Folder(finished).experiment(ddcore.Host().catalogue)
-    begun = ddcore.conclude(experiment, place.path)
+    begun = ddcore.run_or_resume(experiment, place.path)
     assert begun["accuracy"] == json.loads(Folder(finished).metrics.read_text())["accuracy"]
     place.metrics.unlink()
-    gone_on = ddcore.conclude(experiment, place.path)
+    gone_on = ddcore.run_or_resume(experiment, place.path)
     assert gone_on["accuracy"] == begun["accuracy"]
-    monkeypatch.setattr("ddcore.experiment._conduct", lambda *_, **__: pytest.fail("done again"))
-    assert ddcore.conclude(experiment, place.path) == gone_on
+    monkeypatch.setattr("ddcore.experiment.running._conduct", lambda *_, **__: pytest.fail("done again"))
+    assert ddcore.run_or_resume(experiment, place.path) == gone_on
 
 
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(finished, tmp_path):
@@ -171,8 +171,8 @@ def test_an_interrupt_says_how_to_go_on(tmp_path):
 def test_a_recipe_under_a_name_of_its_own_is_concluded_and_cites_its_parts(host, small, tmp_path):
     recipe = replace(small(host.recipe("kip", iterations=1)), name="mine")
     protocol = ddcore.Protocol(steps=1, repeats=1, networks=(recipe.network,))
-    settings = ddcore.Settings(ddcore.data_set(host.catalogue, "digits"), protocol, ())
-    found = ddcore.conclude(ddcore.Experiment(recipe, settings), tmp_path / "mine")
+    settings = ddcore.Settings(ddcore.plugin.data_set(host.catalogue, "digits"), protocol, ())
+    found = ddcore.run_or_resume(ddcore.Experiment(recipe, settings), tmp_path / "mine")
     assert found["method"] == "mine"
     assert found["seconds"]["distilling"] > 0
     assert len(found["cites"]) == len(recipe.papers())
@@ -182,12 +182,12 @@ def test_a_recipe_under_a_name_of_its_own_is_concluded_and_cites_its_parts(host,
 def conducted(host, small, tmp_path):
     """Concludes a small experiment on the digits in a folder of the test's."""
 
-    def conclude(recipe, **fields):
+    def run_or_resume(recipe, **fields):
         protocol = ddcore.Protocol(steps=1, repeats=1, networks=(recipe.network,), **fields)
-        settings = ddcore.Settings(ddcore.data_set(host.catalogue, "digits"), protocol, ())
-        return ddcore.conclude(ddcore.Experiment(recipe, settings), tmp_path / "run")
+        settings = ddcore.Settings(ddcore.plugin.data_set(host.catalogue, "digits"), protocol, ())
+        return ddcore.run_or_resume(ddcore.Experiment(recipe, settings), tmp_path / "run")
 
-    return conclude
+    return run_or_resume
 
 
 def test_a_protocol_with_a_temperature_wants_a_set_that_teaches(host, small, tiny, conducted, tmp_path):
@@ -197,7 +197,7 @@ def test_a_protocol_with_a_temperature_wants_a_set_that_teaches(host, small, tin
     assert not (tmp_path / "run").exists()
     with pytest.raises(RecipeRefused, match="brings neither a teacher"):
         ddcore.evaluate(host.distill(plain, tiny), tiny, ddcore.Protocol(steps=1, temperature=20.0))
-    taught = replace(plain, labels=ddcore.Taught(ddcore.Fit(steps=2), keep=True))
+    taught = replace(plain, labels=ddcore.plugin.Taught(ddcore.Fit(steps=2), keep=True))
     assert conducted(taught, temperature=20.0)["bytes"] > 0
 
 

@@ -7,8 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from ddcore import Group, RecipeRefused, View
-from ddcore.gate import Fit, GatePlan, Open, cross_entropy, squared
-from ddcore.memory import cut
+from ddcore.chunking import slices
+from ddcore.gate.base import GatePlan
+from ddcore.gate.fit import Fit
+from ddcore.gate.open import Open
+from ddcore.losses import cross_entropy, squared
 from ddcore.networks.convnet import ConvNet
 from ddcore.types import Batch
 
@@ -43,7 +46,7 @@ def test_chunks_change_nothing(host, small, tiny, max_bytes):
     answers = []
     for size in (max_bytes, 2**40):
         run = begun(host, small, tiny, gate=Open(max_bytes=size))
-        groups = [Group(classes=(c,), size=5 + c, view=run.ctx.view()) for c in range(3)]
+        groups = [Group(classes=(c,), size=5 + c, transform=run.ctx.transform()) for c in range(3)]
         draw = run.ctx.fresh()
         answers.append((run.gate.features(draw, groups), run.gate.gradient(draw, groups, cross_entropy)))
     (features, gradients), (features_whole, gradients_whole) = answers
@@ -150,19 +153,19 @@ def test_what_a_gate_does_not_serve_is_refused_before_the_data_are_read(host, sm
 
 
 def test_cut_covers_evenly():
-    pieces = list(cut(10, 4))
+    pieces = list(slices(10, 4))
     assert [(p.start, p.stop) for p in pieces] == [(0, 3), (3, 7), (7, 10)]
-    assert [(p.start, p.stop) for p in cut(3, 8)] == [(0, 3)]
+    assert [(p.start, p.stop) for p in slices(3, 8)] == [(0, 3)]
 
 
 def test_lots_of_classes_fit_the_room(host, small, tiny):
-    from ddcore.objectives.base import by_bytes
+    from ddcore.objectives.batches import class_batches
 
     run = begun(host, small, tiny, synthetic=replace(host.recipe("dm").synthetic, ipc=2))
     lots = {}
     for room in (1, 4, 5, 100):
         run.ctx.__dict__["room"] = room
-        lots[room] = list(by_bytes(run.synthetic, range(3), run.ctx))
+        lots[room] = list(class_batches(run.synthetic, range(3), run.ctx))
     assert lots == {1: [[0], [1], [2]], 4: [[0, 1], [2]], 5: [[0, 1], [2]], 100: [[0, 1, 2]]}
 
 

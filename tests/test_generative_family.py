@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import Centres, Fit, RecipeRefused, Reconstruct
-from ddcore.carriers.base import Decoders
+from ddcore import Fit, RecipeRefused
 from ddcore.carriers.centres import mean_square
-from ddcore.labels import Soft
-from ddcore.networks.base import Activation, Conv, chain
+from ddcore.carriers.decoding import Decoders
+from ddcore.labels.soft import Soft
+from ddcore.networks.layers import Activation, Conv, chain
+from ddcore.plugin import Centres, Reconstruct
 from ddcore.types import DataCard, Draw, Group
 
 CARD = DataCard("made", (2, 16, 8), 3, (9, 7, 8))
@@ -39,7 +40,7 @@ def autoencoder(plan=None, card=CARD):
 
 def trained(run):
     """The autoencoder of ``run`` once more, and all of T by class."""
-    again = replace(run.ctx, gate=run.gate.beside(run.rng))
+    again = replace(run.ctx, gate=run.gate.with_streams(run.rng))
     run.rng.rewind()
     draw = run.recipe.synthetic.training.train(run.recipe.synthetic.autoencoder(run.card), again)
     rows = [run.gate.source.store.draw(torch.Generator(), (c,)) for c in range(run.card.classes)]
@@ -169,7 +170,7 @@ def test_codes_can_be_learned_on_and_the_decoder_stands_still(host, small, tiny)
     run.start()
     assert run.synthetic.groups().keys() == {"inputs"}
     before = {name: value.clone() for name, value in run.synthetic.carrier.state_dict().items()}
-    run.go()
+    run.run_until()
     for name, value in run.synthetic.carrier.state_dict().items():
         assert torch.equal(value, before[name]) == (name != "codes"), name
 
@@ -204,7 +205,7 @@ def test_a_start_is_told_and_is_not_made_again_on_resume(host, small, tiny):
     again = host.start(run.recipe, tiny)
     again.ctx = replace(again.ctx, progress=lambda *said: told.append(said))
     again.load_state_dict(run.state_dict())
-    again.go()
+    again.run_until()
     assert len(told) == 3
     assert torch.equal(again.export().inputs, run.export().inputs)
 

@@ -10,8 +10,9 @@ from ddcore import Draw, Recipe, RecipeRefused
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
 from ddcore.distance import FilterCosine, Lp, MagnitudeAware
-from ddcore.gate import Fit, cross_entropy
-from ddcore.labels import Vectors
+from ddcore.gate.fit import Fit
+from ddcore.labels.vectors import Vectors
+from ddcore.losses import cross_entropy
 from ddcore.networks.mlp import MLP
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.policies.early import Early
@@ -183,7 +184,7 @@ def test_a_step_after_every_class_counts_as_one_update(host, small, tiny):
     run.start()
     steps = []
     run.optimiser.register_step_post_hook(lambda *_: steps.append(run.step))
-    run.go()
+    run.run_until()
     assert steps == [0, 0, 0, 1, 1, 1]
 
 
@@ -269,7 +270,7 @@ def test_a_start_from_noise_asks_nothing(host, small, tiny, monkeypatch):
 def test_stored_images_are_held_in_range_and_stand_in_the_artefact(host, small, tiny):
     recipe = small(host.recipe("idc", ipc=1, iterations=2, overrides={"update.lr.inputs": 1e4}))
     run = host.start(recipe, tiny)
-    run.go()
+    run.run_until()
     distilled = run.export()
     stored = run.preprocess.inverse(distilled.latent["images"])
     assert stored.shape == (3, 1, 8, 8)
@@ -417,7 +418,7 @@ def test_early_and_perturbed_networks_suit_any_matching_method(host, small, tiny
     assert Recipe.from_toml(run.recipe.to_toml(), host.catalogue) == run.recipe
     assert run.recipe.asks >= {"fit"}
     before = run.synthetic.everything()[0].detach().clone()
-    run.go(until=2)
+    run.run_until(until=2)
     assert (run.synthetic.everything()[0] != before).flatten(1).any(1).all()
 
 

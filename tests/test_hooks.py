@@ -104,9 +104,9 @@ def test_two_runs_in_one_process_do_not_hear_each_other(small, tiny):
     host = Host({name: recorder(log, name) for name in ("one", "two")})
     recipe = small(host.recipe("dm", iterations=2))
     first, second = (host.start(named(recipe, **{name: {}}), tiny) for name in ("one", "two"))
-    first.go(until=1)
-    second.go(until=1)
-    first.go()
+    first.run_until(until=1)
+    second.run_until(until=1)
+    first.run_until()
     assert log == ["one in", "one out", "two in", "two out", "one in", "one out"]
 
 

@@ -8,32 +8,27 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import (
-    BadArtefact,
+from ddcore import BadArtefact, DistilledSet, Draw, LossDiverged, Protocol, RecipeRefused, Update
+from ddcore.carriers.formation import Formation
+from ddcore.carriers.pixels import Pixels
+from ddcore.evaluation.scores import evaluate
+from ddcore.evaluation.training import train
+from ddcore.losses import LOSSES
+from ddcore.networks.convnet import ConvNet
+from ddcore.plugin import (
     ConvTangent,
     DenseTangent,
-    DistilledSet,
-    Draw,
     Fresh,
     Hard,
     KernelRidge,
-    LossDiverged,
     Open,
     Pool,
-    Protocol,
     Random,
-    RecipeRefused,
     Siamese,
     SideBySide,
     TangentRidge,
-    Update,
     Vectors,
 )
-from ddcore.carriers.formation import Formation
-from ddcore.carriers.pixels import Pixels
-from ddcore.evaluate import evaluate, train
-from ddcore.gate import LOSSES
-from ddcore.networks.convnet import ConvNet
 from ddcore.preprocess import Standardise
 
 PLAN = ConvNet(width=4, depth=2)
@@ -154,7 +149,9 @@ def test_squared_targets_teach_a_network_and_the_cross_entropy_would_not(tiny):
 
 def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
     rates = []
-    monkeypatch.setattr(import_module("ddcore.evaluate"), "_set_rate", lambda optimiser, lr: rates.append(lr))
+    monkeypatch.setattr(
+        import_module("ddcore.evaluation.training"), "_set_rate", lambda optimiser, lr: rates.append(lr)
+    )
     protocol = replace(Protocol.named("frepo"), steps=8, batch=8, repeats=1)
     training = a_set(tiny, torch.tensor([0, 1, 2]), "cross_entropy")
     train(PLAN.build(tiny.card), training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
@@ -171,7 +168,7 @@ def test_labels_that_leave_their_range_are_named_with_their_rate(host, small, ti
     recipe = small(host.recipe("dc", iterations=3), labels=Vectors())
     run = host.start(replace(recipe, update=Update(lr={"inputs": 0.1, "labels": 3e38}, momentum=0.9)), tiny)
     with pytest.raises(LossDiverged, match=r"no longer finite in its labels at step .* smaller update\.lr\.labels"):
-        run.go()
+        run.run_until()
     assert torch.isfinite(run.synthetic.carrier.pixels).all()
 
 
@@ -414,13 +411,13 @@ def test_chunks_of_t_change_nothing(host, tiny):
 def test_labels_of_every_kind_can_be_regressed(host, small, tiny):
     recipe = small(host.recipe("frepo", iterations=2), labels=Hard(), update=Update(lr={"inputs": 0.1}))
     run = host.start(recipe, tiny)
-    run.go()
+    run.run_until()
     assert run.export().targets.tolist() == [0, 1, 2]
     fixed = replace(recipe, synthetic=Random(1), labels=FREE, update=Update(lr={"labels": 0.1}))
     run = host.start(fixed, tiny)
     run.start()
     before = run.synthetic.everything()
-    run.go()
+    run.run_until()
     assert torch.equal(run.synthetic.everything()[0], before[0]), "only the labels are learned"
     assert not torch.equal(run.synthetic.everything()[1], before[1])
 
@@ -437,11 +434,11 @@ def test_a_kernel_that_cannot_be_inverted_says_what_helps(host, tiny):
         run.synthetic.carrier.pixels[:] = run.synthetic.carrier.pixels[:1]
     sentence = r"kernel of S cannot be inverted at step 1: .*larger objective.ridge \(now 0.0\)"
     with pytest.raises(LossDiverged, match=sentence):
-        run.go()
+        run.run_until()
     with torch.no_grad():
         run.synthetic.carrier.pixels[0] = 1e38
     with pytest.raises(LossDiverged, match=sentence):
-        run.go()
+        run.run_until()
     for bad in (-1e-6, float("nan"), float("inf")):
         with pytest.raises(RecipeRefused, match="ridge must be zero or more and finite"):
             KernelRidge(ridge=bad)

@@ -7,14 +7,14 @@ import torch
 from torch.nn import functional as F
 
 from ddcore import DistilledSet, Protocol, RecipeRefused
-from ddcore.carriers.memory import Memory
+from ddcore.carriers.shared_bases import SharedBases
 from ddcore.errors import BadArtefact
-from ddcore.evaluate import evaluate
-from ddcore.objectives.base import Student
+from ddcore.evaluation.scores import evaluate
 from ddcore.objectives.bptt import Bptt
-from ddcore.recipe import Update
+from ddcore.objectives.student import Student
 from ddcore.rng import Streams
 from ddcore.types import DataCard, Group
+from ddcore.update import Update
 
 DIGITS = DataCard("digits", (1, 16, 16), 10, (100,) * 10)
 
@@ -96,7 +96,7 @@ def test_a_window_ends_anywhere_and_goes_back_only_so_far(meta, monkeypatch):
 
 def test_order_goes_round_class_by_class_and_stands_in_the_artefact(meta, tmp_path):
     run = meta(Bptt(steps=5, batch=3, real=60, each=True, ordered=True))
-    run.go(until=1)
+    run.run_until(until=1)
     distilled = run.export()
     assert distilled.order.tolist() == [[0, 2, 4], [1, 3, 5], [0, 2, 4], [1, 3, 5], [0, 2, 4]]
     assert distilled.step_sizes.shape == (5,)
@@ -152,7 +152,7 @@ def test_a_fixed_step_size_is_replayed_too_and_a_single_step_may_have_its_own(me
     fixed = meta(Bptt(steps=4, lr=0.3, real=60, ordered=True), None).export()
     assert fixed.step_sizes.tolist() == pytest.approx([0.3] * 4)
     single = meta(Bptt(steps=1, real=60, each=True, ordered=True))
-    single.go(until=1)
+    single.run_until(until=1)
     assert single.export().order.shape == (1, 3)
 
 
@@ -189,14 +189,14 @@ def test_a_step_size_that_nothing_trains_at_is_refused(host, small, tiny):
 def test_a_memory_keeps_the_bytes_of_its_budget():
     """n = (ipc k h w c - bases h w c / scale^2) / (k bases) images a class; 115 of one CIFAR-10 image each."""
     cifar = DataCard("cifar10", (3, 32, 32), 10, (5000,) * 10)
-    assert Memory(1, bases=16, scale=2).images(cifar) == 115
-    memory = Memory(1, bases=16).build(DIGITS)
+    assert SharedBases(1, bases=16, scale=2).images(cifar) == 115
+    memory = SharedBases(1, bases=16).build(DIGITS)
     assert memory.nbytes() <= 4 * 2560 < memory.nbytes() + 4 * 16 * 10
     assert len(memory.classes) == 10 * ((2560 - 1024) // 160)
 
 
 def test_a_memory_reads_sums_of_its_bases():
-    memory = Memory(1, bases=4).build(DIGITS)
+    memory = SharedBases(1, bases=4).build(DIGITS)
     for p in memory.parameters():
         torch.nn.init.normal_(p)
     index = torch.tensor([3, 70, 7])
@@ -206,7 +206,7 @@ def test_a_memory_reads_sums_of_its_bases():
 
 def test_a_memory_starts_as_the_best_approximation_of_real_images(host, tiny):
     card = replace(tiny.card, counts=(20,) * 3)
-    plan = Memory(4, bases=6, scale=1, init="real")
+    plan = SharedBases(4, bases=6, scale=1, init="real")
     assert plan.asks == {"examples"}
     recipe = replace(host.recipe("rtp", ipc=4), synthetic=plan)
     run = host.start(recipe, tiny)

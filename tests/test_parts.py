@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ddcore import Part, PluginBroken, RecipeRefused, UnknownName
-from ddcore.parts import Catalogue, from_dict, overridden, parse_toml, to_toml
+from ddcore.catalogue import Catalogue
+from ddcore.packing import from_dict, overridden, parse_toml, to_toml
 
 
 class Shape(Part, kind="shape"):

@@ -103,7 +103,7 @@ def test_zca_is_fitted_through_the_gate_and_its_inverse_stands_in_the_artefact(h
     recipe = small(host.recipe("dm", ipc=1, iterations=1), preprocess=ZCA(eps=0.05))
     assert "statistics" in recipe.asks
     run = host.start(recipe, tiny)
-    run.go()
+    run.run_until()
     raw = tiny.train.take(torch.arange(60)).inputs
     want = moments(raw)
     found = run.gate.statistics(pixels=True)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from ddcore import BadCheckpoint, Recipe, RecipeRefused
-from ddcore.augment import Affine
+from ddcore.augment.affine import Affine
 from ddcore.builtin import METHODS
-from ddcore.labels import Taught
+from ddcore.labels.taught import Taught
 from ddcore.networks.mlp import MLP
-from ddcore.recipe import Update
 from ddcore.recipes.gradient import LOOPS, loop_lengths
+from ddcore.update import Update
 
 TABLE = {
     # method: (asks of T, images a class at ipc 2, bytes of three classes of 1x8x8 images with their labels)
@@ -128,7 +128,7 @@ def test_two_steps_move_every_parameter(host, small, tiny, name):
     run.start()
     learned = 1 if name in ("ld", "ld_ridge") else 0
     before = tensors(run)[learned]
-    run.go(until=2)
+    run.run_until(until=2)
     moved = (tensors(run)[learned] != before).flatten(1).any(1)
     assert moved.all(), "an image stood still"
     assert run.step == 2
@@ -138,15 +138,15 @@ def test_two_steps_move_every_parameter(host, small, tiny, name):
 def test_stopped_and_resumed_equals_straight(host, small, tiny, name, tmp_path):
     recipe = made(host, small, name)
     straight = host.start(recipe, tiny)
-    straight.go()
+    straight.run_until()
     first = host.start(recipe, tiny)
-    first.go(until=3)
+    first.run_until(until=3)
     torch.save(first.state_dict(), tmp_path / "state.pt")
-    first.go()  # what happens after the save must not reach into it
+    first.run_until()  # what happens after the save must not reach into it
     second = host.start(recipe, tiny)
     second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert second.step == 3
-    second.go()
+    second.run_until()
     for run in (first, second):
         assert all(map(torch.equal, tensors(run), tensors(straight)))
 
@@ -163,7 +163,7 @@ def test_the_loss_falls_and_the_images_come_to_look_like_their_class(host, small
     recipe = small(host.recipe("dm", ipc=1, iterations=60, overrides={"synthetic.init": "noise"}))
     losses = []
     run = host.start(recipe, tiny, on_step=lambda _, record: losses.append(record["loss"]))
-    run.go()
+    run.run_until()
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
@@ -171,13 +171,15 @@ def test_a_learned_network_serves_its_rounds_and_is_trained_between(host, small,
     recipe = host.recipe("dc", ipc=2, iterations=5, overrides={"policy.rounds": 2, "policy.epochs": 3})
     ages = []
     run = host.start(small(recipe), tiny, on_step=lambda run, _: ages.append(run.draw.age))
-    run.go()
+    run.run_until()
     assert ages == [0, 3, 0, 3, 0]
 
 
 def test_at_one_image_per_class_dc_never_trains(host, small, tiny):
     ages = []
-    host.start(small(host.recipe("dc", iterations=3)), tiny, on_step=lambda run, _: ages.append(run.draw.age)).go()
+    host.start(
+        small(host.recipe("dc", iterations=3)), tiny, on_step=lambda run, _: ages.append(run.draw.age)
+    ).run_until()
     assert ages == [0, 0, 0]
 
 
@@ -224,7 +226,7 @@ def test_checks_refuse_in_a_sentence(host, small, tiny):
 def test_a_checkpoint_of_another_recipe_or_other_data_is_refused(host, small, tiny, digits):
     dm = small(host.recipe("dm", iterations=2))
     run = host.start(dm, tiny)
-    run.go(until=1)
+    run.run_until(until=1)
     state = run.state_dict()
     with pytest.raises(BadCheckpoint, match="belongs to another recipe"):
         host.start(replace(dm, seed=9), tiny).load_state_dict(state)

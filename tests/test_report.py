@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from ddcore import DataCard, DdcoreError, DistilledSet, Protocol, compare
-from ddcore.parts import to_dict
+from ddcore.packing import to_dict
 from ddcore.preprocess import Identity, Standardise
-from ddcore.report import write_images, write_report
+from ddcore.report.picture import write_images
+from ddcore.report.report import write_report
 
 
 def test_the_picture_shows_true_colours_a_row_a_class(tmp_path):

@@ -69,6 +69,6 @@ def test_code_that_knows_only_the_global_generator_is_seeded_and_leaves_no_trace
 def test_secrets_never_enter_the_artefact(host, small, tiny, tmp_path):
     run = host.start(small(host.recipe("dm", iterations=1)), tiny)
     noise = run.rng.secret("noise").get_state().numpy().tobytes()
-    run.go()
+    run.run_until()
     assert noise not in run.export().save(tmp_path / "set.safetensors").read_bytes()
     assert run.state_dict()["rng"]["secret"].keys() == {"noise"}

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ddcore
-from ddcore import Finding, Host, RecipeRefused, Study, conduct_study
+from ddcore import Finding, Host, RecipeRefused, Study, run_study
 from ddcore.cli import app
 
 
@@ -16,7 +16,7 @@ class Count(Study):
     """Counts to a number, one file a step."""
 
     to: int = 3
-    data: ddcore.DataSet = ddcore.Digits()
+    data: ddcore.DataSet = ddcore.plugin.Digits()
 
     def conduct(self, folder, host, device, progress):
         made = 0
@@ -32,7 +32,7 @@ class Count(Study):
 def test_a_study_leaves_its_finding_and_goes_on_where_it_stopped(tmp_path):
     told = []
     study = Count(to=3)
-    finding = conduct_study(study, tmp_path / "s", device="cpu", progress=lambda *said: told.append(said))
+    finding = run_study(study, tmp_path / "s", device="cpu", progress=lambda *said: told.append(said))
     assert finding.numbers == {"made": 3}
     assert told[-1] == ("counting", 3, 3)
     assert json.loads((tmp_path / "s" / "finding.json").read_text()) == {"study": "count", "made": 3}
@@ -41,28 +41,28 @@ def test_a_study_leaves_its_finding_and_goes_on_where_it_stopped(tmp_path):
     assert "It can count." in report
     assert 'name = "digits"' in report
     (tmp_path / "s" / "1.txt").unlink()
-    assert conduct_study(study, tmp_path / "s").numbers == {"made": 1}
+    assert run_study(study, tmp_path / "s").numbers == {"made": 1}
 
 
 def test_another_study_in_the_folder_is_refused_and_left_alone(tmp_path):
-    conduct_study(Count(to=1), tmp_path)
+    run_study(Count(to=1), tmp_path)
     before = (tmp_path / "finding.json").read_text()
     with pytest.raises(RecipeRefused, match="holds a study with other settings"):
-        conduct_study(Count(to=2), tmp_path)
+        run_study(Count(to=2), tmp_path)
     assert (tmp_path / "finding.json").read_text() == before
 
 
 def test_a_folder_where_nothing_has_begun_takes_other_settings_and_one_of_an_experiment_none(tmp_path):
     (tmp_path / "study.toml").write_text('name = "count"\nto = 9\n')
-    conduct_study(Count(to=2), tmp_path)
+    run_study(Count(to=2), tmp_path)
     other = tmp_path / "experiment"
     other.mkdir()
     (other / "recipe.toml").write_text("")
     with pytest.raises(RecipeRefused, match="holds an experiment"):
-        conduct_study(Count(to=2), other)
+        run_study(Count(to=2), other)
     assert [path.name for path in other.iterdir()] == ["recipe.toml"]
     with pytest.raises(RecipeRefused, match="The device 'nowhere' cannot be used"):
-        conduct_study(Count(to=2), tmp_path, device="nowhere")
+        run_study(Count(to=2), tmp_path, device="nowhere")
 
 
 class Plugin:

@@ -10,11 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from ddcore import (
-    ZCA,
     BadArtefact,
     Context,
     DistilledSet,
-    Experts,
     Fit,
     LossDiverged,
     ModuleNetwork,
@@ -27,10 +25,12 @@ from ddcore import (
 )
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.distance import likeness
-from ddcore.labels import Expert, Soft
+from ddcore.labels.expert import Expert
+from ddcore.labels.soft import Soft
 from ddcore.objectives.base import Objective
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.trajectory import TrajectoryMatch
+from ddcore.plugin import ZCA, Experts
 from ddcore.policies.experts import CARD
 from ddcore.policies.rival import Rival
 from ddcore.synthetic import SyntheticSet
@@ -86,8 +86,8 @@ def test_the_loss_and_its_derivative_written_slowly(trajectory, memory):
 def test_batches_pass_over_the_whole_set(trajectory, monkeypatch):
     run = trajectory(objective=TrajectoryMatch(steps=4, batch=3))
     sizes = []
-    view = run.ctx.view
-    run.ctx = replace(run.ctx, view=lambda n: sizes.append(n) or view(n))
+    view = run.ctx.transform
+    run.ctx = replace(run.ctx, transform=lambda n: sizes.append(n) or view(n))
     before = run.synthetic.carrier.pixels.detach().clone()
     run.update()
     assert sizes == [3, 3, 3, 3]
@@ -161,7 +161,7 @@ def test_experts_are_trained_once_lazily_and_told(host, small, tiny):
     recipe = small(host.recipe("mtt", iterations=12), policy=TWO, objective=TrajectoryMatch(steps=1))
     run = host.start(recipe, tiny, progress=lambda what, done, of: told.append((what, done, of)))
     assert not told
-    run.go()
+    run.run_until()
     assert [t for t in told if t[1] == 1] == [(f"training expert {n} of 2", 1, 8) for n in sorted_first(told)]
     assert len(told) == 16
 
@@ -174,7 +174,7 @@ def test_the_window_grows(host, small, tiny):
     policy = Experts(experts=1, fit=SHORT, last=0, grown=2, growth=4, span=2)
     ages = []
     recipe = small(host.recipe("mtt", iterations=40), policy=policy, objective=TrajectoryMatch(steps=1))
-    host.start(recipe, tiny, on_step=lambda run, _: ages.append(run.draw.age)).go()
+    host.start(recipe, tiny, on_step=lambda run, _: ages.append(run.draw.age)).run_until()
     assert ages[0] == 0
     assert set(ages[1:3]) <= {0, 2}
     assert set(ages) == {0, 2, 4}
@@ -238,7 +238,7 @@ def test_a_buffer_is_shared_and_changes_nothing(trajectory, tmp_path, half):
     ends = []
     for policy in (TWO, stored, stored):
         run = trajectory(policy=policy)
-        run.go()
+        run.run_until()
         ends.append(run.export().inputs)
         if policy.store:
             assert "experts" not in run.policy
@@ -254,10 +254,10 @@ def test_a_buffer_is_shared_and_changes_nothing(trajectory, tmp_path, half):
 
 def test_finished_experts_are_not_trained_again(trajectory, tmp_path, monkeypatch):
     policy = replace(TWO, store=str(tmp_path))
-    trajectory(policy=policy).go()
+    trajectory(policy=policy).run_until()
     run = trajectory(policy=policy)
     monkeypatch.setattr(type(run.gate), "fit", lambda *_: pytest.fail("trained again"))
-    run.go()
+    run.run_until()
 
 
 def test_each_network_data_and_fit_has_a_buffer_of_its_own(trajectory, tmp_path, host, tiny):
@@ -322,20 +322,20 @@ def test_a_private_gates_experts_are_not_shared(host, small, tiny, tmp_path):
     )
     run = host.start(replace(recipe, plugins={"private": {"requests": 40}}), tiny)
     with pytest.raises(RecipeRefused, match="leave store out"):
-        run.go()
+        run.run_until()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_killed_between_experts_resumes_bit_for_bit(trajectory, tmp_path):
     straight = trajectory(iterations=6)
-    straight.go()
+    straight.run_until()
     first = trajectory(iterations=6)
-    first.go(until=1)
+    first.run_until(until=1)
     assert len(first.policy["experts"]) == 1
     torch.save(first.state_dict(), tmp_path / "state.pt")
     second = trajectory(iterations=6)
     second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    second.go()
+    second.run_until()
     assert torch.equal(second.export().inputs, straight.export().inputs)
 
 
@@ -373,16 +373,16 @@ def test_a_running_mean_comes_out_and_survives_a_stop(trajectory, tmp_path):
     run = trajectory("ftd", update=replace(run.recipe.update, **recipe_update))
     seen, mean = [], None
     run.on_step = lambda run, _: seen.append(run.synthetic.carrier.pixels.detach().clone())
-    run.go(until=2)
+    run.run_until(until=2)
     torch.save(run.state_dict(), tmp_path / "state.pt")
-    run.go()
+    run.run_until()
     for pixels in seen:
         mean = pixels if mean is None else 0.5 * mean + 0.5 * pixels
     assert torch.allclose(run.export().inputs, mean, atol=1e-5)
     assert not torch.allclose(run.export().inputs, seen[-1], atol=1e-5)
     again = trajectory("ftd", update=run.recipe.update)
     again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    again.go()
+    again.run_until()
     assert torch.equal(again.export().inputs, run.export().inputs)
 
 
@@ -561,7 +561,7 @@ def test_a_budget_spent_before_the_start_exports_nothing(host, small, tiny):
 def test_what_is_no_longer_finite_stops_the_run(trajectory):
     run = trajectory(update=Update({"inputs": 1.0, "step_size": 1e38}, momentum=0.0))
     with pytest.raises(LossDiverged, match=r"is no longer finite|The loss of mtt"):
-        run.go()
+        run.run_until()
 
 
 def test_clamping_is_refused_where_the_range_is_not_known(host, small, tiny):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ddcore.augment import Siamese
-from ddcore.gate import cross_entropy
+from ddcore.augment.siamese import Siamese
+from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
 from ddcore.types import DataCard, Draw
 from ddcore.unroll import unroll

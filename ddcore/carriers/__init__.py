@@ -1,0 +1,25 @@
+"""Carriers: how the inputs of S are represented."""
+
+from ddcore.carriers.centres import Centres, Reconstruct
+from ddcore.carriers.chosen import Herding, Mosaic, Random
+from ddcore.carriers.codes import Codes
+from ddcore.carriers.formation import Formation
+from ddcore.carriers.hallucinator import Hallucinated
+from ddcore.carriers.latents import Adversarial, Latents
+from ddcore.carriers.pixels import Pixels
+from ddcore.carriers.shared_bases import SharedBases
+
+PARTS = (
+    Adversarial,
+    Centres,
+    Codes,
+    Formation,
+    Hallucinated,
+    Herding,
+    Latents,
+    Mosaic,
+    Pixels,
+    Random,
+    Reconstruct,
+    SharedBases,
+)

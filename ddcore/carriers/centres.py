@@ -9,22 +9,13 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from ddcore.carriers.base import (
-    Carrier,
-    DecodedModule,
-    Decoders,
-    ImagesModule,
-    classes_in_order,
-    cluster_centres,
-    codes_that_fit,
-    doublings,
-    enlarging,
-    reduced,
-)
+from ddcore.carriers.base import Carrier, DecodedModule, ImagesModule, classes_in_order
+from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarging, reduced
+from ddcore.carriers.picking import cluster_centres
+from ddcore.chunking import chunk_size, slices
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.memory import cut, items_a_chunk
-from ddcore.networks.base import Activation, At, Chain, Conv, Layer, Pool, chain
+from ddcore.networks.layers import Activation, At, Chain, Conv, Layer, Pooling, chain
 from ddcore.parts import Part
 from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Draw, Group, Params
@@ -71,7 +62,7 @@ def encoding(card: DataCard, channels: int, width: int, scale: int) -> list[Laye
     layers: list[Layer] = []
     into = card.shape[0]
     for _ in range(doublings(scale)):
-        layers += [Conv(into, width), Activation("leaky_relu"), Pool("avg")]
+        layers += [Conv(into, width), Activation("leaky_relu"), Pooling("avg")]
         into = width
     return [*layers, Conv(into, channels)]
 
@@ -196,9 +187,9 @@ class Centres(Carrier):
     def _clustered(self, c: int, draw: Draw, ctx: Context) -> Tensor:
         """The centres (each, d) of class ``c``."""
         (batch,) = ctx.gate.examples([Group((c,), self.real)])
-        room = items_a_chunk(draw, ctx.card.shape)
+        room = chunk_size(draw, ctx.card.shape)
         with torch.no_grad():
-            latents = torch.cat([draw(batch.inputs[part], features=True) for part in cut(len(batch), room)])
+            latents = torch.cat([draw(batch.inputs[part], features=True) for part in slices(len(batch), room)])
         return cluster_centres(latents, self.each(ctx.card), ctx.rng["centres"])
 
 

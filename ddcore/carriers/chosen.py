@@ -10,11 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ddcore.augment import Crop, cropped
-from ddcore.carriers.base import Carrier, classes_in_order, herd, joined, tile_size
+from ddcore.augment.crop import Crop
+from ddcore.augment.transforms import cropped
+from ddcore.carriers.base import Carrier, classes_in_order
+from ddcore.carriers.picking import herd
+from ddcore.carriers.tiles import joined, tile_size
+from ddcore.chunking import chunk_size, slices
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context, Fit, cross_entropy
-from ddcore.memory import cut, items_a_chunk
+from ddcore.gate.fit import Fit
+from ddcore.losses import cross_entropy
 from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Draw, Group
 
@@ -75,9 +80,9 @@ class Herding(Judged):
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
-        size = items_a_chunk(draw, ctx.card.shape)
+        size = chunk_size(draw, ctx.card.shape)
         with torch.no_grad():
-            parts = [draw(batch.inputs[part], features=True, training=False) for part in cut(len(batch), size)]
+            parts = [draw(batch.inputs[part], features=True, training=False) for part in slices(len(batch), size)]
         features = torch.cat(parts)
         return batch.inputs[herd(features, features.mean(0), self.ipc)]
 
@@ -124,7 +129,7 @@ class Mosaic(Judged):
             return cropped(boxes[places])(batch.inputs[places.to(batch.inputs.device) // self.crops])
 
         with torch.no_grad():
-            parts = torch.arange(len(boxes)).split(items_a_chunk(draw, ctx.card.shape))
+            parts = torch.arange(len(boxes)).split(chunk_size(draw, ctx.card.shape))
             logits = torch.cat([draw(shown(part), training=False) for part in parts])
         loss = cross_entropy(logits, torch.full((len(boxes),), c, device=logits.device)).cpu()
         best = surest(loss.view(len(batch), -1))[: self.ipc * self.factor**2]

@@ -9,19 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ddcore.carriers.base import (
-    Carrier,
-    DecodedModule,
-    Decoders,
-    classes_in_order,
-    codes_that_fit,
-    doublings,
-    enlarging,
-    reduced,
-)
+from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
+from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarging, reduced
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.networks.base import chain
+from ddcore.networks.layers import chain
 from ddcore.types import DataCard, Group
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddcore.carriers.base import Carrier, ImagesModule, joined, tile_size
+from ddcore.carriers.base import Carrier, ImagesModule
+from ddcore.carriers.tiles import joined, tile_size
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.types import DataCard, Group
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order, reduced
+from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
+from ddcore.carriers.decoding import reduced
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.types import DataCard, Group
 
 

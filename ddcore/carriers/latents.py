@@ -11,21 +11,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddcore.carriers.base import (
-    Carrier,
-    DecodedModule,
-    Decoders,
-    classes_in_order,
-    codes_that_fit,
-    doublings,
-    enlarging,
-    herd,
-    reduced,
-)
+from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
+from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarging, reduced
+from ddcore.carriers.picking import herd
+from ddcore.chunking import slices
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.memory import cut
-from ddcore.networks.base import At, Layer, Linear, chain
+from ddcore.networks.layers import At, Layer, Linear, chain
 from ddcore.parts import Part
 from ddcore.types import DataCard, Group
 
@@ -48,7 +40,7 @@ class Shaped(Layer):
 class Adversarial(Part, kind="adversarial"):
     """How a generator is trained on T against a discriminator, by turns, ``steps`` times with Adam.
 
-    The discriminator D is the run's own network, its k outputs one verdict a class. It descends
+    The discriminator D is the run's own network, its k outputs one predicted_shares a class. It descends
     mean softplus(-D(x)[y]) + mean softplus(D(G(z, y'))[y']) over ``batch`` items of T and as many of the generator's,
     of uniform classes y'. The generator descends mean softplus(-D(G(z, y'))[y']) + ``seeking`` mean |z - z'| /
     |G(z, y') - G(z', y')|, so that latents of one class differ in what they make. T enters by the gradient of the
@@ -206,7 +198,9 @@ class LatentsModule(DecodedModule):
         for c, mean in enumerate(means):
             latents = self.drawn(self.plan.tries * self.each, ctx)
             images = self.images(latents, torch.full((len(latents),), c, device=ctx.device))
-            parts = [ctx.gate.bounded(draw(images[part], features=True)) for part in cut(len(images), ctx.room)]
+            parts = [
+                ctx.gate.clip_features(draw(images[part], features=True)) for part in slices(len(images), ctx.room)
+            ]
             chosen.append(latents[herd(torch.cat(parts), mean, self.each)])
         return torch.cat(chosen)
 

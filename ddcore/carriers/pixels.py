@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ddcore.carriers.base import Carrier, ImagesModule
-from ddcore.gate import Context
+from ddcore.context import Context
 from ddcore.types import DataCard, Group
 
 

@@ -11,9 +11,9 @@ import typer
 from ddcore.cli.base import app, pairs, progress, screen, sentences, show
 
 if TYPE_CHECKING:
-    from ddcore.datasets import DataSet
-    from ddcore.evaluate import Protocol
-    from ddcore.experiment import Experiment, Settings
+    from ddcore.datasets.base import DataSet
+    from ddcore.evaluation.protocol import Protocol
+    from ddcore.experiment.plan import Experiment, Settings
     from ddcore.host import Host
 
 Data = Annotated[
@@ -54,7 +54,7 @@ Checkpoint = Annotated[float, typer.Option(help="Seconds between two checkpoints
 def _protocol(
     host: Host, base: Protocol, name: str | None, networks: str | None, repeats: int | None, rates: str | None
 ) -> Protocol:
-    from ddcore.parts import overridden
+    from ddcore.packing import overridden
 
     protocol = type(base).named(name) if name else base
     changes: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def _protocol(
 
 def _baselines(text: str | None, default: tuple[str, ...] | None) -> tuple[Any, ...] | None:
     from ddcore.errors import UnknownName
-    from ddcore.experiment import BASELINES
+    from ddcore.experiment.plan import BASELINES
 
     if text is None:
         return default
@@ -105,8 +105,8 @@ def _laid_over(
 
 def _data(host: Host, base: DataSet, name: str | None, **fields: Any) -> DataSet:
     """``base`` with the fields that are given, or the data set ``name``."""
-    from ddcore.experiment import data_set
-    from ddcore.parts import overridden
+    from ddcore.experiment.reading import data_set
+    from ddcore.packing import overridden
 
     if name:
         return data_set(host.catalogue, name, **fields)
@@ -119,7 +119,7 @@ def _preset(protocol: Protocol) -> str:
     """The preset that ``protocol`` is, whatever its networks and repeats; ``own`` for none."""
     from dataclasses import replace
 
-    from ddcore.evaluate import PRESETS
+    from ddcore.evaluation.protocols import PRESETS
 
     presets = {name: type(protocol).named(name) for name in PRESETS}
     same = (
@@ -129,18 +129,18 @@ def _preset(protocol: Protocol) -> str:
 
 
 def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str, checkpoint_seconds: float) -> None:
-    from ddcore.experiment import conduct
+    from ddcore.experiment.running import run_experiment
 
     folder = out or experiment.folder()
     with sentences(resume=folder), progress() as told:
-        metrics = conduct(
+        metrics = run_experiment(
             experiment, folder, host=host, device=device, checkpoint_seconds=checkpoint_seconds, progress=told
         )
     _finish(metrics, folder)
 
 
 def _finish(metrics: dict[str, Any], folder: Path) -> None:
-    from ddcore.report import results
+    from ddcore.report.tables import results
 
     show(*results(metrics))
     screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.", highlight=False)
@@ -178,7 +178,8 @@ def distill(
     """
     with sentences():
         from ddcore.errors import RecipeRefused
-        from ddcore.experiment import Experiment, Settings, data_set
+        from ddcore.experiment.plan import Experiment, Settings
+        from ddcore.experiment.reading import data_set
         from ddcore.host import Host
 
         host = Host()
@@ -216,11 +217,12 @@ def run(
     with sentences():
         from dataclasses import replace
 
+        from ddcore.composition import Recipe
         from ddcore.errors import RecipeRefused
-        from ddcore.experiment import Experiment, Settings, data_set
+        from ddcore.experiment.plan import Experiment, Settings
+        from ddcore.experiment.reading import data_set
         from ddcore.host import Host
-        from ddcore.parts import overridden, parse_toml
-        from ddcore.recipe import Recipe
+        from ddcore.packing import overridden, parse_toml
 
         host = Host()
         if not file.is_file():
@@ -287,10 +289,13 @@ def evaluate(
         from dataclasses import replace
 
         from ddcore.artefact import DistilledSet
-        from ddcore.experiment import Folder, Settings, data_set, reevaluate
+        from ddcore.experiment.folder import Folder
+        from ddcore.experiment.plan import Settings
+        from ddcore.experiment.reading import data_set
+        from ddcore.experiment.running import evaluate_saved
         from ddcore.files import write_whole
         from ddcore.host import Host
-        from ddcore.report import results
+        from ddcore.report.tables import results
 
         host = Host()
         fields = {"root": root, "download": download or None, "size": size}
@@ -301,7 +306,7 @@ def evaluate(
             settings = Folder(place).experiment(host.catalogue).settings
             settings = replace(settings, data=_data(host, settings.data, data, **fields))
         settings = _laid_over(host, settings, protocol, networks, repeats, rates, baselines, validation)
-        metrics = reevaluate(place, settings, host=host, device=device, progress=told)
+        metrics = evaluate_saved(place, settings, host=host, device=device, progress=told)
         beside = f"evaluation-{_preset(settings.protocol)}.json"
         target = json_file or (place.with_name(f"{place.stem}-{beside}") if bare else place / beside)
         write_whole(target, (json.dumps(metrics, indent=2) + "\n").encode())
@@ -331,11 +336,11 @@ def study(
         from dataclasses import replace
         from typing import cast
 
-        from ddcore.datasets import DataSet
+        from ddcore.datasets.base import DataSet
         from ddcore.errors import RecipeRefused
         from ddcore.host import Host
-        from ddcore.parts import from_dict, overridden
-        from ddcore.study import Study, conduct_study
+        from ddcore.packing import from_dict, overridden
+        from ddcore.study import Study, run_study
 
         host = Host()
         plan = from_dict(cast(type[Study], host.catalogue.find("study", name).maker), {}, host.catalogue, name)
@@ -345,7 +350,7 @@ def study(
         elif data or any(given.values()):
             raise RecipeRefused(f"The study {name} has no data set to choose.")
         plan = overridden(plan, pairs(change or []), host.catalogue)
-        finding = conduct_study(plan, folder, host=host, device=device, progress=told)
+        finding = run_study(plan, folder, host=host, device=device, progress=told)
     show(finding.head, finding.rows)
     screen.print(finding.says, highlight=False, soft_wrap=True)
     screen.print(f"Written: {folder}/report.md, finding.json", highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ import typer
 from ddcore.cli.base import app, err, screen, sentences, show
 
 if TYPE_CHECKING:
-    from ddcore.parts import Entry
+    from ddcore.catalogue import Entry
 
 
 class What(StrEnum):
@@ -39,7 +39,7 @@ def list_(
     `ddcore list methods`, `ddcore list methods dm`, `ddcore list parts pixels`
     """
     with sentences():
-        from ddcore.evaluate import TOLD
+        from ddcore.evaluation.protocols import TOLD
         from ddcore.host import Host
 
         host = Host()
@@ -108,7 +108,7 @@ def _one(host, what: What, name: str, as_json: bool) -> None:
 
 
 def _all_of(entry: Entry) -> dict[str, Any]:
-    from ddcore.parts import defaults, to_toml
+    from ddcore.packing import defaults, to_toml
 
     says = {"says": inspect.getdoc(entry.maker) or ""}
     if entry.kind == "method":

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ddcore.errors import RecipeRefused
-from ddcore.networks.base import Activation, Conv, Flatten, Linear, NetworkPlan, NormName, Pool, Structure, chain, norm
+from ddcore.networks.base import NetworkPlan
+from ddcore.networks.layers import Activation, Conv, Flatten, Linear, NormName, Pooling, chain, norm
+from ddcore.networks.structure import Structure
 from ddcore.types import Citation, DataCard
 
 
@@ -33,10 +35,10 @@ class AlexNet(NetworkPlan):
         if min(left) < 1:
             raise RecipeRefused(f"AlexNet leaves nothing of images of {sides[0]}x{sides[1]}: 8 pixels are the least.")
         features = chain(
-            *(Conv(channels, 128, 5, padding=padding), norm(self.norm, 128), Activation(), Pool("max")),
-            *(Conv(128, 192, 5, padding=2), norm(self.norm, 192), Activation(), Pool("max")),
+            *(Conv(channels, 128, 5, padding=padding), norm(self.norm, 128), Activation(), Pooling("max")),
+            *(Conv(128, 192, 5, padding=2), norm(self.norm, 192), Activation(), Pooling("max")),
             *(Conv(192, 256), norm(self.norm, 256), Activation()),
             *(Conv(256, 192), norm(self.norm, 192), Activation()),
-            *(Conv(192, 192), norm(self.norm, 192), Activation(), Pool("max"), Flatten()),
+            *(Conv(192, 192), norm(self.norm, 192), Activation(), Pooling("max"), Flatten()),
         )
         return Structure(features, Linear(192 * left[0] * left[1], card.classes))

@@ -6,22 +6,21 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ddcore.errors import RecipeRefused
-from ddcore.networks.base import (
+from ddcore.networks.base import NetworkPlan, at_least_one
+from ddcore.networks.layers import (
     Activation,
     ActivationName,
     Conv,
     Flatten,
     Layer,
     Linear,
-    NetworkPlan,
     NormName,
-    Pool,
+    Pooling,
     PoolingName,
-    Structure,
-    at_least_one,
     chain,
     norm,
 )
+from ddcore.networks.structure import Structure
 from ddcore.types import Citation, DataCard
 
 
@@ -66,7 +65,7 @@ class ConvNet(NetworkPlan):
         for i in range(plan.depth):
             padding = 3 if i == 0 and tuple(card.shape) == (1, 28, 28) else 1
             conv = Conv(channels, plan.width, padding=padding)
-            layers += [conv, norm(plan.norm, plan.width), Activation(plan.activation), Pool(plan.pooling)]
+            layers += [conv, norm(plan.norm, plan.width), Activation(plan.activation), Pooling(plan.pooling)]
             channels = plan.width
             sides = [side + 2 * (padding - 1) for side in sides]
             if plan.pooling != "none":

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ddcore.errors import RecipeRefused
-from ddcore.networks.base import Activation, Conv, Flatten, Linear, NetworkPlan, Pool, Structure, chain
+from ddcore.networks.base import NetworkPlan
+from ddcore.networks.layers import Activation, Conv, Flatten, Linear, Pooling, chain
+from ddcore.networks.structure import Structure
 from ddcore.types import Citation, DataCard
 
 
@@ -35,8 +37,8 @@ class LeNet(NetworkPlan):
                 f"LeNet leaves nothing of images of {sides[0]}x{sides[1]}: {least} pixels are the least."
             )
         features = chain(
-            *(Conv(channels, 6, 5, padding=padding), Activation(), Pool("max")),
-            *(Conv(6, 16, 5, padding=0), Activation(), Pool("max"), Flatten()),
+            *(Conv(channels, 6, 5, padding=padding), Activation(), Pooling("max")),
+            *(Conv(6, 16, 5, padding=0), Activation(), Pooling("max"), Flatten()),
             *(Linear(16 * left[0] * left[1], 120), Activation(), Linear(120, 84), Activation()),
         )
         return Structure(features, Linear(84, card.classes))

@@ -6,16 +6,9 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ddcore.networks.base import (
-    Activation,
-    ActivationName,
-    Flatten,
-    Linear,
-    NetworkPlan,
-    Structure,
-    at_least_one,
-    chain,
-)
+from ddcore.networks.base import NetworkPlan, at_least_one
+from ddcore.networks.layers import Activation, ActivationName, Flatten, Linear, chain
+from ddcore.networks.structure import Structure
 from ddcore.types import DataCard
 
 

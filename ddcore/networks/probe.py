@@ -14,7 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from ddcore.errors import RecipeRefused
-from ddcore.networks.base import At, Chain, Conv, Layer, Linear, Residual, Started, Structure
+from ddcore.networks.layers import At, Chain, Conv, Layer, Linear, Residual
+from ddcore.networks.started import Started
+from ddcore.networks.structure import Structure
 from ddcore.types import Draw, Network, Params
 
 
@@ -155,7 +157,7 @@ class Layers(Probe):
 
 
 @dataclass(frozen=True)
-class Centres(Probe):
+class CentreClassifier(Probe):
     """Logits f(x) M': inner products of the features (n, d) with centres M (k, d), its only parameters.
 
     The network's own parameters stand among the buffers, so a gradient is one with respect to M.
@@ -185,7 +187,7 @@ class Joined(Probe):
 
 
 @dataclass(frozen=True)
-class Verdict(Probe):
+class PredictedShares(Probe):
     """Features that are 1 at the predicted class and 0 elsewhere (n, k): their mean is the shares of predictions."""
 
     def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
@@ -196,7 +198,12 @@ class Verdict(Probe):
 
 
 # One probe a network, always the same: a gate remembers by a network's identity how many items fit its memory.
-_layers, _centres, _joined, _verdict = cache(Layers), cache(Centres), cache(Joined), cache(Verdict)
+_layers, _centres, _joined, _predicted_shares = (
+    cache(Layers),
+    cache(CentreClassifier),
+    cache(Joined),
+    cache(PredictedShares),
+)
 
 
 def layers(draw: Draw, weights: tuple[float, ...]) -> Draw:
@@ -218,9 +225,9 @@ def joined(draws: Sequence[Draw]) -> Draw:
     return Draw(_joined(draws[0].network, len(draws)), params, buffers, age=draws[0].age)
 
 
-def verdict(draw: Draw) -> Draw:
+def predicted_shares(draw: Draw) -> Draw:
     """``draw`` as one who says a class and no more."""
-    return Draw(_verdict(draw.network), draw.params, draw.buffers, age=draw.age)
+    return Draw(_predicted_shares(draw.network), draw.params, draw.buffers, age=draw.age)
 
 
 def class_means(features: Tensor, classes: Tensor, k: int) -> Tensor:

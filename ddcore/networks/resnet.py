@@ -6,20 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ddcore.networks.base import (
-    Activation,
-    Conv,
-    Flatten,
-    GlobalPool,
-    Layer,
-    Linear,
-    NetworkPlan,
-    NormName,
-    Residual,
-    Structure,
-    chain,
-    norm,
-)
+from ddcore.networks.base import NetworkPlan
+from ddcore.networks.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, NormName, Residual, chain, norm
+from ddcore.networks.structure import Structure
 from ddcore.types import Citation, DataCard
 
 

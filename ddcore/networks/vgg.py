@@ -5,19 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ddcore.networks.base import (
-    Activation,
-    Conv,
-    Flatten,
-    Layer,
-    Linear,
-    NetworkPlan,
-    NormName,
-    Pool,
-    Structure,
-    chain,
-    norm,
-)
+from ddcore.networks.base import NetworkPlan
+from ddcore.networks.layers import Activation, Conv, Flatten, Layer, Linear, NormName, Pooling, chain, norm
+from ddcore.networks.structure import Structure
 from ddcore.types import Citation, DataCard
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -49,7 +39,7 @@ class VGG11(NetworkPlan):
                 channels = width
                 sides = [side + 2 * (padding - 1) for side in sides]
             if min(sides) > 1:
-                layers.append(Pool("max"))
+                layers.append(Pooling("max"))
                 sides = [side // 2 for side in sides]
         return Structure(chain(*layers, Flatten()), Linear(channels * sides[0] * sides[1], card.classes))
 

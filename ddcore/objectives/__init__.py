@@ -1,0 +1,24 @@
+"""Objectives: how far S is from T, and the gradient of that."""
+
+from ddcore.objectives.bptt import Bptt
+from ddcore.objectives.combine import Sum
+from ddcore.objectives.contrast import Contrast
+from ddcore.objectives.features import FeatureMatch
+from ddcore.objectives.gradient import GradientMatch
+from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.ridge import KernelRidge, TangentRidge
+from ddcore.objectives.statistics import StatisticMatch
+from ddcore.objectives.trajectory import TrajectoryMatch
+
+PARTS = (
+    Bptt,
+    Contrast,
+    FeatureMatch,
+    GradientMatch,
+    KernelRidge,
+    LayerMatch,
+    StatisticMatch,
+    Sum,
+    TangentRidge,
+    TrajectoryMatch,
+)

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.objectives.base import Objective, Student, loss_on_real, shuffled, taking_turns
+from ddcore.objectives.base import Objective
+from ddcore.objectives.batches import interleave_classes, loss_on_real
+from ddcore.objectives.student import Student, shuffled
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group, ItemLoss, Params, Replay
-from ddcore.unroll import Memory
+from ddcore.unroll import UnrollMemory
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Bptt(Objective):
     real: int = 256
     checks: int = 1
     window: int | None = None
-    memory: Memory = "exact"
+    memory: UnrollMemory = "exact"
 
     def __post_init__(self) -> None:
         if min(self.steps, self.real, 1 if self.batch is None else self.batch) < 1 or not 0 <= self.momentum < 1:
@@ -91,7 +93,7 @@ class Bptt(Objective):
         parts, size = [], self.batch or len(groups[0])
         for t, group in enumerate(groups):
             mine = torch.isin(classes, group).nonzero().flatten()
-            rows = mine[taking_turns(classes[mine])]
+            rows = mine[interleave_classes(classes[mine])]
             steps = self.steps * (t + 1) // self.tasks - self.steps * t // self.tasks
             taken = torch.arange(steps * size, device=rows.device)
             parts.append(rows[taken % len(rows)].unflatten(0, (steps, size)))
@@ -115,7 +117,7 @@ class Bptt(Objective):
         answers = {point: self._answer(replace(draw, params=way.points[point]), loss, ctx) for point in points}
         last = answers.pop(steps)
         way.backward(last, answers)
-        student.settle()
+        student.backward_to_parameters()
         yield float(torch.stack([value.square().sum() for value in last.values()]).sum().sqrt())
 
     def _rates(self, synthetic: SyntheticSet) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.objectives.base import Objective
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ddcore.context import Context
 from ddcore.distance import likeness
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.objectives.base import LossObjective
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.networks.probe import blocks, last_layer
-from ddcore.objectives.base import Objective, by_bytes
+from ddcore.objectives.base import Objective
+from ddcore.objectives.batches import class_batches
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group, Network
 
@@ -45,12 +46,12 @@ class FeatureMatch(Objective):
             blocks(network)
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
-        groups = [Group((c,), self.real, ctx.view()) for c in range(ctx.card.classes)]
+        groups = [Group((c,), self.real, ctx.transform()) for c in range(ctx.card.classes)]
         real = ctx.gate.features(draw, groups)
         total = 0.0
-        for lot in by_bytes(synthetic, range(ctx.card.classes), ctx):
+        for lot in class_batches(synthetic, range(ctx.card.classes), ctx):
             inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
-            features = ctx.gate.bounded(draw(torch.cat(inputs), features=True))
+            features = ctx.gate.clip_features(draw(torch.cat(inputs), features=True))
             means = torch.stack([f.mean(0) for f in features.split([len(x) for x in inputs])])
             targets = torch.stack([real[c] for c in lot])
             loss = (targets - means).square().sum()

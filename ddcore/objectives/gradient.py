@@ -8,10 +8,11 @@ from typing import Literal
 
 import torch
 
+from ddcore.context import Context
 from ddcore.distance import Distance, FilterCosine
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.objectives.base import Objective, loss_on_real
+from ddcore.objectives.base import Objective
+from ddcore.objectives.batches import loss_on_real
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group, Params
 
@@ -57,7 +58,7 @@ class GradientMatch(Objective):
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         scopes = [None] if self.scope == "all" else [(c,) for c in range(ctx.card.classes)]
-        groups = [Group(classes, self.real, ctx.view()) for classes in scopes]
+        groups = [Group(classes, self.real, ctx.transform()) for classes in scopes]
         real = ctx.gate.gradient(draw, groups, loss_on_real(synthetic.labels, ctx.card.classes))
         params = {name: value.detach().requires_grad_() for name, value in draw.params.items()}
         learned = [parameter for group in synthetic.groups().values() for parameter in group]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context, cross_entropy
+from ddcore.losses import cross_entropy
 from ddcore.networks.probe import by_centres, class_means, layers
-from ddcore.objectives.base import Objective, by_bytes
+from ddcore.objectives.base import Objective
+from ddcore.objectives.batches import class_batches
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group
 
@@ -42,15 +44,15 @@ class LayerMatch(Objective):
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         classes = range(ctx.card.classes)
-        groups = [Group((c,), self.real, ctx.view()) for c in classes]
+        groups = [Group((c,), self.real, ctx.transform()) for c in classes]
         probe = layers(draw, self.weights)
         real = ctx.gate.features(probe, groups)
         pull = self._pull(draw, synthetic, groups, ctx) if self.discrimination else None
         total = 0.0
-        for lot in by_bytes(synthetic, classes, ctx):
+        for lot in class_batches(synthetic, classes, ctx):
             inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
             sizes = [len(x) for x in inputs]
-            answers = ctx.gate.bounded(probe(torch.cat(inputs), features=True)).split(sizes)
+            answers = ctx.gate.clip_features(probe(torch.cat(inputs), features=True)).split(sizes)
             loss = (torch.stack([real[c] for c in lot]) - torch.stack([a.mean(0) for a in answers])).square().sum()
             total += float(loss.detach())
             if pull is not None:

@@ -11,9 +11,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ddcore.context import Context
 from ddcore.errors import LossDiverged, RecipeRefused
-from ddcore.gate import Context, cross_entropy, squared
 from ddcore.kernels import ConvTangent, Kernel, machine
+from ddcore.losses import cross_entropy, squared
 from ddcore.networks.probe import by_centres
 from ddcore.objectives.base import Objective
 from ddcore.synthetic import LabelModule, SyntheticSet
@@ -49,7 +50,7 @@ class Ridge(Objective):
         return replace(super().fitted(card), flip=self.flip and card.flips)
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
-        group = Group(size=self.real, view=ctx.view())
+        group = Group(size=self.real, transform=ctx.transform())
         labels, k = synthetic.labels, ctx.card.classes
         inputs, targets = synthetic.everything()
         inputs = group.seen(inputs)

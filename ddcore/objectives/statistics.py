@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
+from ddcore.chunking import slices
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context, cross_entropy
-from ddcore.memory import cut
+from ddcore.losses import cross_entropy
 from ddcore.networks.probe import batch_moments, with_batch_norm
-from ddcore.objectives.base import Objective, taking_turns
+from ddcore.objectives.base import Objective
+from ddcore.objectives.batches import interleave_classes
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Network
 
@@ -50,11 +52,11 @@ class StatisticMatch(Objective):
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         classes = synthetic.carrier.classes
-        order = taking_turns(classes)
+        order = interleave_classes(classes)
         total = 0.0
-        for part in cut(len(order), self.batch):
+        for part in slices(len(order), self.batch):
             rows = order[part]
-            logits, layers = batch_moments(draw, ctx.view(len(rows))(synthetic.carrier(rows)))
+            logits, layers = batch_moments(draw, ctx.transform(len(rows))(synthetic.carrier(rows)))
             apart = [(at.mean - at.running_mean).norm() + (at.var - at.running_var).norm() for at in layers]
             apart[0] = self.first * apart[0]
             loss = cross_entropy(logits, classes[rows]).mean() + self.weight * torch.stack(apart).sum()

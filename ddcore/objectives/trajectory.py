@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.objectives.base import Objective, Student, shuffled
+from ddcore.objectives.base import Objective
+from ddcore.objectives.student import Student, shuffled
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
-from ddcore.unroll import Memory
+from ddcore.unroll import UnrollMemory
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,14 @@ class TrajectoryMatch(Objective):
     the step size get gradients.
 
     ``memory``: ``full``, ``exact`` (the same derivative at flat memory) or ``tesla`` (not the exact one); see
-    :data:`ddcore.unroll.Memory`. Where ``threshold`` is given, a loss above it moves nothing.
+    :data:`ddcore.unroll.UnrollMemory`. Where ``threshold`` is given, a loss above it moves nothing.
 
     Reference: Cazenavette et al., CVPR 2022, Eq. 2; the threshold Guo et al., ICLR 2024, from the authors' code.
     """
 
     steps: int = 20
     batch: int | None = None
-    memory: Memory = "exact"
+    memory: UnrollMemory = "exact"
     threshold: float | None = None
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ class TrajectoryMatch(Objective):
         value = float(_squared(gap) / scale)
         if self.threshold is None or value <= self.threshold:
             way.backward({name: 2 * g / scale for name, g in gap.items()})
-            student.settle()
+            student.backward_to_parameters()
         yield value
 
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.optim import Optimizer
-
-from ddcore.gate import Context, Fit
+from ddcore.context import Context
 from ddcore.parts import Part
-from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Params
+from ddcore.types import Draw
 
 
 class Policy(Part, kind="policy"):
@@ -32,54 +26,3 @@ class Policy(Part, kind="policy"):
     @abstractmethod
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         """The network of the next step."""
-
-
-def trained_on(
-    state: dict[str, Any], fit: Fit, told: str, ctx: Context, rng: Streams | None = None
-) -> tuple[list[Params], Params]:
-    """A fresh network trained on T: its start and its snapshots, and its buffers.
-
-    Where it stands is kept in ``state["training"]``, so that the run may be left in between; what was drawn before must
-    stand in ``state`` as well. Start and batches come from ``rng``, or from the run's own streams.
-    """
-    if "training" not in state:
-        begun = ctx.fresh(rng)
-        state["training"] = {"params": begun.params, "buffers": begun.buffers, "fit": {}}
-    at = state["training"]
-    if rng is not None and "rng" in at:
-        rng.load_state_dict(at["rng"])
-
-    def keep() -> None:
-        if rng is not None:
-            at["rng"] = rng.state_dict()
-        if ctx.keep:
-            ctx.keep()
-
-    gate = ctx.gate if rng is None else ctx.gate.beside(rng)
-    way = gate.fit(Draw(ctx.network, at["params"], at["buffers"]), fit, told, ctx.progress, at["fit"], keep)
-    del state["training"]
-    return [at["params"], *way], at["buffers"]
-
-
-def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batch: int) -> Iterator[int]:
-    """Train ``draw``'s parameters on S, in place: SGD at ``lr`` without momentum on batches of ``batch``.
-
-    Each batch is under its own draw of the recipe's augmentation. Yields the steps of each epoch, without end.
-    """
-    with torch.no_grad():
-        inputs, targets = synthetic.everything()
-    optimiser = torch.optim.SGD(draw.params.values(), lr=lr)
-    while True:
-        batches = torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(batch)
-        for rows in batches:
-            step_on(inputs[rows], targets[rows], synthetic, draw, ctx, optimiser)
-        yield len(batches)
-
-
-def step_on(
-    inputs: Tensor, targets: Tensor, synthetic: SyntheticSet, draw: Draw, ctx: Context, optimiser: Optimizer
-) -> None:
-    """One step of ``draw``'s parameters, in place, on items of S under a draw of the recipe's augmentation."""
-    optimiser.zero_grad()
-    synthetic.labels.loss(draw(ctx.view()(inputs)), targets).mean().backward()
-    optimiser.step()

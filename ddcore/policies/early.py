@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context, Fit
-from ddcore.policies.base import Policy, trained_on
+from ddcore.gate.fit import Fit
+from ddcore.policies.base import Policy
+from ddcore.policies.training import trained_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
 

@@ -14,12 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ddcore.augment import Siamese
+from ddcore.augment.siamese import Siamese
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
-from ddcore.gate import Context, Fit
-from ddcore.parts import to_dict
-from ddcore.policies.base import Policy, trained_on
+from ddcore.gate.fit import Fit
+from ddcore.packing import to_dict
+from ddcore.policies.base import Policy
+from ddcore.policies.training import trained_on
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
@@ -133,7 +135,7 @@ class Experts(Policy):
         }
 
 
-SAID = {
+METADATA = {
     "network": "another network",
     "data": "other data, or under another preprocessing or other views",
     "fit": "another fit (its length, rate or batches)",
@@ -169,7 +171,7 @@ def buffer(store: Path, card: dict[str, Any]) -> Path:
         found = json.loads((store / CARD).read_text())
     except ValueError as error:
         raise RecipeRefused(f"{store / CARD} is damaged: {error}.") from error
-    for name, what in SAID.items():
+    for name, what in METADATA.items():
         if found.get(name) != card[name]:
             raise RecipeRefused(
                 f"policy.store = {str(store)!r} holds experts of {what} ({name}: {found.get(name)}, here {card[name]})."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ddcore.gate import Context
+from ddcore.context import Context
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw

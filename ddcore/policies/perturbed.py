@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw

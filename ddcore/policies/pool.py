@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.policies.base import Policy, step_on
+from ddcore.policies.base import Policy
+from ddcore.policies.training import step_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from ddcore.context import Context
 from ddcore.distance import likeness
-from ddcore.gate import Context
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw

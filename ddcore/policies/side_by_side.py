@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.networks.probe import joined
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet

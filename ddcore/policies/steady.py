@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
-from ddcore.networks.probe import by_centres, class_means, verdict
-from ddcore.policies.base import Policy, epochs_on
+from ddcore.networks.probe import by_centres, class_means, predicted_shares
+from ddcore.policies.base import Policy
+from ddcore.policies.training import epochs_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group, Params
 
@@ -74,7 +75,7 @@ class UntilSteady(Policy):
     def _share(self, draw: Draw, ctx: Context) -> float:
         """The share of T that ``draw`` classifies rightly, through the gate."""
         groups = [Group((c,), self.real) for c in range(ctx.card.classes)]
-        answers = ctx.gate.features(verdict(draw), groups)
+        answers = ctx.gate.features(predicted_shares(draw), groups)
         return float(torch.stack(answers).diagonal().mean())
 
     def _trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:

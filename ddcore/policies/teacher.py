@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ddcore.gate import Context, Fit
-from ddcore.policies.base import Policy, trained_on
+from ddcore.context import Context
+from ddcore.gate.fit import Fit
+from ddcore.policies.base import Policy
+from ddcore.policies.training import trained_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from ddcore.gate import Context, Fit
-from ddcore.policies.base import Policy, epochs_on
+from ddcore.context import Context
+from ddcore.gate.fit import Fit
+from ddcore.policies.base import Policy
+from ddcore.policies.training import epochs_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
 

@@ -1,0 +1,43 @@
+"""Methods: published compositions of parts, by family."""
+
+from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rtp, sldd
+from ddcore.recipes.decoupled import cda, rded, sre2l
+from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
+from ddcore.recipes.generative import d4m
+from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
+from ddcore.recipes.kernel import frepo, kip, rfad
+from ddcore.recipes.selection import herding, random
+from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
+
+METHODS = (
+    accdd,
+    cafe,
+    cda,
+    d4m,
+    datm,
+    dc,
+    dcc,
+    dd,
+    dm,
+    dsa,
+    frepo,
+    ftd,
+    gtn,
+    haba,
+    herding,
+    idc,
+    intra_inter,
+    it_gan,
+    kfs,
+    kip,
+    ld,
+    ld_ridge,
+    mtt,
+    random,
+    rded,
+    rfad,
+    rtp,
+    sldd,
+    sre2l,
+    tesla,
+)

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 from ddcore.carriers.chosen import Herding
 from ddcore.carriers.latents import Adversarial, Latents
-from ddcore.carriers.memory import Memory
 from ddcore.carriers.pixels import Pixels
-from ddcore.labels import Soft, Vectors
+from ddcore.carriers.shared_bases import SharedBases
+from ddcore.composition import Recipe, method
+from ddcore.labels.soft import Soft
+from ddcore.labels.vectors import Vectors
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.ridge import KernelRidge
 from ddcore.policies.trained import TrainedOnSynthetic
-from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
+from ddcore.update import Update
 
 DD = Citation(
     "wang2018dd",
@@ -147,7 +149,7 @@ def rtp(ipc: int = 1, iterations: int = 120) -> Recipe:
     """
     return Recipe(
         "rtp",
-        synthetic=Memory(ipc, bases=12, init="centres"),
+        synthetic=SharedBases(ipc, bases=12, init="centres"),
         objective=Bptt(steps=60, batch=70, lr=0.03, momentum=0.9, window=15),
         update=Update(lr={"inputs": 0.02, "bases": 0.02}, optimiser="adam", clip=2.0, schedule="cosine"),
         iterations=iterations,

@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 
-from ddcore.augment import Crop
+from ddcore.augment.crop import Crop
 from ddcore.carriers.chosen import Mosaic
 from ddcore.carriers.pixels import Pixels
-from ddcore.gate import Fit
-from ddcore.labels import Taught
+from ddcore.composition import Recipe, method
+from ddcore.gate.fit import Fit
+from ddcore.labels.taught import Taught
 from ddcore.networks.convnet import ConvNet
 from ddcore.objectives.statistics import StatisticMatch
 from ddcore.policies.teacher import Teacher
-from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
+from ddcore.update import Update
 
 SRE2L = Citation(
     "yin2023sre2l",
@@ -58,7 +59,7 @@ def sre2l(ipc: int = 1, iterations: int = 200) -> Recipe:
     Cost grows in proportion to the images, and beyond S, its gradient and its moments memory is that of one batch
     (``ddcore bench sre2l``). It is a method for tens of images a class: a batch of few cannot have the statistics of T
     (``scenarios/decoupled.py``). Labels are the teacher's softmax at temperature 3, a row an item; what a network is
-    taught by as it sees it, as published, are ``labels.views=N`` or ``labels.keep=true`` with ``--protocol fkd``. A
+    taught by as it sees it, as published, are ``labels.crops=N`` or ``labels.keep=true`` with ``--protocol fkd``. A
     start at real images is ``synthetic.init=real``.
 
     Differs: 200 iterations, a teacher of 600 steps and crops of at least half of the image suit a small machine, and
@@ -104,7 +105,7 @@ def rded(ipc: int = 1) -> Recipe:
     teacher.
 
     Differs: one tile an image and crops of at least 0.8 of it suit small images; published for ImageNet-1K are four
-    (``synthetic.factor=2``). Labels as SRe2L's: a row an item, or ``labels.views`` and ``labels.keep``, without cutmix.
+    (``synthetic.factor=2``). Labels as SRe2L's: a row an item, or ``labels.crops`` and ``labels.keep``, without cutmix.
     """
     return Recipe(
         "rded",

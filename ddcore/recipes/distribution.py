@@ -1,15 +1,16 @@
 """Methods that match the distribution of features."""
 
-from ddcore.augment import Siamese
+from ddcore.augment.siamese import Siamese
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.latents import Latents
 from ddcore.carriers.pixels import Pixels
+from ddcore.composition import Recipe, method
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.steady import UntilSteady
-from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
+from ddcore.update import Update
 
 DM = Citation(
     "zhao2023dm",

@@ -1,7 +1,7 @@
 """Methods that decode what a generative model has learned of T."""
 
 from ddcore.carriers.centres import Centres
-from ddcore.recipe import Recipe, method
+from ddcore.composition import Recipe, method
 from ddcore.types import Citation
 
 D4M = Citation(

@@ -3,17 +3,18 @@
 from bisect import bisect_left
 from dataclasses import replace
 
-from ddcore.augment import Siamese
+from ddcore.augment.siamese import Siamese
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
+from ddcore.composition import Recipe, method
 from ddcore.distance import Lp, MagnitudeAware
-from ddcore.gate import Fit
+from ddcore.gate.fit import Fit
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.policies.early import Early
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
-from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
+from ddcore.update import Update
 
 DC = Citation(
     "zhao2021dc",

@@ -1,14 +1,15 @@
 """Methods that fit a kernel ridge regression to S and lower its loss on T."""
 
-from ddcore.augment import Affine
+from ddcore.augment.affine import Affine
 from ddcore.carriers.pixels import Pixels
+from ddcore.composition import Recipe, method
 from ddcore.kernels import DenseTangent
-from ddcore.labels import Vectors
+from ddcore.labels.vectors import Vectors
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.policies.pool import Pool
 from ddcore.policies.side_by_side import SideBySide
-from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
+from ddcore.update import Update
 
 KIP = Citation(
     "nguyen2021kip",

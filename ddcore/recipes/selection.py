@@ -1,7 +1,7 @@
 """Methods that choose real images: the baselines of every comparison."""
 
 from ddcore.carriers.chosen import Herding, Random
-from ddcore.recipe import Recipe, method
+from ddcore.composition import Recipe, method
 from ddcore.types import Citation
 
 SURVEY = Citation(

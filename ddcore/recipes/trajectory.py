@@ -2,18 +2,19 @@
 
 from dataclasses import replace
 
-from ddcore.augment import Siamese
+from ddcore.augment.siamese import Siamese
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.pixels import Pixels
-from ddcore.gate import Fit
-from ddcore.labels import Soft
+from ddcore.composition import Recipe, method
+from ddcore.gate.fit import Fit
+from ddcore.labels.soft import Soft
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.policies.experts import Experts
 from ddcore.policies.rival import Rival
-from ddcore.recipe import Recipe, Update, method
 from ddcore.types import Citation
+from ddcore.update import Update
 
 MTT = Citation(
     "cazenavette2022mtt",

@@ -56,7 +56,7 @@ def dm_loss(run, store, pixels):
     embed = net[0]
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    views = [run.ctx.view() for _ in range(run.card.classes)]
+    views = [run.ctx.transform() for _ in range(run.card.classes)]
     loss = torch.zeros(())
     for c, view in enumerate(views):
         inputs, _ = real_batch(run, store, c, run.recipe.objective.real)
@@ -79,7 +79,7 @@ def filter_cosine(synthetic, real, eps=1e-6):
 def dc_loss(run, store, pixels):
     """Gradient matching, one graph over the classes."""
     net = module_of(run, run.recipe.policy.draw(run.policy, run.synthetic, run.ctx).params)
-    views = [run.ctx.view() for _ in range(run.card.classes)]
+    views = [run.ctx.transform() for _ in range(run.card.classes)]
     loss = torch.zeros(())
     for c, view in enumerate(views):
         inputs, targets = real_batch(run, store, c, run.recipe.objective.real)
@@ -118,7 +118,7 @@ def sre2l_loss(run, store, pixels):
     order = torch.arange(len(pixels)).view(run.card.classes, -1).T.flatten()
     loss = torch.zeros(())
     for rows in order.chunk(-(-len(order) // objective.batch)):
-        loss = loss + F.cross_entropy(net(run.ctx.view(len(rows))(pixels[rows])), classes[rows])
+        loss = loss + F.cross_entropy(net(run.ctx.transform(len(rows))(pixels[rows])), classes[rows])
     return loss + sum(apart)
 
 

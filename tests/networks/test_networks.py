@@ -6,7 +6,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from ddcore import ModuleNetwork, RecipeRefused
-from ddcore.memory import activation_floats, items_a_chunk
+from ddcore.chunking import activation_floats, chunk_size
 from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.lenet import LeNet
@@ -289,5 +289,5 @@ def test_the_largest_activation_decides_the_chunk():
     network = ConvNet(width=128).build(card(1, 28))
     draw = Draw(network, *network.init(seeded()))
     assert activation_floats(draw, (1, 28, 28)) == 128 * 32 * 32
-    assert items_a_chunk(draw, (1, 28, 28)) == 16
-    assert items_a_chunk(draw, (1, 28, 28), max_bytes=1) == 1
+    assert chunk_size(draw, (1, 28, 28)) == 16
+    assert chunk_size(draw, (1, 28, 28), max_bytes=1) == 1

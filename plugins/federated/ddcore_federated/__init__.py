@@ -3,7 +3,7 @@
 ``ddcore_federated.flower`` holds what stands in a Flower program; all else knows nothing of it.
 """
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.around import Around, around, read_weights, write_weights
 from ddcore_federated.knowledge import ByLoss, Remembered, remember
 from ddcore_federated.masking import Masking
@@ -68,7 +68,7 @@ __all__ = [
 ddcore_api = ">=1.0,<2"
 
 
-@ddcore.hookimpl
+@dd.hookimpl
 def ddcore_parts():
     return [
         *(Dirichlet, ByClasses, Iid, Around, Remembered, Masking, UpdateMatch, ByLoss, Trajectory),

@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Generator, Tensor
 
-import ddcore
+from ddcore import plugin as dd
 
 
 @dataclass(frozen=True)
-class Around(ddcore.NetworkPlan):
+class Around(dd.NetworkPlan):
     """``network``, whose every start is the shared weights w plus a Gaussian direction of norm ``radius``.
 
     With radius 0 every start is w. ``weights`` names the safetensors file that holds w; without one w is what the
@@ -26,7 +26,7 @@ class Around(ddcore.NetworkPlan):
     numbered as the shard numbers them, and behind them the others, where there shall be others. None: all as they are.
     """
 
-    network: ddcore.NetworkPlan = field(default_factory=ddcore.ConvNet)
+    network: dd.NetworkPlan = field(default_factory=dd.ConvNet)
     radius: float = 0.0
     weights: str | None = None
     classes: tuple[int, ...] | None = None
@@ -34,11 +34,11 @@ class Around(ddcore.NetworkPlan):
 
     def __post_init__(self) -> None:
         if not 0 <= self.radius < math.inf:
-            raise ddcore.RecipeRefused(f"network.radius = {self.radius}: it must be zero or more, and finite.")
+            raise dd.RecipeRefused(f"network.radius = {self.radius}: it must be zero or more, and finite.")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
-            raise ddcore.RecipeRefused(f"network.classes = {self.classes}: each output once, and at least one.")
+            raise dd.RecipeRefused(f"network.classes = {self.classes}: each output once, and at least one.")
 
-    def build(self, card: ddcore.DataCard) -> ddcore.Started:
+    def build(self, card: dd.DataCard) -> dd.Started:
         """Reads the weights, of which an artefact or a checkpoint of the run holds no copy.
 
         Raises:
@@ -46,30 +46,30 @@ class Around(ddcore.NetworkPlan):
         """
         outputs = self.classes or tuple(range(card.classes))
         if len(outputs) < card.classes:
-            raise ddcore.RecipeRefused(f"network.classes = {outputs} are fewer than {card.name}'s {card.classes}.")
+            raise dd.RecipeRefused(f"network.classes = {outputs} are fewer than {card.name}'s {card.classes}.")
         network = self.network.build(replace(card, classes=len(outputs)))
         if self.weights is not None:
             whole = read_weights(self.weights)
         elif set(outputs) == set(range(len(outputs))):
-            whole = network.init(ddcore.Streams(self.seed)["weights"])[0]
+            whole = network.init(dd.Streams(self.seed)["weights"])[0]
         else:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"network.classes = {outputs} leaves outputs of the shared start out, so it must be given: set"
                 " network.weights."
             )
         centre = self._with_outputs(whole, outputs, network, card)
 
-        def start(generator: Generator) -> tuple[ddcore.Params, ddcore.Params]:
+        def start(generator: Generator) -> tuple[dd.Params, dd.Params]:
             return within(centre, self.radius, generator), {}
 
-        return ddcore.Started(network, start)
+        return dd.Started(network, start)
 
     def _with_outputs(
-        self, whole: ddcore.Params, outputs: Sequence[int], network: ddcore.Network, card: ddcore.DataCard
-    ) -> ddcore.Params:
+        self, whole: dd.Params, outputs: Sequence[int], network: dd.Network, card: dd.DataCard
+    ) -> dd.Params:
         params, buffers = network.init(Generator())
         if buffers:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"{self.network} keeps running statistics, which no client sends: take a norm of single items"
                 ' (network.norm = "instance" or "group").'
             )
@@ -80,7 +80,7 @@ class Around(ddcore.NetworkPlan):
             of_outputs = like.shape != one_more[name].shape
             value = found[torch.tensor(outputs)] if of_outputs and len(found) > max(outputs) else found
             if value.shape != like.shape or (of_outputs and len(found) <= max(outputs)):
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"The shared weights are not those of {self.network} with the outputs {tuple(outputs)}: {name} is"
                     f" {tuple(found.shape) if name in whole else 'not there'} and should give {tuple(like.shape)}."
                 )
@@ -88,7 +88,7 @@ class Around(ddcore.NetworkPlan):
         return centre
 
 
-def within(centre: ddcore.Params, radius: float, generator: Generator) -> ddcore.Params:
+def within(centre: dd.Params, radius: float, generator: Generator) -> dd.Params:
     """``centre`` plus a Gaussian direction, over all of its tensors, of norm ``radius``."""
     if not radius:
         return {name: value.clone() for name, value in centre.items()}
@@ -97,36 +97,34 @@ def within(centre: ddcore.Params, radius: float, generator: Generator) -> ddcore
     return {name: value + scale * direction[name] for name, value in centre.items()}
 
 
-def norm(params: ddcore.Params) -> Tensor:
+def norm(params: dd.Params) -> Tensor:
     """The Euclidean norm () over all tensors."""
     return torch.stack([value.square().sum() for value in params.values()]).sum().sqrt()
 
 
-def finite(params: ddcore.Params) -> bool:
+def finite(params: dd.Params) -> bool:
     """No tensor holds NaN or infinity."""
     return all(bool(value.isfinite().all()) for value in params.values())
 
 
-def write_weights(path: str | Path, weights: ddcore.Params) -> None:
+def write_weights(path: str | Path, weights: dd.Params) -> None:
     """The weights as safetensors; an old file is replaced only by a whole new one."""
     tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in weights.items()}
-    ddcore.write_whole(Path(path), save(tensors))
+    dd.write_whole(Path(path), save(tensors))
 
 
-def read_weights(path: str | Path) -> ddcore.Params:
+def read_weights(path: str | Path) -> dd.Params:
     """Raises RecipeRefused where the file is not there, not whole, or holds NaN or infinity."""
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ddcore.RecipeRefused(
-            f"network.weights = {str(path)!r} is not a whole safetensors file ({error})."
-        ) from None
+        raise dd.RecipeRefused(f"network.weights = {str(path)!r} is not a whole safetensors file ({error}).") from None
     if bad := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
-        raise ddcore.RecipeRefused(f"network.weights = {str(path)!r}: {bad[0]} holds NaN or infinity.")
+        raise dd.RecipeRefused(f"network.weights = {str(path)!r}: {bad[0]} holds NaN or infinity.")
     return weights
 
 
-def around(recipe: ddcore.Recipe, weights: str | Path | None, classes: Sequence[int], k: int) -> ddcore.Recipe:
+def around(recipe: dd.Recipe, weights: str | Path | None, classes: Sequence[int], k: int) -> dd.Recipe:
     """``recipe`` as a client runs it whose shard has ``classes`` of k, at the shared ``weights``.
 
     Its network begins at these weights, or as far round them as its own :class:`Around` says. The outputs of the other
@@ -139,5 +137,5 @@ def around(recipe: ddcore.Recipe, weights: str | Path | None, classes: Sequence[
     return replace(recipe, network=replace(plan, weights=path, classes=(*classes, *others)))
 
 
-_SAID = (ddcore.Soft, ddcore.Expert, ddcore.Taught)
+_SAID = (dd.Soft, dd.Expert, dd.Taught)
 """Labels that a network says."""

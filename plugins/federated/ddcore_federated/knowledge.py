@@ -13,12 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.shared import Shared
 
 
 @dataclass(frozen=True)
-class ByLoss(ddcore.Objective):
+class ByLoss(dd.Objective):
     """``objective``, for which an item of T counts 2 sigmoid( -``tau`` l ) times, l its loss at the network it is asked
     of: the less, the worse that network knows it.
 
@@ -26,25 +26,25 @@ class ByLoss(ddcore.Objective):
     dynamic weight assignment. Differs: the form of the weight is ours.
     """
 
-    objective: ddcore.Objective
+    objective: dd.Objective
     tau: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau < math.inf:
-            raise ddcore.RecipeRefused(f"objective.tau = {self.tau}: it must be zero or more, and finite.")
+            raise dd.RecipeRefused(f"objective.tau = {self.tau}: it must be zero or more, and finite.")
         if "gradient" not in self.objective.asks:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"objective.objective = {self.objective} asks no gradient of T, so there are no losses to weigh by."
             )
 
-    def accumulate(self, draw: ddcore.Draw, synthetic: ddcore.SyntheticSet, ctx: ddcore.Context) -> Iterator[float]:
+    def accumulate(self, draw: dd.Draw, synthetic: dd.SyntheticSet, ctx: dd.Context) -> Iterator[float]:
         return self.objective.accumulate(draw, synthetic, replace(ctx, gate=Weighing(ctx.gate, self.tau)))
 
 
-class Weighing(ddcore.Gate):
+class Weighing(dd.Gate):
     """``gate``, whose gradients are of losses that weigh themselves."""
 
-    def __init__(self, gate: ddcore.Gate, tau: float) -> None:
+    def __init__(self, gate: dd.Gate, tau: float) -> None:
         super().__init__(gate.source, gate.rng)
         self.gate, self.tau = gate, tau
 
@@ -54,8 +54,8 @@ class Weighing(ddcore.Gate):
     def features(self, draw, groups):
         return self.gate.features(draw, groups)
 
-    def bounded(self, features):
-        return self.gate.bounded(features)
+    def clip_features(self, features):
+        return self.gate.clip_features(features)
 
     def examples(self, groups):
         return self.gate.examples(groups)
@@ -64,7 +64,7 @@ class Weighing(ddcore.Gate):
         return self.gate.fit(*arguments, **named)
 
 
-def weighed(loss: ddcore.ItemLoss, tau: float) -> ddcore.ItemLoss:
+def weighed(loss: dd.ItemLoss, tau: float) -> dd.ItemLoss:
     """``loss`` times 2 sigmoid( -tau loss ), which is taken as a constant."""
 
     def by_itself(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def weighed(loss: ddcore.ItemLoss, tau: float) -> ddcore.ItemLoss:
 
 
 @dataclass(frozen=True)
-class Remembered(ddcore.Carrier):
+class Remembered(dd.Carrier):
     """``ipc`` images per class, each pixel learned, that begin at images made before.
 
     ``path`` names a safetensors file with their ``inputs`` (n, ...), preprocessed, and ``classes`` (n,), of which each
@@ -90,19 +90,19 @@ class Remembered(ddcore.Carrier):
     def asks(self) -> frozenset[str]:
         return self._pixels().asks
 
-    def _pixels(self) -> ddcore.Pixels:
-        return ddcore.Pixels(self.ipc, self.init)
+    def _pixels(self) -> dd.Pixels:
+        return dd.Pixels(self.ipc, self.init)
 
-    def build(self, card: ddcore.DataCard) -> RememberedModule:
+    def build(self, card: dd.DataCard) -> RememberedModule:
         return RememberedModule(self, self._pixels().build(card))
 
 
-class RememberedModule(ddcore.CarrierModule):
-    def __init__(self, plan: Remembered, images: ddcore.CarrierModule) -> None:
+class RememberedModule(dd.CarrierModule):
+    def __init__(self, plan: Remembered, images: dd.CarrierModule) -> None:
         super().__init__()
         self.plan, self.images, self.classes = plan, images, images.classes
 
-    def start(self, ctx: ddcore.Context) -> None:
+    def start(self, ctx: dd.Context) -> None:
         self.images.start(ctx)
         if self.plan.path is None:
             return
@@ -134,19 +134,19 @@ def remember(path: str | Path, shared: Shared, classes: Sequence[int]) -> None:
     own = torch.tensor(list(classes))
     kept = torch.isin(whole, own)
     local = (whole[kept][:, None] == own).int().argmax(1)
-    ddcore.write_whole(Path(path), save({"inputs": shared.inputs[kept].contiguous(), "classes": local}))
+    dd.write_whole(Path(path), save({"inputs": shared.inputs[kept].contiguous(), "classes": local}))
 
 
-def _read(path: str, card: ddcore.DataCard) -> tuple[Tensor, Tensor]:
+def _read(path: str, card: dd.DataCard) -> tuple[Tensor, Tensor]:
     try:
         tensors = load_file(path)
         inputs, classes = tensors["inputs"], tensors["classes"]
     except (SafetensorError, OSError, KeyError) as error:
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"synthetic.path = {path!r} is not a safetensors file with inputs and classes ({error})."
         ) from None
     if tuple(inputs.shape[1:]) != card.shape or classes.shape != inputs.shape[:1] or not inputs.isfinite().all():
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"synthetic.path = {path!r} holds inputs {tuple(inputs.shape)} and classes {tuple(classes.shape)}: wanted"
             f" are finite ones of {card.shape}, and a class for each."
         )

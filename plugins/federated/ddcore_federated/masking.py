@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-import ddcore
+from ddcore import plugin as dd
 
 
 @dataclass(frozen=True)
-class Masking(ddcore.Augment):
+class Masking(dd.Augment):
     """A ``share`` of the items are noise instead, drawn anew for each step of training on S.
 
     So no step counts on those before it: at a server that takes the steps of many clients by turns, others lie between
@@ -23,11 +23,11 @@ class Masking(ddcore.Augment):
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
-            raise ddcore.RecipeRefused(f"augment.share = {self.share}: it must be from zero and below one.")
+            raise dd.RecipeRefused(f"augment.share = {self.share}: it must be from zero and below one.")
 
-    def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> ddcore.Transform:
+    def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 "augment.name = masking hides some items of S in a step of training on it, and goes with objectives"
                 " that train on S: bptt, trajectory_match."
             )

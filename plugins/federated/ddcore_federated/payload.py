@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.shared import Shared
 
 Encoding = Literal["uint4", "uint8", "float16", "float32"]
@@ -33,7 +33,7 @@ LARGEST_STEP = 1e3
 LOSSES = ("cross_entropy", "squared")
 
 
-class PayloadRefused(ddcore.DdcoreError):
+class PayloadRefused(dd.DdcoreError):
     """What came is not a set that the server can use."""
 
 

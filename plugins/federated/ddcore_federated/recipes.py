@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.around import Around
 from ddcore_federated.knowledge import ByLoss, Remembered
 from ddcore_federated.server import REPLAY, ReplayEach, Server, TrainOnUnion
 from ddcore_federated.trajectory import Trajectory
 from ddcore_federated.update import UpdateMatch
 
-FEDDM = ddcore.Citation(
+FEDDM = dd.Citation(
     "xiong2023feddm",
     "Xiong, Yuanhao and Wang, Ruochen and Cheng, Minhao and Yu, Felix and Hsieh, Cho-Jui",
     "FedDM: Iterative Distribution Matching for Communication-Efficient Federated Learning",
     "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
     2023,
 )
-DOSFL = ddcore.Citation(
+DOSFL = dd.Citation(
     "zhou2020dosfl",
     "Zhou, Yanlin and Pu, George and Ma, Xiyao and Li, Xiaolin and Wu, Dapeng",
     "Distilled One-Shot Federated Learning",
@@ -26,7 +26,7 @@ DOSFL = ddcore.Citation(
     2020,
     "article",
 )
-FEDD3 = ddcore.Citation(
+FEDD3 = dd.Citation(
     "song2023fedd3",
     "Song, Rui and Liu, Dai and Chen, Dave Zhenyu and Festag, Andreas and Trinitis, Carsten and Schulz, Martin and"
     " Knoll, Alois",
@@ -34,7 +34,7 @@ FEDD3 = ddcore.Citation(
     "International Joint Conference on Neural Networks",
     2023,
 )
-GOETZ = ddcore.Citation(
+GOETZ = dd.Citation(
     "goetz2020synthetic",
     "Goetz, Jack and Tewari, Ambuj",
     "Federated Learning via Synthetic Data",
@@ -42,7 +42,7 @@ GOETZ = ddcore.Citation(
     2020,
     "article",
 )
-FEDSYNTH = ddcore.Citation(
+FEDSYNTH = dd.Citation(
     "hu2022fedsynth",
     "Hu, Shengyuan and Goetz, Jack and Malik, Kshitiz and Zhan, Hongyuan and Liu, Zhe and Liu, Yue",
     "FedSynth: Gradient Compression via Synthetic Data in Federated Learning",
@@ -50,14 +50,14 @@ FEDSYNTH = ddcore.Citation(
     2022,
     "article",
 )
-KNOWLEDGE = ddcore.Citation(
+KNOWLEDGE = dd.Citation(
     "liu2023metaknowledge",
     "Liu, Ping and Yu, Xin and Zhou, Joey Tianyi",
     "Meta Knowledge Condensation for Federated Learning",
     "International Conference on Learning Representations",
     2023,
 )
-DYNAFED = ddcore.Citation(
+DYNAFED = dd.Citation(
     "pi2023dynafed",
     "Pi, Renjie and Zhang, Weizhong and Xie, Yueqi and Gao, Jiahui and Wang, Xiaoyu and Kim, Sunghun and Chen, Qifeng",
     "DYNAFED: Tackling Client Data Heterogeneity with Global Dynamics",
@@ -65,12 +65,12 @@ DYNAFED = ddcore.Citation(
     2023,
 )
 
-LOCAL = ddcore.Fit(None, 1, 64, momentum=0.0, weight_decay=0.0)
+LOCAL = dd.Fit(None, 1, 64, momentum=0.0, weight_decay=0.0)
 """Local training of a round: an epoch of SGD at 0.01."""
 
 
-@ddcore.method(FEDDM)
-def feddm(ipc: int = 10, iterations: int = 40) -> ddcore.Recipe:
+@dd.method(FEDDM)
+def feddm(ipc: int = 10, iterations: int = 40) -> dd.Recipe:
     """FedDM: min_S sum_c || mean h(T_c) - mean h(S_c) ||^2 + || mean z(T_c) - mean z(S_c) ||^2 over networks in a ball.
 
     h is the input of the last layer, z its outputs; each step has its own network, at the shared weights plus a
@@ -81,18 +81,18 @@ def feddm(ipc: int = 10, iterations: int = 40) -> ddcore.Recipe:
     suit a small machine; published are rho 5, 1 000 iterations at 1.0, 20 rounds of 10 clients with 10 images per
     class, the server 500 epochs of SGD at 0.01.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "feddm",
-        synthetic=ddcore.Pixels(ipc, init="real"),
-        objective=ddcore.FeatureMatch(real=64, logits=1.0),
+        synthetic=dd.Pixels(ipc, init="real"),
+        objective=dd.FeatureMatch(real=64, logits=1.0),
         network=Around(radius=3.0),
-        update=ddcore.Update(lr={"inputs": 0.05}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(lr={"inputs": 0.05}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
     )
 
 
-@ddcore.method(DOSFL)
-def dosfl(ipc: int = 1, iterations: int = 100, steps: int = 10) -> ddcore.Recipe:
+@dd.method(DOSFL)
+def dosfl(ipc: int = 1, iterations: int = 100, steps: int = 10) -> dd.Recipe:
     """Distilled one-shot federated learning: the core's ``sldd`` from one start that all clients share.
 
     min_{S, Y, a} l_T( w_n ), w_{i+1} = w_i - a_i grad l_{S_i, Y_i}( w_i ) from the shared w_0: images, label vectors
@@ -103,22 +103,20 @@ def dosfl(ipc: int = 1, iterations: int = 100, steps: int = 10) -> ddcore.Recipe
     ``augment.name=masking`` their random masking; both are off, since in 40 iterations on digits masking a tenth cost 3
     points (10 clients, even split, two seeds).
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "dosfl",
-        synthetic=ddcore.Pixels(ipc, init="real"),
-        objective=ddcore.Bptt(steps=steps, each=True, ordered=True),
-        labels=ddcore.Vectors(),
+        synthetic=dd.Pixels(ipc, init="real"),
+        objective=dd.Bptt(steps=steps, each=True, ordered=True),
+        labels=dd.Vectors(),
         network=Around(),
-        update=ddcore.Update(
-            lr={"inputs": 0.05, "labels": 0.003, "step_size": 0.05}, optimiser="adam", schedule="cosine"
-        ),
+        update=dd.Update(lr={"inputs": 0.05, "labels": 0.003, "step_size": 0.05}, optimiser="adam", schedule="cosine"),
         step_size=0.02,
         iterations=iterations,
     )
 
 
-@ddcore.method(FEDD3)
-def fedd3(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
+@dd.method(FEDD3)
+def fedd3(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     """Decentralised dataset distillation: the core's ``kip`` on each shard, whose images are sent once, with classes.
 
     min_S E || y_T - K(T, S) (K(S, S) + l I)^-1 y_S ||^2 / 2, K a neural tangent kernel (Song et al., IJCNN 2023). The
@@ -128,18 +126,18 @@ def fedd3(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
     accuracy on T. Published are Adam at 0.004 for up to 3 000 steps, 500 clients with 10 or 2 images each, the server
     a LeNet for 500 epochs at 0.001.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "fedd3",
-        synthetic=ddcore.Pixels(ipc, init="real"),
-        objective=ddcore.TangentRidge(real=256, ridge=1.0, kernel=ddcore.DenseTangent(depth=3)),
-        augment=ddcore.Affine(),
-        update=ddcore.Update(lr={"inputs": 0.04}, optimiser="adam", momentum=0.9, schedule="cosine"),
+        synthetic=dd.Pixels(ipc, init="real"),
+        objective=dd.TangentRidge(real=256, ridge=1.0, kernel=dd.DenseTangent(depth=3)),
+        augment=dd.Affine(),
+        update=dd.Update(lr={"inputs": 0.04}, optimiser="adam", momentum=0.9, schedule="cosine"),
         iterations=iterations,
     )
 
 
-@ddcore.method(FEDSYNTH, GOETZ)
-def fedsynth(ipc: int = 1, iterations: int = 100, steps: int = 5) -> ddcore.Recipe:
+@dd.method(FEDSYNTH, GOETZ)
+def fedsynth(ipc: int = 1, iterations: int = 100, steps: int = 5) -> dd.Recipe:
     """FedSynth: a tiny set whose few steps from the shared weights give the update that local training gave.
 
     min_{S, a} || D_S - D_T ||^2 / || D_T ||^2, D_T the way of one fit to T from w_r, D_S that of ``steps`` steps on S
@@ -148,20 +146,20 @@ def fedsynth(ipc: int = 1, iterations: int = 100, steps: int = 5) -> ddcore.Reci
     Differs: every step sees all of S, where theirs may have items of its own; the distance is in units of the update;
     step size, lengths and rates are ours.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "fedsynth",
-        synthetic=ddcore.Pixels(ipc, init="real"),
+        synthetic=dd.Pixels(ipc, init="real"),
         objective=UpdateMatch(steps),
-        policy=ddcore.Experts(experts=1, fit=LOCAL, last=0, span=1),
+        policy=dd.Experts(experts=1, fit=LOCAL, last=0, span=1),
         network=Around(),
-        update=ddcore.Update(lr={"inputs": 0.1, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(lr={"inputs": 0.1, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
         step_size=0.1,
         iterations=iterations,
     )
 
 
-@ddcore.method(GOETZ)
-def goetz_tewari(ipc: int = 1, iterations: int = 100) -> ddcore.Recipe:
+@dd.method(GOETZ)
+def goetz_tewari(ipc: int = 1, iterations: int = 100) -> dd.Recipe:
     """Synthetic data for an update: a tiny set whose one gradient at the shared weights is the local update.
 
     min_{S, a} || a grad l_S( w_r ) + D_T ||^2 / || D_T ||^2, D_T the way of one fit to T from w_r (Goetz and Tewari,
@@ -172,8 +170,8 @@ def goetz_tewari(ipc: int = 1, iterations: int = 100) -> ddcore.Recipe:
     return replace(fedsynth(ipc, iterations, steps=1), name="goetz_tewari")
 
 
-@ddcore.method(KNOWLEDGE)
-def meta_knowledge(ipc: int = 10, iterations: int = 40, path: str | None = None) -> ddcore.Recipe:
+@dd.method(KNOWLEDGE)
+def meta_knowledge(ipc: int = 10, iterations: int = 40, path: str | None = None) -> dd.Recipe:
     """Meta knowledge: min_S sum_i phi_i l_i( w - a grad l_S( w ) ), phi_i the less the larger item i's loss l_i.
 
     Training on S shall lead to low losses on T, of which items that the network cannot know count less; S begins at
@@ -183,18 +181,18 @@ def meta_knowledge(ipc: int = 10, iterations: int = 40, path: str | None = None)
     Differs: phi = 2 sigmoid( -l ) is ours, as are two steps at 0.1 on 32 items of S in place of one on all, lengths and
     rates; the server's learned constraint, a generator of further items, is left out.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "meta_knowledge",
         synthetic=Remembered(ipc, path=path, init="real"),
-        objective=ByLoss(ddcore.Bptt(steps=2, batch=32, lr=0.1, real=128)),
+        objective=ByLoss(dd.Bptt(steps=2, batch=32, lr=0.1, real=128)),
         network=Around(),
-        update=ddcore.Update(lr={"inputs": 0.02}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(lr={"inputs": 0.02}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
     )
 
 
-@ddcore.method(DYNAFED)
-def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
+@dd.method(DYNAFED)
+def dynafed(ipc: int = 10, iterations: int = 200) -> dd.Recipe:
     """DynaFed's server: MTT on the way of the global weights, from noise; nothing is asked of T.
 
     min_{S, Y, a} || w_n(S, Y, a) - w_{t+1} ||^2 / || w_t - w_{t+1} ||^2 over the first rounds t of federated averaging,
@@ -205,13 +203,13 @@ def dynafed(ipc: int = 10, iterations: int = 200) -> ddcore.Recipe:
     Adam along a cosine. Published are 80 clients of which 40 % take part, 25 rounds of trajectory, 15 images per class,
     20 steps, targets three points on, S at 0.05.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "dynafed",
-        synthetic=ddcore.Pixels(ipc, init="noise"),
-        objective=ddcore.TrajectoryMatch(steps=10),
+        synthetic=dd.Pixels(ipc, init="noise"),
+        objective=dd.TrajectoryMatch(steps=10),
         policy=Trajectory(),
-        labels=ddcore.Vectors(),
-        update=ddcore.Update(lr={"inputs": 0.1, "labels": 0.01, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
+        labels=dd.Vectors(),
+        update=dd.Update(lr={"inputs": 0.1, "labels": 0.01, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
         step_size=0.02,
         iterations=iterations,
     )
@@ -224,7 +222,7 @@ def usual_server(method: str) -> Server:
         RecipeRefused: no client makes sets by it.
     """
     if method == "dynafed":
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             "By dynafed the server makes a set, and clients send weights: take the exchange averaging, with refined."
         )
     if method in ("fedsynth", "goetz_tewari"):

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.around import finite, norm
 from ddcore_federated.shared import Shared, union
 
 log = logging.getLogger("ddcore_federated")
 
 
-class Server(ddcore.Part, kind="server"):
+class Server(dd.Part, kind="server"):
     """How weights follow from sets."""
 
     @property
@@ -25,21 +25,21 @@ class Server(ddcore.Part, kind="server"):
         """It takes the steps that sets bring, which hold from the weights of their own round only."""
         return False
 
-    def check(self, shared: Shared, card: ddcore.DataCard) -> None:
+    def check(self, shared: Shared, card: dd.DataCard) -> None:
         """Raises BadArtefact where ``shared`` is not a set of the problem ``card`` that the server can use."""
         shared.check(card)
 
     @abstractmethod
     def next_weights(
         self,
-        weights: ddcore.Params,
+        weights: dd.Params,
         sets: Sequence[Shared],
-        network: ddcore.Network,
-        card: ddcore.DataCard,
-        rng: ddcore.Streams,
+        network: dd.Network,
+        card: dd.DataCard,
+        rng: dd.Streams,
         device: str | torch.device = "cpu",
-        progress: ddcore.Progress | None = None,
-    ) -> ddcore.Params:
+        progress: dd.Progress | None = None,
+    ) -> dd.Params:
         """The weights after a round that began at ``weights`` and in which clients sent ``sets``.
 
         Raises:
@@ -48,12 +48,12 @@ class Server(ddcore.Part, kind="server"):
         """
 
 
-REPLAY = replace(ddcore.Protocol.named("dd"), repeats=1)
+REPLAY = replace(dd.Protocol.named("dd"), repeats=1)
 """Training that takes the steps that a set brings, as it brings them."""
 
 
-def _usual() -> ddcore.Protocol:
-    return ddcore.Protocol(steps=300, lr=(3e-3,), augment=None, repeats=1)
+def _usual() -> dd.Protocol:
+    return dd.Protocol(steps=300, lr=(3e-3,), augment=None, repeats=1)
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,17 @@ class TrainOnUnion(Server):
     (:data:`REPLAY`) takes the steps of the sets in turns, one of each.
     """
 
-    training: ddcore.Protocol = field(default_factory=_usual)
+    training: dd.Protocol = field(default_factory=_usual)
     fresh: bool = False
     radius: float | None = None
 
     def __post_init__(self) -> None:
         if self.radius is not None and not 0 < self.radius < math.inf:
-            raise ddcore.RecipeRefused(f"server.radius = {self.radius}: it must be above zero and finite.")
+            raise dd.RecipeRefused(f"server.radius = {self.radius}: it must be above zero and finite.")
         if self.radius is not None and self.fresh:
-            raise ddcore.RecipeRefused(
-                "server.radius keeps near the weights of the round, and server.fresh leaves them."
-            )
+            raise dd.RecipeRefused("server.radius keeps near the weights of the round, and server.fresh leaves them.")
         if len(self.training.lr) > 1 or self.training.repeats != 1:
-            raise ddcore.RecipeRefused("server.training: one network is trained, at one lr; repeats must be 1.")
+            raise dd.RecipeRefused("server.training: one network is trained, at one lr; repeats must be 1.")
 
     @property
     def replays(self) -> bool:
@@ -107,30 +105,30 @@ class ReplayEach(Server):
 
     def __post_init__(self) -> None:
         if not 0 < self.lr < math.inf:
-            raise ddcore.RecipeRefused(f"server.lr = {self.lr}: it must be above zero and finite.")
+            raise dd.RecipeRefused(f"server.lr = {self.lr}: it must be above zero and finite.")
 
     @property
     def replays(self) -> bool:
         return True
 
-    def check(self, shared: Shared, card: ddcore.DataCard) -> None:
+    def check(self, shared: Shared, card: dd.DataCard) -> None:
         super().check(shared, card)
         if shared.order is None:
-            raise ddcore.BadArtefact(
+            raise dd.BadArtefact(
                 "The set brings no steps to replay: take recipes that learn some (goetz_tewari, fedsynth, dosfl), or"
                 " the server train_on_union."
             )
 
     def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
         if not sets:
-            raise ddcore.BadArtefact("No set has come, so there is nothing to replay.")
+            raise dd.BadArtefact("No set has come, so there is nothing to replay.")
         for shared in sets:
             self.check(shared, card)
         moves, behind = [], []
         for i, shared in enumerate(sets):
             try:
                 reached = trained(at(network, weights), shared, card, REPLAY, 0.0, rng, device)
-            except ddcore.LossDiverged as why:
+            except dd.LossDiverged as why:
                 log.warning("Set %d of %d is left out: %s", i + 1, len(sets), why)
             else:
                 moves.append({name: reached[name] - value for name, value in weights.items()})
@@ -138,7 +136,7 @@ class ReplayEach(Server):
             if progress:
                 progress("replaying the sets", i + 1, len(sets))
         if not moves:
-            raise ddcore.LossDiverged("Not one of the sets leads to weights that are finite.")
+            raise dd.LossDiverged("Not one of the sets leads to weights that are finite.")
         shares = [items / sum(behind) if sum(behind) else 1 / len(moves) for items in behind]
         return {
             name: value + self.lr * sum(share * move[name] for share, move in zip(shares, moves, strict=True))
@@ -146,16 +144,16 @@ class ReplayEach(Server):
         }
 
 
-def at(network: ddcore.Network, weights: ddcore.Params) -> ddcore.Started:
+def at(network: dd.Network, weights: dd.Params) -> dd.Started:
     """``network``, beginning at ``weights``."""
-    return ddcore.Started(network, lambda generator: ({name: v.clone() for name, v in weights.items()}, {}))
+    return dd.Started(network, lambda generator: ({name: v.clone() for name, v in weights.items()}, {}))
 
 
-def ball(weights: ddcore.Params, radius: float, device: str | torch.device):
+def ball(weights: dd.Params, radius: float, device: str | torch.device):
     """Brings a net side by side with none (1, ...) back to the ball of ``radius`` round ``weights``, in place."""
     centre = {name: value[None].to(device) for name, value in weights.items()}
 
-    def back(params: ddcore.Params) -> None:
+    def back(params: dd.Params) -> None:
         way = {name: value - centre[name] for name, value in params.items()}
         scale = (radius / norm(way).clamp_min(1e-12)).clamp(max=1)
         for name, value in params.items():
@@ -167,7 +165,7 @@ def ball(weights: ddcore.Params, radius: float, device: str | torch.device):
 def trained(network, shared, card, protocol, lr, rng, device, told="replaying a set", progress=None, after_step=None):
     """The weights of one net that was trained on ``shared``, on the CPU."""
     augment = protocol.augment.fitted(card) if protocol.augment else None
-    draw = ddcore.train(
+    draw = dd.train(
         network,
         shared,
         card,
@@ -181,7 +179,7 @@ def trained(network, shared, card, protocol, lr, rng, device, told="replaying a 
         after_step=after_step,
     )
     if not finite(draw.params):
-        raise ddcore.LossDiverged(
+        raise dd.LossDiverged(
             f"{told.capitalize()} led to weights that are not finite: values of the sets are too large, or step sizes."
         )
     return {name: value[0].cpu() for name, value in draw.params.items()}

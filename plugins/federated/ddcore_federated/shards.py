@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Generator, Tensor
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.split import Split, histogram
 
 
@@ -16,11 +16,11 @@ from ddcore_federated.split import Split, histogram
 class Shards:
     """The shards of ``data`` under ``split``, drawn from ``seed``; a process loads the data once."""
 
-    data: ddcore.DataSet
+    data: dd.DataSet
     split: Split
     seed: int = 0
 
-    def __call__(self, partition: int, partitions: int) -> ddcore.RealData:
+    def __call__(self, partition: int, partitions: int) -> dd.RealData:
         """The shard of client ``partition``: the whole problem's classes, and of its items those in the shard."""
         return loaded(self.data).subset(self.rows(partitions)[partition])
 
@@ -35,17 +35,17 @@ class Shards:
 
 
 @cache
-def loaded(data: ddcore.DataSet) -> ddcore.RealData:
+def loaded(data: dd.DataSet) -> dd.RealData:
     return data.load()
 
 
 @cache
 def _rows(shards: Shards, partitions: int) -> tuple[Tensor, ...]:
-    generator = ddcore.Streams(shards.seed)["split"]
+    generator = dd.Streams(shards.seed)["split"]
     return tuple(shards.split.rows(loaded(shards.data).train.targets, partitions, generator))
 
 
-def public(plan: ddcore.Preprocess, card: ddcore.DataCard) -> ddcore.Fitted:
+def public(plan: dd.Preprocess, card: dd.DataCard) -> dd.Fitted:
     """The preprocessing that all clients and the server share.
 
     Raises:
@@ -53,7 +53,7 @@ def public(plan: ddcore.Preprocess, card: ddcore.DataCard) -> ddcore.Fitted:
     """
 
     def statistics(pixels: bool = False) -> dict[str, Tensor]:
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"{card.name} declares no public mean and std, and clients that each standardise by their own would not"
             " understand each other. Give preprocess.mean and preprocess.std."
         )
@@ -61,7 +61,7 @@ def public(plan: ddcore.Preprocess, card: ddcore.DataCard) -> ddcore.Fitted:
     return plan.fitted(card).start(card, statistics)
 
 
-def agreed(plan: ddcore.NetworkPlan, card: ddcore.DataCard) -> tuple[ddcore.Network, ddcore.Params]:
+def agreed(plan: dd.NetworkPlan, card: dd.DataCard) -> tuple[dd.Network, dd.Params]:
     """The network that clients and server share, and weights of its shape.
 
     Raises:
@@ -70,7 +70,7 @@ def agreed(plan: ddcore.NetworkPlan, card: ddcore.DataCard) -> tuple[ddcore.Netw
     network = plan.fitted(card).build(card)
     params, buffers = network.init(Generator())
     if buffers:
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             "The network keeps running statistics, which are of one client's data. Take a norm of single items"
             ' (network.norm="instance" or "group").'
         )
@@ -79,4 +79,4 @@ def agreed(plan: ddcore.NetworkPlan, card: ddcore.DataCard) -> tuple[ddcore.Netw
 
 def seed_for(seed: int, name: str) -> int:
     """The seed of what is done under ``name``."""
-    return int(torch.randint(2**62, (), generator=ddcore.Streams(seed)[name]))
+    return int(torch.randint(2**62, (), generator=dd.Streams(seed)[name]))

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-import ddcore
+from ddcore import plugin as dd
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Shared:
             _refuse(f"its momentum is {self.momentum} and it speaks for {self.items} items")
 
     @staticmethod
-    def of(distilled: ddcore.DistilledSet, classes: Sequence[int], k: int) -> Shared:
+    def of(distilled: dd.DistilledSet, classes: Sequence[int], k: int) -> Shared:
         """``distilled`` from a shard whose class i is ``classes[i]`` of the k in the whole problem.
 
         Label values of classes that the shard lacks are 0.
@@ -100,7 +100,7 @@ class Shared:
         """Inputs and targets at ``index`` (n,)."""
         return self.inputs[index], self.targets[index]
 
-    def check(self, card: ddcore.DataCard) -> None:
+    def check(self, card: dd.DataCard) -> None:
         """Raises BadArtefact where it is not a set for the problem ``card``."""
         if tuple(self.inputs.shape[1:]) != card.shape:
             _refuse(f"its items are {tuple(self.inputs.shape[1:])}, those of {card.name} {card.shape}")
@@ -111,7 +111,7 @@ class Shared:
 
 
 def _refuse(why: str) -> None:
-    raise ddcore.BadArtefact(f"The set cannot be used: {why}.")
+    raise dd.BadArtefact(f"The set cannot be used: {why}.")
 
 
 def _rows(targets: Tensor, k: int) -> Tensor:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-import ddcore
+from ddcore import plugin as dd
 
 TRIES = 1000
 """Draws of a split before it is given up."""
 
 
-class Split(ddcore.Part, kind="split"):
+class Split(dd.Part, kind="split"):
     """Which client has which items."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Split(ddcore.Part, kind="split"):
 
 def _at_least_one(clients: int, items: int) -> None:
     if not 1 <= clients <= items:
-        raise ddcore.RecipeRefused(f"{items} items cannot be split among {clients} clients: take 1 to {items}.")
+        raise dd.RecipeRefused(f"{items} items cannot be split among {clients} clients: take 1 to {items}.")
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Dirichlet(Split):
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < math.inf or self.least < 1:
-            raise ddcore.RecipeRefused(f"{self}: alpha must be above zero and finite, least at least 1.")
+            raise dd.RecipeRefused(f"{self}: alpha must be above zero and finite, least at least 1.")
 
     def rows(self, targets: Tensor, clients: int, rng: Generator) -> list[Tensor]:
         _at_least_one(clients, len(targets))
         if clients * self.least > len(targets):
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"{len(targets)} items are too few for {clients} clients of at least {self.least}: lower split.least,"
                 " or take fewer clients."
             )
@@ -84,7 +84,7 @@ class Dirichlet(Split):
                     for pool, cut in zip(pools, cuts, strict=True)
                 ]
                 return [torch.cat(mine).sort().values for mine in zip(*parts, strict=True)]
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"In {TRIES} draws of {self} there was always one of {clients} clients with fewer than {self.least} items:"
             " take a larger split.alpha, a lower split.least, or fewer clients."
         )
@@ -104,11 +104,11 @@ class ByClasses(Split):
         _at_least_one(clients, len(targets))
         present = targets.unique()
         if not 1 <= self.classes_each <= len(present):
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"split.classes_each = {self.classes_each}, but the items are of {len(present)} classes."
             )
         if clients * self.classes_each < len(present):
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"{clients} clients of {self.classes_each} classes leave some of the {len(present)} classes out: take"
                 " more clients, or a larger split.classes_each."
             )
@@ -118,7 +118,7 @@ class ByClasses(Split):
             pool = (targets == c).nonzero().flatten()
             owners = [client for client in range(clients) if i in held[client]]
             if len(owners) > len(pool):
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"Class {int(c)} has {len(pool)} items for {len(owners)} clients: take fewer clients."
                 )
             pieces = pool[torch.randperm(len(pool), generator=rng)].tensor_split(len(owners))
@@ -143,7 +143,7 @@ def histogram(targets: Tensor, rows: Sequence[Tensor], classes: int) -> Tensor:
     return torch.stack([torch.bincount(targets[mine], minlength=classes) for mine in rows])
 
 
-def shard(data: ddcore.RealData, rows: Tensor, least: int = 1) -> tuple[ddcore.RealData, tuple[int, ...]]:
+def shard(data: dd.RealData, rows: Tensor, least: int = 1) -> tuple[dd.RealData, tuple[int, ...]]:
     """The items of ``data.train`` at ``rows`` as a data set with no other classes than theirs, and which those were.
 
     Classes with fewer than ``least`` items are left out. There is no test split but the items themselves.
@@ -154,7 +154,7 @@ def shard(data: ddcore.RealData, rows: Tensor, least: int = 1) -> tuple[ddcore.R
     store = data.train.subset(rows)
     classes = tuple(c for c, count in enumerate(store.counts) if count >= max(1, least))
     if not classes:
-        raise ddcore.BadData(
+        raise dd.BadData(
             f"The shard's {len(store)} items have no class with at least {least}: lower ipc, or give the client more."
         )
-    return ddcore.RealData.alone(data.card, store, classes), classes
+    return dd.RealData.alone(data.card, store, classes), classes

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.around import Around
 from ddcore_federated.knowledge import Remembered
 from ddcore_federated.payload import Encoding
@@ -34,13 +34,13 @@ class Problem:
     """What clients and server agree on before the first round."""
 
     shards: Shards
-    network: ddcore.NetworkPlan
-    preprocess: ddcore.Preprocess
+    network: dd.NetworkPlan
+    preprocess: dd.Preprocess
     clients: int
     fraction: float
     seed: int
     device: str
-    host: ddcore.Host
+    host: dd.Host
 
     @property
     def waits_for(self) -> int:
@@ -48,11 +48,11 @@ class Problem:
         return self.clients if self.fraction == 1 else 1
 
     @property
-    def card(self) -> ddcore.DataCard:
+    def card(self) -> dd.DataCard:
         return loaded(self.shards.data).card
 
 
-class Exchange(ddcore.Part, kind="exchange"):
+class Exchange(dd.Part, kind="exchange"):
     """What clients send each round, and what the server makes of it."""
 
     rounds: int | None
@@ -97,10 +97,10 @@ class Distilling(Exchange):
 
     def __post_init__(self) -> None:
         if self.keeps < 0:
-            raise ddcore.RecipeRefused(f"exchange: keeps = {self.keeps} must be zero or more rounds.")
-        for path in ddcore.dotted(self.overrides):
+            raise dd.RecipeRefused(f"exchange: keeps = {self.keeps} must be zero or more rounds.")
+        for path in dd.dotted(self.overrides):
             if path.startswith(("network.network", "preprocess")):
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"exchange: overrides.{path} cannot be, since network and preprocess are the study's, for all."
                 )
 
@@ -108,9 +108,9 @@ class Distilling(Exchange):
         how = ", one shot" if self.rounds == 1 else ", sets kept" if self.keeps else ""
         return f"{self.method}, {self.ipc} a class{how}"
 
-    def recipe(self, problem: Problem) -> ddcore.Recipe:
+    def recipe(self, problem: Problem) -> dd.Recipe:
         """The recipe on the problem's network, its starts as far round the global weights as the method says."""
-        recipe = problem.host.recipe(self.method, ipc=self.ipc, overrides=ddcore.dotted(self.overrides))
+        recipe = problem.host.recipe(self.method, ipc=self.ipc, overrides=dd.dotted(self.overrides))
         around = recipe.network if isinstance(recipe.network, Around) else Around()
         network = replace(around, network=problem.network)
         return replace(recipe, network=network, preprocess=problem.preprocess)
@@ -140,8 +140,8 @@ class Averaging(Exchange):
     """
 
     algorithm: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
-    fit: ddcore.Fit = field(
-        default_factory=lambda: ddcore.Fit(steps=None, epochs=1.0, batch=64, lr=0.01, momentum=0.9, weight_decay=0.0)
+    fit: dd.Fit = field(
+        default_factory=lambda: dd.Fit(steps=None, epochs=1.0, batch=64, lr=0.01, momentum=0.9, weight_decay=0.0)
     )
     mu: float = 0.01
     lr: float = 0.01
@@ -151,7 +151,7 @@ class Averaging(Exchange):
 
     def __post_init__(self) -> None:
         if not 0 < self.mu < math.inf or not 0 < self.lr < math.inf:
-            raise ddcore.RecipeRefused(f"exchange: mu {self.mu} and lr {self.lr} must be above zero and finite.")
+            raise dd.RecipeRefused(f"exchange: mu {self.mu} and lr {self.lr} must be above zero and finite.")
 
     def _label(self) -> str:
         return self.algorithm if self.refined is None else f"{self.algorithm}, refined by dynafed"
@@ -182,7 +182,7 @@ def _usual() -> tuple[Exchange, ...]:
 
 
 @dataclass(frozen=True)
-class Federated(ddcore.Study):
+class Federated(dd.Study):
     """Federated learning: each exchange with each seed, on one split of the data among clients.
 
     Told are the accuracy of the global model on the test split and the worst client's, of test items mixed as its
@@ -191,14 +191,14 @@ class Federated(ddcore.Study):
     is saved in ``split-<seed>.json``. Rounds are kept in ``runs/``, so the same command goes on at the last.
     """
 
-    data: ddcore.DataSet = field(default_factory=ddcore.Digits)
+    data: dd.DataSet = field(default_factory=dd.Digits)
     split: Split = field(default_factory=Dirichlet)
     clients: int = 10
     fraction: float = 1.0
     """Of the clients that take part in a round; drawn anew for each, the same for all exchanges."""
     rounds: int = 5
-    network: ddcore.NetworkPlan = field(default_factory=lambda: ddcore.ConvNet(width=32))
-    preprocess: ddcore.Preprocess = field(default_factory=ddcore.Standardise)
+    network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=32))
+    preprocess: dd.Preprocess = field(default_factory=dd.Standardise)
     exchanges: tuple[Exchange, ...] = field(default_factory=_usual)
     seeds: tuple[int, ...] = (0,)
     engine: Literal["process", "ray"] = "process"
@@ -209,22 +209,22 @@ class Federated(ddcore.Study):
 
     def __post_init__(self) -> None:
         if not self.exchanges or not self.seeds or min(self.clients, self.rounds) < 1:
-            raise ddcore.RecipeRefused("The study needs at least one exchange, seed, client and round.")
+            raise dd.RecipeRefused("The study needs at least one exchange, seed, client and round.")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ddcore.RecipeRefused(f"seeds = {self.seeds}: one stands there twice, which would count it twice.")
+            raise dd.RecipeRefused(f"seeds = {self.seeds}: one stands there twice, which would count it twice.")
         for exchange in self.exchanges:
             rounds = exchange.rounds or self.rounds
             if isinstance(exchange, Averaging) and exchange.refined and exchange.refined.rounds >= rounds:
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"{exchange.label}: refined.rounds = {exchange.refined.rounds} of {rounds} rounds leave none for"
                     " the set that is made of them: fewer of these, or more rounds."
                 )
         if not 0 < self.fraction <= 1:
-            raise ddcore.RecipeRefused(f"fraction = {self.fraction}: it must be above zero and at most one.")
+            raise dd.RecipeRefused(f"fraction = {self.fraction}: it must be above zero and at most one.")
         if len({_folder(e.label) for e in self.exchanges}) < len(self.exchanges):
-            raise ddcore.RecipeRefused("Two exchanges have one name: give them titles, to be told apart by.")
+            raise dd.RecipeRefused("Two exchanges have one name: give them titles, to be told apart by.")
 
-    def conduct(self, folder: Path, host: ddcore.Host, device: str, progress: ddcore.Progress | None) -> ddcore.Finding:
+    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None) -> dd.Finding:
         for exchange in self.exchanges:
             exchange.build(self._problem(self.seeds[0], device, host), folder)
         runs = [(exchange, seed) for seed in self.seeds for exchange in self.exchanges]
@@ -244,9 +244,9 @@ class Federated(ddcore.Study):
         told = [{"exchange": label, **summary(of, found.get(target or "", []))} for label, of in found.items()]
         _plot(told, "up", 1e6, "MB up, over all clients", folder / "bytes.png")
         _plot(told, "round", 1, "rounds", folder / "rounds.png")
-        return ddcore.Finding(*_table(told), {"exchanges": told}, _says(told, target))
+        return dd.Finding(*_table(told), {"exchanges": told}, _says(told, target))
 
-    def _problem(self, seed: int, device: str, host: ddcore.Host) -> Problem:
+    def _problem(self, seed: int, device: str, host: dd.Host) -> Problem:
         shards = Shards(self.data, self.split, seed)
         return Problem(shards, self.network, self.preprocess, self.clients, self.fraction, seed, device, host)
 
@@ -254,10 +254,10 @@ class Federated(ddcore.Study):
         if not path.exists():
             rows = [rows.tolist() for rows in shards.rows(self.clients)]
             split = {"items": shards.histogram(self.clients).tolist(), "rows": rows}
-            ddcore.write_whole(path, json.dumps(split).encode())
+            dd.write_whole(path, json.dumps(split).encode())
 
     def _run(
-        self, exchange: Exchange, problem: Problem, rounds: int, place: Path, progress: ddcore.Progress
+        self, exchange: Exchange, problem: Problem, rounds: int, place: Path, progress: dd.Progress
     ) -> list[dict[str, Any]]:
         from ddcore_federated.flower import Sampled, central, go, simulate, told_so_far
 
@@ -269,8 +269,8 @@ class Federated(ddcore.Study):
             strategy = Sampled(strategy, self.fraction, self.clients, problem.seed)
         data = loaded(problem.shards.data)
         network, _ = agreed(problem.network, data.card)
-        start, _ = network.init(ddcore.Streams(problem.seed)["network"])
-        test = ddcore.Preprocessed(data.test, public(problem.preprocess, data.card))
+        start, _ = network.init(dd.Streams(problem.seed)["network"])
+        test = dd.Preprocessed(data.test, public(problem.preprocess, data.card))
         score = central(network, test, problem.shards.histogram(problem.clients))
         return simulate(
             lambda grid: go(strategy, grid, start, rounds, kept, score, timeout=self.timeout, progress=progress),
@@ -296,8 +296,8 @@ def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, A
     largest = "infinite" if "infinite" in epsilons else max(epsilons, default=None)
     return {
         "rounds": last[0]["round"],
-        "accuracy": ddcore.spread([entry["accuracy"] for entry in last]),
-        "worst": ddcore.spread([entry["worst"] for entry in last]),
+        "accuracy": dd.spread([entry["accuracy"] for entry in last]),
+        "worst": dd.spread([entry["worst"] for entry in last]),
         "up": fmean(entry["up"] for entry in last),
         "down": fmean(entry["down"] for entry in last),
         "reached": reached,
@@ -325,7 +325,7 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
         if 0 < len(reached) < len(t["reached"]):
             way = f"{_megabytes(fmean(reached))} in {len(reached)} of {len(t['reached'])}"
         amounts = [_megabytes(t["up"]), _megabytes(t["down"]), way if t["reached"] else "", f"{t['seconds']:.0f}"]
-        accuracies = [ddcore.plus_minus(**t[name]) for name in ("accuracy", "worst")]
+        accuracies = [dd.plus_minus(**t[name]) for name in ("accuracy", "worst")]
         rows.append([t["exchange"], str(t["rounds"]), *accuracies, *amounts])
         epsilon = t["epsilon"]
         rows[-1].append("" if epsilon is None else epsilon if isinstance(epsilon, str) else f"{epsilon:.3g}")
@@ -362,11 +362,11 @@ def _plot(told: list[dict[str, Any]], along: str, unit: float, label: str, path:
         xs, ys = [], []
         for entries in list(zip(*t["courses"], strict=True))[1:]:
             xs.append(fmean(entry[along] for entry in entries) / unit)
-            ys.append(ddcore.spread([entry["accuracy"] for entry in entries]))
+            ys.append(dd.spread([entry["accuracy"] for entry in entries]))
         means, stds = ([y[name] for y in ys] for name in ("mean", "std"))
         axes.errorbar(xs, means, stds, marker=marker, fillstyle="none", capsize=2, label=t["exchange"])
     axes.set(xlabel=label, ylabel="test accuracy (%)")
     axes.xaxis.get_major_locator().set_params(integer=unit == 1)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
-    ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))

@@ -11,13 +11,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.server import TrainOnUnion
 from ddcore_federated.shared import Shared
 
 
 @dataclass(frozen=True)
-class Trajectory(ddcore.Policy):
+class Trajectory(dd.Policy):
     """Each step is at a random point of a given way through the weights, with that ``span`` further on as its target.
 
     ``path`` names the safetensors file that :func:`write_trajectory` wrote. Nothing is asked of T.
@@ -28,17 +28,17 @@ class Trajectory(ddcore.Policy):
 
     def __post_init__(self) -> None:
         if self.span < 1:
-            raise ddcore.RecipeRefused(f"policy.span = {self.span}: the target lies at least one point further on.")
+            raise dd.RecipeRefused(f"policy.span = {self.span}: the target lies at least one point further on.")
 
-    def draw(self, state: dict[str, Any], synthetic: ddcore.SyntheticSet, ctx: ddcore.Context) -> ddcore.Draw:
+    def draw(self, state: dict[str, Any], synthetic: dd.SyntheticSet, ctx: dd.Context) -> dd.Draw:
         if self.path is None:
-            raise ddcore.RecipeRefused("policy.path names no trajectory: a server gives one, of the weights of rounds.")
+            raise dd.RecipeRefused("policy.path names no trajectory: a server gives one, of the weights of rounds.")
         fresh = ctx.fresh()
         try:
             with safe_open(self.path, framework="pt") as file:
                 points = len(file.keys()) // len(fresh.params)
                 if points <= self.span:
-                    raise ddcore.RecipeRefused(
+                    raise dd.RecipeRefused(
                         f"{self.path} has {points} points, and targets lie {self.span} further on: keep more rounds, or"
                         " lower policy.span."
                     )
@@ -48,18 +48,18 @@ class Trajectory(ddcore.Policy):
                     for t in (start, start + self.span)
                 )
         except (SafetensorError, OSError) as error:
-            raise ddcore.RecipeRefused(f"{self.path} is not a whole trajectory of this network ({error}).") from None
-        return ddcore.Draw(ctx.network, here, fresh.buffers, target=target, age=start)
+            raise dd.RecipeRefused(f"{self.path} is not a whole trajectory of this network ({error}).") from None
+        return dd.Draw(ctx.network, here, fresh.buffers, target=target, age=start)
 
 
-def write_trajectory(path: str | Path, points: Sequence[ddcore.Params]) -> None:
+def write_trajectory(path: str | Path, points: Sequence[dd.Params]) -> None:
     """The weights of a way, first to last, as safetensors, whole or not at all."""
     tensors = {f"{t}/{name}": v.detach().float() for t, point in enumerate(points) for name, v in point.items()}
-    ddcore.write_whole(Path(path), save({name: v.cpu().contiguous().clone() for name, v in tensors.items()}))
+    dd.write_whole(Path(path), save({name: v.cpu().contiguous().clone() for name, v in tensors.items()}))
 
 
 @dataclass(frozen=True)
-class Dynafed(ddcore.Part, kind="dynafed"):
+class Dynafed(dd.Part, kind="dynafed"):
     """Clients send weights, and the server keeps those of the first ``rounds``; from their way it distils a set by
     ``method`` once, and after each later round trains the average on that as ``tuning`` says.
 
@@ -69,47 +69,45 @@ class Dynafed(ddcore.Part, kind="dynafed"):
     rounds: int = 5
     method: str = "dynafed"
     overrides: dict[str, Any] = field(default_factory=dict)
-    tuning: TrainOnUnion = field(default_factory=lambda: TrainOnUnion(ddcore.Protocol(steps=50, lr=(1e-4,), repeats=1)))
+    tuning: TrainOnUnion = field(default_factory=lambda: TrainOnUnion(dd.Protocol(steps=50, lr=(1e-4,), repeats=1)))
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
-            raise ddcore.RecipeRefused(f"refined.rounds = {self.rounds}: there is no way without a round.")
+            raise dd.RecipeRefused(f"refined.rounds = {self.rounds}: there is no way without a round.")
 
-    def recipe(
-        self, card: ddcore.DataCard, host: ddcore.Host, preprocess: ddcore.Preprocess | None = None
-    ) -> ddcore.Recipe:
+    def recipe(self, card: dd.DataCard, host: dd.Host, preprocess: dd.Preprocess | None = None) -> dd.Recipe:
         """What it distils by; ``preprocess`` is that of the clients, where they have another than the recipe.
 
         Raises:
             RecipeRefused: the method asks something of T, which the server has not, or looks at no way of weights.
         """
-        recipe = host.recipe(self.method, overrides=ddcore.dotted(self.overrides))
+        recipe = host.recipe(self.method, overrides=dd.dotted(self.overrides))
         recipe = replace(recipe, preprocess=preprocess or recipe.preprocess)
         if asks := recipe.fitted(card).asks:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"The server has no real data, but {recipe.name} asks {', '.join(sorted(asks))} of them: start from"
                 " noise, take the policy trajectory, and declare the numbers of the preprocessing."
             )
         if not isinstance(recipe.policy, Trajectory):
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"The server distils from the way of the weights, which {recipe.name} does not look at: take the policy"
                 " trajectory."
             )
         if recipe.policy.span > self.rounds:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"refined.rounds = {self.rounds}: targets lie policy.span = {recipe.policy.span} rounds further on."
             )
         return recipe
 
     def distilled(
         self,
-        trajectory: Sequence[ddcore.Params],
-        network: ddcore.NetworkPlan,
-        card: ddcore.DataCard,
+        trajectory: Sequence[dd.Params],
+        network: dd.NetworkPlan,
+        card: dd.DataCard,
         folder: str | Path,
-        host: ddcore.Host,
+        host: dd.Host,
         *,
-        preprocess: ddcore.Preprocess | None = None,
+        preprocess: dd.Preprocess | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> Shared:
@@ -119,6 +117,6 @@ class Dynafed(ddcore.Part, kind="dynafed"):
         path = Path(folder) / "trajectory.safetensors"
         write_trajectory(path, trajectory)
         recipe = replace(recipe, network=network, seed=seed, policy=replace(recipe.policy, path=str(path)))
-        nothing = ddcore.Store.of(torch.zeros(0, *card.shape), torch.zeros(0, dtype=torch.long), card.classes)
-        made = host.start(recipe, ddcore.RealData(card, nothing, nothing), device=device)
+        nothing = dd.Store.of(torch.zeros(0, *card.shape), torch.zeros(0, dtype=torch.long), card.classes)
+        made = host.start(recipe, dd.RealData(card, nothing, nothing), device=device)
         return Shared.of(made.hooks.ddcore_distill(run=made), range(card.classes), card.classes)

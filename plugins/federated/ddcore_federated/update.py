@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-import ddcore
+from ddcore import plugin as dd
 
 
 @dataclass(frozen=True)
-class UpdateMatch(ddcore.Objective):
+class UpdateMatch(dd.Objective):
     """L = || D_S - D_T ||^2 / || D_T ||^2: S's update of the weights against that of training on T.
 
     D_S is that of ``steps`` steps on all of S at the step size that S learns, D_T the way to the target of the draw.
@@ -24,16 +24,16 @@ class UpdateMatch(ddcore.Objective):
     def __post_init__(self) -> None:
         self._match()
 
-    def _match(self) -> ddcore.TrajectoryMatch:
-        return ddcore.TrajectoryMatch(self.steps)
+    def _match(self) -> dd.TrajectoryMatch:
+        return dd.TrajectoryMatch(self.steps)
 
     @property
     def step_sizes(self) -> int:
         return 1
 
-    def replay(self, synthetic: ddcore.SyntheticSet) -> ddcore.Replay:
+    def replay(self, synthetic: dd.SyntheticSet) -> dd.Replay:
         rows = torch.arange(len(synthetic), device=synthetic.carrier.classes.device)
-        return ddcore.Replay(rows.repeat(self.steps, 1), synthetic.step_size.expand(self.steps))
+        return dd.Replay(rows.repeat(self.steps, 1), synthetic.step_size.expand(self.steps))
 
-    def accumulate(self, draw: ddcore.Draw, synthetic: ddcore.SyntheticSet, ctx: ddcore.Context) -> Iterator[float]:
+    def accumulate(self, draw: dd.Draw, synthetic: dd.SyntheticSet, ctx: dd.Context) -> Iterator[float]:
         return self._match().accumulate(draw, synthetic, ctx)

@@ -8,7 +8,7 @@ requests = 1000          # sigma is solved so that the budget lasts for these; b
 
 from dataclasses import replace
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_private.audit import Audit
 from ddcore_private.bench import private
 from ddcore_private.dp_sgd import DpSgd
@@ -18,26 +18,26 @@ from ddcore_private.recipes import dosser, ndpdc, psg
 ddcore_api = ">=1.0,<2"
 
 
-@ddcore.hookimpl
+@dd.hookimpl
 def ddcore_parts():
     return [PrivateGate, Audit, DpSgd, psg, ndpdc, dosser, private]
 
 
-@ddcore.hookimpl(wrapper=True)
+@dd.hookimpl(wrapper=True)
 def ddcore_recipe(recipe, card):
     fitted = yield
     gate = fitted.options("private", PrivateGate)
     if gate.requests is None and gate.noise_multiplier is None:
         gate = replace(gate, requests=gate.signals or max(1, fitted.iterations))
-    if fitted.gate not in (ddcore.Open(), gate):
-        raise ddcore.RecipeRefused(
+    if fitted.gate not in (dd.Open(), gate):
+        raise dd.RecipeRefused(
             f"The recipe's gate is {fitted.gate}, and its [plugins.private] asks for {gate}. Say it in one place:"
             " in [plugins.private]."
         )
     return replace(fitted, gate=gate)
 
 
-@ddcore.hookimpl(wrapper=True)
+@dd.hookimpl(wrapper=True)
 def ddcore_step(run):
     gate = run.recipe.gate
     if isinstance(gate, PrivateGate) and gate.signals is not None and run.step % gate.signals == 0:

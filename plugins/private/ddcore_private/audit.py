@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_private.dp_sgd import DpSgd
 
 RATES = (0.001, 0.01)
@@ -27,7 +27,7 @@ COPY = 1 / 255
 
 
 @dataclass(frozen=True)
-class Audit(ddcore.Study):
+class Audit(dd.Study):
     """Membership inference over shadow distillations (LiRA), and distances to the nearest real items.
 
     Each of ``shadows`` distillations sees another random half of T. Networks are trained on what comes out, and
@@ -44,12 +44,12 @@ class Audit(ddcore.Study):
     ``overrides`` sets fields of the recipe by dotted path, ``plugins.private.epsilon`` among them.
     """
 
-    data: ddcore.DataSet = field(default_factory=ddcore.Digits)
+    data: dd.DataSet = field(default_factory=dd.Digits)
     method: str = "dm"
     ipc: int = 1
     overrides: dict[str, Any] = field(default_factory=dict)
     shadows: int = 16
-    protocol: ddcore.Protocol = field(default_factory=lambda: ddcore.Protocol(repeats=1))
+    protocol: dd.Protocol = field(default_factory=lambda: dd.Protocol(repeats=1))
     controls: tuple[Literal["random", "dp_sgd"], ...] = ("random", "dp_sgd")
     dp_sgd: DpSgd = field(default_factory=DpSgd)
     epsilon: float = 8.0
@@ -58,9 +58,9 @@ class Audit(ddcore.Study):
 
     def __post_init__(self) -> None:
         if self.shadows < 4 or self.shadows % 2:
-            raise ddcore.RecipeRefused(f"shadows = {self.shadows}: an even number of at least 4 is needed.")
+            raise dd.RecipeRefused(f"shadows = {self.shadows}: an even number of at least 4 is needed.")
 
-    def conduct(self, folder: Path, host: ddcore.Host, device: str, progress: ddcore.Progress | None):
+    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None):
         data = self.data.load()
         members = halves(len(data.train), self.shadows, self.seed)
         found = {}
@@ -69,18 +69,18 @@ class Audit(ddcore.Study):
             for t, member in enumerate(members):
                 kept = folder / "shadows" / f"{name}-{t:02}.safetensors"
                 if not kept.exists():
-                    ddcore.write_whole(kept, save(self._shadow(name, data, t, member, host, device)))
+                    dd.write_whole(kept, save(self._shadow(name, data, t, member, host, device)))
                 shadows.append(load_file(kept))
                 if progress:
                     progress(f"auditing {name}", t + 1, self.shadows)
             found[name] = {
                 **judged(torch.stack([shadow["logits"] for shadow in shadows]), members),
                 **_distances(shadows),
-                "accuracy": ddcore.spread([float(shadow["accuracy"]) for shadow in shadows]),
+                "accuracy": dd.spread([float(shadow["accuracy"]) for shadow in shadows]),
             }
         _plot(found, folder / "roc.png")
         numbers = {name: {k: v for k, v in told.items() if k != "curve"} for name, told in found.items()}
-        return ddcore.Finding(*_table(found), {"audited": numbers}, " ".join(verdict(n, t) for n, t in found.items()))
+        return dd.Finding(*_table(found), {"audited": numbers}, " ".join(in_words(n, t) for n, t in found.items()))
 
     def _shadow(self, name, data, t, member, host, device) -> dict[str, Tensor]:
         """What the audit needs of shadow ``t`` of the set ``name``: tensors by name."""
@@ -92,12 +92,12 @@ class Audit(ddcore.Study):
         return self._distilled(name, data, half, t, member, host, where)
 
     def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
-        overrides = ddcore.dotted(self.overrides) if method == self.method else {}
+        overrides = dd.dotted(self.overrides) if method == self.method else {}
         recipe = host.recipe(method, ipc=self.ipc, overrides=overrides)
         distilled = host.distill(recipe, half, seed=self.seed + t, device=str(where))
-        preprocess = ddcore.preprocess_of(distilled, host.catalogue)
+        preprocess = dd.preprocess_of(distilled, host.catalogue)
         (plan, *_), (lr, *_) = self.protocol.networks, self.protocol.lr
-        nets = list(ddcore.fresh_nets(plan, distilled, half.card, self.protocol, lr, self.seed + t, where))
+        nets = list(dd.fresh_nets(plan, distilled, half.card, self.protocol, lr, self.seed + t, where))
 
         def outputs(x: Tensor, features: bool = False) -> Tensor:
             answers = [d(x.expand(d.ensemble, *x.shape), features=features, training=False) for d, _ in nets]
@@ -120,14 +120,14 @@ class Audit(ddcore.Study):
         return {**_told(outputs, data, preprocess, where), **near}
 
     def _dp_sgd(self, data, half, t, where) -> dict[str, Tensor]:
-        preprocess = ddcore.Standardise().fitted(half.card).start(half.card, _undeclared)
+        preprocess = dd.Standardise().fitted(half.card).start(half.card, _undeclared)
         inputs, targets = half.train.take(torch.arange(len(half.train))).inputs, half.train.targets
         x, y = preprocess(inputs).to(where), targets.to(where)
         module, _ = self.dp_sgd.train(x, y, half.card, self.epsilon, self.delta, self.seed + t)
         return _told(lambda part: module(part)[None], data, preprocess, where)
 
 
-def _told(outputs: Callable[[Tensor], Tensor], data: ddcore.RealData, preprocess, where) -> dict[str, Tensor]:
+def _told(outputs: Callable[[Tensor], Tensor], data: dd.RealData, preprocess, where) -> dict[str, Tensor]:
     """The scaled logits of all items of T, and the accuracy on the test split, by the mean of the nets."""
     logits, right = {}, {}
     for split, store in (("train", data.train), ("test", data.test)):
@@ -138,12 +138,12 @@ def _told(outputs: Callable[[Tensor], Tensor], data: ddcore.RealData, preprocess
 
 
 def _undeclared() -> dict[str, Tensor]:
-    raise ddcore.RecipeRefused("DP-SGD needs public numbers to standardise by: this data set declares none.")
+    raise dd.RecipeRefused("DP-SGD needs public numbers to standardise by: this data set declares none.")
 
 
 def halves(items: int, shadows: int, seed: int) -> Tensor:
     """(shadows, items): who is in which half; each item is in just half of the shadows."""
-    generator = ddcore.Streams(seed)["halves"]
+    generator = dd.Streams(seed)["halves"]
     member = torch.zeros(shadows, items, dtype=torch.bool)
     for pair in range(0, shadows, 2):
         member[pair, torch.randperm(items, generator=generator)[: items // 2]] = True
@@ -187,8 +187,8 @@ def judged(logits: Tensor, member: Tensor) -> dict[str, Any]:
     scores = likelihood_ratios(logits, member)
     each = [_curve(s, m) for s, m in zip(scores, member, strict=True)]
     return {
-        "auc": ddcore.spread([auc(false, true) for false, true in each]),
-        **{f"tpr_at_{rate}": ddcore.spread([_tpr(curve, rate) for curve in each]) for rate in RATES},
+        "auc": dd.spread([auc(false, true) for false, true in each]),
+        **{f"tpr_at_{rate}": dd.spread([_tpr(curve, rate) for curve in each]) for rate in RATES},
         "curve": _curve(scores.flatten(), member.flatten()),
     }
 
@@ -208,7 +208,7 @@ def _distances(shadows: list[dict[str, Tensor]]) -> dict[str, Any]:
     if "pixels.members" not in shadows[0]:
         return {}
     ratios = {
-        space: ddcore.spread([float(s[f"{space}.members"].mean() / s[f"{space}.others"].mean()) for s in shadows])
+        space: dd.spread([float(s[f"{space}.members"].mean() / s[f"{space}.others"].mean()) for s in shadows])
         for space in SPACES
     }
     copies = sum(int((s["pixels.members"] < COPY).sum()) for s in shadows)
@@ -221,7 +221,7 @@ def leaks(told: dict[str, Any]) -> bool:
     return bool(told.get("copies")) or rate["mean"] - 2 * rate["std"] / math.sqrt(rate["n"]) > 0.01
 
 
-def verdict(name: str, told: dict[str, Any]) -> str:
+def in_words(name: str, told: dict[str, Any]) -> str:
     """In a sentence or two."""
     if not leaks(told):
         return f"{name}: this attack found no leak, which is not a proof that there is none."
@@ -237,13 +237,13 @@ def _table(found: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]
     rows = []
     for name, told in found.items():
         row = [name, "yes" if leaks(told) else "none found"]
-        row += [ddcore.plus_minus(**told[measure], digits=3, scale=scale) for measure, scale in measures.values()]
+        row += [dd.plus_minus(**told[measure], digits=3, scale=scale) for measure, scale in measures.values()]
         if "nearest" in told:
-            row += [ddcore.plus_minus(**told["nearest"][space], digits=3) for space in SPACES]
+            row += [dd.plus_minus(**told["nearest"][space], digits=3) for space in SPACES]
             row += [f"{told['copies']} / {told['synthetic']}"]
         else:
             row += ["-", "-", "-"]
-        rows.append([*row, ddcore.plus_minus(**told["accuracy"])])
+        rows.append([*row, dd.plus_minus(**told["accuracy"])])
     return ["set", "leak", *measures, *(f"nearest {space}" for space in SPACES), "copies", "accuracy"], rows
 
 
@@ -257,4 +257,4 @@ def _plot(found: dict[str, dict[str, Any]], path: Path) -> None:
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title="Membership inference on all items of T")
     axes.grid(alpha=0.3)
     axes.legend()
-    ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import ddcore
+from ddcore import plugin as dd
 
 
-def convnet(card: ddcore.DataCard, width: int) -> nn.Module:
+def convnet(card: dd.DataCard, width: int) -> nn.Module:
     """The ConvNet of the evaluation as a module that opacus takes: 3 x (3x3 convolution, norm, ReLU, mean of 2x2)."""
     layers, channels, side = [], card.shape[0], card.shape[1]
     for i in range(3):
@@ -24,7 +24,7 @@ def convnet(card: ddcore.DataCard, width: int) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class DpSgd(ddcore.Part, kind="control"):
+class DpSgd(dd.Part, kind="control"):
     """How opacus trains a network privately.
 
     Reference: Abadi et al., CCS 2016; opacus' PrivacyEngine with Poisson batches, PRV accountant.
@@ -41,11 +41,11 @@ class DpSgd(ddcore.Part, kind="control"):
         self,
         inputs: torch.Tensor,
         targets: torch.Tensor,
-        card: ddcore.DataCard,
+        card: dd.DataCard,
         epsilon: float,
         delta: float,
         seed: int,
-        progress: ddcore.Progress | None = None,
+        progress: dd.Progress | None = None,
     ) -> tuple[nn.Module, float]:
         """A network trained on preprocessed ``inputs`` (n, ...) and ``targets`` (n,), and the epsilon it cost.
 
@@ -53,8 +53,8 @@ class DpSgd(ddcore.Part, kind="control"):
         """
         from opacus import PrivacyEngine
 
-        rng = ddcore.Streams(seed)
-        with ddcore.forked(rng["nets"]):
+        rng = dd.Streams(seed)
+        with dd.forked(rng["nets"]):
             module = convnet(card, self.width).to(inputs.device)
         optimiser = torch.optim.SGD(module.parameters(), lr=self.lr, momentum=self.momentum)
         loader = DataLoader(TensorDataset(inputs, targets), min(self.batch, len(inputs)), shuffle=True)

@@ -11,12 +11,12 @@ from types import MappingProxyType
 import torch
 from torch.func import grad, vmap
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_private.ledger import Ledger, noise_for
 
 
 @dataclass(frozen=True)
-class PrivateGate(ddcore.GatePlan):
+class PrivateGate(dd.GatePlan):
     """(epsilon, delta)-differential privacy towards adding or removing one item of T.
 
     A request draws each item of its groups by itself with probability q (Poisson sampling), clips what the item
@@ -56,7 +56,7 @@ class PrivateGate(ddcore.GatePlan):
 
     def __post_init__(self) -> None:
         def refuse(what: str) -> None:
-            raise ddcore.RecipeRefused(f"plugins.private: {what}.")
+            raise dd.RecipeRefused(f"plugins.private: {what}.")
 
         if not self.epsilon > 0 or not 0 < self.delta < 1:
             refuse(f"epsilon {self.epsilon} must be above zero and delta {self.delta} between zero and one")
@@ -82,23 +82,23 @@ class PrivateGate(ddcore.GatePlan):
     def check(self, parts, network, card) -> None:
         for part in parts:
             if not part.itemwise:
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"{part.kind} = {part} mixes items, so no item's share can be clipped. Take one that changes each"
                     " item by itself (cutmix = 0 where it trains a network)."
                 )
         if not network.per_sample:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 "The network uses batch statistics, so one item changes what the others say and none can be clipped"
                 ' by itself. Take a norm of single items (network.norm="instance" or "group").'
             )
         items = sum(card.counts)
         if self.delta >= 1 / items:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"plugins.private.delta = {self.delta} would allow one of {card.name}'s {items} items to be published:"
                 f" it must be well below 1/n = {1 / items:.2g}."
             )
         if self.noise_multiplier is None and self.requests is None:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 "The private gate needs requests or noise_multiplier; a recipe that names the plugin"
                 " ([plugins.private]) has one request an update filled in."
             )
@@ -107,10 +107,10 @@ class PrivateGate(ddcore.GatePlan):
         return LivePrivateGate(self, source, rng)
 
 
-class LivePrivateGate(ddcore.Gate):
+class LivePrivateGate(dd.Gate):
     """Answers gradients and features with clipped, noised means, and counts each answer."""
 
-    def __init__(self, plan: PrivateGate, source: ddcore.Source, rng: ddcore.Streams) -> None:
+    def __init__(self, plan: PrivateGate, source: dd.Source, rng: dd.Streams) -> None:
         super().__init__(source, rng)
         self.plan = plan
         self.ledger = Ledger(plan.epsilon, plan.delta)
@@ -126,7 +126,7 @@ class LivePrivateGate(ddcore.Gate):
         answers = self._answered(draw, groups, item_features(draw), self.plan.max_feature_norm)
         return [answer["features"] for answer in answers]
 
-    def bounded(self, features):
+    def clip_features(self, features):
         """S's features are clipped as T's are: norms of at most ``max_feature_norm``, differentiably."""
         limit = self.plan.max_feature_norm
         return (
@@ -135,14 +135,14 @@ class LivePrivateGate(ddcore.Gate):
 
     def _answered(self, draw, groups, per_item, limit):
         """The noised means of a request; from the ``signals``-th request on those that were kept."""
-        ddcore.disjoint(groups)
+        dd.disjoint(groups)
         if any(group.mixing is not None for group in groups):
-            raise ddcore.RecipeRefused("A request mixes items, so no item's share can be clipped.")
+            raise dd.RecipeRefused("A request mixes items, so no item's share can be clipped.")
         signals, number = self.plan.signals, self._asked
         if signals is not None and number >= signals:
             kept = self._kept[number % signals]
             if kept["network"] != fingerprint(draw.params):
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     "plugins.private.signals gives kept answers again, but this network is not the one they were asked"
                     " for: take a policy whose networks do not depend on S (policy fresh), and one request an update."
                 )
@@ -180,7 +180,7 @@ class LivePrivateGate(ddcore.Gate):
         if len(rows):
             batch = self.source.take(rows, draw, group)
             size = self.source.chunk(draw, tuple(batch.inputs.shape[1:]))
-            for part in ddcore.cut(len(rows), size):
+            for part in dd.slices(len(rows), size):
                 items = per_item(batch.inputs[part], batch.targets[part])
                 for name, value in clipped_sum(items, limit).items():
                     total[name] += value
@@ -236,10 +236,10 @@ class LivePrivateGate(ddcore.Gate):
         self.noise_multiplier = state["noise_multiplier"]
         self._asked, self._kept = state["asked"], state["kept"]
 
-    def carried(self):
+    def ledger(self):
         return {"ledger": self.ledger.state_dict(), "noise_multiplier": self.noise_multiplier}
 
-    def carry(self, before):
+    def load_ledger(self, before):
         """What was spent before counts as spent, and sigma, once solved, stays: ``requests`` are of all runs."""
         self.ledger.load_state_dict(before["ledger"])
         if self.plan.noise_multiplier is None:
@@ -251,7 +251,7 @@ def _written(number: float) -> float | str:
     return "infinite" if math.isinf(number) else number
 
 
-def item_gradients(draw: ddcore.Draw, loss: ddcore.ItemLoss):
+def item_gradients(draw: dd.Draw, loss: dd.ItemLoss):
     """A function of inputs (n, ...) and targets (n, ...): each item's loss gradient, (n, ...) by parameter."""
 
     def of_one(params, x, y):
@@ -262,7 +262,7 @@ def item_gradients(draw: ddcore.Draw, loss: ddcore.ItemLoss):
     return lambda inputs, targets: each(params, inputs, targets)
 
 
-def item_features(draw: ddcore.Draw):
+def item_features(draw: dd.Draw):
     """A function of inputs (n, ...) and targets: each item's feature, by itself whatever the network does: (n, d)."""
     each = vmap(lambda x: draw(x[None], features=True)[0], randomness="different")
 
@@ -273,7 +273,7 @@ def item_features(draw: ddcore.Draw):
     return features
 
 
-def clipped_sum(items: ddcore.Params, limit: float) -> ddcore.Params:
+def clipped_sum(items: dd.Params, limit: float) -> dd.Params:
     """sum_i x_i min(1, limit / ||x_i||), the norm taken over all tensors of item i; items (n, ...).
 
     An item that is not finite says nothing.
@@ -294,7 +294,7 @@ def gaussian(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
     return torch.randn((4, *shape), generator=generator).sum(0) / 2
 
 
-def fingerprint(params: ddcore.Params) -> str:
+def fingerprint(params: dd.Params) -> str:
     digest = hashlib.sha256()
     for value in params.values():
         digest.update(value.detach().cpu().numpy().tobytes())

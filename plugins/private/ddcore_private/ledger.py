@@ -7,7 +7,7 @@ import warnings
 from contextlib import contextmanager
 from functools import cache
 
-import ddcore
+from ddcore import plugin as dd
 
 AHEAD = 1024
 """Requests for which the ledger reckons ahead."""
@@ -32,7 +32,7 @@ def epsilon_of(history, delta, accountant="prv"):
     if any(noise == 0 for noise, _, _ in history):
         return math.inf
     if accountant not in ("prv", "rdp"):
-        raise ddcore.UnknownName("accountant", accountant, ("prv", "rdp"))
+        raise dd.UnknownName("accountant", accountant, ("prv", "rdp"))
     from opacus.accountants import create_accountant
 
     with _quiet():
@@ -58,7 +58,7 @@ def noise_for(epsilon, delta, rate, requests):
                 )
             )
     except ValueError as error:
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"No noise makes {requests} requests at sampling rate {rate:.4g} cost as little as epsilon {epsilon} at"
             f" delta {delta}: allow a larger plugins.private.epsilon, or fewer requests or items."
         ) from error
@@ -92,12 +92,12 @@ class Ledger:
         if not self._left:
             budget = f"epsilon {self.epsilon} at delta {self.delta}"
             if not self.history:
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"The allowance is zero: one request with noise multiplier {noise} at sampling rate {rate:.4g}"
                     f" costs epsilon {epsilon_of([(noise, rate, 1)], self.delta):.4g}, the budget is {budget}."
                     " Take more noise (plugins.private.noise_multiplier), fewer items a request, or a larger epsilon."
                 )
-            raise ddcore.StopRun(f"the privacy budget ({budget}) is spent after {self.requests} requests")
+            raise dd.StopRun(f"the privacy budget ({budget}) is spent after {self.requests} requests")
         self._left -= 1
         self._count(noise, rate)
 

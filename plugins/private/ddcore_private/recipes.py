@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
-import ddcore
+from ddcore import plugin as dd
 
-PSG = ddcore.Citation(
+PSG = dd.Citation(
     "chen2022psg",
     "Chen, Dingfan and Kerkouche, Raouf and Fritz, Mario",
     "Private Set Generation with Discriminative Information",
     "Advances in Neural Information Processing Systems",
     2022,
 )
-NDPDC = ddcore.Citation(
+NDPDC = dd.Citation(
     "zheng2023ndpdc",
     "Zheng, Tianhang and Li, Baochun",
     "Differentially Private Dataset Condensation",
@@ -19,7 +19,7 @@ NDPDC = ddcore.Citation(
     2023,
     "article",
 )
-DOSSER = ddcore.Citation(
+DOSSER = dd.Citation(
     "zheng2025dosser",
     "Zheng, Runkai and Dasu, Vishnu Asutosh and Wang, Yinong Oliver and Wang, Haohan and De la Torre, Fernando",
     "Improving Noise Efficiency in Privacy-preserving Dataset Distillation",
@@ -28,8 +28,8 @@ DOSSER = ddcore.Citation(
 )
 
 
-@ddcore.method(PSG)
-def psg(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> ddcore.Recipe:
+@dd.method(PSG)
+def psg(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> dd.Recipe:
     """Private set generation: S's loss gradient follows the clipped and noised gradient of mixed batches of T.
 
     min_S D( dl(S), ( sum_i clip(dl(x_i), 0.1) + N(0, sigma^2 0.1^2 I) ) / 256 ), D the cosine distance by filter,
@@ -41,19 +41,19 @@ def psg(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> ddcore.
     accounts for. 1 000 requests and a rate that falls from 10 along a cosine suit a small machine; published are
     10 000 times ipc at a constant 0.1.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "psg",
-        synthetic=ddcore.Pixels(ipc, init="noise"),
-        objective=ddcore.GradientMatch(real=256, scope="all"),
-        policy=ddcore.TrainedOnSynthetic(rounds=max(1, ipc), epochs=50, steps=10),
-        update=ddcore.Update(lr={"inputs": 10.0}, momentum=0.5, schedule="cosine"),
+        synthetic=dd.Pixels(ipc, init="noise"),
+        objective=dd.GradientMatch(real=256, scope="all"),
+        policy=dd.TrainedOnSynthetic(rounds=max(1, ipc), epochs=50, steps=10),
+        update=dd.Update(lr={"inputs": 10.0}, momentum=0.5, schedule="cosine"),
         iterations=iterations,
         plugins={"private": {"epsilon": epsilon, "max_gradient_norm": 0.1}},
     )
 
 
-@ddcore.method(NDPDC)
-def ndpdc(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> ddcore.Recipe:
+@dd.method(NDPDC)
+def ndpdc(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> dd.Recipe:
     """Non-linear private condensation: distribution matching with clipped and noised mean features.
 
     min_S sum_c || ( sum_i clip(f(A(x_i)), C) + N(0, sigma^2 C^2 I) ) / B - mean clip(f(A(S_c)), C) ||^2 over random
@@ -63,20 +63,20 @@ def ndpdc(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> ddcor
     Differs: S's features are clipped as T's are, since features beyond C would otherwise be compared with a mean
     that cannot reach them. Adam at 0.1 along a cosine.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "ndpdc",
-        synthetic=ddcore.Pixels(ipc, init="noise"),
-        objective=ddcore.FeatureMatch(real=50),
-        policy=ddcore.Fresh(),
-        augment=ddcore.Siamese(),
-        update=ddcore.Update(lr={"inputs": 0.1}, optimiser="adam", momentum=0.9, schedule="cosine"),
+        synthetic=dd.Pixels(ipc, init="noise"),
+        objective=dd.FeatureMatch(real=50),
+        policy=dd.Fresh(),
+        augment=dd.Siamese(),
+        update=dd.Update(lr={"inputs": 0.1}, optimiser="adam", momentum=0.9, schedule="cosine"),
         iterations=iterations,
         plugins={"private": {"epsilon": epsilon, "max_feature_norm": 1.0}},
     )
 
 
-@ddcore.method(DOSSER, NDPDC)
-def dosser(ipc: int = 10, iterations: int = 2000, epsilon: float = 10.0, signals: int = 200) -> ddcore.Recipe:
+@dd.method(DOSSER, NDPDC)
+def dosser(ipc: int = 10, iterations: int = 2000, epsilon: float = 10.0, signals: int = 200) -> dd.Recipe:
     """NDPDC with sampling apart from optimising: few noised signals, asked once, matched again and again.
 
     The budget is spent on the first ``signals`` steps, so each carries less noise; the remaining steps meet the

@@ -3,7 +3,7 @@
 ``ddcore_replay.avalanche`` holds what stands in an Avalanche program; all else knows nothing of it.
 """
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.composite import Composite
 from ddcore_replay.course import Course, Training, average_accuracy, backward_transfer, forgetting, go
 from ddcore_replay.distilled import Distilled
@@ -40,7 +40,7 @@ __all__ = [
 ddcore_api = ">=1.0,<2"
 
 
-@ddcore.hookimpl
+@dd.hookimpl
 def ddcore_parts():
     memories = [Nothing, Everything, Reservoir, Balanced, Distilled, Olcgm]
     return [Replay, *memories, Training, Composite, distilled_replay, ccmcl, dm_bases, stable_sequence]

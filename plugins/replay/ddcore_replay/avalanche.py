@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import CrossEntropyLoss
 from torch.utils.data import Dataset, TensorDataset
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.distilled import Distilled, KeptDistilled, OnResize
 from ddcore_replay.memory import Bounded, KeptBounded
 
@@ -51,7 +51,7 @@ class DistilledBuffer(ExemplarsBuffer):
     def __init__(
         self,
         max_size: int,
-        recipe: str | ddcore.Recipe | Bounded = "dm",
+        recipe: str | dd.Recipe | Bounded = "dm",
         *,
         nbytes: int | None = None,
         classes: int | None = None,
@@ -63,18 +63,18 @@ class DistilledBuffer(ExemplarsBuffer):
     ) -> None:
         super().__init__(max_size)
         self.flips, self.seed, self.device = flips, seed, device
-        self.host = ddcore.Host()
+        self.host = dd.Host()
         self.memory: KeptBounded | None = None
         self.loss = "cross_entropy"
         """What the labels are made for: ``cross_entropy``, or ``squared``."""
         if isinstance(recipe, Bounded):
             if nbytes is not None:
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"nbytes is a budget for what is stored at a byte a value; {recipe.label} keeps the benchmark's"
                     " floats: give max_size alone."
                 )
             if classes is not None or overrides:
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"classes and overrides are for recipes, and {recipe.label} is a memory: set its own fields."
                 )
             self.plan: Bounded = replace(recipe, size=max_size, nbytes=None)
@@ -82,10 +82,10 @@ class DistilledBuffer(ExemplarsBuffer):
         name = recipe if isinstance(recipe, str) else recipe.name
         self.plan = Distilled(max_size, nbytes, name, dict(overrides or {}), classes, on_resize)
         self.recipe = self.plan.recipe(self.host)
-        if isinstance(recipe, ddcore.Recipe):
+        if isinstance(recipe, dd.Recipe):
             self.recipe = lambda ipc: replace(recipe, synthetic=replace(recipe.synthetic, ipc=ipc))
         labels = self.recipe(1).labels
-        if isinstance(labels, ddcore.Vectors):
+        if isinstance(labels, dd.Vectors):
             self.loss = labels.loss
 
     @property
@@ -96,10 +96,10 @@ class DistilledBuffer(ExemplarsBuffer):
     def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss () that its labels are made for, of outputs (n, k) and vectors (n, k) or classes (n,)."""
         if self.loss == "cross_entropy":
-            return ddcore.cross_entropy(outputs, targets).mean()
+            return dd.cross_entropy(outputs, targets).mean()
         if targets.ndim == 1:
             targets = torch.eye(outputs.shape[1])[targets]
-        return ddcore.squared(outputs, targets).mean()
+        return dd.squared(outputs, targets).mean()
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
         """What Avalanche's plugins call; theirs would set a warnings filter of its own."""
@@ -110,19 +110,19 @@ class DistilledBuffer(ExemplarsBuffer):
         inputs, targets = items(exp)
         width = vector_width(exp.dataset)
         if self.loss != "cross_entropy" and isinstance(getattr(agent_state, "_criterion", None), CrossEntropyLoss):
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 "The labels of this recipe are made for squared errors, and the strategy's criterion is"
                 " CrossEntropyLoss: build it with criterion=buffer.criterion."
             )
         counts = torch.bincount(targets, minlength=width)
         if self.memory is None:
-            card = ddcore.DataCard("experience", tuple(inputs.shape[1:]), len(counts), (), self.flips)
+            card = dd.DataCard("experience", tuple(inputs.shape[1:]), len(counts), (), self.flips)
             self.memory = self._begun(card)
         if isinstance(self.memory, KeptDistilled):
             self.memory.soft = width > 0
         known = max(self.memory.card.classes, len(counts))
         self.memory.card = replace(self.memory.card, classes=known)
-        self.memory.learn(ddcore.Store.of(inputs, targets, known))
+        self.memory.learn(dd.Store.of(inputs, targets, known))
         self._changed(exp.dataset)
 
     def resize(self, strategy: Any, new_size: int) -> None:
@@ -133,7 +133,7 @@ class DistilledBuffer(ExemplarsBuffer):
             self.memory.resize(new_size)
             self._changed(self.buffer)
 
-    def _begun(self, card: ddcore.DataCard) -> KeptBounded:
+    def _begun(self, card: dd.DataCard) -> KeptBounded:
         if isinstance(self.plan, Distilled):
             return KeptDistilled(self.plan, card, self.recipe, self.seed, self.device, self.host)
         return self.plan.build(card, self.seed, self.device, self.host)
@@ -222,16 +222,16 @@ def items(exp: Any) -> tuple[Tensor, Tensor]:
     """
     dataset = exp.dataset
     if not len(dataset):
-        raise ddcore.RecipeRefused(f"Experience {exp.current_experience} has no items: there is nothing to condense.")
+        raise dd.RecipeRefused(f"Experience {exp.current_experience} has no items: there is nothing to condense.")
     if tasks := {int(t) for t in getattr(dataset, "targets_task_labels", ())} - {0}:
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"The benchmark has task labels ({min(tasks)} in experience {exp.current_experience}): a distilled buffer"
             " is for class-incremental benchmarks, whose items all have task 0 (task_labels=False)."
         )
     seen = dataset.eval()
     first = seen[0]
     if len(first) != 3 + hasattr(dataset, SOFT):
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"Items of the benchmark have {len(first)} entries; a distilled buffer makes three: input, class, task 0;"
             " and a vector after the class where the data are of ddcore_replay.avalanche.with_soft."
         )
@@ -239,13 +239,13 @@ def items(exp: Any) -> tuple[Tensor, Tensor]:
     kinds = {str(x.dtype) if isinstance(x, Tensor) else type(x).__name__ for x in inputs}
     shapes = {tuple(x.shape) for x in inputs if isinstance(x, Tensor)}
     if kinds != {"torch.float32"} or len(shapes) != 1:
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"Under the evaluation transforms items are {', '.join(sorted(kinds))} of the shapes"
             f" {sorted(shapes)}: give the benchmark an eval_transform that makes float32 tensors of one shape, as"
             " ToTensor does."
         )
     if any(not isinstance(y, int) for y in map(_plain, dataset.targets)):
-        raise ddcore.RecipeRefused("The benchmark's targets are not classes: a distilled buffer wants one number each.")
+        raise dd.RecipeRefused("The benchmark's targets are not classes: a distilled buffer wants one number each.")
     return torch.stack(inputs), torch.tensor([_plain(y) for y in dataset.targets])
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-import ddcore
+from ddcore import plugin as dd
 
 
 @dataclass(frozen=True)
-class Composite(ddcore.Carrier):
+class Composite(dd.Carrier):
     """Twice as many images as components: x_ci = sum_k W_cik C_ck, with ``ipc`` components C_c a class, W_c (2n, n).
 
     ``init``: ``real`` starts from 2n random real images a class, the first half of them the components, the others
@@ -29,19 +29,19 @@ class Composite(ddcore.Carrier):
     def asks(self) -> frozenset[str]:
         return frozenset({"examples"} if self.init == "real" else ())
 
-    def build(self, card: ddcore.DataCard) -> CompositeModule:
+    def build(self, card: dd.DataCard) -> CompositeModule:
         return CompositeModule(self, card)
 
 
-class CompositeModule(ddcore.DecodedModule):
-    def __init__(self, plan: Composite, card: ddcore.DataCard) -> None:
+class CompositeModule(dd.DecodedModule):
+    def __init__(self, plan: Composite, card: dd.DataCard) -> None:
         super().__init__()
         self.plan, self.versions, self.shape = plan, 2 * plan.ipc, card.shape
         self.register_buffer("classes", torch.arange(card.classes).repeat_interleave(self.versions))
         self.components = nn.Parameter(torch.zeros(card.classes, plan.ipc, *card.shape))
         self.weights = nn.Parameter(torch.zeros(card.classes, self.versions, plan.ipc))
 
-    def start(self, ctx: ddcore.Context) -> None:
+    def start(self, ctx: dd.Context) -> None:
         n = self.plan.ipc
         with torch.no_grad():
             self.weights[:, :n] = torch.eye(n)
@@ -51,7 +51,7 @@ class CompositeModule(ddcore.DecodedModule):
                 self.weights += torch.randn(self.weights.shape, generator=rng).to(self.weights) / n**0.5
                 return
             for c in range(ctx.card.classes):
-                (batch,) = ctx.gate.examples([ddcore.Group(classes=(c,), size=2 * n)])
+                (batch,) = ctx.gate.examples([dd.Group(classes=(c,), size=2 * n)])
                 images = batch.inputs[torch.arange(2 * n) % len(batch)]
                 self.components[c] = images[:n]
                 self.weights[c, n:] = images[n:].flatten(1) @ torch.linalg.pinv(images[:n].flatten(1))

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.memory import Kept
 from ddcore_replay.stream import Stream
 
@@ -42,7 +42,7 @@ def backward_transfer(matrix: Matrix) -> float:
 
 
 @dataclass(frozen=True)
-class Training(ddcore.Part, kind="training"):
+class Training(dd.Part, kind="training"):
     """How a network is trained after each experience.
 
     ``rehearse``: one network goes on, by ``rehearsal``, on batches of the experience, each with ``replayed`` items of
@@ -50,14 +50,14 @@ class Training(ddcore.Part, kind="training"):
     memory of all experiences so far and nothing else (GDumb, Prabhu et al., ECCV 2020; the protocol of DC and DM).
     """
 
-    network: ddcore.NetworkPlan = field(default_factory=lambda: ddcore.ConvNet(width=32))
-    rehearsal: ddcore.Protocol = field(default_factory=lambda: ddcore.Protocol(steps=100, lr=(1e-3,), repeats=1))
+    network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=32))
+    rehearsal: dd.Protocol = field(default_factory=lambda: dd.Protocol(steps=100, lr=(1e-3,), repeats=1))
     replayed: int = 64
-    alone: ddcore.Protocol = field(default_factory=lambda: ddcore.Protocol(steps=250, repeats=1))
+    alone: dd.Protocol = field(default_factory=lambda: dd.Protocol(steps=250, repeats=1))
 
     def __post_init__(self) -> None:
         if self.replayed < 1 or self.rehearsal.cutmix or self.rehearsal.temperature:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 "training: replayed must be at least 1, and rehearsal knows neither cutmix nor a temperature."
             )
 
@@ -81,7 +81,7 @@ def go(
     *,
     seed: int = 0,
     device: str = "cpu",
-    progress: ddcore.Progress | None = None,
+    progress: dd.Progress | None = None,
 ) -> dict[Way, Course]:
     """Take a network through ``stream`` with ``memory``, in each of the ``ways``; the memory is filled once for all.
 
@@ -90,17 +90,17 @@ def go(
     """
     where, card = torch.device(device), stream.card
     first = stream.experiences[0].train
-    preprocess = ddcore.Standardise().fitted(card).start(card, lambda: moments(first))
+    preprocess = dd.Standardise().fitted(card).start(card, lambda: moments(first))
     walked: dict[Way, Course] = {way: Course() for way in ways}
     draw = started(training.network, card, seed, where)
     for i, experience in enumerate(stream.experiences):
-        before = ddcore.Preprocessed(memory.store, preprocess)
+        before = dd.Preprocessed(memory.store, preprocess)
         condensing = _seconds(lambda e=experience: memory.learn(e.train))
-        after = ddcore.Preprocessed(memory.store, preprocess)
+        after = dd.Preprocessed(memory.store, preprocess)
         for way, course in walked.items():
             if way == "rehearse":
-                now = ddcore.Preprocessed(experience.train, preprocess)
-                rng = ddcore.Streams(1000 * seed + i)
+                now = dd.Preprocessed(experience.train, preprocess)
+                rng = dd.Streams(1000 * seed + i)
                 spent = _seconds(lambda n=now, b=before, r=rng: rehearse(draw, n, b, training, card, r, where))
                 tested = replace(draw, params={k: v.detach()[None] for k, v in draw.params.items()}, ensemble=1)
                 tested = replace(tested, buffers={k: v[None] for k, v in draw.buffers.items()})
@@ -108,8 +108,8 @@ def go(
                 begun = time.perf_counter()
                 ((tested, _),) = _alone(training, after, card, 1000 * seed + i, where)
                 spent = time.perf_counter() - begun
-            tests = [ddcore.Preprocessed(e.test, preprocess) for e in stream.experiences[: i + 1]]
-            course.matrix.append([float(ddcore.Accuracy()(tested, test, 500)) for test in tests])
+            tests = [dd.Preprocessed(e.test, preprocess) for e in stream.experiences[: i + 1]]
+            course.matrix.append([float(dd.Accuracy()(tested, test, 500)) for test in tests])
             course.nbytes.append(memory.nbytes)
             course.images.append(len(memory.store))
             course.condensing.append(condensing)
@@ -125,27 +125,27 @@ def _seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def moments(store: ddcore.Store) -> dict[str, Tensor]:
+def moments(store: dd.Store) -> dict[str, Tensor]:
     """``mean`` and ``std`` (c,) of the channels of ``store``, as the open gate tells them."""
-    rng = ddcore.Streams(0)
-    return ddcore.Open().build(ddcore.Source(store, (), rng, torch.device("cpu")), rng).statistics()
+    rng = dd.Streams(0)
+    return dd.Open().build(dd.Source(store, (), rng, torch.device("cpu")), rng).statistics()
 
 
-def started(plan: ddcore.NetworkPlan, card: ddcore.DataCard, seed: int, device: torch.device) -> ddcore.Draw:
+def started(plan: dd.NetworkPlan, card: dd.DataCard, seed: int, device: torch.device) -> dd.Draw:
     """A fresh network whose parameters can be trained."""
     network = plan.fitted(card).build(card)
-    params, buffers = network.init(ddcore.Streams(seed)["network"])
+    params, buffers = network.init(dd.Streams(seed)["network"])
     params = {name: value.to(device).requires_grad_() for name, value in params.items()}
-    return ddcore.Draw(network, params, {name: value.to(device) for name, value in buffers.items()})
+    return dd.Draw(network, params, {name: value.to(device) for name, value in buffers.items()})
 
 
 def rehearse(
-    draw: ddcore.Draw,
-    now: ddcore.Preprocessed,
-    memory: ddcore.Preprocessed,
+    draw: dd.Draw,
+    now: dd.Preprocessed,
+    memory: dd.Preprocessed,
     training: Training,
-    card: ddcore.DataCard,
-    rng: ddcore.Streams,
+    card: dd.DataCard,
+    rng: dd.Streams,
     device: torch.device,
 ) -> None:
     """Train ``draw``'s parameters, in place, on ``now`` with items of ``memory`` beside it."""
@@ -161,7 +161,7 @@ def rehearse(
         if augment is not None:
             inputs = augment.draw(rng["augment"], card.shape, n=len(inputs))(inputs)
         optimiser.zero_grad()
-        ddcore.cross_entropy(draw(inputs), targets).mean().backward()
+        dd.cross_entropy(draw(inputs), targets).mean().backward()
         optimiser.step()
 
 
@@ -171,7 +171,7 @@ def shuffled(items: int, size: int, generator: torch.Generator) -> Iterator[Tens
         yield from torch.randperm(items, generator=generator).split(size)
 
 
-def _alone(training: Training, memory: ddcore.Preprocessed, card: ddcore.DataCard, seed: int, device: torch.device):
+def _alone(training: Training, memory: dd.Preprocessed, card: dd.DataCard, seed: int, device: torch.device):
     """A fresh network trained on ``memory``, as the core evaluates distilled sets."""
     protocol = replace(training.alone, repeats=1)
-    return ddcore.fresh_nets(training.network, memory, card, protocol, protocol.lr[0], seed, device)
+    return dd.fresh_nets(training.network, memory, card, protocol, protocol.lr[0], seed, device)

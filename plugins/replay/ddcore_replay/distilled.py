@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.memory import Bounded, KeptBounded, item_bytes, shared
 from ddcore_replay.stream import joined, present, taken
 
@@ -44,11 +44,11 @@ class Distilled(Bounded):
     def label(self) -> str:
         return self.method
 
-    def recipe(self, host: ddcore.Host) -> Callable[[int], ddcore.Recipe]:
+    def recipe(self, host: dd.Host) -> Callable[[int], dd.Recipe]:
         """The recipe for a number of images a class."""
-        return lambda ipc: host.recipe(self.method, ipc=ipc, overrides=ddcore.dotted(self.overrides))
+        return lambda ipc: host.recipe(self.method, ipc=ipc, overrides=dd.dotted(self.overrides))
 
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptDistilled:
+    def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptDistilled:
         return KeptDistilled(self, card, self.recipe(host), seed, device, host)
 
 
@@ -56,7 +56,7 @@ class Distilled(Bounded):
 class Condensed:
     """What came of one condensing, as it comes back out of what is stored."""
 
-    store: ddcore.Store
+    store: dd.Store
     vectors: Tensor | None
     """Learned labels (n, k) over the stream's classes, a class as one-hot; None where they are classes."""
     nbytes: int
@@ -78,11 +78,11 @@ class KeptDistilled(KeptBounded):
     def __init__(
         self,
         plan: Distilled,
-        card: ddcore.DataCard,
-        recipe: Callable[[int], ddcore.Recipe],
+        card: dd.DataCard,
+        recipe: Callable[[int], dd.Recipe],
         seed: int,
         device: str,
-        host: ddcore.Host,
+        host: dd.Host,
         soft: bool = False,
     ) -> None:
         super().__init__(card)
@@ -106,7 +106,7 @@ class KeptDistilled(KeptBounded):
         said = [torch.eye(k)[s.store.targets] if s.vectors is None else s.vectors for s in self.sets]
         return torch.cat([F.pad(rows, (0, k - rows.shape[1])) for rows in said])[self.store.order]
 
-    def learn(self, store: ddcore.Store) -> None:
+    def learn(self, store: dd.Store) -> None:
         """Condense the items of an experience; the others make room.
 
         Where classes come again, the images that were condensed with them before are condensed anew together with the
@@ -118,9 +118,9 @@ class KeptDistilled(KeptBounded):
         new = present(store)
         classes = set(new) | set(present(self.store))
         if not new:
-            raise ddcore.RecipeRefused("The experience has no items: there is nothing to condense.")
+            raise dd.RecipeRefused("The experience has no items: there is nothing to condense.")
         if self.plan.classes is not None and len(classes) > self.plan.classes:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"{len(classes)} classes have come, and the memory was told of {self.plan.classes}: raise its number of"
                 " classes."
             )
@@ -130,7 +130,7 @@ class KeptDistilled(KeptBounded):
         condensed = self._condensed(joined([*map(self._as_data, again), store]), self.room)
         left = None if self.plan.nbytes is None else self.plan.nbytes - sum(kept.nbytes for kept in others)
         if left is not None and condensed.nbytes > left:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"What {self.recipe(self.room).name} makes of {self.room} images a class takes {condensed.nbytes}"
                 f" bytes, and {left} of the budget are left: raise nbytes."
             )
@@ -154,7 +154,7 @@ class KeptDistilled(KeptBounded):
     def _hold(self, sets: list[Condensed]) -> None:
         self.sets, self.store = sets, joined([kept.store for kept in sets])
 
-    def _as_data(self, kept: Condensed) -> ddcore.Store:
+    def _as_data(self, kept: Condensed) -> dd.Store:
         targets, counts = kept.store.targets, kept.store.counts
         each = [max(1, self._passed[c] // counts[c]) for c in targets.tolist()]
         return taken(kept.store, torch.arange(len(targets)).repeat_interleave(torch.tensor(each)))
@@ -163,30 +163,30 @@ class KeptDistilled(KeptBounded):
         if self.plan.on_resize == "recondense":
             return self._condensed(kept.store, self.room)
         if kept.item is None:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 "The images of this recipe are made of shared parts, so none can be dropped: foresee the number of"
                 " classes, or take on_resize = recondense."
             )
         targets = kept.store.targets
         return kept.at(torch.cat([(targets == c).nonzero().flatten()[: self.room] for c in present(kept.store)]))
 
-    def _condensed(self, store: ddcore.Store, ipc: int) -> Condensed:
+    def _condensed(self, store: dd.Store, ipc: int) -> Condensed:
         recipe = self.recipe(ipc)
-        if not self.soft and not isinstance(recipe.labels, ddcore.Hard):
-            raise ddcore.RecipeRefused(
+        if not self.soft and not isinstance(recipe.labels, dd.Hard):
+            raise dd.RecipeRefused(
                 f"{recipe.name} learns labels that are not classes, and a memory stands beside items whose labels are:"
                 " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.OneHot or"
                 " with_soft data."
             )
         classes = present(store)
-        data = ddcore.RealData.alone(self.card, store, classes)
+        data = dd.RealData.alone(self.card, store, classes)
         # each experience draws its own numbers
         recipe = replace(recipe, seed=1000 * self.seed + self._runs)
         self._runs += 1
         run = self.host.start(recipe, data, device=self.device)
         run.hooks.ddcore_distill(run=run)
         averaged = run.averaged
-        synthetic = run.synthetic if averaged is None else cast(ddcore.SyntheticSet, averaged.module)
+        synthetic = run.synthetic if averaged is None else cast(dd.SyntheticSet, averaged.module)
         carrier, labels = synthetic.carrier, synthetic.labels
         numbers = [value for value in carrier.state_dict().values() if value.is_floating_point()]
         size = carrier.nbytes()
@@ -197,7 +197,7 @@ class KeptDistilled(KeptBounded):
         distilled = run.export()
         assert run.preprocess is not None
         targets = torch.tensor(classes)[carrier.classes.cpu()]
-        made = ddcore.Store.of(run.preprocess.inverse(distilled.inputs), targets, self.card.classes)
+        made = dd.Store.of(run.preprocess.inverse(distilled.inputs), targets, self.card.classes)
         vectors, label = None, item_bytes(self.card) - math.prod(self.card.shape)
         labelling = label * len(carrier.origin.unique())
         if distilled.targets.ndim == 2:
@@ -211,7 +211,7 @@ class KeptDistilled(KeptBounded):
         return Condensed(made, vectors, size + labelling, item)
 
 
-def shares(labels: ddcore.LabelModule, targets: Tensor) -> Tensor:
+def shares(labels: dd.LabelModule, targets: Tensor) -> Tensor:
     """``targets`` (n, k) in units in which these labels have a class as one-hot."""
     k = targets.shape[1]
     if k == 1:

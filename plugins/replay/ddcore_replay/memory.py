@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.stream import joined, taken
 
 
 class Kept(ABC):
     """A memory at work; ``store`` holds raw items under their labels in the whole stream."""
 
-    def __init__(self, card: ddcore.DataCard) -> None:
+    def __init__(self, card: dd.DataCard) -> None:
         self.card = card
         empty = torch.zeros(0, *card.shape, dtype=torch.uint8)
-        self.store = ddcore.Store.of(empty, torch.zeros(0, dtype=torch.long), card.classes)
+        self.store = dd.Store.of(empty, torch.zeros(0, dtype=torch.long), card.classes)
 
     @property
     def nbytes(self) -> int:
@@ -27,11 +27,11 @@ class Kept(ABC):
         return self.store.nbytes
 
     @abstractmethod
-    def learn(self, store: ddcore.Store) -> None:
+    def learn(self, store: dd.Store) -> None:
         """Take in the items of an experience."""
 
 
-class Memory(ddcore.Part, kind="memory"):
+class Memory(dd.Part, kind="memory"):
     """Which memory."""
 
     @property
@@ -40,7 +40,7 @@ class Memory(ddcore.Part, kind="memory"):
         return self.part_name()
 
     @abstractmethod
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> Kept:
+    def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> Kept:
         """An empty one. Raises RecipeRefused where it cannot serve a stream of ``card``."""
 
 
@@ -48,12 +48,12 @@ class Memory(ddcore.Part, kind="memory"):
 class Nothing(Memory):
     """Keeps nothing: training goes on and on (naive)."""
 
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptNothing:
+    def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptNothing:
         return KeptNothing(card)
 
 
 class KeptNothing(Kept):
-    def learn(self, store: ddcore.Store) -> None:
+    def learn(self, store: dd.Store) -> None:
         pass
 
 
@@ -61,16 +61,16 @@ class KeptNothing(Kept):
 class Everything(Memory):
     """Keeps all of T: the ceiling (joint)."""
 
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptEverything:
+    def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptEverything:
         return KeptEverything(card)
 
 
 class KeptEverything(Kept):
-    def learn(self, store: ddcore.Store) -> None:
+    def learn(self, store: dd.Store) -> None:
         self.store = joined([self.store, store])
 
 
-def item_bytes(card: ddcore.DataCard) -> int:
+def item_bytes(card: dd.DataCard) -> int:
     """Bytes of an image at a byte a value, and of its label."""
     return math.prod(card.shape) + (1 if card.classes <= 256 else 2)
 
@@ -88,18 +88,18 @@ class Bounded(Memory):
     def __post_init__(self) -> None:
         said = [bound for bound in (self.size, self.nbytes) if bound is not None]
         if not said or min(said) < 1:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"A memory says size, in images, or nbytes, or both, and at least 1; got size = {self.size} and nbytes"
                 f" = {self.nbytes}."
             )
 
-    def images(self, card: ddcore.DataCard) -> int:
+    def images(self, card: dd.DataCard) -> int:
         """How many it has room for."""
         bounds = (self.size, None if self.nbytes is None else self.nbytes // item_bytes(card))
         return min(bound for bound in bounds if bound is not None)
 
     @abstractmethod
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptBounded: ...
+    def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptBounded: ...
 
 
 class KeptBounded(Kept):
@@ -113,7 +113,7 @@ class KeptBounded(Kept):
 def shared(images: int, classes: int) -> int:
     """What each of ``classes`` has of the room for ``images``. Raises RecipeRefused where that is not even one."""
     if images < classes:
-        raise ddcore.RecipeRefused(
+        raise dd.RecipeRefused(
             f"A memory of {images} images cannot hold one of each of {classes} classes: make it larger."
         )
     return images // classes
@@ -122,7 +122,7 @@ def shared(images: int, classes: int) -> int:
 class Sample(Bounded):
     """A random sample of real items: each is given a uniform number when it comes, and those of the least are kept."""
 
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptSample:
+    def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptSample:
         return KeptSample(self, card, seed)
 
     @abstractmethod
@@ -131,12 +131,12 @@ class Sample(Bounded):
 
 
 class KeptSample(KeptBounded):
-    def __init__(self, plan: Sample, card: ddcore.DataCard, seed: int) -> None:
+    def __init__(self, plan: Sample, card: dd.DataCard, seed: int) -> None:
         super().__init__(card)
-        self.plan, self.images, self.rng = plan, plan.images(card), ddcore.Streams(seed)[plan.part_name()]
+        self.plan, self.images, self.rng = plan, plan.images(card), dd.Streams(seed)[plan.part_name()]
         self.numbers = torch.zeros(0, dtype=torch.float64)
 
-    def learn(self, store: ddcore.Store) -> None:
+    def learn(self, store: dd.Store) -> None:
         drawn = torch.rand(len(store), generator=self.rng, dtype=torch.float64)
         self._keep(store, torch.cat([self.numbers, drawn]))
 
@@ -144,7 +144,7 @@ class KeptSample(KeptBounded):
         self.images = images
         self._keep(taken(self.store, torch.zeros(0, dtype=torch.long)), self.numbers)
 
-    def _keep(self, store: ddcore.Store, numbers: Tensor) -> None:
+    def _keep(self, store: dd.Store, numbers: Tensor) -> None:
         held = len(self.store)
         rows = self.plan.kept(torch.cat([self.store.targets, store.targets]), numbers, self.images).sort().values
         old, new = rows[rows < held], rows[rows >= held]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.course import moments
 from ddcore_replay.memory import Bounded, KeptBounded, shared
 from ddcore_replay.stream import joined, present, taken
@@ -36,37 +36,37 @@ class Olcgm(Bounded):
     outer: int = 20
     inner: int = 3
     lr: float = 0.01
-    distance: ddcore.Distance = field(default_factory=ddcore.FilterCosine)
-    network: ddcore.NetworkPlan = field(default_factory=lambda: ddcore.ConvNet(width=16))
+    distance: dd.Distance = field(default_factory=dd.FilterCosine)
+    network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=16))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.batch, self.every, self.outer, self.inner) < 1 or not 0 < self.lr < math.inf:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"{self}: batch, every, outer and inner must be at least 1, and lr above zero and finite."
             )
 
-    def build(self, card: ddcore.DataCard, seed: int, device: str, host: ddcore.Host) -> KeptOlcgm:
+    def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptOlcgm:
         return KeptOlcgm(self, card, seed, device)
 
 
 class KeptOlcgm(KeptBounded):
-    def __init__(self, plan: Olcgm, card: ddcore.DataCard, seed: int, device: str) -> None:
+    def __init__(self, plan: Olcgm, card: dd.DataCard, seed: int, device: str) -> None:
         super().__init__(card)
         self.plan, self.images, self.device = plan, plan.images(card), torch.device(device)
-        self.rng = ddcore.Streams(seed)
+        self.rng = dd.Streams(seed)
         self.quiet = 0
         """Batches since one brought a class, or since all classes were condensed."""
-        self._preprocess: ddcore.Fitted | None = None
+        self._preprocess: dd.Fitted | None = None
 
-    def learn(self, store: ddcore.Store) -> None:
+    def learn(self, store: dd.Store) -> None:
         """Take in items, batch by batch, in a random order.
 
         Raises:
             RecipeRefused: there is no room for an image of each class.
         """
         if self._preprocess is None:
-            plan = ddcore.Standardise().fitted(self.card)
+            plan = dd.Standardise().fitted(self.card)
             self._preprocess = plan.start(self.card, lambda: moments(store))
         for rows in torch.randperm(len(store), generator=self.rng["order"]).split(self.plan.batch):
             self._meet(taken(store, rows))
@@ -78,7 +78,7 @@ class KeptOlcgm(KeptBounded):
             room = shared(images, len(classes))
             self.store = joined([self._fitted(_only(self.store, c), room) for c in classes])
 
-    def _meet(self, batch: ddcore.Store) -> None:
+    def _meet(self, batch: dd.Store) -> None:
         before, here = present(self.store), present(batch)
         classes = sorted({*before, *here})
         room = shared(self.images, len(classes))
@@ -92,11 +92,11 @@ class KeptOlcgm(KeptBounded):
             kept.append(self._fitted(joined([old, taken(new, torch.arange(min(len(new), free)))]), room))
         self.store = joined(kept)
 
-    def _fitted(self, store: ddcore.Store, room: int) -> ddcore.Store:
+    def _fitted(self, store: dd.Store, room: int) -> dd.Store:
         """The items of one class, condensed where there are more than ``room``."""
         return store if len(store) <= room else self._condensed(store, room)
 
-    def _condensed(self, store: ddcore.Store, room: int) -> ddcore.Store:
+    def _condensed(self, store: dd.Store, room: int) -> dd.Store:
         assert self._preprocess is not None
         plan, raw = self.plan, store.take(torch.arange(len(store)))
         images, targets = self._preprocess(raw.inputs).to(self.device), raw.targets.to(self.device)
@@ -106,7 +106,7 @@ class KeptOlcgm(KeptBounded):
         for _ in range(plan.outer):
             params, buffers = network.init(self.rng["nets"])
             params = {name: value.to(self.device).requires_grad_() for name, value in params.items()}
-            draw = ddcore.Draw(network, params, {name: value.to(self.device) for name, value in buffers.items()})
+            draw = dd.Draw(network, params, {name: value.to(self.device) for name, value in buffers.items()})
             goal = {name: value.detach() for name, value in _gradient(draw, images, targets).items()}
             for _ in range(plan.inner):
                 made = _gradient(draw, mixed(images, weights, place, room), targets[:room])
@@ -116,7 +116,7 @@ class KeptOlcgm(KeptBounded):
         inputs = mixed(raw.inputs, weights.detach().cpu(), place.cpu(), room)
         if store.inputs.dtype == torch.uint8:
             inputs = (255 * inputs).round().clamp(0, 255).to(torch.uint8)
-        return ddcore.Store.of(inputs, store.targets[:room], self.card.classes)
+        return dd.Store.of(inputs, store.targets[:room], self.card.classes)
 
 
 def mixed(images: Tensor, weights: Tensor, place: Tensor, room: int) -> Tensor:
@@ -127,11 +127,11 @@ def mixed(images: Tensor, weights: Tensor, place: Tensor, room: int) -> Tensor:
     return images.new_zeros(room, *images.shape[1:]).index_add(0, place, shaped * images)
 
 
-def _gradient(draw: ddcore.Draw, images: Tensor, targets: Tensor) -> ddcore.Params:
-    loss = ddcore.cross_entropy(draw(images), targets).mean()
+def _gradient(draw: dd.Draw, images: Tensor, targets: Tensor) -> dd.Params:
+    loss = dd.cross_entropy(draw(images), targets).mean()
     gradient = torch.autograd.grad(loss, list(draw.params.values()), create_graph=True)
     return dict(zip(draw.params, gradient, strict=True))
 
 
-def _only(store: ddcore.Store, c: int) -> ddcore.Store:
+def _only(store: dd.Store, c: int) -> dd.Store:
     return taken(store, (store.targets == c).nonzero().flatten())

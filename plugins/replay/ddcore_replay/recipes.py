@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.composite import Composite
 
-ROSASCO = ddcore.Citation(
+ROSASCO = dd.Citation(
     "rosasco2021distilled",
     "Rosasco, Andrea and Carta, Antonio and Cossu, Andrea and Lomonaco, Vincenzo and Bacciu, Davide",
     "Distilled Replay: Overcoming Forgetting through Synthetic Samples",
     "International Workshop on Continual Semi-Supervised Learning",
     2021,
 )
-WIEWEL = ddcore.Citation(
+WIEWEL = dd.Citation(
     "wiewel2021ccmcl",
     "Wiewel, Felix and Yang, Bin",
     "Condensed Composite Memory Continual Learning",
@@ -20,21 +20,21 @@ WIEWEL = ddcore.Citation(
     2021,
 )
 
-ZHAO = ddcore.Citation(
+ZHAO = dd.Citation(
     "zhao2023dm",
     "Zhao, Bo and Bilen, Hakan",
     "Dataset Condensation with Distribution Matching",
     "IEEE/CVF Winter Conference on Applications of Computer Vision",
     2023,
 )
-DENG = ddcore.Citation(
+DENG = dd.Citation(
     "deng2022rtp",
     "Deng, Zhiwei and Russakovsky, Olga",
     "Remember the Past: Distilling Datasets into Addressable Memories for Neural Networks",
     "Advances in Neural Information Processing Systems",
     2022,
 )
-MASARCZYK = ddcore.Citation(
+MASARCZYK = dd.Citation(
     "masarczyk2020stable",
     "Masarczyk, Wojciech and Tautkute, Ivona",
     "Reducing Catastrophic Forgetting with Learning on Synthetic Data",
@@ -43,8 +43,8 @@ MASARCZYK = ddcore.Citation(
 )
 
 
-@ddcore.method(ROSASCO)
-def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> ddcore.Recipe:
+@dd.method(ROSASCO)
+def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> dd.Recipe:
     """Distilled replay: min_S sum_{j=1..J} l_T( w_j ), where w_{j+1} = w_j - a grad l_S( w_j ) from a fresh w_0.
 
     The loss on T is summed over all J = ``steps`` of training on S, not taken at the last alone; S starts from real
@@ -55,18 +55,18 @@ def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> dd
     times theirs. Networks start as torch's layers do, not as Xavier says. Published are 70 epochs on the items of a
     task, about 6 500 iterations; 200 suit a small machine.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "distilled_replay",
-        synthetic=ddcore.Pixels(ipc, init="real"),
-        objective=ddcore.Bptt(steps=steps, lr=0.05, checks=steps, real=128),
-        network=ddcore.LeNet(),
-        update=ddcore.Update(lr={"inputs": 0.1 * steps}, momentum=0.0),
+        synthetic=dd.Pixels(ipc, init="real"),
+        objective=dd.Bptt(steps=steps, lr=0.05, checks=steps, real=128),
+        network=dd.LeNet(),
+        update=dd.Update(lr={"inputs": 0.1 * steps}, momentum=0.0),
         iterations=iterations,
     )
 
 
-@ddcore.method(WIEWEL)
-def ccmcl(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
+@dd.method(WIEWEL)
+def ccmcl(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     """Condensed composite memory: min_{C, W} sum_c D( grad l(S_c), grad l(T_c) ), S_ci = sum_k W_cik C_ck, D of DC.
 
     2n images a class are mixtures of n components, learned together by gradient matching at networks that are trained
@@ -76,18 +76,18 @@ def ccmcl(ipc: int = 1, iterations: int = 200) -> ddcore.Recipe:
     are trained on S alone, not on T and what is stored; 200 updates by Adam along a cosine suit a small machine,
     published are 10 000 by RMSprop at 0.01.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "ccmcl",
         synthetic=Composite(ipc),
-        objective=ddcore.GradientMatch(real=256),
-        policy=ddcore.TrainedOnSynthetic(rounds=10, epochs=1),
-        update=ddcore.Update(lr={"inputs": 0.05, "weights": 0.01}, optimiser="adam", schedule="cosine"),
+        objective=dd.GradientMatch(real=256),
+        policy=dd.TrainedOnSynthetic(rounds=10, epochs=1),
+        update=dd.Update(lr={"inputs": 0.05, "weights": 0.01}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
     )
 
 
-@ddcore.method(ZHAO, DENG)
-def dm_bases(ipc: int = 1, iterations: int = 20) -> ddcore.Recipe:
+@dd.method(ZHAO, DENG)
+def dm_bases(ipc: int = 1, iterations: int = 20) -> dd.Recipe:
     """Distribution matching on shared bases: min_{a, B} sum_c || mean f(A(T_c)) - mean_j f(A(x_cj)) ||^2.
 
     The objective is DM's (Zhao and Bilen, WACV 2023, Eq. 6), the images x_cj = enlarge( sum_b a_cjb B_b ) those of an
@@ -98,20 +98,20 @@ def dm_bases(ipc: int = 1, iterations: int = 20) -> ddcore.Recipe:
     Differs: the composition is ours, for memories that must be condensed about as fast as they are trained on: few
     steps of Adam on bases and addresses, at a small network.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "dm_bases",
-        synthetic=ddcore.Memory(ipc, bases=4 * ipc, init="real", most=100),
-        objective=ddcore.FeatureMatch(real=64),
-        policy=ddcore.Fresh(),
-        network=ddcore.ConvNet(width=16),
-        augment=ddcore.Siamese(),
-        update=ddcore.Update(lr={"inputs": 0.01, "bases": 0.01}, optimiser="adam", schedule="cosine"),
+        synthetic=dd.SharedBases(ipc, bases=4 * ipc, init="real", most=100),
+        objective=dd.FeatureMatch(real=64),
+        policy=dd.Fresh(),
+        network=dd.ConvNet(width=16),
+        augment=dd.Siamese(),
+        update=dd.Update(lr={"inputs": 0.01, "bases": 0.01}, optimiser="adam", schedule="cosine"),
         iterations=iterations,
     )
 
 
-@ddcore.method(MASARCZYK)
-def stable_sequence(ipc: int = 1, iterations: int = 200, tasks: int = 2) -> ddcore.Recipe:
+@dd.method(MASARCZYK)
+def stable_sequence(ipc: int = 1, iterations: int = 200, tasks: int = 2) -> dd.Recipe:
     """A stable sequence: min_{G, z, a} l_T( w_n ), w_{i+1} = w_i - a_i grad l( G(z_i); w_i ), one task after another.
 
     The learner first sees what a generator makes of the first task's classes, then what it makes of the second's, and
@@ -121,11 +121,11 @@ def stable_sequence(ipc: int = 1, iterations: int = 200, tasks: int = 2) -> ddco
     Differs: there is no public code, so generator, sizes and rates are ours: that of ``gtn``, learned from scratch with
     its latents, within the bytes of ipc images per class; the step sizes are learned; 20 steps of 20 images a task.
     """
-    return ddcore.Recipe(
+    return dd.Recipe(
         "stable_sequence",
-        synthetic=ddcore.Latents(ipc, learned=True, training=None, tries=1, most=100),
-        objective=ddcore.Bptt(steps=20 * tasks, batch=20, each=True, ordered=True, tasks=tasks),
-        update=ddcore.Update(
+        synthetic=dd.Latents(ipc, learned=True, training=None, tries=1, most=100),
+        objective=dd.Bptt(steps=20 * tasks, batch=20, each=True, ordered=True, tasks=tasks),
+        update=dd.Update(
             lr={"inputs": 0.1, "generator": 0.02, "step_size": 0.05}, optimiser="adam", schedule="cosine", clip=1.0
         ),
         step_size=0.1,

@@ -14,7 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_replay.course import Training, Way, average_accuracy, backward_transfer, forgetting, go
 from ddcore_replay.distilled import Distilled
 from ddcore_replay.memory import Balanced, Bounded, Everything, Memory, Nothing, Reservoir
@@ -27,7 +27,7 @@ def _usual(size: int = 10) -> tuple[Memory, ...]:
 
 
 @dataclass(frozen=True)
-class Replay(ddcore.Study):
+class Replay(dd.Study):
     """Class-incremental learning: each memory, in each way of using it, with each seed.
 
     The order of the classes is their numbers', or drawn from each seed where ``shuffled``. Told are the average
@@ -35,7 +35,7 @@ class Replay(ddcore.Study):
     of training on it. Finished runs are kept in ``runs/``, so the same command goes on.
     """
 
-    data: ddcore.DataSet = field(default_factory=ddcore.Digits)
+    data: dd.DataSet = field(default_factory=dd.Digits)
     classes_each: int = 2
     memories: tuple[Memory, ...] = field(default_factory=_usual)
     ways: tuple[Way, ...] = ("rehearse", "scratch")
@@ -45,16 +45,16 @@ class Replay(ddcore.Study):
 
     def __post_init__(self) -> None:
         if not self.memories or not self.ways or not self.seeds:
-            raise ddcore.RecipeRefused("The study needs at least one memory, one way and one seed.")
+            raise dd.RecipeRefused("The study needs at least one memory, one way and one seed.")
 
-    def conduct(self, folder: Path, host: ddcore.Host, device: str, progress: ddcore.Progress | None) -> ddcore.Finding:
+    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None) -> dd.Finding:
         data = self.data.load()
         runs = [(i, memory, seed) for seed in self.seeds for i, memory in enumerate(self.memories)]
         found: dict[tuple[int, Way], list[dict[str, Any]]] = defaultdict(list)
         for done, (i, memory, seed) in enumerate(runs, 1):
             path = folder / "runs" / f"{i:02}-{memory.label}-{seed}.json"
             if not path.exists():
-                ddcore.write_whole(path, json.dumps(self._run(data, memory, seed, host, device)).encode())
+                dd.write_whole(path, json.dumps(self._run(data, memory, seed, host, device)).encode())
             for way, course in json.loads(path.read_text()).items():
                 found[i, way].append(course)
             if progress:
@@ -65,12 +65,12 @@ class Replay(ddcore.Study):
         ]
         _plot_experiences(told, folder / "experiences.png")
         _plot_memory(told, folder / "memory.png")
-        return ddcore.Finding(*_table(told), {"memories": told}, _says(told))
+        return dd.Finding(*_table(told), {"memories": told}, _says(told))
 
-    def _run(self, data: ddcore.RealData, memory: Memory, seed: int, host: ddcore.Host, device: str) -> dict[str, Any]:
+    def _run(self, data: dd.RealData, memory: Memory, seed: int, host: dd.Host, device: str) -> dict[str, Any]:
         order = None
         if self.shuffled:
-            order = torch.randperm(data.card.classes, generator=ddcore.Streams(seed)["classes"]).tolist()
+            order = torch.randperm(data.card.classes, generator=dd.Streams(seed)["classes"]).tolist()
         stream = Stream.of(data, self.classes_each, order)
         ways: list[Way] = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
         courses = go(stream, memory.build(data.card, seed, device, host), self.training, ways, seed=seed, device=device)
@@ -97,10 +97,10 @@ def summary(courses: list[dict[str, Any]]) -> dict[str, Any]:
     matrices = [course["matrix"] for course in courses]
     steps = range(len(matrices[0]))
     return {
-        "average_accuracy": ddcore.spread([average_accuracy(m) for m in matrices]),
-        "forgetting": ddcore.spread([forgetting(m) for m in matrices]),
-        "backward_transfer": ddcore.spread([backward_transfer(m) for m in matrices]),
-        "curve": [ddcore.spread([average_accuracy(m, i) for m in matrices]) for i in steps],
+        "average_accuracy": dd.spread([average_accuracy(m) for m in matrices]),
+        "forgetting": dd.spread([forgetting(m) for m in matrices]),
+        "backward_transfer": dd.spread([backward_transfer(m) for m in matrices]),
+        "curve": [dd.spread([average_accuracy(m, i) for m in matrices]) for i in steps],
         "matrices": matrices,
         "images": courses[0]["images"][-1],
         "nbytes": courses[0]["nbytes"][-1],
@@ -113,7 +113,7 @@ def _table(told: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     head = ["memory", "way", "images", "bytes", "accuracy", "forgetting", "backward transfer"]
     rows = [
         [t["memory"], t["way"], str(t["images"]), str(t["nbytes"])]
-        + [ddcore.plus_minus(**t[name]) for name in ("average_accuracy", "forgetting", "backward_transfer")]
+        + [dd.plus_minus(**t[name]) for name in ("average_accuracy", "forgetting", "backward_transfer")]
         + [f"{t['condensing']:.1f}", f"{t['training']:.1f}"]
         for t in told
     ]
@@ -127,7 +127,7 @@ def _says(told: list[dict[str, Any]]) -> str:
     ]
     for within in dict.fromkeys(t["budget"] for t in told if t["budget"]):
         best = max((t for t in told if t["budget"] == within), key=lambda t: t["average_accuracy"]["mean"])
-        accuracy = ddcore.plus_minus(**best["average_accuracy"])
+        accuracy = dd.plus_minus(**best["average_accuracy"])
         said.append(f"Best within {within}: {best['memory']} ({best['way']}), {accuracy}.")
     return " ".join(said)
 
@@ -198,4 +198,4 @@ def _finished(figure: Figure, panels: Iterable[Axes], path: Path) -> None:
         handles, labels = axes.get_legend_handles_labels()
         named = dict(zip(labels, handles, strict=True)) | named
     figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=8)
-    ddcore.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))

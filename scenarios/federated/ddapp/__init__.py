@@ -7,6 +7,6 @@ from ddcore_federated import Dirichlet, Shards
 
 import ddcore
 
-SHARDS = Shards(ddcore.Digits(), Dirichlet(alpha=0.5))
+SHARDS = Shards(ddcore.plugin.Digits(), Dirichlet(alpha=0.5))
 NETWORK = ddcore.ConvNet(width=16, depth=2)
 IPC = 2

@@ -20,7 +20,7 @@ def main(grid: Grid, context: Context) -> None:
     weights = strategy.initial()
     like = params_of(weights)
     preprocess = ddcore.Standardise().fitted(data.card).start(data.card, dict)
-    score = central(strategy.network, ddcore.Preprocessed(data.test, preprocess), SHARDS.histogram(clients))
+    score = central(strategy.network, ddcore.plugin.Preprocessed(data.test, preprocess), SHARDS.histogram(clients))
     meter = Metered(grid)
 
     def evaluate(number: int, arrays: ArrayRecord) -> MetricRecord:

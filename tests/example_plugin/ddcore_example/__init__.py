@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-import ddcore
+from ddcore import plugin as dd
 
 ddcore_api = ">=1.0,<2"
 
-SURVEY = ddcore.Citation(
+SURVEY = dd.Citation(
     "lei2024survey",
     "Lei, Shiye and Tao, Dacheng",
     "A Comprehensive Survey of Dataset Distillation",
@@ -25,7 +25,7 @@ SURVEY = ddcore.Citation(
 
 
 @dataclass(frozen=True)
-class LabelNoise(ddcore.View):
+class LabelNoise(dd.View):
     """A ``share`` of the items gets a label drawn at random."""
 
     share: float = 0.1
@@ -47,7 +47,7 @@ class LiveLabelNoise:
 
 
 @dataclass(frozen=True)
-class AbsoluteMatch(ddcore.LossObjective):
+class AbsoluteMatch(dd.LossObjective):
     """L = sum_c | mean f(T_c) - mean f(S_c) |, summed over the features."""
 
     real: int = 32
@@ -57,7 +57,7 @@ class AbsoluteMatch(ddcore.LossObjective):
         return frozenset({"features"})
 
     def loss(self, draw, synthetic, ctx):
-        groups = [ddcore.Group(classes=(c,), size=self.real) for c in range(ctx.card.classes)]
+        groups = [dd.Group(classes=(c,), size=self.real) for c in range(ctx.card.classes)]
         real = ctx.gate.features(draw, groups)
         means = [draw(synthetic.take(synthetic.pick(group.classes))[0], features=True).mean(0) for group in groups]
         return (torch.stack(real) - torch.stack(means)).abs().sum()
@@ -76,19 +76,19 @@ class TinyModule(nn.Module):
 
 
 @dataclass(frozen=True)
-class Tiny(ddcore.NetworkPlan):
+class Tiny(dd.NetworkPlan):
     """An ordinary module of two linear layers."""
 
     def build(self, card):
         inputs = torch.Size(card.shape).numel()
-        return ddcore.ModuleNetwork(lambda: TinyModule(inputs, card.classes))
+        return dd.ModuleNetwork(lambda: TinyModule(inputs, card.classes))
 
 
-@ddcore.method(SURVEY)
+@dd.method(SURVEY)
 def absolute(ipc=1, iterations=50):
     """Mean features matched in absolute value, on tiny networks, with a little label noise."""
     return replace(
-        ddcore.recipe("dm", ipc=ipc, iterations=iterations),
+        dd.recipe("dm", ipc=ipc, iterations=iterations),
         name="absolute",
         objective=AbsoluteMatch(),
         network=Tiny(),
@@ -99,36 +99,36 @@ def absolute(ipc=1, iterations=50):
 
 
 @dataclass(frozen=True)
-class Options(ddcore.Part, kind="options"):
+class Options(dd.Part, kind="options"):
     """What stands below ``[plugins.example]``."""
 
     most_iterations: int | None = None
     enough: float = 0.0
 
 
-@ddcore.hookimpl
+@dd.hookimpl
 def ddcore_parts():
     return [LabelNoise, AbsoluteMatch, Tiny, absolute]
 
 
-@ddcore.hookimpl(wrapper=True)
+@dd.hookimpl(wrapper=True)
 def ddcore_recipe(recipe, card):
     fitted = yield
     most = recipe.options("example", Options).most_iterations
     if most is not None and fitted.iterations > most:
-        raise ddcore.RecipeRefused(f"plugins.example.most_iterations is {most}, the recipe wants {fitted.iterations}.")
+        raise dd.RecipeRefused(f"plugins.example.most_iterations is {most}, the recipe wants {fitted.iterations}.")
     return fitted
 
 
-@ddcore.hookimpl(wrapper=True)
+@dd.hookimpl(wrapper=True)
 def ddcore_distill(run):
     distilled = yield
     return distilled.with_facts(seen_by="example")
 
 
-@ddcore.hookimpl(wrapper=True)
+@dd.hookimpl(wrapper=True)
 def ddcore_step(run):
     loss = yield
     if loss < run.recipe.options("example", Options).enough:
-        raise ddcore.StopRun(f"the loss is {loss:.3g}, which is enough")
+        raise dd.StopRun(f"the loss is {loss:.3g}, which is enough")
     return loss

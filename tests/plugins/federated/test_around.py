@@ -62,9 +62,9 @@ def test_without_weights_all_who_know_the_seed_share_a_start(tiny):
     assert distance(one, other) > 1
 
 
-@pytest.mark.parametrize("plan", [NETWORK, ddcore.MLP(width=6), ddcore.LeNet()], ids=str)
+@pytest.mark.parametrize("plan", [NETWORK, ddcore.MLP(width=6), ddcore.plugin.LeNet()], ids=str)
 def test_outputs_stand_in_the_order_of_the_classes(tiny, part, plan, tmp_path):
-    shape = (1, 28, 28) if isinstance(plan, ddcore.LeNet) else (1, 8, 8)
+    shape = (1, 28, 28) if isinstance(plan, ddcore.plugin.LeNet) else (1, 8, 8)
     card = replace(tiny.card, shape=shape)
     whole = plan.build(card)
     weights = whole.init(torch.Generator().manual_seed(5))[0]
@@ -84,7 +84,7 @@ def test_a_recipe_is_put_at_the_weights_with_the_other_outputs_behind(tiny):
     assert recipe.network == Around(NETWORK, 0.0, "w", (1, 2, 0))
     again = around(replace(recipe, network=Around(NETWORK, 3.0)), "w", (2,), 3)
     assert again.network == Around(NETWORK, 3.0, "w", (2, 0, 1))
-    said = around(Recipe("r", ddcore.Pixels(), labels=ddcore.Soft(None), network=NETWORK), "w", (1, 2), 3)
+    said = around(Recipe("r", ddcore.Pixels(), labels=ddcore.plugin.Soft(None), network=NETWORK), "w", (1, 2), 3)
     assert said.network.classes == (1, 2)
 
 
@@ -111,7 +111,7 @@ def test_any_recipe_of_the_core_runs_at_the_weights(host, part, path, method):
     run = host.start(recipe, data)
     run.start()
     before = run.synthetic.everything()[0].detach().clone()
-    run.go()
+    run.run_until()
     assert (run.synthetic.everything()[0] != before).any()
     shared = Shared.of(run.export(), classes, 3)
     assert (shared.targets if shared.targets.ndim == 1 else shared.targets.argmax(1)).unique().tolist() == [1, 2]

@@ -122,8 +122,8 @@ def test_dosfl_masks_its_steps_and_not_t(host, tiny, monkeypatch):
     monkeypatch.setattr(
         run.gate, "gradient", lambda draw, groups, loss: asked.extend(groups) or answer(draw, groups, loss)
     )
-    run.go()
-    assert [group.view for group in asked] == [None]
+    run.run_until()
+    assert [group.transform for group in asked] == [None]
     moved = (run.synthetic.everything()[0] != before).flatten(1).any(1)
     assert not moved.all(), "what was masked in every step stands still"
 
@@ -147,7 +147,7 @@ def test_feddm_matches_means_of_features_and_of_logits(host, tiny):
     (gradient,) = torch.autograd.grad(slow, images)
     assert loss == pytest.approx(float(slow.detach()), rel=1e-4)
     assert torch.allclose(run.synthetic.everything()[0].double(), images - gradient, atol=1e-5)
-    alone = ddcore.FeatureMatch(real=20)
+    alone = ddcore.plugin.FeatureMatch(real=20)
     assert recipe.objective.asks == alone.asks == {"features"}
 
 
@@ -168,7 +168,7 @@ def test_each_step_has_its_own_network_in_the_ball(host, tiny):
 @pytest.mark.parametrize("weight", [-1.0, float("inf")])
 def test_a_weight_that_is_none_is_refused(weight):
     with pytest.raises(RecipeRefused, match="objective.logits"):
-        ddcore.FeatureMatch(logits=weight)
+        ddcore.plugin.FeatureMatch(logits=weight)
 
 
 # --- updates ---------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_items_count_the_less_the_larger_their_loss(host, tiny):
 
     inner = run.gate.gradient
     run.gate.gradient = lambda d, groups, loss: asked.append(loss) or inner(d, groups, loss)
-    objective = ByLoss(ddcore.Bptt(steps=1, lr=0.1, real=60), tau=2.0)
+    objective = ByLoss(ddcore.plugin.Bptt(steps=1, lr=0.1, real=60), tau=2.0)
     list(objective.accumulate(draw, run.synthetic, run.ctx))
     params = {n: v.double().requires_grad_() for n, v in draw.params.items()}
     store = tiny.train.take(torch.arange(60))
@@ -231,7 +231,7 @@ def test_items_count_the_less_the_larger_their_loss(host, tiny):
 
 
 def test_without_tau_all_items_count_alike(host, tiny):
-    plain = ddcore.Bptt(steps=2, lr=0.1, real=60)
+    plain = ddcore.plugin.Bptt(steps=2, lr=0.1, real=60)
     recipe = made(host, "meta_knowledge", iterations=2)
     one, two = (host.distill(replace(recipe, objective=o), tiny) for o in (plain, ByLoss(plain, tau=0.0)))
     other = host.distill(replace(recipe, objective=ByLoss(plain, tau=3.0)), tiny)
@@ -242,8 +242,8 @@ def test_without_tau_all_items_count_alike(host, tiny):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: ByLoss(ddcore.FeatureMatch()), "asks no gradient of T"),
-        (lambda: ByLoss(ddcore.Bptt(), tau=-1.0), "objective.tau = -1.0"),
+        (lambda: ByLoss(ddcore.plugin.FeatureMatch()), "asks no gradient of T"),
+        (lambda: ByLoss(ddcore.plugin.Bptt(), tau=-1.0), "objective.tau = -1.0"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused(make, sentence):
@@ -312,11 +312,11 @@ def test_the_server_distils_from_weights_alone(host, tiny, trajectory, tmp_path)
     network = NETWORK.build(tiny.card)
     weights = trajectory[0]
     tuned = server.tuning.next_weights(weights, [shared], network, tiny.card, ddcore.Streams(0))
-    test = ddcore.Preprocessed(tiny.test, ddcore.Standardise((0.4,), (0.3,)).start(tiny.card, dict))
+    test = ddcore.plugin.Preprocessed(tiny.test, ddcore.Standardise((0.4,), (0.3,)).start(tiny.card, dict))
 
     def accuracy(params):
         nets = {name: value[None] for name, value in params.items()}
-        return float(ddcore.Accuracy()(ddcore.Draw(network, nets, {}, ensemble=1), test, 100))
+        return float(ddcore.plugin.Accuracy()(ddcore.Draw(network, nets, {}, ensemble=1), test, 100))
 
     assert accuracy(tuned) > accuracy(weights) + 20, "noise has come to say what the weights have learned"
 
@@ -366,7 +366,7 @@ def test_a_trajectory_that_is_none_is_refused(host, tiny, trajectory, tmp_path, 
     recipe = replace(host.recipe("dynafed", ipc=1), network=NETWORK, policy=Trajectory(**fields))
     run = host.start(recipe, tiny)
     with pytest.raises(RecipeRefused, match=sentence):
-        run.go()
+        run.run_until()
     with pytest.raises(RecipeRefused, match="policy.span = 0"):
         Trajectory("way", span=0)
 

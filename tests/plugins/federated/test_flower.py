@@ -102,7 +102,7 @@ def test_a_recipe_may_be_a_name_with_overrides(tiny, thirds, in_process):
 
 def test_sets_go_back_to_clients_whose_recipes_begin_at_them(tiny, thirds, quick, in_process):
     recipe = quick("meta_knowledge")
-    recipe = replace(recipe, objective=replace(recipe.objective, objective=ddcore.Bptt(steps=1, lr=0.1, real=4)))
+    recipe = replace(recipe, objective=replace(recipe.objective, objective=ddcore.plugin.Bptt(steps=1, lr=0.1, real=4)))
     recipe = replace(recipe, update=ddcore.Update(lr={"inputs": 1e-9}))
     strategy = union_of(tiny.card, sends_back=True)
 
@@ -630,13 +630,13 @@ def test_a_training_client_walks_as_the_gates_fit_does(tiny, thirds, in_process)
     start = params_of(strategy.initial(), like)
     rng = ddcore.Streams(int(torch.randint(2**62, (), generator=ddcore.Streams(1)["client/1/1"])))
     own = thirds(1, 3)
-    source = ddcore.Source(own.train, (), rng, torch.device("cpu"))
+    source = ddcore.plugin.Source(own.train, (), rng, torch.device("cpu"))
     source.preprocess = ddcore.Standardise().fitted(own.card).start(own.card, dict)
-    gate = ddcore.Open().build(source, rng)
+    gate = ddcore.plugin.Open().build(source, rng)
     slowly = {name: value.clone() for name, value in start.items()}
     speed = {name: torch.zeros_like(value) for name, value in start.items()}
     for _ in range(3):
-        (g,) = gate.gradient(ddcore.Draw(network, slowly, {}), [ddcore.Group(size=4)], ddcore.cross_entropy)
+        (g,) = gate.gradient(ddcore.Draw(network, slowly, {}), [ddcore.Group(size=4)], ddcore.plugin.cross_entropy)
         for name in slowly:
             speed[name] = 0.5 * speed[name] + g[name] + 5e-4 * slowly[name]
             slowly[name] = slowly[name] - 0.1 * speed[name]

@@ -179,7 +179,7 @@ def test_what_a_client_learned_to_send_is_what_the_server_replays(host, tiny, pr
     run = host.start(recipe, data)
     losses = []
     run.on_step = lambda run, record: losses.append(record["loss"])
-    run.go()
+    run.run_until()
     shared = Shared.of(run.export(), classes, 3)
     found = ReplayEach().next_weights(weights, [shared], network, card, ddcore.Streams(0))
     back = torch.tensor([1, 2, 0]).argsort()

@@ -46,7 +46,7 @@ def test_it_tells_of_each_exchange_over_the_seeds_and_goes_on(tmp_path, federate
     plan = study(seeds=(0, 1))
 
     def conducted(folder, **named):
-        return ddcore.conduct_study(plan, folder, host=federated_host, **named)
+        return ddcore.run_study(plan, folder, host=federated_host, **named)
 
     finding = conducted(tmp_path / "a", progress=lambda *x: told.append(x))
     assert ("feddm, 1 a class, run 4 of 4: rounds", 2, 2) in told
@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_had(exchange, tmp_path, fede
     plan = study(exchange, rounds=4, fraction=0.67)
 
     def conducted(folder, progress=None):
-        return ddcore.conduct_study(plan, folder, host=federated_host, progress=progress)
+        return ddcore.run_study(plan, folder, host=federated_host, progress=progress)
 
     def stopping(what, done, of):
         if "rounds" in what and done == 3:
@@ -131,11 +131,11 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_had(exchange, tmp_path, fede
 
 
 def test_a_torn_record_of_rounds_is_refused(tmp_path, federated_host):
-    ddcore.conduct_study(study(), tmp_path, host=federated_host)
+    ddcore.run_study(study(), tmp_path, host=federated_host)
     (kept, *_) = (tmp_path / "runs").glob("fedavg*/rounds.safetensors")
     kept.write_bytes(kept.read_bytes()[:100])
     with pytest.raises(BadCheckpoint, match="not a whole record of rounds"):
-        ddcore.conduct_study(study(), tmp_path, host=federated_host)
+        ddcore.run_study(study(), tmp_path, host=federated_host)
 
 
 def test_the_report_prints_the_largest_epsilon(tmp_path, federated_host):
@@ -143,7 +143,7 @@ def test_the_report_prints_the_largest_epsilon(tmp_path, federated_host):
     whole = {"iterations": 2, "objective": {"real": 1000}}
     overrides = {**whole, "synthetic": {"init": "noise"}, "plugins": {"private": private}}
     exchange = Distilling(ipc=1, overrides=overrides, server=TrainOnUnion(TRAINING))
-    finding = ddcore.conduct_study(study(exchange), tmp_path, host=federated_host)
+    finding = ddcore.run_study(study(exchange), tmp_path, host=federated_host)
     (told,) = finding.numbers["exchanges"]
     first, last = (entry["epsilon"] for entry in told["courses"][0][1:])
     assert 0 < first < last == told["epsilon"] <= 50
@@ -153,7 +153,7 @@ def test_the_report_prints_the_largest_epsilon(tmp_path, federated_host):
 def test_accuracy_and_the_worst_clients_by_hand(tiny):
     network = NET.build(tiny.card)
     params, _ = network.init(torch.Generator().manual_seed(0))
-    test = ddcore.Preprocessed(tiny.test, ddcore.Standardise().fitted(tiny.card).start(tiny.card, dict))
+    test = ddcore.plugin.Preprocessed(tiny.test, ddcore.Standardise().fitted(tiny.card).start(tiny.card, dict))
     shares = torch.tensor([[10, 0, 0], [0, 3, 1], [1, 1, 1]])
     score = central(network, test, shares)(params)
     inputs, targets = test.take(torch.arange(len(test)))
@@ -197,7 +197,7 @@ def test_what_is_the_studys_is_not_an_exchanges(path):
 def test_a_tuning_that_diverges_keeps_the_averages(tmp_path, federated_host):
     far = Dynafed(1, overrides=SMALL | {"objective": {}}, tuning=TrainOnUnion(replace(TRAINING, lr=(1e30,))))
     plan = study(Averaging(fit=FIT, refined=far, title="far"), Averaging(fit=FIT), rounds=3)
-    finding = ddcore.conduct_study(plan, tmp_path, host=federated_host)
+    finding = ddcore.run_study(plan, tmp_path, host=federated_host)
     one, two = (exchange["courses"][0] for exchange in finding.numbers["exchanges"])
     assert "The average is kept" in one[-1]["failed"] and "Rounds without an effect" in finding.says
     assert one[-1]["accuracy"] == two[-1]["accuracy"]
@@ -206,7 +206,7 @@ def test_a_tuning_that_diverges_keeps_the_averages(tmp_path, federated_host):
 def test_where_no_client_can_take_part_the_study_says_so_and_keeps_nothing(tmp_path, federated_host):
     plan = study(Averaging(fit=replace(FIT, lr=1e30), title="wild"))
     with pytest.raises(RecipeRefused, match="In the first round no client could take part.*no longer finite"):
-        ddcore.conduct_study(plan, tmp_path, host=federated_host)
+        ddcore.run_study(plan, tmp_path, host=federated_host)
     assert not list(tmp_path.glob("runs/*/rounds.safetensors"))
 
 
@@ -230,7 +230,7 @@ def interrupt():
 
 threading.Thread(target=interrupt, daemon=True).start()
 try:
-    ddcore.conduct_study(study, sys.argv[1], host=ddcore.Host({"federated": ddcore_federated}))
+    ddcore.run_study(study, sys.argv[1], host=ddcore.Host({"federated": ddcore_federated}))
 except KeyboardInterrupt:
     print("stopped", [thread.name for thread in threading.enumerate() if isinstance(thread, Work)])
 """
@@ -283,7 +283,7 @@ def test_a_study_that_says_too_little_is_refused(said, sentence):
 def test_what_no_client_could_run_is_refused_before_any_does(tmp_path, federated_host, exchange, network, sentence):
     plan = replace(study(Averaging(fit=FIT, title="before"), exchange), network=network)
     with pytest.raises((RecipeRefused, ddcore.UnknownName)) as refused:
-        ddcore.conduct_study(plan, tmp_path, host=federated_host)
+        ddcore.run_study(plan, tmp_path, host=federated_host)
     assert sentence in str(refused.value)
     assert not (tmp_path / "runs").exists()
 
@@ -294,7 +294,7 @@ def test_the_report_says_why_replies_were_left_out(tmp_path, federated_host):
     exchange = Distilling(
         ipc=1, overrides={**overrides, "plugins": {"private": {**spent, "epsilon": 2.5}}}, title="poor"
     )
-    finding = ddcore.conduct_study(study(exchange, rounds=4), tmp_path, host=federated_host)
+    finding = ddcore.run_study(study(exchange, rounds=4), tmp_path, host=federated_host)
     (told,) = finding.numbers["exchanges"]
     assert told["refused"] > 0
     assert told["epsilon"] <= 2.5
@@ -325,7 +325,7 @@ study = Federated(
     engine=sys.argv[3], cores=2,
 )
 host = ddcore.Host({"federated": ddcore_federated})
-ddcore.conduct_study(study, sys.argv[1], host=host, progress=lambda *told: print(*told, flush=True))
+ddcore.run_study(study, sys.argv[1], host=host, progress=lambda *told: print(*told, flush=True))
 """
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from ddcore_private.audit import Audit, halves, judged, leaks, likelihood_ratios, scaled_logits, verdict
+from ddcore_private.audit import Audit, halves, in_words, judged, leaks, likelihood_ratios, scaled_logits
 from ddcore_private.dp_sgd import DpSgd
 from torch.nn import functional as F
 
@@ -58,8 +58,8 @@ def test_the_attack_tells_members_that_betray_themselves_and_no_others():
     assert not leaks(blind)
     assert open_["tpr_at_0.001"]["mean"] > 0.9
     assert leaks(open_)
-    assert "not a proof" in verdict("x", blind)
-    assert "x: LEAK. At 1 % false positives" in verdict("x", open_)
+    assert "not a proof" in in_words("x", blind)
+    assert "x: LEAK. At 1 % false positives" in in_words("x", open_)
 
 
 def small(**fields):
@@ -70,7 +70,7 @@ def small(**fields):
 def test_a_recipe_that_stores_training_images_is_found_out(tmp_path):
     """``random`` keeps real images as they are."""
     study = small(method="random", ipc=3, controls=())
-    finding = ddcore.conduct_study(study, tmp_path)
+    finding = ddcore.run_study(study, tmp_path)
     told = finding.numbers["audited"]["random"]
     assert told["copies"] == told["synthetic"] == 4 * 30
     assert told["nearest"]["pixels"]["mean"] < 0.01
@@ -84,7 +84,7 @@ def test_a_private_set_beside_its_controls_and_the_study_goes_on(tmp_path):
     noise = {"plugins": {"private": {"epsilon": 10.0, "noise_multiplier": 4.0}}}
     overrides = {"iterations": 2, "network": {"width": 4}, "objective": {"real": 20}, **noise}
     study = small(method="ndpdc", overrides=overrides, epsilon=10.0)
-    finding = ddcore.conduct_study(study, tmp_path)
+    finding = ddcore.run_study(study, tmp_path)
     assert [row[0] for row in finding.rows] == ["ndpdc", "random", "dp_sgd"]
     told = finding.numbers["audited"]
     assert told["ndpdc"]["copies"] == 0
@@ -95,7 +95,7 @@ def test_a_private_set_beside_its_controls_and_the_study_goes_on(tmp_path):
     assert len(kept) == 12
     before = {path: path.stat().st_mtime_ns for path in kept}
     kept[0].unlink()
-    ddcore.conduct_study(study, tmp_path)
+    ddcore.run_study(study, tmp_path)
     changed = [path for path in kept if path.stat().st_mtime_ns != before[path]]
     assert changed == [kept[0]], "only what was missing is made again"
     again = json.loads((tmp_path / "finding.json").read_text())["audited"]

@@ -11,7 +11,8 @@ from opacus import GradSampleModule
 from torch import nn
 
 import ddcore
-from ddcore import Group, RecipeRefused, StopRun, cross_entropy
+from ddcore import Group, RecipeRefused, StopRun
+from ddcore.plugin import cross_entropy
 
 UNGUARDED = PrivateGate(epsilon=math.inf, noise_multiplier=0.0, max_gradient_norm=math.inf, max_feature_norm=math.inf)
 NOISELESS = replace(UNGUARDED, max_gradient_norm=0.1, max_feature_norm=1.0)
@@ -46,7 +47,7 @@ GROUPS = [Group(classes=(c,)) for c in range(3)]
 
 def test_without_noise_and_bound_it_is_the_plain_gate(begun, tiny):
     """Whole classes, so that both gates see the same items."""
-    private, plain = begun(tiny, UNGUARDED), begun(tiny, ddcore.Open())
+    private, plain = begun(tiny, UNGUARDED), begun(tiny, ddcore.plugin.Open())
     for tolerance in (1e-6, 1e-12):
         draw = private.ctx.fresh()
         if tolerance < 1e-6:
@@ -187,7 +188,7 @@ def test_fit_is_dp_sgd(begun, tiny):
 def test_features_of_s_are_bounded_as_those_of_t(begun, tiny):
     run = begun(tiny, PrivateGate(epsilon=math.inf, noise_multiplier=1.0, max_feature_norm=2.0))
     x = torch.tensor([[3.0, 4.0], [0.6, 0.8], [0.0, 0.0]], requires_grad=True)
-    bounded = run.gate.bounded(x)
+    bounded = run.gate.clip_features(x)
     assert torch.allclose(bounded, torch.tensor([[1.2, 1.6], [0.6, 0.8], [0.0, 0.0]]))
     (gradient,) = torch.autograd.grad((bounded * torch.tensor([4.0, -3.0])).sum(), x)
     assert torch.allclose(gradient, torch.tensor([[1.6, -1.2], [4.0, -3.0], [4.0, -3.0]]))
@@ -211,7 +212,7 @@ def test_the_noise_is_not_in_the_artefact_nor_in_the_seed(host, small, tiny):
         found.append(run.gate.features(draw, GROUPS)[0])
     deviation = run.gate.noise_multiplier / 20
     assert float((found[0] - found[1]).std()) == pytest.approx(2**0.5 * deviation, rel=0.35)
-    run.go()
+    run.run_until()
     artefact = run.export()
     secrets = [state.numpy().tobytes()[24:5016] for state in run.rng.state_dict()["secret"].values()]
     assert len(secrets) == 2
@@ -223,9 +224,9 @@ def test_the_noise_is_not_in_the_artefact_nor_in_the_seed(host, small, tiny):
 
 def test_a_stopped_run_neither_spends_twice_nor_forgets(host, small, tiny):
     straight = host.start(private(host, small), tiny)
-    straight.go(until=2)
+    straight.run_until(until=2)
     state = deepcopy(straight.state_dict())
-    straight.go()
+    straight.run_until()
     resumed = host.start(private(host, small), tiny)
     resumed.load_state_dict(state)
     assert resumed.gate.ledger.requests == 2
@@ -246,7 +247,7 @@ def test_given_noise_the_run_stops_in_good_order(host, small, tiny):
 
 def test_kept_signals_come_again_at_no_cost(host, small, tiny):
     recipe = private(host, small, signals=2)
-    run = host.start(replace(recipe, augment=ddcore.Siamese()), tiny)
+    run = host.start(replace(recipe, augment=ddcore.plugin.Siamese()), tiny)
     seen = []
     features = run.gate.features
 
@@ -256,7 +257,7 @@ def test_kept_signals_come_again_at_no_cost(host, small, tiny):
         return seen[-1][2]
 
     run.gate.features = noted
-    run.go()
+    run.run_until()
     assert run.gate.ledger.requests == 2
     assert len(seen) == 6
     for first, again in zip(seen[:2], seen[2:4], strict=True):
@@ -264,7 +265,7 @@ def test_kept_signals_come_again_at_no_cost(host, small, tiny):
         assert torch.equal(first[1], again[1]), "S meets the augmentation that T had"
         assert all(torch.equal(a, b) for a, b in zip(first[2], again[2], strict=True))
     assert seen[0][0] != seen[1][0]
-    trained = replace(recipe, policy=ddcore.TrainedOnSynthetic(rounds=3, epochs=1))
+    trained = replace(recipe, policy=ddcore.plugin.TrainedOnSynthetic(rounds=3, epochs=1))
     with pytest.raises(RecipeRefused, match="not the one they were asked for: take a policy"):
         host.distill(trained, tiny)
 
@@ -349,7 +350,7 @@ def test_the_budget_is_spent_by_the_gate_even_where_hooks_are_not_heard(host, sm
     recipe = replace(private(host, small), plugins={}, gate=PrivateGate(epsilon=1.5, noise_multiplier=2.0))
     run = host.start(replace(recipe, iterations=50), tiny)
     with pytest.raises(StopRun):
-        run.go()
+        run.run_until()
     assert 0 < run.gate.ledger.spent() <= 1.5
 
 

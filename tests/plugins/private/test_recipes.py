@@ -149,7 +149,7 @@ def test_two_steps_move_every_parameter(host, small, tiny, name):
     run = host.start(of(host, small, name), tiny)
     run.start()
     before = run.synthetic.everything()[0].detach().clone()
-    run.go(until=2)
+    run.run_until(until=2)
     assert (run.synthetic.everything()[0] != before).flatten(1).any(1).all()
 
 
@@ -157,12 +157,12 @@ def test_two_steps_move_every_parameter(host, small, tiny, name):
 def test_a_stopped_run_ends_as_a_straight_one(host, small, tiny, name):
     recipe = of(host, small, name)
     straight = host.start(recipe, tiny)
-    straight.go(until=1)
+    straight.run_until(until=1)
     again = host.start(recipe, tiny)
     state = straight.state_dict()
     again.load_state_dict(torch.load(_saved(state), weights_only=True))
     for run in (straight, again):
-        run.go()
+        run.run_until()
     assert torch.equal(straight.export().inputs, again.export().inputs)
 
 
@@ -200,7 +200,7 @@ def test_psg_matches_mixed_batches_of_the_whole_set(host, small, tiny):
 def test_without_noise_the_private_recipe_learns_what_the_plain_one_does(host, small, tiny):
     """DM through the gate with neither noise nor bound, whole classes: the same images."""
     base = small(host.recipe("dm", iterations=5), synthetic=ddcore.Pixels(1), augment=None)
-    base = replace(base, objective=ddcore.FeatureMatch(real=20))
+    base = replace(base, objective=ddcore.plugin.FeatureMatch(real=20))
     guard = {"epsilon": float("inf"), "noise_multiplier": 0.0}
     guard |= {"max_gradient_norm": float("inf"), "max_feature_norm": float("inf")}
     plain, private = (host.distill(replace(base, plugins=p), tiny) for p in ({}, {"private": guard}))

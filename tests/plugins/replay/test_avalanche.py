@@ -252,7 +252,9 @@ def learned(host, method="dm", **fields):
     recipe = host.recipe(method, overrides={"iterations": 3, "network.width": 4, "network.depth": 2})
     if method == "dm":
         recipe = replace(
-            recipe, labels=ddcore.Soft(ddcore.Fit(steps=2)), objective=ddcore.Bptt(steps=2, lr=0.1, real=8)
+            recipe,
+            labels=ddcore.plugin.Soft(ddcore.Fit(steps=2)),
+            objective=ddcore.plugin.Bptt(steps=2, lr=0.1, real=8),
         )
         recipe = replace(recipe, update=replace(recipe.update, lr={"inputs": 0.1, "labels": 0.1}))
     return replace(recipe, **fields)

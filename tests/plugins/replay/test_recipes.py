@@ -84,7 +84,7 @@ def test_a_stable_sequence_keeps_the_first_task_where_real_items_in_sequence_do_
     assert distilled.nbytes <= 10 * 2 * 256 * 4 + 4 * 20 + len(distilled)
     preprocess = ddcore.Standardise().fitted(digits.card)
     preprocess = preprocess.load(distilled.preprocess_state)
-    test = ddcore.Preprocessed(digits.test, preprocess)
+    test = ddcore.plugin.Preprocessed(digits.test, preprocess)
     x, y = test.take(torch.arange(len(test)))
     network, kept, lost = recipe.network.build(digits.card), [], []
     for seed in range(3):

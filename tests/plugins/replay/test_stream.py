@@ -208,7 +208,9 @@ def test_a_byte_budget_counts_what_is_stored(data, host):
         built(Distilled(nbytes=6 * 65 + 6 * 8 - 1, **told), data, host)
 
 
-@pytest.mark.parametrize("plan", [ddcore.Vectors(scale=3.0), ddcore.Vectors(scale=3.0, centred=True, loss="squared")])
+@pytest.mark.parametrize(
+    "plan", [ddcore.plugin.Vectors(scale=3.0), ddcore.plugin.Vectors(scale=3.0, centred=True, loss="squared")]
+)
 def test_learned_labels_are_told_in_units_of_a_class(data, plan):
     labels = plan.build(data.card, ddcore.Pixels(1).build(data.card))
     assert torch.allclose(shares(labels, labels.vectors.detach()), torch.eye(6), atol=1e-6)

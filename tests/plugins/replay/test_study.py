@@ -28,7 +28,7 @@ def study(**fields):
 
 def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
     told = []
-    finding = ddcore.conduct_study(study(seeds=(0, 1), shuffled=True), tmp_path, progress=lambda *x: told.append(x))
+    finding = ddcore.run_study(study(seeds=(0, 1), shuffled=True), tmp_path, progress=lambda *x: told.append(x))
     assert told[-1] == ("everything, seed 1", 8, 8)
     ways = [("nothing", "rehearse")]
     ways += [(name, way) for name in ("balanced", "dm") for way in ("rehearse", "scratch")]
@@ -46,7 +46,7 @@ def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
     assert len(kept) == 8
     before = {path: path.stat().st_mtime_ns for path in kept}
     kept[3].unlink()
-    again = ddcore.conduct_study(study(seeds=(0, 1), shuffled=True), tmp_path)
+    again = ddcore.run_study(study(seeds=(0, 1), shuffled=True), tmp_path)
     assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == [kept[3]]
     matrices = [t["matrices"] for t in finding.numbers["memories"]]
     assert [t["matrices"] for t in again.numbers["memories"]] == matrices
@@ -54,7 +54,7 @@ def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
 
 
 def test_a_way_that_no_memory_suits_falls_back_to_one_that_does(tmp_path):
-    told = ddcore.conduct_study(study(ways=("rehearse",)), tmp_path)
+    told = ddcore.run_study(study(ways=("rehearse",)), tmp_path)
     assert [tuple(row[:2]) for row in told.rows] == [
         ("nothing", "rehearse"),
         ("balanced", "rehearse"),

@@ -20,8 +20,8 @@ from flwr.clientapp import ClientApp
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-import ddcore
 import ddcore_federated
+from ddcore import plugin as dd
 from ddcore_federated.around import Around, around, finite, write_weights
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of, signed
 from ddcore_federated.knowledge import Remembered, remember
@@ -30,7 +30,7 @@ from ddcore_federated.shards import agreed, public, seed_for
 from ddcore_federated.shared import Shared
 from ddcore_federated.split import shard
 
-Shard = Callable[[int, int], ddcore.RealData]
+Shard = Callable[[int, int], dd.RealData]
 """A client's part of the data, by its number and the number of clients, in the whole problem's numbering of classes."""
 
 STATE = "ddcore"
@@ -45,7 +45,7 @@ REFUSED = 2
 
 def distilling_client(
     shards: Shard,
-    recipe: str | ddcore.Recipe = "feddm",
+    recipe: str | dd.Recipe = "feddm",
     *,
     overrides: Mapping[str, Any] | None = None,
     encoding: Encoding = "uint8",
@@ -68,10 +68,10 @@ def distilling_client(
 
 def training_client(
     shards: Shard,
-    network: ddcore.NetworkPlan,
-    fit: ddcore.Fit,
+    network: dd.NetworkPlan,
+    fit: dd.Fit,
     *,
-    preprocess: ddcore.Preprocess | None = None,
+    preprocess: dd.Preprocess | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> ClientApp:
@@ -79,7 +79,7 @@ def training_client(
 
     A ``proximal-mu`` in the message's config adds mu / 2 ||w - w_r||^2 to the loss (FedProx).
     """
-    return _app(Trainer(shards, network, fit, preprocess or ddcore.Standardise(), seed, device))
+    return _app(Trainer(shards, network, fit, preprocess or dd.Standardise(), seed, device))
 
 
 def _app(answer: Callable[[Message, Context], RecordDict]) -> ClientApp:
@@ -89,7 +89,7 @@ def _app(answer: Callable[[Message, Context], RecordDict]) -> ClientApp:
     def reply(to: Callable[[Message, Context], RecordDict], message: Message, context: Context) -> Message:
         try:
             return Message(to(message, context), reply_to=message)
-        except ddcore.DdcoreError as error:
+        except dd.DdcoreError as error:
             return Message(Error(REFUSED, str(error)), reply_to=message)
 
     @app.train()
@@ -108,13 +108,13 @@ def _part(context: Context) -> tuple[int, int]:
     try:
         return int(context.node_config["partition-id"]), int(context.node_config["num-partitions"])
     except KeyError as error:
-        raise ddcore.RecipeRefused(f"The node's config lacks {error}: which part of the data is its?") from None
+        raise dd.RecipeRefused(f"The node's config lacks {error}: which part of the data is its?") from None
 
 
 @cache
-def _host() -> ddcore.Host:
+def _host() -> dd.Host:
     """One a process: it knows this plugin even where that is not installed."""
-    return ddcore.Host({"federated": ddcore_federated})
+    return dd.Host({"federated": ddcore_federated})
 
 
 @dataclass(frozen=True)
@@ -122,26 +122,26 @@ class Asked:
     """A message that a client can serve."""
 
     partition: int
-    data: ddcore.RealData
-    weights: ddcore.Params
-    network: ddcore.Network
+    data: dd.RealData
+    weights: dd.Params
+    network: dd.Network
     round: int
     content: RecordDict
     config: ConfigRecord
 
     @staticmethod
-    def of(message: Message, context: Context, shards: Shard, plan: ddcore.NetworkPlan) -> Asked:
+    def of(message: Message, context: Context, shards: Shard, plan: dd.NetworkPlan) -> Asked:
         """Raises RecipeRefused where the message or the shard cannot be used."""
         partition, partitions = _part(context)
         sent, config = message.content.get("arrays"), message.content.get("config")
         if not isinstance(sent, ArrayRecord) or not isinstance(config, ConfigRecord):
-            raise ddcore.RecipeRefused("The message lacks the global weights (arrays) or the config.")
+            raise dd.RecipeRefused("The message lacks the global weights (arrays) or the config.")
         number = config.get("server-round")
         if type(number) is not int:
-            raise ddcore.RecipeRefused("The message's config lacks server-round, the number of the round.")
+            raise dd.RecipeRefused("The message's config lacks server-round, the number of the round.")
         data = shards(partition, partitions)
         if not len(data.train):
-            raise ddcore.RecipeRefused(f"Client {partition} has no items.")
+            raise dd.RecipeRefused(f"Client {partition} has no items.")
         network, params = agreed(plan, data.card)
         return Asked(partition, data, params_of(sent, params), network, number, message.content, config)
 
@@ -154,10 +154,10 @@ class Asked:
             digest.update(name.encode() + array.data)
         return digest.hexdigest()
 
-    def rng(self, seed: int) -> ddcore.Streams:
+    def rng(self, seed: int) -> dd.Streams:
         """What is random for this client in this round."""
         name = f"client/{self.partition}/{self.round}"
-        return ddcore.Streams(seed_for(seed, name))
+        return dd.Streams(seed_for(seed, name))
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Distiller:
     """What :func:`distilling_client` does with a message."""
 
     shards: Shard
-    recipe: str | ddcore.Recipe
+    recipe: str | dd.Recipe
     overrides: dict[str, Any]
     encoding: Encoding
     seed: int
@@ -177,7 +177,7 @@ class Distiller:
         recipe = self.recipe
         if isinstance(recipe, str):
             recipe = host.recipe(recipe)
-        recipe = ddcore.overridden(recipe, self.overrides, host.catalogue) if self.overrides else recipe
+        recipe = dd.overridden(recipe, self.overrides, host.catalogue) if self.overrides else recipe
         plan = recipe.network.network if isinstance(recipe.network, Around) else recipe.network
         asked = Asked.of(message, context, self.shards, plan)
         public(recipe.preprocess, asked.data.card)
@@ -190,16 +190,16 @@ class Distiller:
                 try:
                     run = self._run(asked, recipe, host, Path(folder))
                     if memory.carried:
-                        run.gate.carry(memory.carried)
+                        run.gate.load_ledger(memory.carried)
                     memory = replace(memory, answer=self._answer(asked, run, question))
                 finally:  # what was asked of the data is spent, whatever came of it
                     if run is not None:
-                        carried = run.gate.carried() or memory.carried  # an open gate has no account
+                        carried = run.gate.ledger() or memory.carried  # an open gate has no account
                         replace(memory, carried=carried).write(context, place)
         assert memory.answer is not None
         return memory.answer.records(asked.partition)
 
-    def _run(self, asked: Asked, recipe: ddcore.Recipe, host: ddcore.Host, folder: Path) -> ddcore.Run:
+    def _run(self, asked: Asked, recipe: dd.Recipe, host: dd.Host, folder: Path) -> dd.Run:
         data, k = asked.data, asked.data.card.classes
         own, classes = shard(data, torch.arange(len(data.train)), recipe.ipc)
         write_weights(folder / "weights.safetensors", asked.weights)
@@ -209,11 +209,11 @@ class Distiller:
             recipe = replace(recipe, synthetic=replace(recipe.synthetic, path=str(folder / "sets.safetensors")))
         return host.start(around(recipe, folder / "weights.safetensors", classes, k), own, device=self.device)
 
-    def _answer(self, asked: Asked, run: ddcore.Run, question: str) -> Answer:
+    def _answer(self, asked: Asked, run: dd.Run, question: str) -> Answer:
         begun = time.perf_counter()
         distilled = run.hooks.ddcore_distill(run=run)
         if run.step == 0 < run.recipe.iterations:
-            raise ddcore.RecipeRefused(f"Nothing was distilled: {run.facts.get('stopped', 'there was no step')}.")
+            raise dd.RecipeRefused(f"Nothing was distilled: {run.facts.get('stopped', 'there was no step')}.")
         network = run.recipe.network
         assert isinstance(network, Around) and network.classes is not None
         shared = Shared.of(distilled, network.classes[: run.card.classes], asked.data.card.classes)
@@ -224,7 +224,7 @@ class Distiller:
         return Answer(question, *packed(shared, self.encoding), told)
 
 
-def _over_rounds(recipe: ddcore.Recipe, config: ConfigRecord) -> dict[str, dict[str, Any]]:
+def _over_rounds(recipe: dd.Recipe, config: ConfigRecord) -> dict[str, dict[str, Any]]:
     """The recipe's plugins; a privacy budget lasts for the requests of all ``rounds`` of the config."""
     private = recipe.plugins.get("private")
     if private is None or {"requests", "noise_multiplier"} & private.keys():
@@ -273,7 +273,7 @@ class Memory:
                 answer = Answer(card["question"], arrays, card["said"], card["told"])
                 return Memory(card["carried"], answer if answer.question else None)
             except (SafetensorError, OSError, KeyError, ValueError) as error:
-                raise ddcore.RecipeRefused(
+                raise dd.RecipeRefused(
                     f"What the client has spent stands in {place}, which cannot be read ({error}). Without it no budget"
                     " can be kept; delete the file only where none has to be."
                 ) from error
@@ -286,7 +286,7 @@ class Memory:
         if place is not None:
             last = self.answer or Answer("", {}, {}, {})
             card = {"carried": self.carried, "question": last.question, "said": last.said, "told": last.told}
-            ddcore.write_whole(place, save(last.arrays, {"ddcore": json.dumps(card)}))
+            dd.write_whole(place, save(last.arrays, {"ddcore": json.dumps(card)}))
 
 
 @dataclass(frozen=True)
@@ -294,9 +294,9 @@ class Trainer:
     """What :func:`training_client` does with a message."""
 
     shards: Shard
-    network: ddcore.NetworkPlan
-    fit: ddcore.Fit
-    preprocess: ddcore.Preprocess
+    network: dd.NetworkPlan
+    fit: dd.Fit
+    preprocess: dd.Preprocess
     seed: int
     device: str
 
@@ -305,22 +305,22 @@ class Trainer:
         begun = time.perf_counter()
         mu = asked.config.get("proximal-mu", 0.0)
         rng, device = asked.rng(self.seed), torch.device(self.device)
-        source = ddcore.Source(asked.data.train, (), rng, device)
+        source = dd.Source(asked.data.train, (), rng, device)
         source.preprocess = public(self.preprocess, asked.data.card)
         weights = {name: value.to(device) for name, value in asked.weights.items()}
-        gate = Near(ddcore.Open().build(source, rng), weights, float(mu))
-        *_, params = gate.fit(ddcore.Draw(asked.network, weights, {}), self.fit)
+        gate = Near(dd.Open().build(source, rng), weights, float(mu))
+        *_, params = gate.fit(dd.Draw(asked.network, weights, {}), self.fit)
         if not finite(params):
-            raise ddcore.LossDiverged(f"The weights of client {asked.partition} are no longer finite: lower fit.lr.")
+            raise dd.LossDiverged(f"The weights of client {asked.partition} are no longer finite: lower fit.lr.")
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
         records = {"arrays": arrays_of(params), "metrics": MetricRecord(told)}
         return RecordDict({**records, CLIENT: signed(asked.partition)})
 
 
-class Near(ddcore.Gate):
+class Near(dd.Gate):
     """``gate``, whose gradients are of losses with mu / 2 ||w - ``start``||^2 added (Li et al., FedProx, 2020)."""
 
-    def __init__(self, gate: ddcore.Gate, start: ddcore.Params, mu: float) -> None:
+    def __init__(self, gate: dd.Gate, start: dd.Params, mu: float) -> None:
         super().__init__(gate.source, gate.rng)
         self.gate, self.near, self.mu = gate, start, mu
 

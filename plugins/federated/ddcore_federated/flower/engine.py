@@ -19,7 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.flower.records import count_bytes, signer
 from ddcore_federated.flower.strategy import quiet
 from ddcore_federated.watchdog import guarded_home
@@ -89,7 +89,7 @@ class Metered(Wrapping):
     come.
     """
 
-    def __init__(self, grid: Grid, progress: ddcore.Progress | None = None) -> None:
+    def __init__(self, grid: Grid, progress: dd.Progress | None = None) -> None:
         super().__init__(grid)
         self.progress = progress
         self.up, self.down = 0, 0
@@ -139,7 +139,7 @@ class InProcess(Grid):
     message waits until it has done with the one before.
     """
 
-    def __init__(self, app: ClientApp, clients: int, progress: ddcore.Progress | None = None) -> None:
+    def __init__(self, app: ClientApp, clients: int, progress: dd.Progress | None = None) -> None:
         self.app, self.progress = app, progress
         self.contexts = {
             i + 1: Context(0, i + 1, {"partition-id": i, "num-partitions": clients}, RecordDict(), {})
@@ -242,7 +242,7 @@ def simulate(
     engine: Engine = "process",
     *,
     cores: int | None = None,
-    progress: ddcore.Progress | None = None,
+    progress: dd.Progress | None = None,
 ) -> T:
     """What ``server`` answers, handed a grid of ``clients`` nodes that run ``app``.
 

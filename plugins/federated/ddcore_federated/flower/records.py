@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.payload import Encoding, Limits, PayloadRefused, packed, unpacked
 from ddcore_federated.shared import Shared
 
@@ -29,35 +29,35 @@ def signer(message: Message) -> int:
     return number if type(number) is int and number >= 0 else -1
 
 
-def arrays_of(params: ddcore.Params) -> ArrayRecord:
+def arrays_of(params: dd.Params) -> ArrayRecord:
     """Weights as a record, float32."""
     return ArrayRecord({name: Array(value.detach().cpu().float().numpy()) for name, value in params.items()})
 
 
-def params_of(record: ArrayRecord, like: ddcore.Params | None = None) -> ddcore.Params:
+def params_of(record: ArrayRecord, like: dd.Params | None = None) -> dd.Params:
     """The weights in ``record``, which must have the names and shapes of ``like`` where that is given.
 
     Raises:
         RecipeRefused: they have not, or are not finite, or there are none.
     """
     if not record:
-        raise ddcore.RecipeRefused("There are no weights here: no round had an effect, and the log says why.")
+        raise dd.RecipeRefused("There are no weights here: no round had an effect, and the log says why.")
     if like is None:
         like = {name: torch.from_numpy(array.numpy()) for name, array in record.items()}
     if record.keys() != like.keys():
         strange = sorted(record.keys() ^ like.keys())[0]
-        raise ddcore.RecipeRefused(f"These weights are not of this network: {strange} stands in one of them only.")
+        raise dd.RecipeRefused(f"These weights are not of this network: {strange} stands in one of them only.")
     params = {}
     for name, value in like.items():
         array = record[name].numpy()
         if array.shape != tuple(value.shape) or array.dtype.kind != "f":
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"These weights are not of this network: {name} is {array.dtype} {array.shape}, wanted are floats"
                 f" {tuple(value.shape)}."
             )
         params[name] = torch.from_numpy(array.astype(np.float32))
         if not bool(params[name].isfinite().all()):
-            raise ddcore.RecipeRefused(f"The weights {name} are not finite: the global model has diverged.")
+            raise dd.RecipeRefused(f"The weights {name} are not finite: the global model has diverged.")
     return params
 
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.flower.engine import Metered
 from ddcore_federated.flower.records import arrays_of, params_of
 from ddcore_federated.flower.strategy import SyntheticUnion
@@ -26,20 +26,20 @@ from ddcore_federated.flower.wrapped import Refined, Sampled
 from ddcore_federated.payload import packed
 from ddcore_federated.shared import Shared
 
-Score = Callable[[ddcore.Params], dict[str, float]]
+Score = Callable[[dd.Params], dict[str, float]]
 """What is measured of global weights."""
 
 
 def go(
     strategy: Strategy,
     grid: Grid,
-    start: ddcore.Params,
+    start: dd.Params,
     rounds: int,
     place: Path,
     score: Score,
     *,
     timeout: float = 3600.0,
-    progress: ddcore.Progress | None = None,
+    progress: dd.Progress | None = None,
 ) -> list[dict[str, Any]]:
     """What there is to say of each of ``rounds``, the first entry of the weights ``start``; goes on from ``place``.
 
@@ -66,7 +66,7 @@ def go(
         if found is not None:
             try:
                 weights = params_of(found, start)
-            except ddcore.RecipeRefused as why:
+            except dd.RecipeRefused as why:
                 failed = f"The weights before are kept: {why}"
         entry = {"round": number, "up": told[-1]["up"] + meter.up, "down": told[-1]["down"] + meter.down}
         meter.up = meter.down = 0
@@ -79,7 +79,7 @@ def go(
         if failed:
             own["failed"] = failed
         if number == 1 and found is None and own["refused"]:
-            raise ddcore.RecipeRefused(f"In the first round no client could take part. {own['refused'][0]}")
+            raise dd.RecipeRefused(f"In the first round no client could take part. {own['refused'][0]}")
         told.append({**entry, **own, "seconds": time.perf_counter() - begun, **score(weights)})
         _keep(strategy, place, weights, told)
         if progress:
@@ -87,12 +87,12 @@ def go(
     return told
 
 
-def _keep(strategy: Strategy, place: Path, weights: ddcore.Params, told: list[dict[str, Any]]) -> None:
+def _keep(strategy: Strategy, place: Path, weights: dd.Params, told: list[dict[str, Any]]) -> None:
     state, said = state_of(strategy)
     tensors = {f"weights.{name}": value for name, value in weights.items()}
     tensors |= {f"strategy.{name}": value for name, value in state.items()}
     card = {"rounds": json.dumps(told), "said": json.dumps(said)}
-    ddcore.write_whole(place, save({name: value.contiguous() for name, value in tensors.items()}, card))
+    dd.write_whole(place, save({name: value.contiguous() for name, value in tensors.items()}, card))
 
 
 def told_so_far(place: Path) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def told_so_far(place: Path) -> list[dict[str, Any]]:
     return _read(place)[1] if place.exists() else []
 
 
-def _kept(strategy: Strategy, place: Path, start: ddcore.Params) -> tuple[ddcore.Params, list[dict[str, Any]]]:
+def _kept(strategy: Strategy, place: Path, start: dd.Params) -> tuple[dd.Params, list[dict[str, Any]]]:
     """The weights of the last round and what there is to say; the strategy remembers what it did then."""
     if not place.exists():
         return start, []
@@ -116,17 +116,17 @@ def _read(place: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]], dict[st
             card = file.metadata() or {}
             return tensors, json.loads(card["rounds"]), json.loads(card["said"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ddcore.BadCheckpoint(f"{place} is not a whole record of rounds ({error}): delete it.") from error
+        raise dd.BadCheckpoint(f"{place} is not a whole record of rounds ({error}): delete it.") from error
 
 
-def central(network: ddcore.Network, test: ddcore.Preprocessed, histogram: Tensor) -> Score:
+def central(network: dd.Network, test: dd.Preprocessed, histogram: Tensor) -> Score:
     """Accuracy on ``test`` in percent, and the ``worst`` client's: of test items mixed as its own classes are.
 
     ``histogram`` (clients, k): the items of each class that each client has.
     """
     shares = histogram / histogram.sum(1, keepdim=True)
 
-    def score(params: ddcore.Params) -> dict[str, float]:
+    def score(params: dd.Params) -> dict[str, float]:
         right, there = torch.zeros(shares.shape[1]), torch.zeros(shares.shape[1])
         with torch.no_grad():
             for rows in torch.arange(len(test)).split(500):

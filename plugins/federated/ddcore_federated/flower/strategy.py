@@ -15,7 +15,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Result, Strategy
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.around import finite
 from ddcore_federated.flower.records import arrays_of, params_of, records_of, shared_of, signer
 from ddcore_federated.payload import Limits, PayloadRefused
@@ -65,8 +65,8 @@ class SyntheticUnion(Announcing):
 
     def __init__(
         self,
-        card: ddcore.DataCard,
-        network: ddcore.NetworkPlan,
+        card: dd.DataCard,
+        network: dd.NetworkPlan,
         ipc: int,
         server: Server | None = None,
         *,
@@ -85,7 +85,7 @@ class SyntheticUnion(Announcing):
         self.card, self.seed, self.device = card, seed, torch.device(device)
         self.network, self._like = agreed(network, card)
         if keeps and self.server.replays:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"keeps = {keeps}, but the steps of a set hold from the weights of its own round only: a server that"
                 " replays them keeps none."
             )
@@ -95,11 +95,11 @@ class SyntheticUnion(Announcing):
         self.failed: str | None = None
         """Why the last round left the weights as they were, where the server could make nothing of its sets."""
         self._asked: set[int] = set()
-        self._weights: ddcore.Params = {}
+        self._weights: dd.Params = {}
 
     def initial(self) -> ArrayRecord:
         """Fresh global weights, drawn from the seed."""
-        return arrays_of(self.network.init(ddcore.Streams(self.seed)["network"])[0])
+        return arrays_of(self.network.init(dd.Streams(self.seed)["network"])[0])
 
     def summary(self) -> None:
         log.info("%s on at most %d images of each class from a client", self.server, self.limits.ipc)
@@ -155,7 +155,7 @@ class SyntheticUnion(Announcing):
                 shared = shared_of(reply.content, self.limits)
                 self.server.check(shared, self.card)
                 told[number] = number, shared, _epsilon(reply)
-            except ddcore.DdcoreError as why:
+            except dd.DdcoreError as why:
                 refused.append(f"{who} is left out: {str(why)[:500].rstrip('.')}.")
         usual = Counter(_form(shared) for _, shared, _ in told.values()).most_common(1)
         for number, shared, _ in list(told.values()):
@@ -167,14 +167,14 @@ class SyntheticUnion(Announcing):
         self._asked = set()
         return list(told.values()), refused
 
-    def _next(self, server_round: int, sets: list[Shared]) -> ddcore.Params | None:
-        rng = ddcore.Streams(seed_for(self.seed, f"server/{server_round}"))
+    def _next(self, server_round: int, sets: list[Shared]) -> dd.Params | None:
+        rng = dd.Streams(seed_for(self.seed, f"server/{server_round}"))
         weights = {name: value.to(self.device) for name, value in self._weights.items()}
         try:
             found = self.server.next_weights(weights, sets, self.network, self.card, rng, self.device)
             if not finite(found):
-                raise ddcore.LossDiverged(f"{self.server} came to weights that are not finite.")
-        except ddcore.DdcoreError as why:
+                raise dd.LossDiverged(f"{self.server} came to weights that are not finite.")
+        except dd.DdcoreError as why:
             self.failed = f"The weights before are kept: {why}"
             log.warning("Round %d: %s", server_round, self.failed)
             return None

@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-import ddcore
+from ddcore import plugin as dd
 from ddcore_federated.flower.engine import Among
 from ddcore_federated.flower.records import arrays_of, params_of, signer
 from ddcore_federated.flower.strategy import Announcing, waited_for
@@ -75,10 +75,10 @@ class Sampled(Wrapped):
     def __init__(self, inner: Strategy, fraction: float, clients: int, seed: int = 0) -> None:
         super().__init__(inner)
         if not 0 < fraction <= 1:
-            raise ddcore.RecipeRefused(f"fraction = {fraction}: it must be above zero and at most one.")
+            raise dd.RecipeRefused(f"fraction = {fraction}: it must be above zero and at most one.")
         self.taking_part = max(1, round(fraction * clients))
         if (waits := _waits_for(inner)) > self.taking_part:
-            raise ddcore.RecipeRefused(
+            raise dd.RecipeRefused(
                 f"The strategy waits for {waits} nodes, and would see the {self.taking_part} that take part: let it"
                 " wait for 1 (clients=1, or min_train_nodes and min_available_nodes in Flower's own)."
             )
@@ -93,7 +93,7 @@ class Sampled(Wrapped):
         signed = Counter(signer(reply) for reply in replies)
         nodes = {signer(reply): reply.metadata.src_node_id for reply in replies if signed[signer(reply)] == 1}
         nodes.pop(-1, None)
-        order = torch.randperm(len(nodes), generator=ddcore.Streams(self.seed)[f"part/{server_round}"])
+        order = torch.randperm(len(nodes), generator=dd.Streams(self.seed)[f"part/{server_round}"])
         chosen = [nodes[sorted(nodes)[i]] for i in order[: self.taking_part].tolist()]
         if not chosen:
             log.warning("Round %d: no node says which client it is, so none takes part.", server_round)
@@ -119,12 +119,12 @@ class Refined(Wrapped):
         self,
         inner: Strategy,
         dynafed: Dynafed,
-        card: ddcore.DataCard,
-        network: ddcore.NetworkPlan,
+        card: dd.DataCard,
+        network: dd.NetworkPlan,
         folder: Path,
-        host: ddcore.Host,
+        host: dd.Host,
         *,
-        preprocess: ddcore.Preprocess | None = None,
+        preprocess: dd.Preprocess | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
@@ -133,7 +133,7 @@ class Refined(Wrapped):
         self.network, self._like = agreed(network, card)
         dynafed.recipe(card, host, preprocess)  # refuses what could not be distilled
         self.folder, self.host, self.seed, self.device = folder, host, seed, device
-        self.trajectory: list[ddcore.Params] = []
+        self.trajectory: list[dd.Params] = []
         """The weights so far, until the set is there."""
         self.sets: Shared | None = None
         self._diverged: str | None = None
@@ -174,12 +174,12 @@ class Refined(Wrapped):
             self.trajectory = []
         return arrays, metrics
 
-    def _tuned(self, server_round: int, average: ddcore.Params, shared: Shared) -> ddcore.Params:
-        rng, device = ddcore.Streams(seed_for(self.seed, f"server/{server_round}")), torch.device(self.device)
+    def _tuned(self, server_round: int, average: dd.Params, shared: Shared) -> dd.Params:
+        rng, device = dd.Streams(seed_for(self.seed, f"server/{server_round}")), torch.device(self.device)
         weights = {name: value.to(device) for name, value in average.items()}
         try:
             return self.dynafed.tuning.next_weights(weights, [shared], self.network, self.card, rng, device)
-        except ddcore.LossDiverged as why:
+        except dd.LossDiverged as why:
             self._diverged = f"The average is kept: {why}"
             log.warning("Round %d: %s", server_round, self._diverged)
             return average

@@ -5,74 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
-
-from ddcore.augment import Augment
+from ddcore.augment.base import Augment
 from ddcore.carriers.base import Carrier
-from ddcore.errors import RecipeRefused, UnknownName
-from ddcore.gate import GatePlan, Open, View
-from ddcore.labels import Hard, Labels
+from ddcore.catalogue import Catalogue
+from ddcore.errors import RecipeRefused
+from ddcore.gate.base import GatePlan
+from ddcore.gate.open import Open
+from ddcore.gate.view import View
+from ddcore.labels.base import Labels
+from ddcore.labels.hard import Hard
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.convnet import ConvNet
 from ddcore.objectives.base import Objective
-from ddcore.parts import Catalogue, Part, from_dict, parse_toml, to_toml
+from ddcore.packing import from_dict, parse_toml, to_toml
+from ddcore.parts import Part
 from ddcore.policies.base import Policy
 from ddcore.policies.fresh import Fresh
 from ddcore.preprocess import Preprocess, Standardise
-from ddcore.synthetic import SyntheticSet
 from ddcore.types import Citation, DataCard
+from ddcore.update import Update
 
 P = TypeVar("P", bound=Part)
-
-
-@dataclass(frozen=True)
-class Update(Part, kind="update"):
-    """How gradients move S: a learning rate for each group of S's parameters, and one optimiser."""
-
-    lr: dict[str, float] = field(default_factory=lambda: {"inputs": 1.0})
-    optimiser: Literal["sgd", "adam"] = "sgd"
-    momentum: float = 0.5
-    """SGD's momentum, or Adam's first beta."""
-    clip: float | None = None
-    """Largest norm of the whole gradient, None for no limit."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    ema: float | None = None
-    """Decay of a running mean of all that is learned, which then is what comes out; None for the last values."""
-    clamp: bool = False
-    """Bring stored images back into the range of T's raw inputs, [0, 1], after each update."""
-
-    def __post_init__(self) -> None:
-        if self.clip is not None and not 0 < self.clip < math.inf:
-            raise RecipeRefused(f"update.clip = {self.clip}: a largest norm is above zero and finite.")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise RecipeRefused(f"update.ema = {self.ema}: a decay is at least 0 and below 1.")
-
-    def build(self, synthetic: SyntheticSet, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-        """The optimiser of ``synthetic`` and its schedule over ``steps``.
-
-        Raises:
-            RecipeRefused: a learned group without a learning rate, or a rate for a group that does not exist.
-        """
-        groups = synthetic.groups()
-        for name in self.lr.keys() ^ groups.keys():
-            if name in self.lr:
-                raise RecipeRefused(f"update.lr: {UnknownName('group of parameters', name, groups)}")
-            raise RecipeRefused(f"S learns its {name}, but update.lr gives no rate for it: add update.lr.{name}.")
-        if not groups:
-            raise RecipeRefused(
-                "Nothing of S is learned: its images and its labels are fixed. Take a synthetic or labels that learn."
-            )
-        rates = [{"params": groups[name], "lr": self.lr[name]} for name in sorted(groups)]
-        optimiser: Optimizer
-        if self.optimiser == "sgd":
-            optimiser = torch.optim.SGD(rates, momentum=self.momentum)
-        else:
-            optimiser = torch.optim.Adam(rates, betas=(self.momentum, 0.999))
-        return optimiser, CosineAnnealingLR(optimiser, steps) if self.schedule == "cosine" else None
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,20 @@
-"""Whether there is a device, and how much memory a forward pass takes, so that work can be cut by bytes.
+"""How much memory a forward pass takes, so that work can be cut by bytes.
 
 Activations of a few MiB stay in the cache and in the heap; bigger ones are mapped and unmapped by the
 kernel at every layer, which costs as much as the arithmetic. Cutting a batch is exact for networks whose
 items do not see each other.
 """
 
+from __future__ import annotations
+
 import math
-import resource
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ddcore.errors import RecipeRefused
 from ddcore.types import Draw
 
 CHUNK_BYTES = 8 * 2**20
@@ -51,33 +49,13 @@ def activation_floats(draw: Draw, shape: tuple[int, ...]) -> int:
     return max(two - one for one, two in zip(*seen, strict=True))
 
 
-def items_a_chunk(draw: Draw, shape: tuple[int, ...], max_bytes: int = CHUNK_BYTES) -> int:
+def chunk_size(draw: Draw, shape: tuple[int, ...], max_bytes: int = CHUNK_BYTES) -> int:
     """Items whose largest activation fits ``max_bytes``, in float32; at least one."""
     return max(1, max_bytes // (4 * activation_floats(draw, shape)))
 
 
-def cut(n: int, size: int) -> Iterator[slice]:
+def slices(n: int, size: int) -> Iterator[slice]:
     """Slices of at most ``size`` that cover ``n`` items, as even as they can be."""
     pieces = max(1, math.ceil(n / size))
     edges = [round(i * n / pieces) for i in range(pieces + 1)]
     return (slice(a, b) for a, b in pairwise(edges))
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held, in MiB.
-
-    On Linux from the process's own high-water mark: what ``getrusage`` says there begins with the parent's.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def check_device(device: str) -> None:
-    """Raises RecipeRefused where there is no such device here."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
-        raise RecipeRefused(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error

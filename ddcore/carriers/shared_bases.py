@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order, cluster_centres, codes_that_fit, reduced
+from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
+from ddcore.carriers.decoding import codes_that_fit, reduced
+from ddcore.carriers.picking import cluster_centres
+from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.gate import Context
 from ddcore.types import DataCard, Group
 
 
 @dataclass(frozen=True)
-class Memory(Carrier):
+class SharedBases(Carrier):
     """Images read from a shared memory: x_cj = enlarge( sum_b A_cjb B_b ).
 
     B holds ``bases`` images of a ``scale``-th of the sides, A_c (m, bases) the addresses of class c, and images are
@@ -59,12 +61,12 @@ class Memory(Carrier):
         super().check(card)
         self.images(card)
 
-    def build(self, card: DataCard) -> MemoryModule:
-        return MemoryModule(self, card)
+    def build(self, card: DataCard) -> SharedBasesModule:
+        return SharedBasesModule(self, card)
 
 
-class MemoryModule(DecodedModule):
-    def __init__(self, plan: Memory, card: DataCard) -> None:
+class SharedBasesModule(DecodedModule):
+    def __init__(self, plan: SharedBases, card: DataCard) -> None:
         super().__init__()
         self.plan = plan
         self.versions = plan.images(card)

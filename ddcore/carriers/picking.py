@@ -1,0 +1,32 @@
+"""Which items are picked: herding, centres of clusters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+
+def herd(features: Tensor, mean: Tensor, n: int) -> Tensor:
+    """The ``n`` rows of ``features`` (m, d) that herding towards ``mean`` (d,) takes, in its order.
+
+    Row t+1 minimises ``|| mean - (sum of the first t + row) / (t + 1) ||``; no row is taken twice.
+    """
+    total = torch.zeros_like(mean)
+    free = torch.ones(len(features), dtype=torch.bool, device=features.device)
+    taken = []
+    for t in range(n):
+        distance = ((total + features) / (t + 1) - mean).square().sum(1)
+        best = int(distance.masked_fill(~free, torch.inf).argmin())
+        free[best] = False
+        total = total + features[best]
+        taken.append(best)
+    return torch.tensor(taken, device=features.device)
+
+
+def cluster_centres(points: Tensor, n: int, generator: Generator) -> Tensor:
+    """The centres (n, d) of ``n`` clusters of ``points`` (m, d), by k-means."""
+    from sklearn.cluster import KMeans
+
+    seed = int(torch.randint(2**31, (), generator=generator))
+    clusters = KMeans(n, n_init="auto", random_state=seed).fit(points.cpu().numpy())
+    return torch.from_numpy(clusters.cluster_centers_).to(points)

@@ -1,0 +1,50 @@
+"""What a part may use while a run is going on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from ddcore.chunking import chunk_size
+from ddcore.gate.base import Gate
+from ddcore.rng import Streams
+from ddcore.types import DataCard, Draw, Network, Progress, Transform
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a part may use while a run is going on."""
+
+    card: DataCard
+    network: Network
+    gate: Gate
+    rng: Streams
+    device: torch.device
+    transform: Callable[..., Transform]
+    """Draws the recipe's augmentation, one for all items or, of n items, one each; the identity where it has none."""
+    step: Callable[[], int] = lambda: 0
+    """Steps of the run that are done."""
+    progress: Progress | None = None
+    """Told of long work that is not a step."""
+    keep: Callable[[], None] | None = None
+    """Called in mid-step where all that the step has done stands in the states, so that the run may be left there."""
+
+    @cached_property
+    def room(self) -> int:
+        """Items whose largest activation fits one chunk of memory; no bound for networks whose items see each other."""
+        if not self.network.per_sample:
+            return sys.maxsize
+        return chunk_size(Draw(self.network, *self.network.init(torch.Generator())), self.card.shape)
+
+    def fresh(self, rng: Streams | None = None) -> Draw:
+        """The network at newly drawn parameters, from the run's streams or from others."""
+        params, buffers = self.network.init((rng or self.rng)["nets"])
+        return Draw(
+            self.network,
+            {name: value.to(self.device) for name, value in params.items()},
+            {name: value.to(self.device) for name, value in buffers.items()},
+        )

@@ -1,0 +1,70 @@
+"""What networks can be trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from torch import Tensor
+
+from ddcore.losses import LossName
+from ddcore.preprocess import Fitted
+from ddcore.store import Store
+
+
+class TrainingSet(Interface):
+    """What networks can be trained on."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that must be stored to have it."""
+        ...
+
+    @property
+    def step_sizes(self) -> Tensor | None:
+        """Learning rates (t,) that it brings, None where it brings none."""
+        ...
+
+    @property
+    def order(self) -> Tensor | None:
+        """The items (t, b) that each of t steps shall see, None where it is made for any order."""
+        ...
+
+    @property
+    def momentum(self) -> float:
+        """That of SGD in the steps of ``order``."""
+        ...
+
+    @property
+    def loss(self) -> LossName:
+        """What its targets are made for."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Preprocessed inputs and targets at ``index`` (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A real store as networks take it."""
+
+    store: Store
+    preprocess: Fitted
+    step_sizes: None = None
+    order: None = None
+    momentum: float = 0.0
+    loss: LossName = "cross_entropy"
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.nbytes
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        batch = self.store.take(index)
+        return self.preprocess(batch.inputs), batch.targets

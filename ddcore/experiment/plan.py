@@ -1,0 +1,60 @@
+"""What one experiment file says: a recipe, its data, its protocol, its baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tomli_w
+
+from ddcore.catalogue import Catalogue
+from ddcore.composition import Recipe
+from ddcore.datasets.base import DataSet
+from ddcore.errors import RecipeRefused
+from ddcore.evaluation.protocol import Protocol
+from ddcore.packing import from_dict, parse_toml, to_dict
+from ddcore.parts import Part
+
+BASELINES = ("random", "herding", "whole")
+"""What every result stands beside, under the same protocol."""
+
+
+@dataclass(frozen=True)
+class Settings(Part, kind="settings"):
+    """What an experiment needs beside its recipe."""
+
+    data: DataSet
+    protocol: Protocol = Protocol()
+    baselines: tuple[Literal["random", "herding", "whole"], ...] | None = None
+    """None: all three, or none where the recipe's gate guards T, past which they look."""
+    validation: float | None = None
+    """Share of T set aside before anything is distilled, for choosing among a protocol's learning rates."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe with its settings: what one recipe file says."""
+
+    recipe: Recipe
+    settings: Settings
+
+    def folder(self) -> Path:
+        """Where it goes unless it is told: ``runs/DATA-METHOD-ipcIPC-SEED``."""
+        root = getattr(self.settings.data, "root", None)
+        own = self.settings.data.part_name() in ("npz", "image_folder")
+        data = Path(root).stem if own and root else self.settings.data.part_name()
+        return Path("runs") / f"{data}-{self.recipe.name}-ipc{self.recipe.ipc}-{self.recipe.seed}"
+
+    def to_toml(self) -> str:
+        """The recipe's fields, with the settings in a table ``[experiment]``."""
+        return tomli_w.dumps({**to_dict(self.recipe), "experiment": to_dict(self.settings)})
+
+    @staticmethod
+    def from_toml(text: str, catalogue: Catalogue, where: str = "the recipe file") -> Experiment:
+        """Raises RecipeRefused or UnknownName where the text is not an experiment."""
+        table = parse_toml(text, where)
+        if "experiment" not in table:
+            raise RecipeRefused(f"{where} names no data: add [experiment.data] with a name.")
+        settings = table.pop("experiment")
+        return Experiment(from_dict(Recipe, table, catalogue), from_dict(Settings, settings, catalogue, "experiment"))

@@ -1,0 +1,101 @@
+"""Reading: a data set by name or path, and what a distilled set needs to be used again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ddcore.artefact import DistilledSet
+from ddcore.catalogue import Catalogue
+from ddcore.composition import Recipe
+from ddcore.datasets.base import DataSet
+from ddcore.errors import BadArtefact, RecipeRefused
+from ddcore.evaluation.protocol import Protocol
+from ddcore.evaluation.teaching import LiveTeacher, StoredCrops, TeacherTargets
+from ddcore.host import Host
+from ddcore.packing import from_dict
+from ddcore.preprocess import Fitted, Preprocess
+from ddcore.types import Citation, Draw
+
+NOTHING_TO_TEACH_BY = (
+    "The protocol has networks taught at temperature {:g}, but the set brings neither a teacher nor what one says of"
+    " views: distil it with labels.name=taught and labels.keep=true or labels.crops=30, or take a protocol without a"
+    " temperature (quick)."
+)
+
+
+def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
+    """The data set of that name, or the one that lies at that path (an ``.npz`` file, a folder of images).
+
+    A name comes before a folder that is called so too, whose path is ``./NAME``. ``fields`` that are None are left to
+    their defaults; paths are made absolute, so that a run can be resumed from anywhere.
+
+    Raises:
+        UnknownName: neither a name nor a path. RecipeRefused: a field that this data set does not have.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    named = source in {entry.name for entry in catalogue.of("data")}
+    if not named and (os.sep in source or source.endswith(".npz") or Path(source).is_dir()):
+        given["root"], source = source, "npz" if source.endswith(".npz") else "image_folder"
+    if "root" in given:
+        given["root"] = str(Path(given["root"]).expanduser().absolute())
+    plan = catalogue.find("data", source).maker
+    return from_dict(cast(type[DataSet], plan), given, catalogue, source)
+
+
+def preprocess_of(distilled: DistilledSet, catalogue: Catalogue) -> Fitted:
+    """The preprocessing that ``distilled`` went through, from its own tensors."""
+    plan = cast(type[Preprocess], catalogue.find("preprocess", distilled.preprocess).maker)
+    return plan().load(distilled.preprocess_state)
+
+
+def teacher_targets_of(distilled: DistilledSet, catalogue: Catalogue, device: str = "cpu") -> TeacherTargets | None:
+    """What ``distilled`` brings to be taught by, from its own tensors; views come before a teacher.
+
+    Raises:
+        BadArtefact: its teacher is not of the network that its recipe names.
+    """
+    held = {name: value.to(device) for name, value in distilled.teaching.items()}
+    if "logits" in held:
+        return StoredCrops(held["boxes"], held["logits"])
+    if not held:
+        return None
+    card = distilled.data
+    network = Recipe.from_toml(distilled.recipe, catalogue).network.fitted(card).build(card)
+    params, buffers = (
+        {name.removeprefix(kind): value for name, value in held.items() if name.startswith(kind)}
+        for kind in ("params.", "buffers.")
+    )
+    for mine, own in zip((params, buffers), network.init(torch.Generator()), strict=True):
+        if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in own.items()}:
+            raise BadArtefact("The set's teacher is not of the network that its recipe names: it cannot teach.")
+    return LiveTeacher(Draw(network, params, buffers))
+
+
+def needed_targets(
+    distilled: DistilledSet, protocol: Protocol, catalogue: Catalogue, device: str
+) -> TeacherTargets | None:
+    """What ``protocol`` has networks taught by. Raises RecipeRefused where the set brings nothing of the kind."""
+    if protocol.temperature is None:
+        return None
+    found = teacher_targets_of(distilled, catalogue, device)
+    if found is None:
+        raise RecipeRefused(NOTHING_TO_TEACH_BY.format(protocol.temperature))
+    return found
+
+
+def cite(name: str, *, host: Host | None = None) -> list[Citation]:
+    """The papers of a method and of the parts it uses, each once."""
+    host = host or Host()
+    return papers_of(host.recipe(name), host)
+
+
+def papers_of(recipe: Recipe, host: Host) -> list[Citation]:
+    """The papers of the method that ``recipe`` is called after, where there is one, and of its parts, each once."""
+    makers = [entry.maker for entry in host.catalogue.of("method") if entry.name == recipe.name]
+    return list(
+        dict.fromkeys([*(paper for maker in makers for paper in getattr(maker, "cites", ())), *recipe.papers()])
+    )

@@ -1,0 +1,183 @@
+"""The gate: the one door to the real data T.
+
+Objectives, policies, carriers and preprocessing reach T through five named disclosures and nothing else,
+so that a guarded gate (privacy), a view (a trigger, an attack) or a shard (a federated client) is in force
+everywhere at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from ddcore.augment.mixing import CutMix
+from ddcore.gate.fit import Fit, flatter, uphill
+from ddcore.gate.source import Source
+from ddcore.losses import cross_entropy
+from ddcore.parts import Part
+from ddcore.rng import Streams
+from ddcore.types import Batch, DataCard, Draw, Group, ItemLoss, Network, Params, Progress
+
+DISCLOSURES = ("gradient", "features", "statistics", "fit", "examples")
+"""What a part may ask of T, from the least to the most."""
+
+
+def disjoint(groups: Sequence[Group]) -> None:
+    """Raises ValueError where an item could stand in two of the groups of one request."""
+    named = [c for group in groups for c in group.classes or ()]
+    whole = any(group.classes is None for group in groups)
+    if len(named) != len(set(named)) or (whole and len(groups) > 1):
+        raise ValueError("The groups of one request must be disjoint: a class may stand in one of them only.")
+
+
+class Gate(ABC):
+    """A gate at work, before its ``source``."""
+
+    def __init__(self, source: Source, rng: Streams) -> None:
+        self.source = source
+        self.rng = rng
+
+    def with_streams(self, rng: Streams) -> Gate:
+        """This gate with seeded draws of its own, so that what is asked of it moves no draw of the run's.
+
+        A gate whose draws are secret is its own twin.
+        """
+        return self
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What T looks like through this gate, as a hash; None where its answers are the run's own, not to be shared
+        with others: under an account of what was told, or views, which may be drawn anew in each run."""
+        return None
+
+    @abstractmethod
+    def gradient(self, draw: Draw, groups: Sequence[Group], loss: ItemLoss) -> list[Params]:
+        """The mean loss gradient of each group, detached, at ``draw.params``."""
+
+    @abstractmethod
+    def features(self, draw: Draw, groups: Sequence[Group]) -> list[Tensor]:
+        """The mean feature (d,) of each group; never an item's."""
+
+    def clip_features(self, features: Tensor) -> Tensor:
+        """Features (n, d) as this gate counts them in a mean: S's go through it too. Unchanged unless it clips."""
+        return features
+
+    def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
+        """``mean`` and ``std`` (c,) of T's channels, before preprocessing.
+
+        With ``pixels`` ``mean`` (d,) and ``covariance`` (d, d) of the flattened items, in float64.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not serve statistics.")
+
+    def examples(self, groups: Sequence[Group]) -> list[Batch]:
+        """Items of each group, preprocessed."""
+        raise NotImplementedError(f"{type(self).__name__} does not serve examples.")
+
+    def fit(
+        self,
+        draw: Draw,
+        fit: Fit,
+        told: str = "fitting",
+        progress: Progress | None = None,
+        state: dict[str, Any] | None = None,
+        keep: Callable[[], None] | None = None,
+    ) -> list[Params]:
+        """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; ``fit``'s snapshots.
+
+        Where the training stands is kept in ``state``, a plain dict that is empty at first: with one that was saved
+        when ``keep`` was called, along with ``draw``'s buffers, the gate and its streams, it goes on from there bit for
+        bit.
+        """
+        state = {} if state is None else state
+        if not state:
+            params = {name: value.detach().clone() for name, value in draw.params.items()}
+            state.update(step=0, params=params, way=[])
+        params, way = state["params"], state["way"]
+        optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
+        if "optimiser" in state:
+            optimiser.load_state_dict(state["optimiser"])
+        steps = fit.length(len(self.source.store))
+        kept = {round(steps * (i + 1) / fit.snapshots) for i in range(fit.snapshots)}
+        for step in range(state["step"] + 1, steps + 1):
+            here = Draw(draw.network, params, draw.buffers, age=draw.age + step - 1)
+            before = self.rng.seeded() if fit.rho else {}
+            gradient = self._fitting(here, fit)
+            if fit.rho:
+                self.rng.go_back(before)
+                worst = replace(here, params=uphill(params, gradient, fit.rho))
+                gradient = flatter(gradient, self._fitting(worst, fit), fit.gap)
+            for name, value in params.items():
+                value.grad = gradient[name]
+            optimiser.step()
+            if step in kept:
+                way.append({name: value.detach().clone() for name, value in params.items()})
+            state.update(step=step, optimiser=optimiser.state_dict())
+            if progress:
+                progress(told, step, steps)
+            if keep:
+                keep()
+        return way
+
+    def _fitting(self, draw: Draw, fit: Fit) -> Params:
+        """The gradient of one batch of a fit."""
+        store, rng = self.source.store, self.rng["fit"]
+        shape = tuple(store.inputs.shape[1:])
+        view = fit.augment.draw(rng, shape) if fit.augment else None
+        mixed = fit.cutmix and float(torch.rand((), generator=rng)) < fit.cutmix
+        mixing = CutMix.draw(rng, shape, store.classes) if mixed else None
+        (gradient,) = self.gradient(draw, [Group(size=fit.batch, transform=view, mixing=mixing)], cross_entropy)
+        return gradient
+
+    V = TypeVar("V")
+
+    def find(self, view: type[V]) -> V:
+        """The live view of class ``view``. Raises LookupError where the recipe has none."""
+        for live in self.source.views:
+            if isinstance(live, view):
+                return live
+        raise LookupError(f"No view of class {view.__name__} stands in this gate.")
+
+    def facts(self) -> dict[str, Any]:
+        """What this gate certifies of all that has left it; it stands on the artefact's card."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the gate must remember across a stop (a ledger); nothing by default."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Take back what :meth:`state_dict` gave, its tensors on the run's device."""
+
+    def ledger(self) -> dict[str, Any]:
+        """What the next run on the same data must know of this one (what has been spent), as JSON can write it."""
+        return {}
+
+    def load_ledger(self, before: dict[str, Any]) -> None:  # noqa: B027
+        """Begin where an earlier run on the same data ended, which answered ``before`` to :meth:`carried`."""
+
+
+class GatePlan(Part, kind="gate"):
+    """Which gate stands before T."""
+
+    guards: ClassVar[bool] = False
+    """It bounds what may be learned of T: what looks at T past it (baselines, a validation split) is off by default."""
+
+    instead: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What helps a recipe that asks a disclosure which this gate does not serve."""
+
+    @property
+    @abstractmethod
+    def serves(self) -> frozenset[str]:
+        """The disclosures it answers."""
+
+    def check(self, parts: Sequence[Part], network: Network, card: DataCard) -> None:
+        """Raises RecipeRefused where the recipe's parts, its network or the data do not suit this gate."""
+
+    @abstractmethod
+    def build(self, source: Source, rng: Streams) -> Gate: ...

@@ -1,0 +1,132 @@
+"""Shares that a teacher gives in the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddcore.augment.crop import Crop
+from ddcore.augment.transforms import cropped
+from ddcore.chunking import chunk_size, slices
+from ddcore.context import Context
+from ddcore.errors import RecipeRefused
+from ddcore.gate.fit import Fit
+from ddcore.labels.base import Labels
+from ddcore.rng import Streams
+from ddcore.synthetic import CarrierModule, LabelModule
+from ddcore.types import DataCard, Draw, Params
+
+
+@dataclass(frozen=True)
+class Taught(Labels):
+    """Shares that a teacher, a network trained on T, gives to the images of S as they are in the end.
+
+    ``targets`` are the teacher's softmax at ``temperature``, one row an item. Beside them the artefact may hold what
+    a network is taught by while it is trained on augmented images (``Protocol.temperature``): of each item ``crops``
+    boxes drawn from ``crop``, with the teacher's logits of what each shows; or, with ``keep``, the teacher itself.
+    All of it counts among the bytes.
+
+    The teacher is trained as ``fit`` says when S begins; with None it is the network of the steps, or the one by which
+    images were chosen.
+
+    Reference: Shen and Xing, FKD, ECCV 2022, for views; Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2 (relabel).
+    """
+
+    fit: Fit | None = Fit()
+    temperature: float = 1.0
+    crops: int = 0
+    crop: Crop = Crop()
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise RecipeRefused(f"labels.temperature = {self.temperature}: it must be above zero and finite.")
+        if self.crops < 0:
+            raise RecipeRefused(f"labels.crops = {self.crops}: it cannot be negative.")
+
+    @property
+    def wants_teacher(self) -> bool:
+        return self.fit is None
+
+    @property
+    def teaches(self) -> bool:
+        return self.keep or self.crops > 0
+
+    def build(self, card: DataCard, carrier: CarrierModule) -> TaughtLabels:
+        return TaughtLabels(self, card, carrier)
+
+
+class Held(dict[str, Params]):
+    """A network's ``params`` and ``buffers``, once they are known; a copy of a module that holds it holds the same."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Held:
+        return self
+
+
+class TaughtLabels(LabelModule):
+    shares: Tensor
+
+    def __init__(self, plan: Taught, card: DataCard, carrier: CarrierModule) -> None:
+        super().__init__()
+        self.plan = plan
+        self.register_buffer("shares", torch.eye(card.classes)[carrier.classes])
+        self.teacher = Held()
+        self._views: dict[str, Tensor] = {}
+
+    def get_extra_state(self) -> dict[str, Params]:
+        return dict(self.teacher)
+
+    def set_extra_state(self, state: dict[str, Params]) -> None:
+        self.teacher.update(state)
+
+    def start(self, ctx: Context, inputs: Tensor) -> None:
+        if self.plan.fit is not None:
+            begun = ctx.fresh()
+            *_, params = ctx.gate.fit(begun, self.plan.fit, "training the teacher", ctx.progress)
+            self.teacher.update(params=params, buffers=begun.buffers)
+            self._label(ctx, inputs)
+
+    def follow(self, draw: Draw, inputs: Callable[[], Tensor]) -> None:
+        if self.plan.fit is None:
+            self.teacher.update(params=draw.params, buffers=draw.buffers)
+
+    def finish(self, ctx: Context, inputs: Callable[[], Tensor]) -> None:
+        if not self.teacher:
+            raise RecipeRefused("The run was ended before its teacher was there, so nobody can label S: let it go on.")
+        self._label(ctx, inputs())
+
+    def _label(self, ctx: Context, inputs: Tensor) -> None:
+        tensors = {kind: {name: v.to(ctx.device) for name, v in held.items()} for kind, held in self.teacher.items()}
+        teacher = Draw(ctx.network, tensors["params"], tensors["buffers"])
+        room = chunk_size(teacher, ctx.card.shape)
+
+        def logits(boxes: Tensor | None = None) -> Tensor:
+            parts = slices(len(inputs), room)
+            seen = (inputs[p] if boxes is None else cropped(boxes[p])(inputs[p]) for p in parts)
+            with torch.no_grad():
+                return torch.cat([teacher(x, training=False) for x in seen])
+
+        self.shares = (logits() / self.plan.temperature).softmax(1)
+        boxes = self.plan.crop.boxes(Streams(ctx.rng.seed)["views"], len(inputs) * self.plan.crops)
+        boxes, said = boxes.unflatten(0, (len(inputs), -1)), []
+        for number in range(self.plan.crops):
+            said.append(logits(boxes[:, number]))
+            if ctx.progress:
+                ctx.progress("labelling views", number + 1, self.plan.crops)
+        self._views = {"boxes": boxes, "logits": torch.stack(said, 1)} if said else {}
+
+    def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
+        return self.shares[index]
+
+    def nbytes(self) -> int:
+        return self.shares.nbytes + sum(tensor.nbytes for tensor in self.teaching().values())
+
+    def teaching(self) -> dict[str, Tensor]:
+        network = {f"{kind}.{name}": value for kind, held in self.teacher.items() for name, value in held.items()}
+        found = {**self._views, **(network if self.plan.keep else {})}
+        return {name: value.detach().cpu().clone() for name, value in found.items()}

@@ -1,0 +1,83 @@
+"""A free real vector per item."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ddcore.errors import RecipeRefused
+from ddcore.labels.base import Labels
+from ddcore.labels.stored import class_bytes
+from ddcore.losses import LossName
+from ddcore.synthetic import CarrierModule, LabelModule
+from ddcore.types import DataCard
+
+
+@dataclass(frozen=True)
+class Vectors(Labels):
+    """A free real vector (k,) an item, which starts as ``scale`` times its class one-hot, less 1/k where ``centred``.
+
+    ``loss`` says what networks are trained with on such targets y: ``cross_entropy`` is - sum_k y_k log softmax(f)_k,
+    ``squared`` is sum_k (f_k - y_k)^2 / 2. Vectors that are not ``learned`` follow from the class and are stored as it.
+
+    A ``temperature`` is the first value of a number that turns predictions of such targets into logits for T's classes.
+    Its logarithm is learned beside the vectors, under a rate of its own; whoever trains on S needs it not.
+    """
+
+    scale: float = 1.0
+    centred: bool = False
+    learned: bool = True
+    loss: LossName = "cross_entropy"
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale < math.inf:
+            raise RecipeRefused(f"labels.scale = {self.scale}: it must be above zero and finite.")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise RecipeRefused(f"labels.temperature = {self.temperature}: it must be above zero and finite.")
+        if self.centred and self.loss == "cross_entropy":
+            raise RecipeRefused(
+                "labels.centred = true makes targets that sum to zero, which no cross-entropy can meet: take"
+                ' labels.loss = "squared", or targets that are not centred.'
+            )
+
+    def build(self, card: DataCard, carrier: CarrierModule) -> VectorLabels:
+        return VectorLabels(self, card, carrier)
+
+
+class VectorLabels(LabelModule):
+    vectors: Tensor
+
+    def __init__(self, plan: Vectors, card: DataCard, carrier: CarrierModule) -> None:
+        super().__init__()
+        self.plan = plan
+        self.loss_name = plan.loss
+        vectors = self.encoded(carrier.classes, card.classes)
+        if plan.learned:
+            self.vectors = nn.Parameter(vectors)
+        else:
+            self.register_buffer("vectors", vectors)
+        self.stored = vectors.nbytes if plan.learned else class_bytes(carrier)
+        start = plan.temperature
+        self.log_temperature = None if start is None else nn.Parameter(torch.tensor(math.log(start)))
+
+    def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
+        return self.vectors[index]
+
+    def encoded(self, classes: Tensor, k: int) -> Tensor:
+        return self.plan.scale * (super().encoded(classes, k) - (1 / k if self.plan.centred else 0))
+
+    @property
+    def temperature(self) -> Tensor | None:
+        return None if self.log_temperature is None else self.log_temperature.exp()
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        vectors = [self.vectors] if isinstance(self.vectors, nn.Parameter) else []
+        temperature = [] if self.log_temperature is None else [self.log_temperature]
+        return {"labels": vectors, "temperature": temperature}
+
+    def nbytes(self) -> int:
+        return self.stored

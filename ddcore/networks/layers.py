@@ -1,0 +1,228 @@
+"""Layers: frozen values that know how to start their parameters and how to apply them.
+
+The parameters of a layer stand in a flat dict under its path in the network (``features.0.weight``), so a network
+can be evaluated at any point of its parameter space, differentiated there as often as one likes, and stacked: with an
+ensemble of e nets every parameter has a leading axis e and images travel as (n, e * c, h, w), so that e convolutions
+are one grouped convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from ddcore.errors import RecipeRefused
+from ddcore.types import Params
+
+NormName = Literal["none", "batch", "layer", "instance", "group"]
+ActivationName = Literal["relu", "leaky_relu", "sigmoid", "swish"]
+PoolingName = Literal["none", "max", "avg"]
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.01),
+    "sigmoid": torch.sigmoid,
+    "swish": F.silu,
+}
+
+
+class Layer(ABC):
+    """A piece of a network, without tensors of its own."""
+
+    per_sample = True
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:  # noqa: B027
+        """Enter fresh parameters and buffers under ``path``."""
+
+    @abstractmethod
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class At:
+    """Where in parameter space, and in which mode, a network is applied."""
+
+    params: Params
+    buffers: Params
+    training: bool
+    nets: int
+    """Nets of the ensemble, 1 for a single one."""
+    watch: Callable[[Tensor, Tensor, Tensor], None] | None = None
+    """Told by each BatchNorm layer, on the way, of its input (n, c, ...), running mean (c,) and running variance."""
+
+
+def uniform(shape: tuple[int, ...], fan_in: int, generator: Generator) -> Tensor:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's own start of linear and convolution layers."""
+    return (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(fan_in)
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    into: int
+    out: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+    bias: bool = True
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
+        fan_in = self.into * self.kernel**2
+        params[f"{path}.weight"] = uniform((self.out, self.into, self.kernel, self.kernel), fan_in, generator)
+        if self.bias:
+            params[f"{path}.bias"] = uniform((self.out,), fan_in, generator)
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        weight, bias = at.params[f"{path}.weight"], at.params.get(f"{path}.bias")
+        weight = weight.reshape(-1, *weight.shape[-3:])
+        return F.conv2d(x, weight, None if bias is None else bias.flatten(), self.stride, self.padding, 1, at.nets)
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """On x (n, e * d), or (n, d) for a single net."""
+
+    into: int
+    out: int
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
+        params[f"{path}.weight"] = uniform((self.out, self.into), self.into, generator)
+        params[f"{path}.bias"] = uniform((self.out,), self.into, generator)
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        weight, bias = at.params[f"{path}.weight"], at.params[f"{path}.bias"]
+        if weight.ndim == 2:
+            return F.linear(x, weight, bias)
+        each = x.unflatten(1, (at.nets, -1)).transpose(0, 1)
+        return torch.baddbmm(bias[:, None], each, weight.transpose(1, 2)).transpose(0, 1).flatten(1)
+
+
+@dataclass(frozen=True)
+class GroupNorm(Layer):
+    """Normalises each item's channels in ``groups``; as many groups as channels is instance norm."""
+
+    groups: int
+    channels: int
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
+        params[f"{path}.weight"], params[f"{path}.bias"] = torch.ones(self.channels), torch.zeros(self.channels)
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        weight, bias = at.params[f"{path}.weight"].flatten(), at.params[f"{path}.bias"].flatten()
+        return F.group_norm(x, at.nets * self.groups, weight, bias)
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Normalises each channel over the batch; running statistics stand in the buffers."""
+
+    channels: int
+    per_sample = False
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
+        params[f"{path}.weight"], params[f"{path}.bias"] = torch.ones(self.channels), torch.zeros(self.channels)
+        buffers[f"{path}.mean"], buffers[f"{path}.var"] = torch.zeros(self.channels), torch.ones(self.channels)
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        weight, bias = at.params[f"{path}.weight"].flatten(), at.params[f"{path}.bias"].flatten()
+        mean, var = at.buffers[f"{path}.mean"].view(-1), at.buffers[f"{path}.var"].view(-1)
+        if at.watch:
+            at.watch(x, mean, var)
+        return F.batch_norm(x, mean, var, weight, bias, training=at.training)
+
+
+def norm(name: NormName, channels: int) -> Layer | None:
+    """The named normalisation of ``channels``; ``group`` has 4 groups. Raises RecipeRefused where they do not fit."""
+    groups = {"layer": 1, "instance": channels, "group": 4}
+    if name == "group" and channels % groups[name]:
+        raise RecipeRefused(
+            f"{channels} channels cannot be cut into the 4 groups of norm 'group': take a multiple of 4."
+        )
+    if name == "batch":
+        return BatchNorm(channels)
+    return GroupNorm(groups[name], channels) if name in groups else None
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    name: ActivationName = "relu"
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        return ACTIVATIONS[self.name](x)
+
+
+@dataclass(frozen=True)
+class Pooling(Layer):
+    name: PoolingName
+    kernel: int = 2
+    stride: int = 2
+    padding: int = 0
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        if self.name == "none":
+            return x
+        pool = F.max_pool2d if self.name == "max" else F.avg_pool2d
+        return pool(x, self.kernel, self.stride, self.padding)
+
+
+@dataclass(frozen=True)
+class GlobalPool(Layer):
+    """The mean over the image, for any size of it."""
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+@dataclass(frozen=True)
+class Chain(Layer):
+    """One layer after another."""
+
+    layers: tuple[Layer, ...]
+
+    @property
+    def per_sample(self) -> bool:  # type: ignore[override]
+        return all(layer.per_sample for layer in self.layers)
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
+        for i, layer in enumerate(self.layers):
+            layer.init(f"{path}.{i}", generator, params, buffers)
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        for i, layer in enumerate(self.layers):
+            x = layer(at, f"{path}.{i}", x)
+        return x
+
+
+def chain(*layers: Layer | None) -> Chain:
+    """The layers that are there, in order."""
+    return Chain(tuple(layer for layer in layers if layer is not None))
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """relu( body(x) + shortcut(x) )."""
+
+    body: Chain
+    shortcut: Chain
+
+    @property
+    def per_sample(self) -> bool:  # type: ignore[override]
+        return self.body.per_sample and self.shortcut.per_sample
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
+        self.body.init(f"{path}.body", generator, params, buffers)
+        self.shortcut.init(f"{path}.shortcut", generator, params, buffers)
+
+    def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        return F.relu(self.body(at, f"{path}.body", x) + self.shortcut(at, f"{path}.shortcut", x))

@@ -1,0 +1,44 @@
+"""Which classes and items of S are taken together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ddcore.context import Context
+from ddcore.losses import cross_entropy, squared
+from ddcore.synthetic import LabelModule, SyntheticSet
+from ddcore.types import ItemLoss
+
+
+def class_batches(synthetic: SyntheticSet, classes: Sequence[int], ctx: Context) -> Iterator[list[int]]:
+    """The classes in lots whose items of S fit one chunk of memory, at least one class in each."""
+    lot: list[int] = []
+    held = 0
+    counts = torch.bincount(synthetic.carrier.classes, minlength=ctx.card.classes).tolist()
+    for c in classes:
+        if lot and held + counts[c] > ctx.room:
+            yield lot
+            lot, held = [], 0
+        lot.append(c)
+        held += counts[c]
+    if lot:
+        yield lot
+
+
+def loss_on_real(labels: LabelModule, k: int) -> ItemLoss:
+    """The loss on T's classes that goes with what S's labels train networks by."""
+    if labels.loss_name == "cross_entropy":
+        return cross_entropy
+    return lambda outputs, classes: squared(outputs, labels.encoded(classes, k).to(outputs))
+
+
+def interleave_classes(classes: Tensor) -> Tensor:
+    """An order (n,) of items with ``classes`` (n,): one of each class, then the next of each."""
+    rank = torch.zeros_like(classes)
+    for c in classes.unique():
+        mine = classes == c
+        rank[mine] = torch.arange(int(mine.sum()), device=classes.device)
+    return rank.argsort(stable=True)

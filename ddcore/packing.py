@@ -1,0 +1,208 @@
+"""Parts to and from plain data: TOML, and single fields by dotted path."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, TypeVar
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from ddcore.catalogue import Catalogue, Maker
+from ddcore.errors import DdcoreError, RecipeRefused, UnknownName
+from ddcore.parts import Part
+
+NONE = {"none": True}
+"""How TOML, which has no null, writes a None that is not the field's default."""
+T = TypeVar("T", bound=Part)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _default(field: Any) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return field.default_factory() if field.default_factory is not MISSING else MISSING
+
+
+def defaults(cls: Maker) -> list[tuple[str, str, str]]:
+    """Name, type and default of each field of ``cls``, as a recipe file writes them; no default where one must be."""
+    found = []
+    for field in fields(typing.cast(type[Part], cls)):
+        value = _default(field)
+        found.append(
+            (
+                field.name,
+                _type(_hints(typing.cast(type[Part], cls))[field.name]),
+                "" if value is MISSING else _written(value),
+            )
+        )
+    return found
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join("none" if a is type(None) else _type(a) for a in arguments)
+    if origin is typing.Literal:
+        return " | ".join(json.dumps(a) for a in arguments)
+    if origin is not None:
+        return (
+            f"{'table' if issubclass(origin, Mapping) else 'list'} of {_type(arguments[-1 if origin is dict else 0])}"
+        )
+    return hint.kind if _is_part(hint) else getattr(hint, "__name__", str(hint))
+
+
+def _written(value: Any) -> str:
+    """``value`` on one line, as ``--set`` reads it."""
+    if value is None:
+        return "none"
+    if isinstance(value, Part) or (isinstance(value, tuple) and any(isinstance(v, Part) for v in value)):
+        return ", ".join(v.part_name() for v in (value if isinstance(value, tuple) else (value,)))
+    return json.dumps(_pack(value))
+
+
+def _is_part(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Part)
+
+
+def _pack(value: Any) -> Any:
+    if value is None:
+        return dict(NONE)
+    if isinstance(value, Part):
+        return {"name": type(value).part_name(), **to_dict(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _pack(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_pack(v) for v in value]
+    return value
+
+
+def to_dict(part: Part) -> dict[str, Any]:
+    """The part's fields as plain data that TOML can write: a None that is the default is left out."""
+    return {
+        f.name: _pack(getattr(part, f.name))
+        for f in fields(part)
+        if not (getattr(part, f.name) is None and _default(f) is None)
+    }
+
+
+def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> Any:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        rest = tuple(a for a in arguments if a is not type(None))
+        if len(rest) < len(arguments) and (value == NONE or (value == "none" and str not in rest)):
+            return None
+        if len(rest) == 1:
+            return _unpack(rest[0], value, where, catalogue)
+    if _is_part(annotation):
+        if not isinstance(value, Mapping):
+            raise RecipeRefused(
+                f"{where} must be a table that names a part of the kind {annotation.kind}, as {where}.name does, not"
+                f" {value!r}."
+            )
+        table = dict(value)
+        own = annotation.part_name()
+        name = table.pop("name", own if Part not in annotation.__bases__ else None)
+        if name is None:
+            raise RecipeRefused(f'{where} lacks its name = "...": which {annotation.kind} is it?')
+        maker = (
+            annotation
+            if name == own and Part not in annotation.__bases__
+            else catalogue.find(annotation.kind, name).maker
+        )
+        return from_dict(typing.cast(type[Part], maker), table, catalogue, where)
+    if origin is tuple and arguments and _is_part(arguments[0]):
+        if not isinstance(value, list):
+            raise RecipeRefused(f'{where} must be a list of tables, such as [{{name="..."}}], not {value!r}.')
+        return tuple(_unpack(arguments[0], v, f"{where}[{i}]", catalogue) for i, v in enumerate(value))
+    try:
+        return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        said = "; ".join(e["msg"] for e in error.errors())
+        raise RecipeRefused(f"{where} = {value!r} is not usable: {said}.") from None
+
+
+def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, where: str = "") -> T:
+    """The part of class ``cls`` that ``table`` describes.
+
+    Raises:
+        RecipeRefused: a field that does not exist, is missing, or has the wrong type.
+        UnknownName: a nested part that no distribution brings.
+    """
+    hints = _hints(cls)
+    names = {f.name for f in fields(cls)}
+    values = {}
+    for key, value in table.items():
+        if key not in names:
+            raise RecipeRefused(str(UnknownName(f"field of {where or cls.part_name()}", key, names)))
+        values[key] = _unpack(hints[key], value, f"{where}.{key}".lstrip("."), catalogue)
+    missing = [f.name for f in fields(cls) if f.name not in values and _default(f) is MISSING]
+    if missing:
+        raise RecipeRefused(f"{where or cls.part_name()} lacks {', '.join(missing)}.")
+    try:
+        return cls(**values)
+    except DdcoreError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise RecipeRefused(f"{where or cls.part_name()}: {error}") from error
+
+
+def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
+    """``part`` with the fields at the dotted paths of ``changes`` set; text is read as a TOML value where it is one.
+
+    Another ``name`` is another part: it begins with its own defaults.
+
+    Raises:
+        RecipeRefused: a field that does not exist or cannot have that value.
+    """
+    table = to_dict(part)
+    names_first = sorted(changes.items(), key=lambda change: not change[0].endswith("name"))
+    for path, value in names_first:
+        *way, last = path.split(".")
+        below = table
+        for i, name in enumerate(way):
+            below = below.setdefault(name, {})
+            if not isinstance(below, dict):
+                raise RecipeRefused(f"{path} cannot be set: nothing lies below {'.'.join(way[: i + 1])}.")
+        new = _value(value) if isinstance(value, str) else _pack(value)
+        if last == "name" and below.get("name") != new:
+            below.clear()
+        below[last] = new
+    return from_dict(type(part), table, catalogue)
+
+
+def dotted(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The values that lie in ``table`` and in the tables within it, by dotted path."""
+    found = {}
+    for name, value in table.items():
+        found |= dotted(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def to_toml(part: Part) -> str:
+    return tomli_w.dumps(to_dict(part))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Raises RecipeRefused, with the line, where the text is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeRefused(f"{where} is not TOML: {error}.") from error

@@ -1,0 +1,188 @@
+"""Runs side by side: a table, CSV, and a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+from ddcore.files import replaced_whole
+from ddcore.report.measured import MeasuredSet, measured_sets
+from ddcore.report.tables import bytes_cell, markdown_table, plus_minus
+
+MARKERS = "osD^vPX"
+"""By turns, each for as many lines as there are colours."""
+BARS = "bars: deviation over seeds, or over networks where there is a single run"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs that differ by their seed alone, or a baseline of theirs."""
+
+    method: str
+    data: str
+    ipc: int
+    protocol: str
+    network: str
+    accuracy: float
+    std_nets: float | None
+    """Deviation over the networks of one evaluation, the mean of the runs'; None for a single network."""
+    std_seeds: float | None
+    """Deviation of the runs' means over their seeds; None for a single run."""
+    seeds: int
+    bytes: int
+    seconds: float | None
+    setting: str = ""
+    """Where runs of one method differ by more than their seeds: what is particular to these."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} ({self.setting})" if self.setting else self.method
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side."""
+
+    rows: list[Row]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Head and rows as text; the protocol is a column only where there are several."""
+        several = len({row.protocol for row in self.rows}) > 1
+        head = ["method", "data", "ipc", "network", "accuracy ± nets", "± seeds (n)", "bytes", "seconds"]
+        return [*head, *["protocol"] * several], [
+            [
+                *(row.label, row.data, str(row.ipc), row.network),
+                plus_minus(row.accuracy, row.std_nets),
+                "-" if row.std_seeds is None else f"{row.std_seeds:.1f} ({row.seeds})",
+                bytes_cell(row.bytes),
+                "-" if row.seconds is None else f"{row.seconds:.1f}",
+                *[row.protocol] * several,
+            ]
+            for row in self.rows
+        ]
+
+    def markdown(self) -> str:
+        """The table with how it was measured below."""
+        protocols = ", or ".join(sorted({row.protocol for row in self.rows}))
+        return markdown_table(*self.table()) + (
+            f"\nTest accuracy in percent ({protocols}): mean, deviation over networks, deviation over seeds (runs).\n"
+        )
+
+    def csv(self) -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.rows)
+        return text.getvalue()
+
+    def plot(self, path: Path) -> Path:
+        """Accuracy against stored bytes, a line a method and a panel for each data set and network."""
+        panels = sorted({(row.data, row.network, row.protocol) for row in self.rows})
+        entries = len({row.label for row in self.rows})
+        figure = Figure(figsize=(8.4, max(4.4, 0.26 * entries) * len(panels)), dpi=120, layout="constrained")
+        for axes, (data, network, protocol) in zip(
+            figure.subplots(len(panels), squeeze=False).flat, panels, strict=True
+        ):
+            shown = [row for row in self.rows if (row.data, row.network, row.protocol) == (data, network, protocol)]
+            for place, label in enumerate(dict.fromkeys(row.label for row in shown)):
+                points = sorted((row for row in shown if row.label == label), key=lambda row: row.bytes)
+                if label == "whole":
+                    axes.axhline(points[0].accuracy, linestyle="--", color="0.4", label="whole")
+                    continue
+                axes.errorbar(
+                    [row.bytes for row in points],
+                    [row.accuracy for row in points],
+                    [(row.std_nets if row.std_seeds is None else row.std_seeds) or 0 for row in points],
+                    marker=MARKERS[place // 10 % len(MARKERS)],
+                    capsize=3,
+                    linestyle=":" if label in ("random", "herding") else "-",
+                    label=label,
+                )
+            stored = [row.bytes for row in shown if row.label != "whole"] or [row.bytes for row in shown]
+            if max(stored) > 3 * min(stored):
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_minor_locator(NullLocator())
+            else:
+                axes.locator_params(axis="x", nbins=5)
+            axes.xaxis.set_major_formatter(EngFormatter("B"))
+            axes.set(xlabel=f"stored\n({BARS})", ylabel="test accuracy (%)")
+            axes.set_title(f"{data}, {network}\n{protocol}", fontsize="medium", parse_math=False)
+            axes.grid(alpha=0.3)
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        return replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def compare(folders: Iterable[str | Path]) -> Comparison:
+    """The runs in ``folders`` side by side; those that differ by their seed alone are one row.
+
+    A folder, or a seed, that is given twice counts once. A baseline has one row for each data set, ipc, protocol and
+    network, over the seeds of all the runs that stand beside it; a run of its own of that method takes its place.
+
+    Raises:
+        DdcoreError: a folder without metrics, or with damaged ones.
+    """
+    own: list[MeasuredSet] = []
+    baselines: list[MeasuredSet] = []
+    for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values():
+        for found in measured_sets(folder):
+            (baselines if found.seconds is None else own).append(found)
+    taken = {(found.method, *found.place) for found in own}
+    baselines = [found for found in baselines if (found.method, *found.place) not in taken]
+    groups: dict[tuple[Any, ...], list[MeasuredSet]] = defaultdict(list)
+    for found in (*own, *baselines):
+        groups[(found.method, found.setting, *found.place)].append(found)
+    firsts = [alike[0] for alike in groups.values()]
+    rows = [
+        _row(alike, _differing([one for one in firsts if one.curve == alike[0].curve])) for alike in groups.values()
+    ]
+    return Comparison(sorted(rows, key=lambda r: (r.data, r.network, r.ipc, r.protocol, -r.accuracy)))
+
+
+def _differing(curve: list[MeasuredSet]) -> set[str]:
+    """The fields in which sets of one curve differ although they have the same ipc."""
+    settings = [(one.ipc, json.loads(one.setting)) for one in curve]
+    return {
+        path
+        for ipc, mine in settings
+        for path in mine
+        if any(other.get(path) != mine[path] for its, other in settings if its == ipc)
+    }
+
+
+def _row(found: list[MeasuredSet], differing: set[str]) -> Row:
+    """One row of the sets ``found``, which differ by their seed; it tells the fields ``differing``."""
+    runs = list({one.seed: one for one in found}.values())
+    first = runs[0]
+    means = [one.score.mean for one in runs]
+    deviations = [one.score.std for one in runs if len(one.score.values) > 1]
+    seconds = [one.seconds for one in runs if one.seconds is not None]
+    setting = json.loads(first.setting)
+    return Row(
+        method=first.method,
+        data=first.data,
+        ipc=first.ipc,
+        protocol=first.short,
+        network=first.network,
+        accuracy=fmean(means),
+        std_nets=fmean(deviations) if deviations else None,
+        std_seeds=stdev(means) if len(means) > 1 else None,
+        seeds=len(means),
+        bytes=first.bytes,
+        seconds=fmean(seconds) if seconds else None,
+        setting=", ".join(f"{path}={_text(setting[path])}" for path in setting if path in differing),
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

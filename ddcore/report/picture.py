@@ -1,0 +1,48 @@
+"""The picture of a distilled set."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from ddcore.artefact import DistilledSet
+from ddcore.files import replaced_whole
+from ddcore.preprocess import Fitted
+
+MOST_COLUMNS = 20
+"""Images of a class that the picture shows at most."""
+MOST_HEIGHT = 16384
+"""Pixels from top to bottom that the picture has at most: it shows as many classes as go into that."""
+
+
+def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Path | None:
+    """A picture of the images in their true colours, a row a class; None for data that are no images."""
+    images = preprocess.inverse(distilled.inputs).clamp(0, 1)
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        return None
+    classes = distilled.targets if distilled.targets.ndim == 1 else distilled.targets.argmax(1)
+    channels, height, width = images.shape[1:]
+    zoom = max(1, math.ceil(48 / height))
+    shown = min(distilled.data.classes, max(1, MOST_HEIGHT // (zoom * (height + 1))))
+    rows = [images[classes == c][:MOST_COLUMNS] for c in range(shown)]
+    columns = max(len(row) for row in rows)
+    canvas = torch.ones(channels, len(rows) * (height + 1) + 1, columns * (width + 1) + 1)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            top, left = r * (height + 1) + 1, c * (width + 1) + 1
+            canvas[:, top : top + height, left : left + width] = image
+    names = distilled.data.class_names[:shown] or tuple(map(str, range(shown)))
+    margin = 0.09 * max(map(len, names)) + 0.2
+    inches = (canvas.shape[2] * zoom / 100 + margin, canvas.shape[1] * zoom / 100)
+    figure = Figure(figsize=inches, dpi=100)
+    axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1))
+    picture = canvas.expand(3, -1, -1).movedim(0, 2).numpy()
+    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    axes.set_yticks([r * (height + 1) + 0.5 + height / 2 for r in range(shown)], names, parse_math=False)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    return replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))

@@ -1,0 +1,60 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ddcore.files import write_whole
+from ddcore.report.tables import bytes_cell, markdown_table, results
+
+
+def _certified(facts: Mapping[str, Any]) -> Iterator[list[str]]:
+    for name, value in facts.items():
+        text = f"{value:.6g}" if isinstance(value, float) else value
+        yield [name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(text)]
+
+
+def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
+    """The report of one run, in Markdown."""
+    repeats = metrics["protocol"]["repeats"]
+    nets = f"{repeats} fresh networks" if repeats > 1 else "fresh networks, here a single one"
+    settings = {
+        "network": metrics["network"],
+        "images per class": str(metrics["ipc"]),
+        "steps": str(metrics["steps"]),
+        "seed": str(metrics["seed"]),
+        "stored bytes": bytes_cell(metrics["bytes"]),
+        "seconds": f"{metrics['seconds']['distilling']} distilling, {metrics['seconds']['evaluating']} evaluating",
+        "peak memory": f"{metrics['peak_mib']} MiB",
+        "versions": ", ".join(f"{name} {value}" for name, value in metrics["versions"].items()),
+    }
+    facts = {n: value for n, value in metrics["facts"].items() if n not in ("seed", "steps", "seconds")}
+    settings |= {name: str(value) for name, value in facts.items() if not isinstance(value, dict)}
+    certificates = "".join(
+        f"## {name.capitalize()}\n\n{markdown_table(['what', 'value'], _certified(value))}\n"
+        for name, value in facts.items()
+        if isinstance(value, dict)
+    )
+    uncovered = ", ".join(metrics["uncovered"])
+    protocol = {name: json.dumps(value) for name, value in metrics["protocol"].items()}
+    picture = "![The synthetic images, a row a class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
+    text = (
+        f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n"
+        f"Test accuracy in percent, mean ± standard deviation over {nets}; all sets under one protocol:\n\n"
+        f"{markdown_table(*results(metrics))}\n"
+        "The deviation is over networks, for this one distillation; `ddcore compare` sets it beside that over"
+        " seeds.\n\n"
+        f"{picture}"
+        + certificates
+        + (f"Looked at the real set past its gate, so no certificate covers it: {uncovered}.\n\n" if uncovered else "")
+        + f"## Settings\n\n{markdown_table(['what', 'value'], settings.items())}\n"
+        f"## Protocol\n\n{markdown_table(['field', 'value'], protocol.items())}\n"
+        "A distilled set is not private by itself (Carlini, Feldman and Nasr, No Free Lunch in 'Privacy for Free',"
+        " 2022): unless a certificate stands above, nothing bounds what it tells about single items of the real set."
+        "\n\n"
+        "## Cite\n\n```bibtex\n" + "".join(f"{entry.strip()}\n" for entry in metrics["cites"]) + "```\n"
+    )
+    return write_whole(path, text.encode())

@@ -1,0 +1,162 @@
+"""One split of real data, in memory or on disk: sorted by class, as small as it came."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+
+import torch
+from torch import Generator, Tensor
+
+from ddcore.types import Batch
+
+LOT_BYTES = 64 * 2**20
+"""Most bytes of items, in float32, that a walk over a whole store holds at once."""
+
+
+class Items(ABC):
+    """Items that are read only when they are taken, and then are uint8."""
+
+    dtype = torch.uint8
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...), as a tensor of them would have it."""
+
+    @abstractmethod
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """The items at ``rows`` (n,), read."""
+
+    @abstractmethod
+    def at(self, rows: Tensor) -> Items:
+        """The items at ``rows`` (n,), unread."""
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+Inputs = Tensor | Items
+
+
+def picked(inputs: Inputs, rows: Tensor) -> Inputs:
+    """``inputs`` at ``rows`` (n,), still unread where they were."""
+    return inputs[rows] if isinstance(inputs, Tensor) else inputs.at(rows)
+
+
+@dataclass(frozen=True)
+class Store:
+    """One split: its items sorted by class, kept as uint8 where they came so.
+
+    ``inputs`` (n, ...) uint8 stand for [0, 1] in 255 steps and are turned to float32 only when taken; float32 inputs
+    are used as they are. ``order`` (n,) is each item's place in its source.
+    """
+
+    inputs: Inputs
+    targets: Tensor
+    classes: int
+    order: Tensor
+
+    @staticmethod
+    def of(inputs: Inputs, targets: Tensor, classes: int) -> Store:
+        """The store of ``inputs`` (n, ...) with ``targets`` (n,), in any order."""
+        order = targets.argsort(stable=True)
+        return Store(picked(inputs, order), targets[order].long(), classes, order)
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """(k + 1,): class c is the rows ``offsets[c]`` to ``offsets[c + 1]``."""
+        counts = torch.bincount(self.targets, minlength=self.classes).cpu()
+        return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(self.offsets.diff().tolist())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the items as they came, and of their labels: one byte each up to 256 classes, else two."""
+        return self.inputs.nbytes + len(self.targets) * (1 if self.classes <= 256 else 2)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: Tensor) -> Batch:
+        """The items at the rows ``index`` (n,), in float32."""
+        inputs = self.inputs[index]
+        return Batch(inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, self.targets[index], index)
+
+    def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
+        """``size`` rows among those of ``classes``, uniformly without replacement; where too few, all in order."""
+        chosen = torch.tensor(sorted(set(range(self.classes) if classes is None else classes)), dtype=torch.long)
+        stops = self.offsets[chosen + 1]
+        passed = (stops - self.offsets[chosen]).cumsum(0)
+        available = int(passed[-1]) if len(passed) else 0
+        if size is None or size >= available:
+            places = torch.arange(available)
+        else:
+            places = _without_replacement(available, size, generator)
+        # a place counts the rows of the chosen classes alone: the gaps before its class lead to its row
+        return places + (stops - passed)[torch.searchsorted(passed, places, right=True)]
+
+    def sample(self, generator: Generator, classes: Sequence[int] | None, rate: float) -> Tensor:
+        """Rows among those of ``classes``, each by itself with probability ``rate`` (Poisson sampling); maybe none."""
+        rows = self.draw(generator, classes)
+        return rows if rate >= 1 else rows[torch.rand(len(rows), generator=generator, dtype=torch.float64) < rate]
+
+    def relabelled(self, targets: Tensor) -> Store:
+        """The same items under other ``targets`` (n,), sorted anew."""
+        place = targets.argsort(stable=True)
+        return Store(picked(self.inputs, place), targets[place], self.classes, self.order[place])
+
+    def subset(self, index: Tensor) -> Store:
+        """The items at the rows ``index``, in the order of the rows."""
+        index = index.sort().values
+        return Store(picked(self.inputs, index), self.targets[index], self.classes, self.order[index])
+
+    def fingerprint(self, *more: Tensor) -> str:
+        """A hash of all items and labels, and of ``more``."""
+        digest = hashlib.sha256()
+        for tensor in chain((self.inputs[rows] for rows in self.lots()), (self.targets, *more)):
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def lots(self, size: int = 4096) -> Iterator[Tensor]:
+        """All rows in order, at most ``size`` and ``LOT_BYTES`` of items at a time."""
+        fit = LOT_BYTES // (4 * math.prod(self.inputs.shape[1:]))
+        return iter(torch.arange(len(self)).split(max(1, min(size, fit))))
+
+    def chunks(self, size: int = 4096) -> Iterator[Batch]:
+        """All items, lot by lot."""
+        return (self.take(rows) for rows in self.lots(size))
+
+
+def _without_replacement(n: int, size: int, generator: Generator) -> Tensor:
+    """``size`` different numbers below ``n``: rejection while they are few, a permutation otherwise."""
+    if 4 * size > n:
+        return torch.randperm(n, generator=generator)[:size]
+    taken: dict[int, None] = {}
+    while len(taken) < size:
+        taken.update(dict.fromkeys(torch.randint(n, (size - len(taken),), generator=generator).tolist()))
+    return torch.tensor(list(taken), dtype=torch.long)
+
+
+def split_rows(store: Store, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows of a stratified ``fraction`` of ``store``, and the rest."""
+    generator = Generator().manual_seed(seed)
+    held, kept, start = [], [], 0
+    for count in store.counts:
+        rows = start + torch.randperm(count, generator=generator)
+        held.append(rows[: round(fraction * count)])
+        kept.append(rows[round(fraction * count) :])
+        start += count
+    return torch.cat(held), torch.cat(kept)

@@ -1,0 +1,32 @@
+"""The verbs of the face: load, recipe, distill, load_distilled."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+from ddcore.artefact import DistilledSet
+from ddcore.composition import Recipe
+from ddcore.data import RealData
+from ddcore.experiment.reading import data_set
+from ddcore.host import Host
+
+
+def load(name: str, **fields: Any) -> RealData:
+    """The data set of that name (``ddcore list data``), or at that path, with its fields such as ``root``."""
+    return data_set(Host().catalogue, name, **fields).load()
+
+
+def recipe(name: str, **arguments: Any) -> Recipe:
+    """The recipe of a method (``ddcore list methods``), or of a recipe file."""
+    return Host().recipe(name, **arguments)
+
+
+def distill(recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
+    """Run ``recipe`` on ``data`` from beginning to end, with the plugins that it names."""
+    return Host().distill(recipe, data, seed=seed, device=device)
+
+
+def load_distilled(path: str | PathLike[str]) -> DistilledSet:
+    """A distilled set from its file; runs no code of the file's."""
+    return DistilledSet.load(path)
