@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ddcore.augment.base import Augment
+from ddcore.bounds import Positive, Whole
 from ddcore.carriers.base import Carrier
 from ddcore.catalogue import Catalogue
 from ddcore.errors import RecipeRefused
@@ -24,10 +24,30 @@ from ddcore.parts import Part
 from ddcore.policies.base import Policy
 from ddcore.policies.fresh import Fresh
 from ddcore.preprocess import Preprocess, Standardise
-from ddcore.types import Citation, DataCard
+from ddcore.types import Citation, DataCard, Network
 from ddcore.update import Update
 
 P = TypeVar("P", bound=Part)
+
+NEEDS = {
+    "target": "a network's later weights to aim at (target)",
+    "rival": "a second player beside the network (rival)",
+    "trained_network": "networks that were trained on T (trained_network)",
+    "teacher": "a network trained on T that can label (teacher)",
+    "step_size": "a step size that S learns (step_size)",
+    "blocks": "a network that shows the outputs of its blocks (blocks)",
+    "batch_norm": "a network that shows BatchNorm layers (batch_norm)",
+    "convolutions": "a network with convolutions (convolutions)",
+}
+"""What parts may need, in words; a plugin's own needs speak for themselves."""
+REMEDIES = {
+    "step_size": "Give the recipe a step_size, such as 0.01.",
+    "blocks": "Take a network of the core (network.name=convnet).",
+    "batch_norm": "Take a network of the core that has them (network.norm=batch), which no private gate admits.",
+    "convolutions": "Take one (network.name=convnet), or a distance that wants none"
+    " (objective.distance.only_convolutions=false).",
+}
+"""What helps where no part of the recipe gives a need."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +65,9 @@ class Recipe(Part, kind="recipe"):
     views: tuple[View, ...] = ()
     preprocess: Preprocess = Standardise()
     update: Update = Update()
-    step_size: float | None = None
+    step_size: Positive | None = None
     """First value of a learning rate that is learned with S and belongs to it."""
-    iterations: int = 0
+    iterations: Whole = 0
     """Updates of S; a method that steps several times an update counts one."""
     seed: int = 0
     plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -57,12 +77,31 @@ class Recipe(Part, kind="recipe"):
     def ipc(self) -> int:
         return self.synthetic.ipc
 
-    def check(self, card: DataCard) -> None:
+    def check(self, card: DataCard, catalogue: Catalogue | None = None) -> None:  # type: ignore[override]
         """Refuse what cannot work, before anything is built or read.
+
+        What the parts ask is within what the gate serves; what they need, others give; they suit the kind of the items;
+        and each part's own ``check`` is content. ``catalogue`` lets a refusal name the parts that would help.
 
         Raises:
             RecipeRefused: in a sentence that names the part and what would help.
         """
+        self._check_asks()
+        self._check_suits(card, catalogue or Catalogue())
+        network = self.network.build(card)
+        self._check_needs(network, catalogue or Catalogue())
+        taken = self.objective.step_sizes if self.objective is not None else 0
+        if self.step_size is not None and not taken:
+            raise RecipeRefused(f"step_size = {self.step_size}, but {self.name} does not train at it: leave it out.")
+        if self.objective is None and self.iterations:
+            raise RecipeRefused(f"{self.name} has no objective, so it cannot make {self.iterations} iterations.")
+        if self.objective is not None and not self.iterations:
+            raise RecipeRefused(f"{self.name} learns S: iterations must be at least 1.")
+        for where, part in self.within():
+            if where:
+                part.check(self, card, network)
+
+    def _check_asks(self) -> None:
         for where, part in self.parts():
             for ask in sorted(part.asks - self.gate.serves):
                 instead = self.gate.instead.get(ask)
@@ -71,40 +110,36 @@ class Recipe(Part, kind="recipe"):
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
                 )
-        network = self.network.build(card)
-        taught = self.objective is not None and self.policy.trained_on_real
-        if self.objective is not None and self.objective.wants_teacher and not taught:
-            raise RecipeRefused(
-                f"{self.name} matches S with what a network has learned of T, but the networks of policy"
-                f" {self.policy.part_name()!r} are not trained on T: take policy.name=teacher."
-            )
-        if self.labels.wants_teacher and not (taught or self.synthetic.judged):
-            raise RecipeRefused(
-                "labels.fit = none takes the trained network of the steps, or the one that images were chosen by, as a"
-                f" teacher, and {self.name} has neither: leave labels.fit at its default, so that one is trained."
-            )
-        self.gate.check([part for _, part in self.parts()], network, card)
-        if self.objective is not None:
-            self.objective.check(network)
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise RecipeRefused(f"step_size = {self.step_size}: a learning rate is above zero and finite.")
-        taken = self.objective.step_sizes if self.objective is not None else 0
-        if self.step_size is None and taken:
-            raise RecipeRefused(f"{self.name} trains at the step size of S: give the recipe a step_size.")
-        if self.step_size is not None and not taken:
-            raise RecipeRefused(f"step_size = {self.step_size}, but {self.name} does not train at it: leave it out.")
-        if self.update.clamp and not self.preprocess.pointwise:
-            raise RecipeRefused(
-                f"update.clamp holds pixels in range one by one, which preprocess {self.preprocess.part_name()!r}"
-                " mixes: set update.clamp = false."
-            )
-        if self.iterations < 0:
-            raise RecipeRefused(f"iterations = {self.iterations}: it cannot be negative.")
-        if self.objective is None and self.iterations:
-            raise RecipeRefused(f"{self.name} has no objective, so it cannot make {self.iterations} iterations.")
-        if self.objective is not None and not self.iterations:
-            raise RecipeRefused(f"{self.name} learns S: iterations must be at least 1.")
-        self.synthetic.check(card)
+
+    def _check_suits(self, card: DataCard, catalogue: Catalogue) -> None:
+        for where, part in self.within():
+            if part.suits is not None and card.kind not in part.suits:
+                others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
+                instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
+                raise RecipeRefused(
+                    f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
+                    f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
+                    " left out."
+                )
+
+    def _check_needs(self, network: Network, catalogue: Catalogue) -> None:
+        given = network.gives | ({"step_size"} if self.step_size is not None else set())
+        for where, part in self.within():
+            if self.objective is not None or where.partition(".")[0] != "policy":
+                given |= part.gives
+        for where, part in self.within():
+            for need in sorted(part.needs - given):
+                raise RecipeRefused(
+                    f"{where} = {part.part_name()} needs {NEEDS.get(need, need)}, which nothing in {self.name} gives."
+                    f" {self._remedy(need, catalogue)}"
+                )
+
+    @staticmethod
+    def _remedy(need: str, catalogue: Catalogue) -> str:
+        if need in REMEDIES:
+            return REMEDIES[need]
+        names = [f"{entry.kind} {entry.name} ({entry.distribution})" for entry in catalogue.giving(need)]
+        return f"What gives it: {', '.join(names)}." if names else "No installed part gives it."
 
     def options(self, plugin: str, plan: type[P]) -> P:
         """The options that the recipe gives ``plugin``, as the part ``plan`` that holds them.

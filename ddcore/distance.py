@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.types import Params
 
@@ -66,13 +65,12 @@ class Lp(Distance):
     p: Literal[1, 2] = 2
     only_convolutions: bool = True
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"convolutions"} if self.only_convolutions else ())
+
     def __call__(self, S: Params, T: Params) -> Tensor:
         gaps = [s - T[name] for name, s in S.items() if s.ndim == 4 or not self.only_convolutions]
-        if not gaps:
-            raise RecipeRefused(
-                "The network has no convolutions for the distance to compare: set objective.distance.only_convolutions"
-                " = false."
-            )
         return torch.stack([(gap.abs() if self.p == 1 else gap.square()).sum() for gap in gaps]).sum()
 
 

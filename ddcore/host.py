@@ -210,6 +210,7 @@ class Host:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
         hooks = self.manager(recipe.plugins).hook
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
+        final.check(data.card, self.catalogue)
         return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause)
 
     def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:

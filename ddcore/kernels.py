@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
-from ddcore.types import Citation, DataCard, Draw, Params
+from ddcore.types import Call, Citation, DataCard, Draw, Network, Params
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Kernel(Part, kind="kernel"):
         ),
     )
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.depth < 1 or not 0 <= self.bias < math.inf:
-            raise RecipeRefused(f"{self}: depth must be at least 1, and bias zero or more and finite.")
+            yield (f"{self}: depth must be at least 1, and bias zero or more and finite.")
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """The tangent kernel (n, m) of items x (n, ...) and y (m, ...)."""
@@ -147,7 +148,7 @@ def _angle(cosine: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class KernelMachine:
+class KernelMachine(Network):
     """The network f(x) = K(x, S) W; its parameters are the items S (n, ...) and the weights W (n, k), in float64."""
 
     kernel: Kernel
@@ -159,20 +160,11 @@ class KernelMachine:
     def init(self, generator: Generator) -> tuple[Params, Params]:
         raise NotImplementedError("A kernel machine stands where it was put, it is never drawn.")
 
-    def __call__(
-        self,
-        params: Params,
-        buffers: Params,
-        x: Tensor,
-        *,
-        features: bool = False,
-        training: bool = True,
-        ensemble: int | None = None,
-    ) -> Tensor:
+    def apply(self, call: Call, x: Tensor) -> Tensor:
         """Logits (n, k), or with ``features`` the kernel's values (n, m)."""
-        assert ensemble is None, "a kernel machine is asked by itself"
-        values = self.kernel(x, params["items"])
-        return values if features else values @ params["weights"]
+        assert call.ensemble is None, "a kernel machine is asked by itself"
+        values = self.kernel(x, call.params["items"])
+        return values if call.features else values @ call.params["weights"]
 
 
 # One machine a kernel, always the same: a gate remembers by a network's identity how many items fit its memory.

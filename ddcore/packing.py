@@ -7,25 +7,20 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
-from functools import cache
-from typing import Any, TypeVar
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, TypeVar
 
 import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
-from ddcore.catalogue import Catalogue, Maker
+from ddcore.bounds import broken, in_words
+from ddcore.catalogue import Catalogue
 from ddcore.errors import DdcoreError, RecipeRefused, UnknownName
-from ddcore.parts import Part
+from ddcore.parts import Part, field_docs, field_types
 
 NONE = {"none": True}
 """How TOML, which has no null, writes a None that is not the field's default."""
 T = TypeVar("T", bound=Part)
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
 
 
 def _default(field: Any) -> Any:
@@ -34,23 +29,32 @@ def _default(field: Any) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else MISSING
 
 
-def defaults(cls: Maker) -> list[tuple[str, str, str]]:
-    """Name, type and default of each field of ``cls``, as a recipe file writes them; no default where one must be."""
-    found = []
-    for field in fields(typing.cast(type[Part], cls)):
-        value = _default(field)
-        found.append(
-            (
-                field.name,
-                _type(_hints(typing.cast(type[Part], cls))[field.name]),
-                "" if value is MISSING else _written(value),
-            )
-        )
-    return found
+@dataclass(frozen=True)
+class FieldCard:
+    """What a person may know of one field of a part."""
+
+    field: str
+    type: str
+    default: str
+    """As ``--set`` reads it; empty where one must be given."""
+    bounds: str
+    meaning: str
+
+
+def field_cards(cls: type[Part]) -> list[FieldCard]:
+    """A card for each field of ``cls``."""
+    hints, docs = field_types(cls), field_docs(cls)
+    found = [(f.name, hints[f.name], _default(f)) for f in fields(cls)]
+    return [
+        FieldCard(name, _type(hint), "" if value is MISSING else _written(value), in_words(hint), docs.get(name, ""))
+        for name, hint, value in found
+    ]
 
 
 def _type(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _type(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return " | ".join("none" if a is type(None) else _type(a) for a in arguments)
     if origin is typing.Literal:
@@ -98,6 +102,8 @@ def to_dict(part: Part) -> dict[str, Any]:
 
 def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> Any:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _unpack(arguments[0], value, where, catalogue)
     if origin in (typing.Union, types.UnionType):
         rest = tuple(a for a in arguments if a is not type(None))
         if len(rest) < len(arguments) and (value == NONE or (value == "none" and str not in rest)):
@@ -126,10 +132,20 @@ def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> An
             raise RecipeRefused(f'{where} must be a list of tables, such as [{{name="..."}}], not {value!r}.')
         return tuple(_unpack(arguments[0], v, f"{where}[{i}]", catalogue) for i, v in enumerate(value))
     try:
-        return TypeAdapter(annotation).validate_json(json.dumps(value), strict=True)
+        return TypeAdapter(_bare(annotation)).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         said = "; ".join(e["msg"] for e in error.errors())
         raise RecipeRefused(f"{where} = {value!r} is not usable: {said}.") from None
+
+
+def _bare(annotation: Any) -> Any:
+    """``annotation`` without its bounds, which are checked apart, in words of our own."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _bare(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(_bare(a) for a in arguments)]  # noqa: UP007
+    return origin[tuple(_bare(a) for a in arguments)] if origin in (tuple, dict, list) else annotation
 
 
 def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, where: str = "") -> T:
@@ -139,13 +155,16 @@ def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, wher
         RecipeRefused: a field that does not exist, is missing, or has the wrong type.
         UnknownName: a nested part that no distribution brings.
     """
-    hints = _hints(cls)
+    hints = field_types(cls)
     names = {f.name for f in fields(cls)}
     values = {}
     for key, value in table.items():
         if key not in names:
             raise RecipeRefused(str(UnknownName(f"field of {where or cls.part_name()}", key, names)))
-        values[key] = _unpack(hints[key], value, f"{where}.{key}".lstrip("."), catalogue)
+        path = f"{where}.{key}".lstrip(".")
+        values[key] = _unpack(hints[key], value, path, catalogue)
+        for sentence in broken(path, values[key], hints[key]):
+            raise RecipeRefused(f"{sentence}.")
     missing = [f.name for f in fields(cls) if f.name not in values and _default(f) is MISSING]
     if missing:
         raise RecipeRefused(f"{where or cls.part_name()} lacks {', '.join(missing)}.")

@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
+import typing
+from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cache
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
-from ddcore.types import Citation, DataCard
+from ddcore.bounds import broken
+from ddcore.errors import RecipeRefused
+from ddcore.types import Citation, DataCard, Network
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(ABC):
     """A plan: comparable, printable, replaceable, and the same again after a trip through TOML.
 
     A kind of part is a direct subclass that names itself (``class Carrier(Part, kind="carrier")``); the parts
-    of that kind are its subclasses, known by their class name in snake case.
+    of that kind are its subclasses, known by their class name in snake case. A part is abstract or final: what a kind
+    leaves abstract is there when a part is announced, and a part that alters another one holds it.
+
+    Each field has a docstring, and bounds where it has bounds (:mod:`ddcore.bounds`).
     """
 
     kind: ClassVar[str] = ""
     cites: ClassVar[tuple[Citation, ...]] = ()
+    suits: ClassVar[frozenset[str] | None] = None
+    """The kinds of items it can take (``image``, ``vector``, ``signal`` ...), None for any."""
 
     def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if kind is not None:
             cls.kind = kind
+
+    def __post_init__(self) -> None:
+        """Raises RecipeRefused where a field breaks its bounds, or :meth:`faults` finds one."""
+        hints = field_types(type(self))
+        for f in fields(self):
+            for sentence in broken(f.name, getattr(self, f.name), hints[f.name]):
+                raise RecipeRefused(f"{sentence} ({self.kind} {self.part_name()}).")
+        for sentence in self.faults():
+            raise RecipeRefused(f"{sentence.rstrip('.')} ({self.kind} {self.part_name()}).")
+
+    def faults(self) -> Iterator[str]:
+        """Which fields do not go together, in sentences; nothing by default."""
+        return iter(())
 
     @classmethod
     def part_name(cls) -> str:
@@ -38,6 +65,12 @@ class Part:
                 if isinstance(part, Part):
                     yield f.name, part
 
+    def within(self, where: str = "") -> Iterator[tuple[str, Part]]:
+        """All parts within it, however deep, each with its dotted path, this one first."""
+        yield where, self
+        for name, part in self.parts():
+            yield from part.within(f"{where}.{name}" if where else name)
+
     def papers(self) -> list[Citation]:
         """The papers of this part and of all that it holds, each once."""
         return list(dict.fromkeys([*self.cites, *(paper for _, part in self.parts() for paper in part.papers())]))
@@ -46,6 +79,23 @@ class Part:
     def asks(self) -> frozenset[str]:
         """The disclosures that this part, or a part it holds, needs of the gate."""
         return frozenset().union(*(part.asks for _, part in self.parts()))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it needs of the other parts, by names such as ``target``; those it holds speak for themselves."""
+        return frozenset()
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What it gives to the other parts, by the same names."""
+        return frozenset()
+
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        """Refuse what else can be known before the run. Called of every part of a ``recipe``.
+
+        Raises:
+            RecipeRefused: it does not go with the rest of ``recipe``, the data of ``card``, or the built ``network``.
+        """
 
     def fitted(self, card: DataCard) -> Self:
         """This part, and the parts it holds, with all that was left to the data decided from the card."""
@@ -63,3 +113,26 @@ def _fitted(value: Any, card: DataCard) -> Any:
     if isinstance(value, tuple):
         return tuple(_fitted(v, card) for v in value)
     return value.fitted(card) if isinstance(value, Part) else value
+
+
+@cache
+def field_types(cls: type) -> dict[str, Any]:
+    """The annotation of each field of ``cls``, with its bounds."""
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+@cache
+def field_docs(cls: type) -> dict[str, str]:
+    """The docstring of each field of ``cls`` that has one, its own or an ancestor's."""
+    found: dict[str, str] = {}
+    for ancestor in reversed(cls.__mro__):
+        if not (issubclass(ancestor, Part) and "__annotations__" in vars(ancestor)):
+            continue
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(ancestor))).body
+        statements = typing.cast(ast.ClassDef, body).body
+        for field, said in pairwise(statements):
+            if not (isinstance(field, ast.AnnAssign) and isinstance(said, ast.Expr)):
+                continue
+            if isinstance(said.value, ast.Constant) and isinstance(said.value.value, str):
+                found[ast.unparse(field.target)] = inspect.cleandoc(said.value.value)
+    return found

@@ -9,6 +9,16 @@ from ddcore.augment.transforms import cropped as cropped
 from ddcore.bench import Pair as Pair
 from ddcore.bench import benchmark as benchmark
 from ddcore.bench import digits_as_mnist as digits_as_mnist
+from ddcore.bounds import Count as Count
+from ddcore.bounds import Decay as Decay
+from ddcore.bounds import Infinite as Infinite
+from ddcore.bounds import NotNegative as NotNegative
+from ddcore.bounds import Number as Number
+from ddcore.bounds import OpenShare as OpenShare
+from ddcore.bounds import Positive as Positive
+from ddcore.bounds import PositiveOrInfinite as PositiveOrInfinite
+from ddcore.bounds import Share as Share
+from ddcore.bounds import Whole as Whole
 from ddcore.carriers.base import Carrier as Carrier
 from ddcore.carriers.base import DecodedModule as DecodedModule
 from ddcore.carriers.centres import Centres as Centres

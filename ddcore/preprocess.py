@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -106,16 +106,14 @@ class Standardise(Preprocess):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if (self.mean is None) != (self.std is None):
-            raise RecipeRefused("preprocess: mean and std belong together, give both or neither.")
+            yield ("preprocess: mean and std belong together, give both or neither.")
         if self.mean is None or self.std is None:
             return
         sound = all(map(math.isfinite, (*self.mean, *self.std))) and all(s > 0 for s in self.std)
         if not sound or len(self.std) != len(self.mean):
-            raise RecipeRefused(
-                f"preprocess: mean {self.mean} and std {self.std} must be as long, finite, and std above zero."
-            )
+            yield (f"preprocess: mean {self.mean} and std {self.std} must be as long, finite, and std above zero.")
 
     @property
     def asks(self) -> frozenset[str]:
@@ -175,9 +173,9 @@ class ZCA(Preprocess):
     eps: float = 0.1
     public: str | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 < self.eps < math.inf:
-            raise RecipeRefused(f"preprocess: eps = {self.eps} must be above zero and finite.")
+            yield (f"preprocess: eps = {self.eps} must be above zero and finite.")
 
     @classmethod
     def part_name(cls) -> str:

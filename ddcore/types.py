@@ -6,9 +6,9 @@ ensemble; T is the real set, S the synthetic one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Generator, Tensor
 
@@ -44,6 +44,8 @@ class DataCard:
     mean: tuple[float, ...] | None = None
     """Channel means declared public, of inputs in [0, 1]; None where nothing was declared."""
     std: tuple[float, ...] | None = None
+    kind: str = "image"
+    """What an item is: ``image``, ``vector``, ``signal``, or a kind that a plugin brings."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,45 @@ class Group:
         return inputs if self.transform is None else self.transform(inputs)
 
 
-class Network(Protocol):
+@dataclass(frozen=True)
+class Call:
+    """How a network is called: at which parameters, and for what."""
+
+    params: Params
+    buffers: Params
+    features: bool = False
+    """The flat input of the last layer (n, d) is wanted, not the logits."""
+    training: bool = True
+    """Batch statistics are used, and the buffers updated in place."""
+    ensemble: int | None = None
+    """Every tensor of ``params`` and ``buffers``, the inputs and the answer have a leading axis of so many nets."""
+
+
+class Network(ABC):
     """A network as a pure function of its parameters and buffers."""
 
     @property
+    @abstractmethod
     def per_sample(self) -> bool:
         """An item's output does not depend on the other items of its batch."""
-        ...
 
+    @property
+    def gives(self) -> frozenset[str]:
+        """What of it can be seen, for parts that need it: ``blocks``, ``filters``, ``batch_norm``."""
+        return frozenset()
+
+    @property
+    def unwrapped(self) -> Network:
+        """The network itself, where others wrap it."""
+        return self
+
+    @abstractmethod
     def init(self, generator: Generator) -> tuple[Params, Params]:
         """Fresh parameters and buffers, drawn from ``generator`` alone."""
-        ...
+
+    @abstractmethod
+    def apply(self, call: Call, x: Tensor) -> Tensor:
+        """Logits (n, k) of ``x`` (n, ...), or what else ``call`` asks for."""
 
     def __call__(
         self,
@@ -98,12 +128,32 @@ class Network(Protocol):
         training: bool = True,
         ensemble: int | None = None,
     ) -> Tensor:
-        """Logits (n, k), or with ``features`` the flat input of the last layer (n, d).
+        return self.apply(Call(params, buffers, features, training, ensemble), x)
 
-        With ``ensemble=e`` every tensor of ``params`` and ``buffers`` and ``x`` has a leading axis e, and
-        so has the answer. With ``training`` batch statistics are used and the buffers updated in place.
-        """
-        ...
+
+@dataclass(frozen=True)
+class WrappedNetwork(Network):
+    """Another network with one thing changed: all else is ``network``'s."""
+
+    network: Network
+
+    @property
+    def per_sample(self) -> bool:
+        return self.network.per_sample
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return self.network.gives
+
+    @property
+    def unwrapped(self) -> Network:
+        return self.network.unwrapped
+
+    def init(self, generator: Generator) -> tuple[Params, Params]:
+        return self.network.init(generator)
+
+    def apply(self, call: Call, x: Tensor) -> Tensor:
+        return self.network.apply(call, x)
 
 
 @dataclass(frozen=True)

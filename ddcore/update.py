@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from ddcore.bounds import Decay, Positive
 from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.parts import Part
 from ddcore.synthetic import SyntheticSet
+from ddcore.types import DataCard, Network
 
 
 @dataclass(frozen=True)
 class Update(Part, kind="update"):
     """How gradients move S: a learning rate for each group of S's parameters, and one optimiser."""
 
-    lr: dict[str, float] = field(default_factory=lambda: {"inputs": 1.0})
+    lr: dict[str, Positive] = field(default_factory=lambda: {"inputs": 1.0})
     optimiser: Literal["sgd", "adam"] = "sgd"
-    momentum: float = 0.5
+    momentum: Decay = 0.5
     """SGD's momentum, or Adam's first beta."""
-    clip: float | None = None
+    clip: Positive | None = None
     """Largest norm of the whole gradient, None for no limit."""
     schedule: Literal["constant", "cosine"] = "constant"
-    ema: float | None = None
+    ema: Decay | None = None
     """Decay of a running mean of all that is learned, which then is what comes out; None for the last values."""
     clamp: bool = False
     """Bring stored images back into the range of T's raw inputs, [0, 1], after each update."""
 
-    def __post_init__(self) -> None:
-        if self.clip is not None and not 0 < self.clip < math.inf:
-            raise RecipeRefused(f"update.clip = {self.clip}: a largest norm is above zero and finite.")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise RecipeRefused(f"update.ema = {self.ema}: a decay is at least 0 and below 1.")
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        if self.clamp and not recipe.preprocess.pointwise:
+            raise RecipeRefused(
+                f"update.clamp holds pixels in range one by one, which preprocess {recipe.preprocess.part_name()!r}"
+                " mixes: set update.clamp = false."
+            )
 
     def build(self, synthetic: SyntheticSet, steps: int) -> tuple[Optimizer, LRScheduler | None]:
         """The optimiser of ``synthetic`` and its schedule over ``steps``.

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "ddcore"
 
 FLOORS = {
-    "ground": [{"errors", "marker", "rng", "types"}, {"files", "losses"}, {"chunking", "device", "plots"}],
+    "ground": [{"bounds", "errors", "marker", "rng", "types"}, {"files", "losses"}, {"chunking", "device", "plots"}],
     "values": [{"parts", "store"}, {"augment", "catalogue", "data"}, {"packing", "unroll"}],
     "parts": [
         {"gate"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,6 @@ from torch import Generator, Tensor
 
 from ddcore.augment.base import Augment
 from ddcore.augment.transforms import cropped, uniform
-from ddcore.errors import RecipeRefused
 from ddcore.types import DataCard, Transform
 
 
@@ -31,16 +31,14 @@ class Crop(Augment):
     first: float | None = None
     until: float = 1.0
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 < self.low <= 1 or not self.low <= (self.first or 1) <= 1:
-            raise RecipeRefused(
+            yield (
                 f"A crop shows at least low = {self.low} of an image: low must be above 0 and at most 1, and"
                 f" first = {self.first} from low to 1."
             )
         if not 1 <= self.ratio < math.inf or not 0 < self.until <= 1:
-            raise RecipeRefused(
-                f"A crop's ratio = {self.ratio} must be at least 1, and until = {self.until} above 0 and at most 1."
-            )
+            yield (f"A crop's ratio = {self.ratio} must be at least 1, and until = {self.until} above 0 and at most 1.")
 
     def fitted(self, card: DataCard) -> Crop:
         return replace(self, flip=self.flip and card.flips)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -78,9 +78,9 @@ class Siamese(Augment):
         ),
     )
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not self.ops:
-            raise RecipeRefused("augment.ops is empty: name at least one operation, or have no augmentation.")
+            yield ("augment.ops is empty: name at least one operation, or have no augmentation.")
         for op in self.ops:
             if op not in OPERATIONS:
                 raise UnknownName("operation of augment.ops", op, OPERATIONS)

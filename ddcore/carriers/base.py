@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.synthetic import CarrierModule
-from ddcore.types import DataCard, Transform
+from ddcore.types import DataCard, Network, Transform
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,11 @@ class Carrier(Part, kind="carrier"):
 
     ipc: int = 1
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.ipc < 1:
-            raise RecipeRefused(f"ipc = {self.ipc}: at least one image per class is needed.")
+            yield (f"ipc = {self.ipc}: at least one image per class is needed.")
 
-    @property
-    def judged(self) -> bool:
-        """It chooses by a network that was trained on T."""
-        return False
-
-    def check(self, card: DataCard) -> None:
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         """Raises RecipeRefused where the carrier does not suit the data."""
         if "examples" in self.asks and self.ipc > min(card.counts):
             small = card.counts.index(min(card.counts))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,15 +15,14 @@ from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarg
 from ddcore.carriers.picking import cluster_centres
 from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import Activation, At, Chain, Conv, Layer, Pooling, chain
 from ddcore.parts import Part
 from ddcore.synthetic import CarrierModule
-from ddcore.types import DataCard, Draw, Group, Params
+from ddcore.types import Call, DataCard, Draw, Group, Network, Params
 
 
 @dataclass(frozen=True)
-class Autoencoder:
+class Autoencoder(Network):
     """A network whose features are an item's latent (n, d) and whose outputs are x - decode(encode(x)), flat (n, ...).
 
     So a gate's features are mean latents, and its gradient of :func:`mean_square` trains it.
@@ -41,20 +41,11 @@ class Autoencoder:
         self.decoder.init("decoder", generator, params, {})
         return params, {}
 
-    def __call__(
-        self,
-        params: Params,
-        buffers: Params,
-        x: Tensor,
-        *,
-        features: bool = False,
-        training: bool = True,
-        ensemble: int | None = None,
-    ) -> Tensor:
-        assert ensemble is None, "an autoencoder is trained by itself"
-        at = At(params, buffers, training, 1)
+    def apply(self, call: Call, x: Tensor) -> Tensor:
+        assert call.ensemble is None, "an autoencoder is trained by itself"
+        at = At(call.params, call.buffers, call.training, 1)
         latent = self.encoder(at, "encoder", x)
-        return latent.flatten(1) if features else (x - self.decoder(at, "decoder", latent)).flatten(1)
+        return latent.flatten(1) if call.features else (x - self.decoder(at, "decoder", latent)).flatten(1)
 
 
 def encoding(card: DataCard, channels: int, width: int, scale: int) -> list[Layer]:
@@ -83,9 +74,9 @@ class Reconstruct(Part, kind="reconstruct"):
     batch: int = 64
     lr: float = 5e-3
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if min(self.steps, self.batch) < 1 or not 0 < self.lr < math.inf:
-            raise RecipeRefused(f"{self}: steps and batch must be at least 1, lr above zero and finite.")
+            yield (f"{self}: steps and batch must be at least 1, lr above zero and finite.")
 
     def train(self, network: Autoencoder, ctx: Context) -> Draw:
         """``network`` as it is after training."""
@@ -134,12 +125,12 @@ class Centres(Carrier):
     most: int = 500
     """Codes a class at the most: beyond, bytes are left over."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if min(self.channels, self.width, self.encoder) < 1 or (self.real is not None and self.real < self.ipc):
-            raise RecipeRefused(f"{self}: channels, width and encoder must be at least 1, and real at least ipc.")
+            yield (f"{self}: channels, width and encoder must be at least 1, and real at least ipc.")
         if self.centres == "means" and self.ipc > 1:
-            raise RecipeRefused(
+            yield (
                 f"A class has one mean latent, which is one image, not {self.ipc}: take ipc = 1, or"
                 ' synthetic.centres = "clusters".'
             )
@@ -167,8 +158,8 @@ class Centres(Carrier):
         most = min(self.most, self.real or self.most, *card.counts) if self.centres == "clusters" else 1
         return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)), most)
 
-    def check(self, card: DataCard) -> None:
-        super().check(card)
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        super().check(recipe, card, network)
         self.code(card)
         self.each(card)
 

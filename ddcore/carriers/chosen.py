@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.losses import cross_entropy
 from ddcore.synthetic import CarrierModule
-from ddcore.types import DataCard, Draw, Group
+from ddcore.types import DataCard, Draw, Group, Network
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Judged(Chosen):
     fit: Fit
 
     @property
-    def judged(self) -> bool:
-        return True
+    def gives(self) -> frozenset[str]:
+        return frozenset({"teacher"})
 
     def prepare(self, ctx: Context) -> Draw:
         draw = ctx.fresh()
@@ -105,13 +107,13 @@ class Mosaic(Judged):
     crop: Crop = Crop(low=0.25, flip=False)
     pool: int | None = 300
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if min(self.crops, 1 if self.pool is None else self.pool) < 1:
-            raise RecipeRefused(f"synthetic: crops = {self.crops} and pool = {self.pool} must be at least 1.")
+            yield (f"synthetic: crops = {self.crops} and pool = {self.pool} must be at least 1.")
 
-    def check(self, card: DataCard) -> None:
-        super().check(card)
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        super().check(recipe, card, network)
         tile_size(card, self.factor)
         there = self.crops * min(self.pool or sys.maxsize, *card.counts)
         if self.ipc * self.factor**2 > there:

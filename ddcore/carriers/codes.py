@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,8 @@ from torch import Tensor, nn
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarging, reduced
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import chain
-from ddcore.types import DataCard, Group
+from ddcore.types import DataCard, Group, Network
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Codes(Carrier):
     most: int = 500
     """Images a class at the most: beyond, bytes are left over."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if min(self.decoders, self.channels, self.width, self.fit) < 1:
-            raise RecipeRefused(f"{self}: decoders, channels, width and fit must be at least 1.")
+            yield (f"{self}: decoders, channels, width and fit must be at least 1.")
         doublings(self.scale)
 
     @property
@@ -63,8 +63,8 @@ class Codes(Carrier):
         weights = sum(p.numel() for p in self.live_decoders(card).parameters())
         return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)), max(1, self.most // self.decoders))
 
-    def check(self, card: DataCard) -> None:
-        super().check(card)
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        super().check(recipe, card, network)
         self.codes(card)
 
     def build(self, card: DataCard) -> CodesModule:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,8 +13,7 @@ from torch.nn import functional as F
 from ddcore.carriers.base import Carrier, ImagesModule
 from ddcore.carriers.tiles import joined, tile_size
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
-from ddcore.types import DataCard, Group
+from ddcore.types import DataCard, Group, Network
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Formation(Carrier):
     factor: int = 2
     init: Literal["noise", "real"] = "noise"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if self.factor < 1:
-            raise RecipeRefused(f"synthetic.factor = {self.factor}: an image is cut into at least one tile.")
+            yield (f"synthetic.factor = {self.factor}: an image is cut into at least one tile.")
 
     @property
     def asks(self) -> frozenset[str]:
         return frozenset({"examples"} if self.init == "real" else ())
 
-    def check(self, card: DataCard) -> None:
-        super().check(card)
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        super().check(recipe, card, network)
         tile_size(card, self.factor)
 
     def build(self, card: DataCard) -> FormationModule:

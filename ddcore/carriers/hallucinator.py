@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import reduced
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
-from ddcore.types import DataCard, Group
+from ddcore.types import DataCard, Group, Network
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Hallucinated(Carrier):
     def _shape(self, card: DataCard) -> tuple[int, int, int]:
         return card.shape[0], *reduced(card, self.scale)
 
-    def check(self, card: DataCard) -> None:
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         if min(self.hallucinators, self.width, self.scale) < 1:
             raise RecipeRefused("synthetic: hallucinators, width and scale must be at least 1.")
         bases = self.bases(card)

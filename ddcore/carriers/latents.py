@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +21,7 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import At, Layer, Linear, chain
 from ddcore.parts import Part
-from ddcore.types import DataCard, Group
+from ddcore.types import DataCard, Group, Network
 
 IN_ARTEFACT = "latent.generator."
 """What the names of a generator's weights begin with in an artefact."""
@@ -57,11 +59,11 @@ class Adversarial(Part, kind="adversarial"):
     discriminator_lr: float = 1e-3
     beta: float = 0.5
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if min(self.steps, self.batch) < 1:
-            raise RecipeRefused(f"{self}: steps and batch must be at least 1.")
+            yield (f"{self}: steps and batch must be at least 1.")
         if not all(0 < rate < math.inf for rate in (self.lr, self.discriminator_lr)) or not 0 <= self.beta < 1:
-            raise RecipeRefused(f"{self}: rates must be above zero and finite, beta from 0 and below 1.")
+            yield (f"{self}: rates must be above zero and finite, beta from 0 and below 1.")
 
 
 def real_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -110,10 +112,10 @@ class Latents(Carrier):
     most: int = 500
     """Latents a class at the most: beyond, bytes are left over."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if min(self.size, self.channels, self.width, self.tries, self.real) < 1:
-            raise RecipeRefused(f"{self}: size, channels, width, tries and real must be at least 1.")
+            yield (f"{self}: size, channels, width, tries and real must be at least 1.")
         doublings(self.scale)
 
     @property
@@ -151,8 +153,8 @@ class Latents(Carrier):
             )
         return weights
 
-    def check(self, card: DataCard) -> None:
-        super().check(card)
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        super().check(recipe, card, network)
         self.latents(card)
         if self.generator is not None:
             self.read(card)

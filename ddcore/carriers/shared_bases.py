@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,7 @@ from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import codes_that_fit, reduced
 from ddcore.carriers.picking import cluster_centres
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
-from ddcore.types import DataCard, Group
+from ddcore.types import DataCard, Group, Network
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class SharedBases(Carrier):
     most: int = 500
     """Images a class at the most: beyond, bytes are left over."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if min(self.bases, self.scale, self.most) < 1:
-            raise RecipeRefused(f"{self}: bases, scale and most must be at least 1.")
+            yield (f"{self}: bases, scale and most must be at least 1.")
 
     @property
     def asks(self) -> frozenset[str]:
@@ -57,8 +57,8 @@ class SharedBases(Carrier):
         """Images a class. Raises RecipeRefused where not even one fits."""
         return codes_that_fit(card, self.ipc, self.bases * math.prod(self.base(card)), self.bases, self.most)
 
-    def check(self, card: DataCard) -> None:
-        super().check(card)
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        super().check(recipe, card, network)
         self.images(card)
 
     def build(self, card: DataCard) -> SharedBasesModule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
@@ -108,13 +108,13 @@ def _one(host, what: What, name: str, as_json: bool) -> None:
 
 
 def _all_of(entry: Entry) -> dict[str, Any]:
-    from ddcore.packing import defaults, to_toml
+    from ddcore.packing import field_cards, to_toml
 
     says = {"says": inspect.getdoc(entry.maker) or ""}
     if entry.kind == "method":
         return says | {"recipe": to_toml(entry.maker())}
-    found = defaults(entry.maker) if is_dataclass(cast(object, entry.maker)) else []
-    return says | {"fields": [{"field": f, "type": t, "default": d} for f, t, d in found]}
+    found = field_cards(cast(Any, entry.maker)) if is_dataclass(cast(object, entry.maker)) else []
+    return says | {"fields": [asdict(card) for card in found]}
 
 
 def _unknown(what: What, name: str, names: Iterable[str]) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -56,13 +56,13 @@ class Protocol(Part, kind="protocol"):
     networks: tuple[NetworkPlan, ...] = (ConvNet(),)
     measures: tuple[Measure, ...] = (Accuracy(),)
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
-            raise RecipeRefused("A protocol says either steps or epochs, not both and not neither.")
+            yield ("A protocol says either steps or epochs, not both and not neither.")
         if min(self.steps or self.epochs or 0, self.repeats, self.batch, len(self.lr), len(self.networks)) < 1:
-            raise RecipeRefused("A protocol needs at least one step, item, repeat, learning rate and network.")
+            yield ("A protocol needs at least one step, item, repeat, learning rate and network.")
         if self.temperature is not None and not 0 < self.temperature < math.inf:
-            raise RecipeRefused(f"A protocol's temperature is above zero and finite, not {self.temperature}.")
+            yield (f"A protocol's temperature is above zero and finite, not {self.temperature}.")
 
     @classmethod
     def named(cls, name: str) -> Self:

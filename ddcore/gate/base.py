@@ -22,7 +22,7 @@ from ddcore.gate.source import Source
 from ddcore.losses import cross_entropy
 from ddcore.parts import Part
 from ddcore.rng import Streams
-from ddcore.types import Batch, DataCard, Draw, Group, ItemLoss, Network, Params, Progress
+from ddcore.types import Batch, Draw, Group, ItemLoss, Params, Progress
 
 DISCLOSURES = ("gradient", "features", "statistics", "fit", "examples")
 """What a part may ask of T, from the least to the most."""
@@ -151,14 +151,14 @@ class Gate(ABC):
         """What the gate must remember across a stop (a ledger); nothing by default."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave, its tensors on the run's device."""
 
     def ledger(self) -> dict[str, Any]:
         """What the next run on the same data must know of this one (what has been spent), as JSON can write it."""
         return {}
 
-    def load_ledger(self, before: dict[str, Any]) -> None:  # noqa: B027
+    def load_ledger(self, before: dict[str, Any]) -> None:
         """Begin where an earlier run on the same data ended, which answered ``before`` to :meth:`carried`."""
 
 
@@ -175,9 +175,6 @@ class GatePlan(Part, kind="gate"):
     @abstractmethod
     def serves(self) -> frozenset[str]:
         """The disclosures it answers."""
-
-    def check(self, parts: Sequence[Part], network: Network, card: DataCard) -> None:
-        """Raises RecipeRefused where the recipe's parts, its network or the data do not suit this gate."""
 
     @abstractmethod
     def build(self, source: Source, rng: Streams) -> Gate: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -39,15 +40,15 @@ class Fit(Part, kind="fit"):
     rho: float = 0.0
     gap: float = 0.0
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
-            raise RecipeRefused("A fit says either steps or epochs, not both and not neither.")
+            yield ("A fit says either steps or epochs, not both and not neither.")
         if not min(self.steps or self.epochs or 0, self.batch, self.snapshots) > 0 or not 0 <= self.cutmix <= 1:
-            raise RecipeRefused(f"{self}: steps, batch and snapshots must be above zero, cutmix within 0 and 1.")
+            yield (f"{self}: steps, batch and snapshots must be above zero, cutmix within 0 and 1.")
         if not all(0 <= rate < math.inf for rate in (self.lr, self.momentum, self.weight_decay, self.rho, self.gap)):
-            raise RecipeRefused(f"{self}: lr, momentum, weight_decay, rho and gap must be zero or more, and finite.")
+            yield (f"{self}: lr, momentum, weight_decay, rho and gap must be zero or more, and finite.")
         if self.gap and not self.rho:
-            raise RecipeRefused("A fit's gap is the share of what the step uphill leaves over: give rho with it.")
+            yield ("A fit's gap is the share of what the step uphill leaves over: give rho with it.")
 
     @property
     def asks(self) -> frozenset[str]:

@@ -13,11 +13,6 @@ class Labels(Part, kind="labels"):
     """What the targets of S are."""
 
     @property
-    def wants_teacher(self) -> bool:
-        """They are said by a network that the recipe trains on T anyway."""
-        return False
-
-    @property
     def teaches(self) -> bool:
         """They bring what a network can be taught by while it is trained."""
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,15 +43,15 @@ class Taught(Labels):
     crop: Crop = Crop()
     keep: bool = False
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 < self.temperature < math.inf:
-            raise RecipeRefused(f"labels.temperature = {self.temperature}: it must be above zero and finite.")
+            yield (f"labels.temperature = {self.temperature}: it must be above zero and finite.")
         if self.crops < 0:
-            raise RecipeRefused(f"labels.crops = {self.crops}: it cannot be negative.")
+            yield (f"labels.crops = {self.crops}: it cannot be negative.")
 
     @property
-    def wants_teacher(self) -> bool:
-        return self.fit is None
+    def needs(self) -> frozenset[str]:
+        return frozenset({"teacher"} if self.fit is None else ())
 
     @property
     def teaches(self) -> bool:

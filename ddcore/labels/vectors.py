@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ddcore.errors import RecipeRefused
 from ddcore.labels.base import Labels
 from ddcore.labels.stored import class_bytes
 from ddcore.losses import LossName
@@ -33,13 +33,13 @@ class Vectors(Labels):
     loss: LossName = "cross_entropy"
     temperature: float | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 < self.scale < math.inf:
-            raise RecipeRefused(f"labels.scale = {self.scale}: it must be above zero and finite.")
+            yield (f"labels.scale = {self.scale}: it must be above zero and finite.")
         if self.temperature is not None and not 0 < self.temperature < math.inf:
-            raise RecipeRefused(f"labels.temperature = {self.temperature}: it must be above zero and finite.")
+            yield (f"labels.temperature = {self.temperature}: it must be above zero and finite.")
         if self.centred and self.loss == "cross_entropy":
-            raise RecipeRefused(
+            yield (
                 "labels.centred = true makes targets that sum to zero, which no cross-entropy can meet: take"
                 ' labels.loss = "squared", or targets that are not centred.'
             )

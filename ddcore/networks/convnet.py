@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ddcore.bounds import Count
 from ddcore.errors import RecipeRefused
-from ddcore.networks.base import NetworkPlan, at_least_one
+from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import (
     Activation,
     ActivationName,
@@ -33,8 +34,8 @@ class ConvNet(NetworkPlan):
     classes of 3x32x32.
     """
 
-    width: int | None = None
-    depth: int | None = None
+    width: Count | None = None
+    depth: Count | None = None
     norm: NormName = "instance"
     activation: ActivationName = "relu"
     pooling: PoolingName = "avg"
@@ -48,9 +49,6 @@ class ConvNet(NetworkPlan):
             2018,
         ),
     )
-
-    def __post_init__(self) -> None:
-        at_least_one(self, width=self.width, depth=self.depth)
 
     def fitted(self, card: DataCard) -> ConvNet:
         side = max(card.shape[1:])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,8 +36,14 @@ class Layer(ABC):
     """A piece of a network, without tensors of its own."""
 
     per_sample = True
+    gives: frozenset[str] = frozenset()
+    """What parts may need of a network, and find in this layer."""
 
-    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:  # noqa: B027
+    def inner(self) -> Iterator[Layer]:
+        """This layer, and those that it is made of."""
+        yield self
+
+    def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
         """Enter fresh parameters and buffers under ``path``."""
 
     @abstractmethod
@@ -64,6 +70,8 @@ def uniform(shape: tuple[int, ...], fan_in: int, generator: Generator) -> Tensor
 
 @dataclass(frozen=True)
 class Conv(Layer):
+    gives = frozenset({"convolutions"})
+
     into: int
     out: int
     kernel: int = 3
@@ -123,6 +131,7 @@ class BatchNorm(Layer):
 
     channels: int
     per_sample = False
+    gives = frozenset({"batch_norm"})
 
     def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
         params[f"{path}.weight"], params[f"{path}.bias"] = torch.ones(self.channels), torch.zeros(self.channels)
@@ -194,6 +203,10 @@ class Chain(Layer):
     def per_sample(self) -> bool:  # type: ignore[override]
         return all(layer.per_sample for layer in self.layers)
 
+    def inner(self) -> Iterator[Layer]:
+        for layer in self.layers:
+            yield from layer.inner()
+
     def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
         for i, layer in enumerate(self.layers):
             layer.init(f"{path}.{i}", generator, params, buffers)
@@ -219,6 +232,10 @@ class Residual(Layer):
     @property
     def per_sample(self) -> bool:  # type: ignore[override]
         return self.body.per_sample and self.shortcut.per_sample
+
+    def inner(self) -> Iterator[Layer]:
+        yield from self.body.inner()
+        yield from self.shortcut.inner()
 
     def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
         self.body.init(f"{path}.body", generator, params, buffers)

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ddcore.networks.base import NetworkPlan, at_least_one
+from ddcore.bounds import Count
+from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import Activation, ActivationName, Flatten, Linear, chain
 from ddcore.networks.structure import Structure
 from ddcore.types import DataCard
@@ -16,12 +17,9 @@ from ddcore.types import DataCard
 class MLP(NetworkPlan):
     """``depth`` linear layers in all, the hidden ones of ``width``."""
 
-    width: int = 128
-    depth: int = 3
+    width: Count = 128
+    depth: Count = 3
     activation: ActivationName = "relu"
-
-    def __post_init__(self) -> None:
-        at_least_one(self, width=self.width, depth=self.depth)
 
     def build(self, card: DataCard) -> Structure:
         sizes = [math.prod(card.shape)] + [self.width] * (self.depth - 1)

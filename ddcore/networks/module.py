@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
 from ddcore.rng import forked
-from ddcore.types import Params
+from ddcore.types import Call, Network, Params
 
 
 class _Named(nn.Module):
@@ -37,19 +37,23 @@ def _emptied(factory: Callable[[], nn.Module]) -> _Named:
 
 
 @dataclass(frozen=True, repr=False)
-class ModuleNetwork:
+class ModuleNetwork(Network):
     """The network that ``factory`` makes: ``module(x)`` gives logits, ``module.features(x)`` flat features.
 
     ``per_sample`` must be False where an item's output depends on its batch.
     """
 
     factory: Callable[[], nn.Module]
-    per_sample: bool = True
+    per_sample: bool = True  # type: ignore[assignment]
 
     _empty: _Named = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_empty", _emptied(self.factory))
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"convolutions"} if any(p.ndim >= 3 for p in self._empty.parameters()) else ())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._empty.inner!r})"
@@ -62,20 +66,12 @@ class ModuleNetwork:
             {name: value.detach() for name, value in module.named_buffers()},
         )
 
-    def __call__(
-        self,
-        params: Params,
-        buffers: Params,
-        x: Tensor,
-        *,
-        features: bool = False,
-        training: bool = True,
-        ensemble: int | None = None,
-    ) -> Tensor:
-        module = self._empty.train(training)
-        method = "features" if features else "forward"
+    def apply(self, call: Call, x: Tensor) -> Tensor:
+        module = self._empty.train(call.training)
+        method = "features" if call.features else "forward"
 
         def one(params: Params, buffers: Params, x: Tensor) -> Tensor:
             return functional_call(module, (params, buffers), (x, method))
 
-        return one(params, buffers, x) if ensemble is None else vmap(one, randomness="different")(params, buffers, x)
+        each = one if call.ensemble is None else vmap(one, randomness="different")
+        return each(call.params, call.buffers, x)

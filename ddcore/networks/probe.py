@@ -5,7 +5,7 @@ A probe wraps the network of a draw and stands at a point; it has no start of it
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,18 +15,13 @@ from torch import Generator, Tensor
 
 from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import At, Chain, Conv, Layer, Linear, Residual
-from ddcore.networks.started import Started
 from ddcore.networks.structure import Structure
-from ddcore.types import Draw, Network, Params
+from ddcore.types import Call, Draw, Network, Params, WrappedNetwork
 
 
 @dataclass(frozen=True)
-class Probe(ABC):
-    network: Network
-
-    @property
-    def per_sample(self) -> bool:
-        return self.network.per_sample
+class Probe(WrappedNetwork):
+    """A network that asks another one a question."""
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
         raise NotImplementedError(f"{type(self).__name__} stands where it was put, it is never drawn.")
@@ -35,18 +30,9 @@ class Probe(ABC):
     def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
         """The answer to ``x`` (n, ...), with the probe's own parameters and buffers in ``draw``."""
 
-    def __call__(
-        self,
-        params: Params,
-        buffers: Params,
-        x: Tensor,
-        *,
-        features: bool = False,
-        training: bool = True,
-        ensemble: int | None = None,
-    ) -> Tensor:
-        assert ensemble is None, "a probe is asked about one net at a time"
-        return self.ask(Draw(self.network, params, buffers), x, features, training)
+    def apply(self, call: Call, x: Tensor) -> Tensor:
+        assert call.ensemble is None, "a probe is asked about one net at a time"
+        return self.ask(Draw(self.network, call.params, call.buffers), x, call.features, call.training)
 
 
 def blocks(network: Network) -> Structure:
@@ -55,10 +41,8 @@ def blocks(network: Network) -> Structure:
     Raises:
         RecipeRefused: it is an ordinary module.
     """
-    if isinstance(network, Started):
-        return blocks(network.network)
-    if isinstance(network, Structure):
-        return network
+    if isinstance(network.unwrapped, Structure):
+        return network.unwrapped
     raise RecipeRefused(
         f"The outputs of all blocks are wanted, and a {type(network).__name__} shows only its last features: take a"
         " network of the core (network.name=convnet), or match the last features alone (objective.name=feature_match,"
@@ -113,10 +97,8 @@ def with_batch_norm(network: Network) -> Structure:
     Raises:
         RecipeRefused: it has none that can be seen.
     """
-    if isinstance(network, Started):
-        return with_batch_norm(network.network)
-    if isinstance(network, Structure) and not network.per_sample:
-        return network
+    if isinstance(network.unwrapped, Structure) and "batch_norm" in network.gives:
+        return network.unwrapped
     raise RecipeRefused(
         "S is matched with the running statistics of a teacher's BatchNorm layers, and this network shows none: take a"
         " network of the core that has them (network.norm=batch). No private gate admits such a network."

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from ddcore.networks.layers import At, Chain, Linear
-from ddcore.types import Params
+from ddcore.types import Call, Network, Params
 
 
 @dataclass(frozen=True)
-class Structure:
+class Structure(Network):
     """A network: ``features`` ends in flat features (n, d), ``head`` makes logits (n, k) of them."""
 
     features: Chain
@@ -21,6 +21,10 @@ class Structure:
     def per_sample(self) -> bool:
         return self.features.per_sample
 
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"blocks"}).union(*(layer.gives for layer in self.features.inner()))
+
     def init(self, generator: Generator) -> tuple[Params, Params]:
         params: Params = {}
         buffers: Params = {}
@@ -28,20 +32,11 @@ class Structure:
         self.head.init("head", generator, params, buffers)
         return params, buffers
 
-    def __call__(
-        self,
-        params: Params,
-        buffers: Params,
-        x: Tensor,
-        *,
-        features: bool = False,
-        training: bool = True,
-        ensemble: int | None = None,
-    ) -> Tensor:
-        at = At(params, buffers, training, ensemble or 1)
-        if ensemble is not None:
+    def apply(self, call: Call, x: Tensor) -> Tensor:
+        at = At(call.params, call.buffers, call.training, call.ensemble or 1)
+        if call.ensemble is not None:
             x = x.transpose(0, 1).flatten(1, 2)
         out = self.features(at, "features", x)
-        if not features:
+        if not call.features:
             out = self.head(at, "head", out)
-        return out if ensemble is None else out.unflatten(1, (ensemble, -1)).transpose(0, 1)
+        return out if call.ensemble is None else out.unflatten(1, (call.ensemble, -1)).transpose(0, 1)

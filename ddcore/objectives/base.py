@@ -10,7 +10,7 @@ from torch import Tensor
 from ddcore.context import Context
 from ddcore.parts import Part
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Network, Replay
+from ddcore.types import Draw, Replay
 
 
 class Objective(Part, kind="objective"):
@@ -26,20 +26,13 @@ class Objective(Part, kind="objective"):
         return max((part.step_sizes for _, part in self.parts() if isinstance(part, Objective)), default=0)
 
     @property
-    def wants_teacher(self) -> bool:
-        """It makes sense only at networks that were trained on T."""
-        return any(part.wants_teacher for _, part in self.parts() if isinstance(part, Objective))
+    def needs(self) -> frozenset[str]:
+        return frozenset({"step_size"} if self.step_sizes else ())
 
     def replay(self, synthetic: SyntheticSet) -> Replay | None:
         """The training on S that S is made for, where its order matters; None where it does not."""
         found = [part.replay(synthetic) for _, part in self.parts() if isinstance(part, Objective)]
         return next((replay for replay in found if replay is not None), None)
-
-    def check(self, network: Network) -> None:
-        """Raises RecipeRefused where it, or a part it holds, cannot be had of ``network``."""
-        for _, part in self.parts():
-            if isinstance(part, Objective):
-                part.check(network)
 
     @abstractmethod
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:

@@ -52,21 +52,19 @@ class Bptt(Objective):
     window: int | None = None
     memory: UnrollMemory = "exact"
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if min(self.steps, self.real, 1 if self.batch is None else self.batch) < 1 or not 0 <= self.momentum < 1:
-            raise RecipeRefused(f"{self}: steps, batch and real must be at least 1, momentum from 0 and below 1.")
+            yield (f"{self}: steps, batch and real must be at least 1, momentum from 0 and below 1.")
         if self.lr is not None and (not 0 < self.lr < math.inf or self.each):
-            raise RecipeRefused(
-                f"{self}: a fixed lr is above zero and finite, and each is for step sizes that S learns."
-            )
+            yield (f"{self}: a fixed lr is above zero and finite, and each is for step sizes that S learns.")
         if not 1 <= self.checks <= (self.window or self.steps):
-            raise RecipeRefused(f"{self}: checks must be from 1 to the steps that a derivative goes back through.")
+            yield (f"{self}: checks must be from 1 to the steps that a derivative goes back through.")
         if not 1 <= self.tasks <= self.steps or (self.tasks > 1 and not self.ordered):
-            raise RecipeRefused(f"{self}: tasks must be from 1 to the steps, and above 1 S must be ordered.")
+            yield (f"{self}: tasks must be from 1 to the steps, and above 1 S must be ordered.")
         if self.window is not None and not 1 <= self.window <= self.steps:
-            raise RecipeRefused(f"{self}: window must be from 1 to the {self.steps} steps.")
+            yield (f"{self}: window must be from 1 to the {self.steps} steps.")
         if self.memory == "tesla":
-            raise RecipeRefused(
+            yield (
                 'objective.memory = "tesla" leaves out how later weights depend on S: take "exact", whose memory is as'
                 " flat."
             )

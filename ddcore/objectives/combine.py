@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.objectives.base import Objective
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
@@ -19,9 +18,9 @@ class Sum(Objective):
 
     terms: tuple[Objective, ...]
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not self.terms:
-            raise RecipeRefused("objective.terms is empty: a sum needs at least one term.")
+            yield ("objective.terms is empty: a sum needs at least one term.")
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         steps = [term.accumulate(draw, synthetic, ctx) for term in self.terms]

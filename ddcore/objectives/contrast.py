@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ddcore.context import Context
 from ddcore.distance import likeness
-from ddcore.errors import RecipeRefused
 from ddcore.objectives.base import LossObjective
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
@@ -23,8 +22,11 @@ class Contrast(LossObjective):
 
     weight: float = 0.1
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"rival"})
+
     def loss(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor:
-        if draw.rival is None:
-            raise RecipeRefused("The objective contrast is seen by a second player: take the policy rival.")
+        assert draw.rival is not None
         inputs, _ = synthetic.everything()
         return self.weight * likeness(draw(inputs, draw.rival, features=True), synthetic.carrier.origin)

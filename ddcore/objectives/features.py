@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
-from ddcore.networks.probe import blocks, last_layer
+from ddcore.networks.probe import last_layer
 from ddcore.objectives.base import Objective
 from ddcore.objectives.batches import class_batches
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Group, Network
+from ddcore.types import Draw, Group
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,17 @@ class FeatureMatch(Objective):
     real: int = 256
     logits: float = 0.0
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 <= self.logits < math.inf:
-            raise RecipeRefused(f"objective.logits = {self.logits}: a weight is zero or more, and finite.")
+            yield (f"objective.logits = {self.logits}: a weight is zero or more, and finite.")
 
     @property
     def asks(self) -> frozenset[str]:
         return frozenset({"features"})
 
-    def check(self, network: Network) -> None:
-        if self.logits:
-            blocks(network)
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"blocks"} if self.logits else ())
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         groups = [Group((c,), self.real, ctx.transform()) for c in range(ctx.card.classes)]

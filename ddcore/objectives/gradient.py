@@ -10,7 +10,6 @@ import torch
 
 from ddcore.context import Context
 from ddcore.distance import Distance, FilterCosine
-from ddcore.errors import RecipeRefused
 from ddcore.objectives.base import Objective
 from ddcore.objectives.batches import loss_on_real
 from ddcore.synthetic import SyntheticSet
@@ -45,9 +44,9 @@ class GradientMatch(Objective):
     weight: float = 1.0
     joint: bool = True
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not self.joint and self.scope != "class":
-            raise RecipeRefused(
+            yield (
                 f"objective.joint = false steps after every class, but scope {self.scope!r} compares classes together:"
                 ' take scope = "class".'
             )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.losses import cross_entropy
 from ddcore.networks.probe import by_centres, class_means, layers
 from ddcore.objectives.base import Objective
@@ -34,13 +33,17 @@ class LayerMatch(Objective):
     discrimination: float = 0.01
     real: int = 256
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not self.weights or min(*self.weights, self.discrimination, 0.0) < 0:
-            raise RecipeRefused(f"{self}: there must be a weight at least, and none below zero.")
+            yield (f"{self}: there must be a weight at least, and none below zero.")
 
     @property
     def asks(self) -> frozenset[str]:
         return frozenset({"features", "gradient"} if self.discrimination else {"features"})
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"blocks"})
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         classes = range(ctx.card.classes)

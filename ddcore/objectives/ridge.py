@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ddcore.context import Context
-from ddcore.errors import LossDiverged, RecipeRefused
+from ddcore.errors import LossDiverged
 from ddcore.kernels import ConvTangent, Kernel, machine
 from ddcore.losses import cross_entropy, squared
 from ddcore.networks.probe import by_centres
@@ -38,9 +38,9 @@ class Ridge(Objective):
     ridge: float = 1e-6
     flip: bool = False
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 <= self.ridge < math.inf or self.real < 1:
-            raise RecipeRefused(f"{self}: ridge must be zero or more and finite, real at least 1.")
+            yield (f"{self}: ridge must be zero or more and finite, real at least 1.")
 
     @property
     def asks(self) -> frozenset[str]:

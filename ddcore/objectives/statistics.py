@@ -10,13 +10,12 @@ import torch
 
 from ddcore.chunking import slices
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.losses import cross_entropy
-from ddcore.networks.probe import batch_moments, with_batch_norm
+from ddcore.networks.probe import batch_moments
 from ddcore.objectives.base import Objective
 from ddcore.objectives.batches import interleave_classes
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Network
+from ddcore.types import Draw
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,16 @@ class StatisticMatch(Objective):
     first: float = 1.0
     batch: int = 100
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.batch < 1 or not all(0 <= w < math.inf for w in (self.weight, self.first)):
-            raise RecipeRefused(
+            yield (
                 f"objective: batch = {self.batch} must be at least 1, weight = {self.weight} and first = {self.first}"
                 " zero or more and finite."
             )
 
     @property
-    def wants_teacher(self) -> bool:
-        return True
-
-    def check(self, network: Network) -> None:
-        with_batch_norm(network)
+    def needs(self) -> frozenset[str]:
+        return frozenset({"trained_network", "batch_norm"})
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         classes = synthetic.carrier.classes

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.objectives.base import Objective
 from ddcore.objectives.student import Student, shuffled
 from ddcore.synthetic import SyntheticSet
@@ -37,18 +36,20 @@ class TrajectoryMatch(Objective):
     memory: UnrollMemory = "exact"
     threshold: float | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.steps < 1 or (self.batch is not None and self.batch < 1):
-            raise RecipeRefused(f"objective: steps = {self.steps} and batch = {self.batch} must be at least 1.")
+            yield (f"objective: steps = {self.steps} and batch = {self.batch} must be at least 1.")
 
     @property
     def step_sizes(self) -> int:
         return 1
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"target"}
+
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
-        if draw.target is None:
-            raise RecipeRefused("Trajectory matching needs a policy that knows where training led: take experts.")
-        assert synthetic.step_size is not None
+        assert draw.target is not None and synthetic.step_size is not None
         student = Student(draw, synthetic, shuffled(len(synthetic), self.batch, self.steps, ctx.rng["batches"]), ctx)
         way = student.trained(synthetic.step_size, 0.0, self.memory)
         gap = {name: value - draw.target[name] for name, value in way.end.items()}

@@ -18,11 +18,6 @@ class Policy(Part, kind="policy"):
     and a checkpoint copies; the policy itself is a value.
     """
 
-    @property
-    def trained_on_real(self) -> bool:
-        """All networks that it hands out were trained on T."""
-        return False
-
     @abstractmethod
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         """The network of the next step."""

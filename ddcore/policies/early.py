@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
 from ddcore.policies.training import trained_on
@@ -29,13 +29,13 @@ class Early(Policy):
     networks: int = 5
     fit: Fit = Fit(steps=None, epochs=2)
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.networks < 1:
-            raise RecipeRefused(f"policy.networks = {self.networks}: a pool holds at least one network.")
+            yield (f"policy.networks = {self.networks}: a pool holds at least one network.")
 
     @property
-    def trained_on_real(self) -> bool:
-        return True
+    def gives(self) -> frozenset[str]:
+        return frozenset({"teacher", "trained_network"})
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])

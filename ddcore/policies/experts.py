@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,20 +60,24 @@ class Experts(Policy):
     store: str | None = None
     half: bool = False
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if min(self.experts, self.span, self.growth) < 1 or not 0 <= self.first <= self.last:
-            raise RecipeRefused(
+            yield (
                 f"policy: experts = {self.experts}, span = {self.span} and growth = {self.growth} must be at least 1,"
                 f" and first = {self.first} at most last = {self.last}."
             )
         if self.grown is not None and self.grown < self.first:
-            raise RecipeRefused(f"policy: grown = {self.grown} must be at least first = {self.first}.")
+            yield (f"policy: grown = {self.grown} must be at least first = {self.first}.")
         reach = max(self.last, self.grown or 0) + self.span
         if reach > self.fit.snapshots:
-            raise RecipeRefused(
+            yield (
                 f"policy: a start at snapshot {reach - self.span} and {self.span} further reach snapshot {reach}, but"
                 f" an expert has {self.fit.snapshots}. Lower last, grown or span, or raise fit's epochs and snapshots."
             )
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"target"})
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         generator = ctx.rng["policy"]

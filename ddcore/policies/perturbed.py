@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
@@ -29,9 +29,9 @@ class Perturbed(Policy):
     low: float = 0.01
     high: float = 0.09
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 <= self.low <= self.high:
-            raise RecipeRefused(f"policy: low = {self.low} and high = {self.high} must be an interval from zero up.")
+            yield (f"policy: low = {self.low} and high = {self.high} must be an interval from zero up.")
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw, rng = self.policy.draw(state, synthetic, ctx), ctx.rng["perturb"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.policies.base import Policy
 from ddcore.policies.training import step_on
 from ddcore.synthetic import SyntheticSet
@@ -32,9 +32,9 @@ class Pool(Policy):
     lr: float = 3e-4
     batch: int = 500
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if min(self.networks, self.age, self.batch) < 1 or not 0 < self.lr < math.inf:
-            raise RecipeRefused(f"{self}: networks, age and batch must be at least 1, lr above zero.")
+            yield (f"{self}: networks, age and batch must be at least 1, lr above zero.")
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])

@@ -30,6 +30,10 @@ class Rival(Policy):
     momentum: float = 0.9
     alike: float = 0.1
 
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"rival"})
+
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw = self.policy.draw(state.setdefault("inner", {}), synthetic, ctx)
         if "params" not in state:

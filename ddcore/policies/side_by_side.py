@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.networks.probe import joined
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
@@ -22,9 +22,9 @@ class SideBySide(Policy):
 
     networks: int = 8
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.networks < 1:
-            raise RecipeRefused(f"policy.networks = {self.networks}: at least one network is needed.")
+            yield (f"policy.networks = {self.networks}: at least one network is needed.")
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         return joined([ctx.fresh() for _ in range(self.networks)])

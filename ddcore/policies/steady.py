@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ddcore.context import Context
-from ddcore.errors import RecipeRefused
 from ddcore.networks.probe import by_centres, class_means, predicted_shares
 from ddcore.policies.base import Policy
 from ddcore.policies.training import epochs_on
@@ -42,9 +42,9 @@ class UntilSteady(Policy):
     batch: int = 256
     lr: float = 0.01
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if min(self.window, self.rounds, self.steps, self.epochs, self.real, self.batch) < 1:
-            raise RecipeRefused(f"{self}: window, rounds, steps, epochs, real and batch must be at least 1.")
+            yield (f"{self}: window, rounds, steps, epochs, real and batch must be at least 1.")
 
     @property
     def asks(self) -> frozenset[str]:

@@ -23,8 +23,8 @@ class Teacher(Policy):
     fit: Fit = Fit()
 
     @property
-    def trained_on_real(self) -> bool:
-        return True
+    def gives(self) -> frozenset[str]:
+        return frozenset({"teacher", "trained_network"})
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         if "params" not in state:

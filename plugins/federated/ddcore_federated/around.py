@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,11 +32,11 @@ class Around(dd.NetworkPlan):
     classes: tuple[int, ...] | None = None
     seed: int = 0
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 <= self.radius < math.inf:
-            raise dd.RecipeRefused(f"network.radius = {self.radius}: it must be zero or more, and finite.")
+            yield (f"network.radius = {self.radius}: it must be zero or more, and finite.")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
-            raise dd.RecipeRefused(f"network.classes = {self.classes}: each output once, and at least one.")
+            yield (f"network.classes = {self.classes}: each output once, and at least one.")
 
     def build(self, card: dd.DataCard) -> dd.Started:
         """Reads the weights, of which an artefact or a checkpoint of the run holds no copy.

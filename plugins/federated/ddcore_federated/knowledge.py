@@ -29,13 +29,11 @@ class ByLoss(dd.Objective):
     objective: dd.Objective
     tau: float = 1.0
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 <= self.tau < math.inf:
-            raise dd.RecipeRefused(f"objective.tau = {self.tau}: it must be zero or more, and finite.")
+            yield (f"objective.tau = {self.tau}: it must be zero or more, and finite.")
         if "gradient" not in self.objective.asks:
-            raise dd.RecipeRefused(
-                f"objective.objective = {self.objective} asks no gradient of T, so there are no losses to weigh by."
-            )
+            yield (f"objective.objective = {self.objective} asks no gradient of T, so there are no losses to weigh by.")
 
     def accumulate(self, draw: dd.Draw, synthetic: dd.SyntheticSet, ctx: dd.Context) -> Iterator[float]:
         return self.objective.accumulate(draw, synthetic, replace(ctx, gate=Weighing(ctx.gate, self.tau)))

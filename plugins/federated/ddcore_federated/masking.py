@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +22,9 @@ class Masking(dd.Augment):
 
     share: float = 0.1
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 <= self.share < 1:
-            raise dd.RecipeRefused(f"augment.share = {self.share}: it must be from zero and below one.")
+            yield (f"augment.share = {self.share}: it must be from zero and below one.")
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -69,13 +69,13 @@ class TrainOnUnion(Server):
     fresh: bool = False
     radius: float | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.radius is not None and not 0 < self.radius < math.inf:
-            raise dd.RecipeRefused(f"server.radius = {self.radius}: it must be above zero and finite.")
+            yield (f"server.radius = {self.radius}: it must be above zero and finite.")
         if self.radius is not None and self.fresh:
-            raise dd.RecipeRefused("server.radius keeps near the weights of the round, and server.fresh leaves them.")
+            yield ("server.radius keeps near the weights of the round, and server.fresh leaves them.")
         if len(self.training.lr) > 1 or self.training.repeats != 1:
-            raise dd.RecipeRefused("server.training: one network is trained, at one lr; repeats must be 1.")
+            yield ("server.training: one network is trained, at one lr; repeats must be 1.")
 
     @property
     def replays(self) -> bool:
@@ -103,9 +103,9 @@ class ReplayEach(Server):
 
     lr: float = 1.0
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 < self.lr < math.inf:
-            raise dd.RecipeRefused(f"server.lr = {self.lr}: it must be above zero and finite.")
+            yield (f"server.lr = {self.lr}: it must be above zero and finite.")
 
     @property
     def replays(self) -> bool:

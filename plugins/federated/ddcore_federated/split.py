@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +54,9 @@ class Dirichlet(Split):
     alpha: float = 0.5
     least: int = 10
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 < self.alpha < math.inf or self.least < 1:
-            raise dd.RecipeRefused(f"{self}: alpha must be above zero and finite, least at least 1.")
+            yield (f"{self}: alpha must be above zero and finite, least at least 1.")
 
     def rows(self, targets: Tensor, clients: int, rng: Generator) -> list[Tensor]:
         _at_least_one(clients, len(targets))

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
@@ -95,14 +96,12 @@ class Distilling(Exchange):
     rounds: int | None = None
     title: str | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.keeps < 0:
-            raise dd.RecipeRefused(f"exchange: keeps = {self.keeps} must be zero or more rounds.")
+            yield (f"exchange: keeps = {self.keeps} must be zero or more rounds.")
         for path in dd.dotted(self.overrides):
             if path.startswith(("network.network", "preprocess")):
-                raise dd.RecipeRefused(
-                    f"exchange: overrides.{path} cannot be, since network and preprocess are the study's, for all."
-                )
+                yield (f"exchange: overrides.{path} cannot be, since network and preprocess are the study's, for all.")
 
     def _label(self) -> str:
         how = ", one shot" if self.rounds == 1 else ", sets kept" if self.keeps else ""
@@ -149,9 +148,9 @@ class Averaging(Exchange):
     rounds: int | None = None
     title: str | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not 0 < self.mu < math.inf or not 0 < self.lr < math.inf:
-            raise dd.RecipeRefused(f"exchange: mu {self.mu} and lr {self.lr} must be above zero and finite.")
+            yield (f"exchange: mu {self.mu} and lr {self.lr} must be above zero and finite.")
 
     def _label(self) -> str:
         return self.algorithm if self.refined is None else f"{self.algorithm}, refined by dynafed"
@@ -207,22 +206,22 @@ class Federated(dd.Study):
     timeout: float = 3600.0
     """Seconds that a round waits for its clients."""
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not self.exchanges or not self.seeds or min(self.clients, self.rounds) < 1:
-            raise dd.RecipeRefused("The study needs at least one exchange, seed, client and round.")
+            yield ("The study needs at least one exchange, seed, client and round.")
         if len(set(self.seeds)) < len(self.seeds):
-            raise dd.RecipeRefused(f"seeds = {self.seeds}: one stands there twice, which would count it twice.")
+            yield (f"seeds = {self.seeds}: one stands there twice, which would count it twice.")
         for exchange in self.exchanges:
             rounds = exchange.rounds or self.rounds
             if isinstance(exchange, Averaging) and exchange.refined and exchange.refined.rounds >= rounds:
-                raise dd.RecipeRefused(
+                yield (
                     f"{exchange.label}: refined.rounds = {exchange.refined.rounds} of {rounds} rounds leave none for"
                     " the set that is made of them: fewer of these, or more rounds."
                 )
         if not 0 < self.fraction <= 1:
-            raise dd.RecipeRefused(f"fraction = {self.fraction}: it must be above zero and at most one.")
+            yield (f"fraction = {self.fraction}: it must be above zero and at most one.")
         if len({_folder(e.label) for e in self.exchanges}) < len(self.exchanges):
-            raise dd.RecipeRefused("Two exchanges have one name: give them titles, to be told apart by.")
+            yield ("Two exchanges have one name: give them titles, to be told apart by.")
 
     def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None) -> dd.Finding:
         for exchange in self.exchanges:

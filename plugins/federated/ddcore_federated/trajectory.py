@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ class Trajectory(dd.Policy):
     path: str | None = None
     span: int = 1
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.span < 1:
-            raise dd.RecipeRefused(f"policy.span = {self.span}: the target lies at least one point further on.")
+            yield (f"policy.span = {self.span}: the target lies at least one point further on.")
 
     def draw(self, state: dict[str, Any], synthetic: dd.SyntheticSet, ctx: dd.Context) -> dd.Draw:
         if self.path is None:
@@ -71,9 +71,9 @@ class Dynafed(dd.Part, kind="dynafed"):
     overrides: dict[str, Any] = field(default_factory=dict)
     tuning: TrainOnUnion = field(default_factory=lambda: TrainOnUnion(dd.Protocol(steps=50, lr=(1e-4,), repeats=1)))
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.rounds < 1:
-            raise dd.RecipeRefused(f"refined.rounds = {self.rounds}: there is no way without a round.")
+            yield (f"refined.rounds = {self.rounds}: there is no way without a round.")
 
     def recipe(self, card: dd.DataCard, host: dd.Host, preprocess: dd.Preprocess | None = None) -> dd.Recipe:
         """What it distils by; ``preprocess`` is that of the clients, where they have another than the recipe.

@@ -19,10 +19,7 @@ class UpdateMatch(dd.Objective):
     FedSynth, 2022.
     """
 
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        self._match()
+    steps: dd.Count = 1
 
     def _match(self) -> dd.TrajectoryMatch:
         return dd.TrajectoryMatch(self.steps)

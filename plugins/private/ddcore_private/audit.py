@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -56,9 +56,9 @@ class Audit(dd.Study):
     delta: float = 1e-5
     seed: int = 0
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.shadows < 4 or self.shadows % 2:
-            raise dd.RecipeRefused(f"shadows = {self.shadows}: an even number of at least 4 is needed.")
+            yield (f"shadows = {self.shadows}: an even number of at least 4 is needed.")
 
     def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None):
         data = self.data.load()

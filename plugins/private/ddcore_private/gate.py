@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import MappingProxyType
@@ -43,44 +44,33 @@ class PrivateGate(dd.GatePlan):
         }
     )
 
-    epsilon: float = 8.0
-    delta: float = 1e-5
-    noise_multiplier: float | None = None
-    requests: int | None = None
+    epsilon: dd.PositiveOrInfinite = 8.0
+    delta: dd.OpenShare = 1e-5
+    noise_multiplier: dd.NotNegative | None = None
+    requests: dd.Count | None = None
     """Requests that the budget shall last for; by default one an update."""
-    max_gradient_norm: float = 0.1
-    max_feature_norm: float = 1.0
-    signals: int | None = None
+    max_gradient_norm: dd.PositiveOrInfinite = 0.1
+    max_feature_norm: dd.PositiveOrInfinite = 1.0
+    signals: dd.Count | None = None
     """The first requests are answered anew, and from then on the same answers come again, in the same order, at no
     further cost. The networks and augmentations of the run come again with them."""
 
-    def __post_init__(self) -> None:
-        def refuse(what: str) -> None:
-            raise dd.RecipeRefused(f"plugins.private: {what}.")
-
-        if not self.epsilon > 0 or not 0 < self.delta < 1:
-            refuse(f"epsilon {self.epsilon} must be above zero and delta {self.delta} between zero and one")
+    def faults(self) -> Iterator[str]:
         if self.noise_multiplier is not None and self.requests is not None:
-            refuse("noise_multiplier and requests are solved from each other: give one of them")
-        if self.noise_multiplier is not None and not 0 <= self.noise_multiplier < math.inf:
-            refuse(f"noise_multiplier {self.noise_multiplier} must be zero or more, and finite")
+            yield ("noise_multiplier and requests are solved from each other: give one of them")
         if self.noise_multiplier == 0 and math.isfinite(self.epsilon):
-            refuse("without noise nothing is private: noise_multiplier = 0 goes with epsilon = inf alone")
+            yield ("without noise nothing is private: noise_multiplier = 0 goes with epsilon = inf alone")
         if self.noise_multiplier is None and math.isinf(self.epsilon):
-            refuse("an infinite epsilon says nothing about the noise: give noise_multiplier")
+            yield ("an infinite epsilon says nothing about the noise: give noise_multiplier")
         if self.noise_multiplier != 0 and math.inf in (self.max_gradient_norm, self.max_feature_norm):
-            refuse("unclipped items would need infinite noise: give max_gradient_norm and max_feature_norm")
-        if not min(self.max_gradient_norm, self.max_feature_norm) > 0:
-            refuse("max_gradient_norm and max_feature_norm must be above zero")
-        if any(count is not None and count < 1 for count in (self.requests, self.signals)):
-            refuse("requests and signals must be at least 1")
+            yield ("unclipped items would need infinite noise: give max_gradient_norm and max_feature_norm")
 
     @property
     def serves(self) -> frozenset[str]:
         return frozenset({"gradient", "features", "fit"})
 
-    def check(self, parts, network, card) -> None:
-        for part in parts:
+    def check(self, recipe, card, network) -> None:
+        for _, part in recipe.parts():
             if not part.itemwise:
                 raise dd.RecipeRefused(
                     f"{part.kind} = {part} mixes items, so no item's share can be clipped. Take one that changes each"

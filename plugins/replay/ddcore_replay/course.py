@@ -55,11 +55,9 @@ class Training(dd.Part, kind="training"):
     replayed: int = 64
     alone: dd.Protocol = field(default_factory=lambda: dd.Protocol(steps=250, repeats=1))
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if self.replayed < 1 or self.rehearsal.cutmix or self.rehearsal.temperature:
-            raise dd.RecipeRefused(
-                "training: replayed must be at least 1, and rehearsal knows neither cutmix nor a temperature."
-            )
+            yield ("training: replayed must be at least 1, and rehearsal knows neither cutmix nor a temperature.")
 
 
 @dataclass(frozen=True)

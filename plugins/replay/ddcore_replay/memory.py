@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -85,10 +86,10 @@ class Bounded(Memory):
     size: int | None = None
     nbytes: int | None = None
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         said = [bound for bound in (self.size, self.nbytes) if bound is not None]
         if not said or min(said) < 1:
-            raise dd.RecipeRefused(
+            yield (
                 f"A memory says size, in images, or nbytes, or both, and at least 1; got size = {self.size} and nbytes"
                 f" = {self.nbytes}."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -39,12 +40,10 @@ class Olcgm(Bounded):
     distance: dd.Distance = field(default_factory=dd.FilterCosine)
     network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=16))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def faults(self) -> Iterator[str]:
+        yield from super().faults()
         if min(self.batch, self.every, self.outer, self.inner) < 1 or not 0 < self.lr < math.inf:
-            raise dd.RecipeRefused(
-                f"{self}: batch, every, outer and inner must be at least 1, and lr above zero and finite."
-            )
+            yield (f"{self}: batch, every, outer and inner must be at least 1, and lr above zero and finite.")
 
     def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptOlcgm:
         return KeptOlcgm(self, card, seed, device)

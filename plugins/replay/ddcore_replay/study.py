@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -43,9 +43,9 @@ class Replay(dd.Study):
     seeds: tuple[int, ...] = (0,)
     shuffled: bool = False
 
-    def __post_init__(self) -> None:
+    def faults(self) -> Iterator[str]:
         if not self.memories or not self.ways or not self.seeds:
-            raise dd.RecipeRefused("The study needs at least one memory, one way and one seed.")
+            yield ("The study needs at least one memory, one way and one seed.")
 
     def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None) -> dd.Finding:
         data = self.data.load()
