@@ -47,7 +47,9 @@ def test_lp_sums_the_powers_of_all_gaps(p, only_convolutions):
 
 def test_lp_needs_a_convolution_unless_it_takes_all(host, small, tiny):
     recipe = small(host.recipe("idc", iterations=1), network=MLP(width=4))
-    with pytest.raises(RecipeRefused, match=r"no convolutions .* set objective.distance.only_convolutions = false"):
+    with pytest.raises(
+        RecipeRefused, match=r"needs a network with convolutions .*objective.distance.only_convolutions=false"
+    ):
         host.distill(recipe, tiny)
     host.distill(replace(recipe, objective=GradientMatch(Lp(only_convolutions=False), 4)), tiny)
 
@@ -278,7 +280,7 @@ def test_stored_images_are_held_in_range_and_stand_in_the_artefact(host, small, 
     assert float(stored.max()) == pytest.approx(1, abs=1e-6)
     assert distilled.inputs.shape == (12, 1, 8, 8)
     free = host.start(replace(recipe, update=replace(recipe.update, clamp=False)), tiny)
-    free.go()
+    free.run_until()
     assert float(free.export().latent["images"].abs().max()) > 10, "the rate is one that leaves the range"
 
 

@@ -149,7 +149,7 @@ def test_losses_of_a_shard_are_over_all_classes_and_label_vectors_too(host, part
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [
-        (Around(NETWORK, weights="nowhere.safetensors"), "is not a whole safetensors file"),
+        (Around(NETWORK, weights="nowhere.safetensors"), "There is no file nowhere.safetensors"),
         (Around(NETWORK, classes=(1, 2)), "must be given: set network.weights"),
         (Around(ConvNet(width=4, depth=2, norm="batch")), "keeps running statistics"),
     ],
