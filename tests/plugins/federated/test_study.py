@@ -211,35 +211,36 @@ def test_where_no_client_can_take_part_the_study_says_so_and_keeps_nothing(tmp_p
 
 
 INTERRUPTED = """
-import os, signal, sys, threading, time
+import signal, sys, threading
 import ddcore, ddcore_federated
-from ddcore_federated.flower.engine import Work
 from ddcore_federated import Distilling, Federated
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 study = Federated(
     exchanges=(Distilling(ipc=5, overrides={"iterations": 10**6}),), network=ddcore.ConvNet(width=8, depth=2), clients=2
 )
+update, at_work = ddcore.Run.update, []
 
 
-def interrupt():
-    while not any(isinstance(thread, Work) for thread in threading.enumerate()):
-        time.sleep(0.1)
-    time.sleep(2)
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupted(run):
+    if run.step == 3:
+        at_work.append(threading.current_thread())
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    return update(run)
 
 
-threading.Thread(target=interrupt, daemon=True).start()
+ddcore.Run.update = interrupted
 try:
     ddcore.run_study(study, sys.argv[1], host=ddcore.Host({"federated": ddcore_federated}))
-except KeyboardInterrupt:
-    print("stopped", [thread.name for thread in threading.enumerate() if isinstance(thread, Work)])
+finally:
+    print("ended", [work.ended(0) for work in at_work])
 """
 
 
 def test_an_interrupt_ends_the_client_that_is_at_work(tmp_path):
     words = [sys.executable, "-c", INTERRUPTED, tmp_path / "study"]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert (run.returncode, run.stdout.strip()) == (0, "stopped []"), run.stderr
+    run = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.strip()) == (-signal.SIGINT, "ended [True]"), run.stderr
 
 
 def test_dynafed_takes_the_studys_preprocessing(federated_host, tmp_path):
