@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddcore.bounds import Count, Whole
 from ddcore.data import RealData
 from ddcore.datasets.base import DataSet, held_out
 from ddcore.errors import BadData
@@ -21,29 +22,29 @@ from ddcore.store import Inputs, Items, picked
 
 @dataclass(frozen=True)
 class ImageFolder(DataSet):
-    """Images in ``root/train/<class>/`` and ``root/test/<class>/`` (or ``val``), or right in ``root/<class>/``.
+    """Images in ``root/train/<class>/`` and ``root/test/<class>/`` (or ``val``), or directly in ``root/<class>/``.
 
     Where there are both test and val, val is the validation split; where there is neither, a stratified tenth, always
-    the same, is set aside to test on. Images are resized so that the shorter side is ``size``, then cropped in the
-    centre; without a ``size`` they must be alike. They get ``channels``, 1 or 3: by default 1 where all of them are
-    grey.
-
-    Where all of them, decoded, are more than ``memory`` bytes, they stay on disk and are decoded whenever they are
-    taken; those taken first, as many as ``memory`` holds, are kept. Only their heads are read then before the run.
+    the same, is held out for testing.
     """
 
     root: str
-    size: int | None = None
-    channels: int | None = None
-    memory: int = 2 * 2**30
+    """The folder."""
+    size: Count | None = None
+    """Side in pixels: images are resized so that the shorter side has it, then cropped in the centre. None where all
+    images have the same size."""
+    channels: Count | None = None
+    """Channels, 1 or 3; None for 1 where all images are grey, else 3."""
+    memory: Whole = 2 * 2**30
+    """Bytes up to which decoded images are kept in memory. Beyond, they stay on disk and are decoded whenever they are
+    taken, and the first ones up to ``memory`` are kept; before the run only their headers are read."""
+
+    def faults(self) -> Iterator[str]:
+        if self.channels not in (None, 1, 3):
+            yield f"channels = {self.channels}: it must be 1 or 3"
 
     def load(self) -> RealData:
         """Raises BadData, and names the file: an empty class, a stray file or folder, an image that cannot be used."""
-        if (self.size is not None and self.size < 1) or self.channels not in (None, 1, 3) or self.memory < 0:
-            raise BadData(
-                f"Images of size {self.size} with {self.channels} channels in {self.memory} bytes of memory: wanted 1"
-                " or more, with 1 or 3, in 0 or more."
-            )
         root = Path(self.root).expanduser().resolve()
         folders = _splits(root)
         files = {split: _by_class(folder) for split, folder in folders.items()}
