@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Generator, Tensor
 
 from ddcore.augment.base import Augment
 from ddcore.augment.transforms import cropped, uniform
+from ddcore.bounds import PositiveShare
 from ddcore.types import DataCard, Transform
 
 
@@ -26,16 +27,16 @@ class Crop(Augment):
     **References**: Szegedy et al., CVPR 2015, Section 6; ``first``, Yin and Shen, CDA, 2023, Section 3.
     """
 
-    low: Annotated[float, Gt(0), Le(1)] = 0.08
+    low: PositiveShare = 0.08
     """Smallest share of the image's area. Published: 0.08."""
     ratio: Annotated[float, Ge(1)] = 4 / 3
     """Largest ratio of the box's sides, either way. Published: 4/3."""
     flip: bool = True
     """Whether the box is mirrored with probability 1/2, unless that could change a label of the data."""
-    first: Annotated[float, Gt(0), Le(1)] | None = None
+    first: PositiveShare | None = None
     """Smallest share at the start of a run, which then falls to ``low`` as a cosine: whole images come first, details
     later. None for ``low`` all along. Published: 1."""
-    until: Annotated[float, Gt(0), Le(1)] = 1.0
+    until: PositiveShare = 1.0
     """Share of the run after which ``low`` is reached."""
 
     def faults(self) -> Iterator[str]:

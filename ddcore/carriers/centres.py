@@ -18,7 +18,6 @@ from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
 from ddcore.networks.layers import Activation, At, Chain, Conv, Layer, Pooling, chain
 from ddcore.parts import Part
-from ddcore.synthetic import CarrierModule
 from ddcore.types import Call, DataCard, Draw, Group, Network, Params
 
 
@@ -167,7 +166,7 @@ class Centres(Carrier):
         self.code(card)
         self.each(card)
 
-    def build(self, card: DataCard) -> CarrierModule:
+    def build(self, card: DataCard) -> CentreImages | CentreCodes:
         return CentreImages(self, card) if self.stored == "images" else CentreCodes(self, card)
 
     def found(self, ctx: Context) -> tuple[Tensor, Draw]:
