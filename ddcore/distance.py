@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddcore.bounds import Positive
+from ddcore.bounds import NotNegative
 from ddcore.parts import Part
 from ddcore.types import Params
 
@@ -35,7 +35,7 @@ class FilterCosine(Distance):
     parameters of norms) contribute nothing.
     """
 
-    eps: Positive = 1e-6
+    eps: NotNegative = 1e-6
     """Added to the product of norms. Published: 1e-6."""
 
     def __call__(self, S: Params, T: Params) -> Tensor:
@@ -53,7 +53,7 @@ class MagnitudeAware(Distance):
     **Differs**: as :class:`FilterCosine`.
     """
 
-    eps: Positive = 1e-6
+    eps: NotNegative = 1e-6
     """Added to the product of norms."""
 
     def __call__(self, S: Params, T: Params) -> Tensor:
