@@ -164,6 +164,10 @@ from ddcore.study import spread as spread
 from ddcore.synthetic import CarrierModule as CarrierModule
 from ddcore.synthetic import LabelModule as LabelModule
 from ddcore.synthetic import SyntheticSet as SyntheticSet
+from ddcore.tensors import HoldsTensors as HoldsTensors
+from ddcore.tensors import LabelledTensors as LabelledTensors
+from ddcore.tensors import read_tensors as read_tensors
+from ddcore.tensors import write_tensors as write_tensors
 from ddcore.types import Batch as Batch
 from ddcore.types import Citation as Citation
 from ddcore.types import DataCard as DataCard

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ddcore.bounds import Number, Positive
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
+from ddcore.tensors import read_tensors
 from ddcore.types import DataCard
 
 Statistics = Callable[..., dict[str, Tensor]]
@@ -203,13 +202,8 @@ class ZCA(Preprocess):
 
     @staticmethod
     def _declared(path: str) -> dict[str, Tensor]:
-        try:
-            tensors = load_file(path)
-            return {"mean": tensors["mean"], "covariance": tensors["covariance"]}
-        except (OSError, SafetensorError, KeyError) as error:
-            raise RecipeRefused(
-                f"preprocess.public = {path!r} is not a safetensors file with mean and covariance ({error})."
-            ) from error
+        remedy = "preprocess.public names a safetensors file with mean and covariance."
+        return read_tensors(path, RecipeRefused, remedy, ("mean", "covariance"))[0]
 
     def load(self, state: dict[str, Tensor]) -> Fitted:
         return Whitened(state["mean"], state["matrix"], state["inverse"])

@@ -481,7 +481,10 @@ def test_networks_learn_what_they_are_taught(begun, host, tiny):
     distilled = run.export()
     wrong = F.one_hot((distilled.targets.argmax(1) + 1) % 3, 3)[:, None].expand(-1, 3, -1) * 20.0
     distilled = replace(distilled, teaching={**distilled.teaching, "logits": wrong.contiguous()})
-    distilled = replace(distilled, targets=F.one_hot(torch.arange(3).repeat_interleave(2), 3).float())
+    distilled = replace(
+        distilled,
+        tensors=replace(distilled.tensors, targets=F.one_hot(torch.arange(3).repeat_interleave(2), 3).float()),
+    )
     protocol = Protocol(steps=60, lr=(1e-2,), repeats=1, networks=(PLAN,), temperature=4.0, augment=None)
     teacher_targets = ddcore.plugin.teacher_targets_of(distilled, host.catalogue)
     assert isinstance(teacher_targets, StoredCrops)

@@ -21,6 +21,7 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.networks.started import Started
 from ddcore.preprocess import Identity, Standardise
+from ddcore.tensors import LabelledTensors
 
 spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "benchmarks" / "plain.py")
 plain = importlib.util.module_from_spec(spec)
@@ -146,7 +147,7 @@ def test_a_learned_step_size_is_used_where_the_protocol_says_so(training, tiny, 
     from ddcore import DistilledSet
 
     inputs, targets = training.take(torch.arange(60))
-    own = DistilledSet(inputs, targets, tiny.card, "mtt", "", 0, step_sizes=torch.tensor([0.03]))
+    own = DistilledSet(LabelledTensors(inputs, targets, step_sizes=torch.tensor([0.03])), tiny.card, "mtt", "", 0)
     protocol = replace(Protocol.named("mtt"), epochs=2, repeats=1, networks=(PLAN,))
     assert evaluate(own, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == pytest.approx(0.03)
     assert evaluate(training, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == 0.01

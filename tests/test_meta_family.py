@@ -106,11 +106,11 @@ def test_order_goes_round_class_by_class_and_stands_in_the_artefact(meta, tmp_pa
     assert torch.equal(again.order, distilled.order)
     for order, why in (
         (torch.full((5, 3), 6), "names items that are not among its 6"),
-        (torch.zeros(5, dtype=torch.int64), "not one row of items a step"),
+        (torch.zeros(5, dtype=torch.int64), "not one row of items per step"),
         (torch.zeros(4, 3, dtype=torch.int64), "4 steps in order and 5 step sizes"),
     ):
         with pytest.raises(BadArtefact, match=why):
-            DistilledSet.load(replace(distilled, order=order).save(path))
+            DistilledSet.load(replace(distilled, tensors=replace(distilled.tensors, order=order)).save(path))
 
 
 def test_tasks_come_one_after_another_each_for_its_share_of_the_steps(meta):
@@ -127,7 +127,9 @@ def test_tasks_come_one_after_another_each_for_its_share_of_the_steps(meta):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny, momentum):
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True, momentum=momentum))
-    distilled = replace(run.export(), step_sizes=torch.tensor([0.3, 0.2, 0.1, 0.05]))
+    distilled = run.export()
+    rates = torch.tensor([0.3, 0.2, 0.1, 0.05])
+    distilled = replace(distilled, tensors=replace(distilled.tensors, step_sizes=rates))
     assert distilled.momentum == momentum
     protocol = replace(Protocol.named("dd"), repeats=2, networks=(run.recipe.network,))
     score = evaluate(distilled, tiny, run.preprocess, protocol, seed=5)["accuracy"]["convnet"]

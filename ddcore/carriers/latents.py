@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +19,7 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import At, Layer, Linear, chain
 from ddcore.parts import Part
+from ddcore.tensors import read_tensors
 from ddcore.types import DataCard, Group, Network
 
 IN_ARTEFACT = "latent.generator."
@@ -141,12 +140,7 @@ class Latents(Carrier):
     def read(self, card: DataCard) -> dict[str, Tensor]:
         """The generator's weights from its file. Raises RecipeRefused where it holds others."""
         assert self.generator is not None
-        try:
-            held = load_file(self.generator)
-        except (SafetensorError, OSError) as error:
-            raise RecipeRefused(
-                f"synthetic.generator = {self.generator} is not a safetensors file ({error})."
-            ) from error
+        held, _ = read_tensors(self.generator, RecipeRefused, "synthetic.generator names a generator's weights.")
         within = {name.removeprefix(IN_ARTEFACT): value for name, value in held.items() if name.startswith(IN_ARTEFACT)}
         weights = within or held
         wanted = {name: tuple(p.shape) for name, p in self.live_generator(card).named_parameters()}

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from ddcore.augment.siamese import Siamese
 from ddcore.bounds import Count, NotNegative, Whole
@@ -25,6 +23,7 @@ from ddcore.policies.base import Policy
 from ddcore.policies.training import trained_on
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
+from ddcore.tensors import read_tensors, write_tensors
 from ddcore.types import Draw, Params
 
 CARD = "buffer.json"
@@ -192,7 +191,7 @@ def write_expert(path: Path, way: list[Params], half: bool) -> None:
     """The snapshots of one expert, whole or not at all."""
     cast: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.half if half else torch.Tensor.float
     tensors = {f"{t}/{name}": cast(value).cpu() for t, point in enumerate(way) for name, value in point.items()}
-    write_whole(path, save(tensors))
+    write_tensors(path, tensors)
 
 
 def read_snapshot(path: Path, t: int, like: Params) -> Params:
@@ -201,11 +200,9 @@ def read_snapshot(path: Path, t: int, like: Params) -> Params:
     Raises:
         RecipeRefused: a file that is damaged or another network's.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: file.get_tensor(f"{t}/{name}").float() for name in like}
-    except (SafetensorError, OSError) as error:
-        raise RecipeRefused(f"{path} is not a whole expert of this network ({error}). Delete it.") from error
+    names = [f"{t}/{name}" for name in like]
+    held, _ = read_tensors(path, RecipeRefused, "It should hold an expert of this network: delete it.", names)
+    found = {name: held[f"{t}/{name}"].float() for name in like}
     for name, value in like.items():
         if found[name].shape != value.shape:
             raise RecipeRefused(f"{path} is of another network: {name} is {tuple(found[name].shape)} in it.")

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Generator, Tensor
 
 from ddcore import plugin as dd
@@ -106,16 +104,12 @@ def finite(params: dd.Params) -> bool:
 
 def write_weights(path: str | Path, weights: dd.Params) -> None:
     """The weights as safetensors; an old file is replaced only by a whole new one."""
-    tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in weights.items()}
-    dd.write_whole(Path(path), save(tensors))
+    dd.write_tensors(path, {name: value.float() for name, value in weights.items()})
 
 
 def read_weights(path: str | Path) -> dd.Params:
     """Raises RecipeRefused where the file is not there, not whole, or holds NaN or infinity."""
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise dd.RecipeRefused(f"network.weights = {str(path)!r} is not a whole safetensors file ({error}).") from None
+    weights, _ = dd.read_tensors(path, dd.RecipeRefused, "network.weights names the weights that all share.")
     if bad := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
         raise dd.RecipeRefused(f"network.weights = {str(path)!r}: {bad[0]} holds NaN or infinity.")
     return weights

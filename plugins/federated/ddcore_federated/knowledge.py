@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ddcore import plugin as dd
@@ -136,17 +134,13 @@ def remember(path: str | Path, shared: Shared, classes: Sequence[int]) -> None:
     own = torch.tensor(list(classes))
     kept = torch.isin(whole, own)
     local = (whole[kept][:, None] == own).int().argmax(1)
-    dd.write_whole(Path(path), save({"inputs": shared.inputs[kept].contiguous(), "classes": local}))
+    dd.write_tensors(path, {"inputs": shared.inputs[kept], "classes": local})
 
 
 def _read(path: str, card: dd.DataCard) -> tuple[Tensor, Tensor]:
-    try:
-        tensors = load_file(path)
-        inputs, classes = tensors["inputs"], tensors["classes"]
-    except (SafetensorError, OSError, KeyError) as error:
-        raise dd.RecipeRefused(
-            f"synthetic.path = {path!r} is not a safetensors file with inputs and classes ({error})."
-        ) from None
+    remedy = "synthetic.path names a safetensors file with inputs and classes."
+    tensors, _ = dd.read_tensors(path, dd.RecipeRefused, remedy, ("inputs", "classes"))
+    inputs, classes = tensors["inputs"], tensors["classes"]
     if tuple(inputs.shape[1:]) != card.shape or classes.shape != inputs.shape[:1] or not inputs.isfinite().all():
         raise dd.RecipeRefused(
             f"synthetic.path = {path!r} holds inputs {tuple(inputs.shape)} and classes {tuple(classes.shape)}: wanted"

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from ddcore import plugin as dd
 from ddcore_federated.server import TrainOnUnion
@@ -29,32 +27,35 @@ class Trajectory(dd.Policy):
     span: dd.Count = 1
     """Points from a start to its target."""
 
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"target"})
+
     def draw(self, state: dict[str, Any], synthetic: dd.SyntheticSet, ctx: dd.Context) -> dd.Draw:
         if self.path is None:
             raise dd.RecipeRefused("policy.path names no trajectory: a server gives one, of the weights of rounds.")
         fresh = ctx.fresh()
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                points = len(file.keys()) // len(fresh.params)
-                if points <= self.span:
-                    raise dd.RecipeRefused(
-                        f"{self.path} has {points} points, and targets lie {self.span} further on: keep more rounds, or"
-                        " lower policy.span."
-                    )
-                start = int(torch.randint(points - self.span, (), generator=ctx.rng["policy"]))
-                here, target = (
-                    {name: file.get_tensor(f"{t}/{name}").to(ctx.device) for name in fresh.params}
-                    for t in (start, start + self.span)
-                )
-        except (SafetensorError, OSError) as error:
-            raise dd.RecipeRefused(f"{self.path} is not a whole trajectory of this network ({error}).") from None
+        remedy = "policy.path names the trajectory of this network, as write_trajectory wrote it."
+        _, said = dd.read_tensors(self.path, dd.RecipeRefused, remedy, ())
+        points = int(said.get("points", 0))
+        if points <= self.span:
+            raise dd.RecipeRefused(
+                f"{self.path} has {points} points, and targets lie {self.span} further on: keep more rounds, or"
+                " lower policy.span."
+            )
+        start = int(torch.randint(points - self.span, (), generator=ctx.rng["policy"]))
+        wanted = [f"{t}/{name}" for t in (start, start + self.span) for name in fresh.params]
+        held, _ = dd.read_tensors(self.path, dd.RecipeRefused, remedy, wanted)
+        here, target = (
+            {name: held[f"{t}/{name}"].to(ctx.device) for name in fresh.params} for t in (start, start + self.span)
+        )
         return dd.Draw(ctx.network, here, fresh.buffers, target=target, age=start)
 
 
 def write_trajectory(path: str | Path, points: Sequence[dd.Params]) -> None:
     """The weights of a way, first to last, as safetensors, whole or not at all."""
     tensors = {f"{t}/{name}": v.detach().float() for t, point in enumerate(points) for name, v in point.items()}
-    dd.write_whole(Path(path), save({name: v.cpu().contiguous().clone() for name, v in tensors.items()}))
+    dd.write_tensors(path, tensors, {"points": str(len(points))})
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 import ddcore
 from ddcore import ConvNet, Protocol, RecipeRefused
+from ddcore.plugin import LabelledTensors
 
 NETWORK = ConvNet(width=4, depth=2)
 FIT = {"policy.fit.epochs": "none", "policy.fit.steps": 5, "policy.fit.batch": 8}
@@ -255,7 +256,7 @@ def test_it_begins_at_what_was_made_before(host, tiny, tmp_path):
     """Classes 2 and 1 of three, three images of class 2 and one of class 1 made before; two a class are wanted."""
     data, classes = shard(tiny, torch.arange(20, 60))
     inputs = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 8, 8) + 100
-    remember(tmp_path / "before", Shared(inputs, torch.tensor([2, 0, 1, 2, 2])), classes)
+    remember(tmp_path / "before", Shared(LabelledTensors(inputs, torch.tensor([2, 0, 1, 2, 2]))), classes)
     recipe = made(host, "meta_knowledge", overrides={"synthetic.path": str(tmp_path / "before")})
     run = host.start(recipe, data)
     run.start()

@@ -448,7 +448,9 @@ def test_kept_sets_of_another_form_are_left_aside(tiny, thirds, quick, in_proces
 
     def server(grid):
         one_round(strategy, grid)
-        strategy.past = [[replace(shared, momentum=0.5) for shared in strategy.past[0]]]
+        strategy.past = [
+            [replace(shared, tensors=replace(shared.tensors, momentum=0.5)) for shared in strategy.past[0]]
+        ]
         strategy.server.sets.clear()
         arrays, _ = one_round(strategy, grid, number=2)
         return arrays

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import ddcore
 from ddcore import BadArtefact, ConvNet, Protocol, RecipeRefused
+from ddcore.plugin import LabelledTensors
 
 NETWORK = ConvNet(width=4, depth=2)
 SGD = {"optimiser": "sgd", "momentum": 0.0, "schedule": "constant", "augment": None, "repeats": 1}
@@ -16,7 +17,8 @@ SGD = {"optimiser": "sgd", "momentum": 0.0, "schedule": "constant", "augment": N
 
 def made(n=6, seed=0, **fields):
     inputs = torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return Shared(**{"inputs": inputs, "targets": torch.arange(n) % 3, "items": 10, **fields})
+    items = fields.pop("items", 10)
+    return Shared(LabelledTensors(**{"inputs": inputs, "targets": torch.arange(n) % 3, **fields}), items)
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ import torch
 from ddcore_federated import Shared, shard, union
 
 from ddcore import BadArtefact
+from ddcore.plugin import LabelledTensors
 
 
 def made(n=4, seed=0, **fields):
     inputs = torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return Shared(**{"inputs": inputs, "targets": torch.arange(n) % 3, **fields})
+    items = fields.pop("items", 0)
+    return Shared(LabelledTensors(**{"inputs": inputs, "targets": torch.arange(n) % 3, **fields}), items)
 
 
 ROWS = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import ddcore_federated
@@ -266,17 +265,18 @@ class Memory:
     def of(context: Context, place: Path | None) -> Memory:
         """Raises RecipeRefused where the file at ``place`` cannot be read."""
         if place is not None and place.exists():
+            remedy = (
+                "What the client has spent stands there: without it no budget can be kept; delete the file only where"
+                " none has to be."
+            )
+            tensors, metadata = dd.read_tensors(place, dd.RecipeRefused, remedy)
+            arrays = {name: value.numpy() for name, value in tensors.items()}
             try:
-                with safe_open(place, framework="np") as file:
-                    card = json.loads((file.metadata() or {})["ddcore"])
-                    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                card = json.loads(metadata["ddcore"])
                 answer = Answer(card["question"], arrays, card["said"], card["told"])
                 return Memory(card["carried"], answer if answer.question else None)
-            except (SafetensorError, OSError, KeyError, ValueError) as error:
-                raise dd.RecipeRefused(
-                    f"What the client has spent stands in {place}, which cannot be read ({error}). Without it no budget"
-                    " can be kept; delete the file only where none has to be."
-                ) from error
+            except (KeyError, ValueError) as error:
+                raise dd.RecipeRefused(f"{place} cannot be read ({error}). {remedy}") from error
         state = context.state.get(STATE)
         return Memory(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else Memory()
 
