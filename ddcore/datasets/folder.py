@@ -76,7 +76,7 @@ class ImageFolder(DataSet):
             if self.size is None and sides != first:
                 raise BadData(
                     f"{path} is {sides[0]}x{sides[1]}, but {paths[0]} is {first[0]}x{first[1]}. Give the side that all"
-                    " images shall be brought to: --size, or size=."
+                    " images are to be resized to: --size, or size=."
                 )
         assert first is not None
         return self.size or min(first), self.channels or (1 if grey else 3)
@@ -144,17 +144,17 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
     found = {}
     for path in _shown(folder):
         if not path.is_dir():
-            raise BadData(f"{path} lies beside the classes' folders. Put it into one of them, or take it away.")
+            raise BadData(f"{path} lies next to the classes' folders. Move it into one of them, or remove it.")
         found[path.name] = _shown(path)
         if not found[path.name]:
             raise BadData(f"{path} holds no image: a class needs at least one.")
         for below in found[path.name]:
             if not below.is_file():
-                raise BadData(f"{below} is no file. Wanted: images right in the folder of their class.")
+                raise BadData(f"{below} is not a file. Wanted: images directly in the folder of their class.")
     if not found:
         raise BadData(
-            f"{folder} holds no folder. Wanted: one folder of images a class, here or in a folder train with a folder"
-            " test beside it."
+            f"{folder} holds no folder. Wanted: one folder of images per class, here or in a folder train with a folder"
+            " test next to it."
         )
     return found
 
@@ -171,10 +171,10 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with Image.open(path) as image:
             if image.mode[0] in "IF":
-                raise ValueError(f"{image.mode}: more than 8 bits a channel. Save it with 8")
+                raise ValueError(f"{image.mode}: more than 8 bits per channel. Save it with 8")
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadData(f"{path} is not an image that can be read ({error}). Mend it, or take it away.") from error
+        raise BadData(f"{path} is not an image that can be read ({error}). Repair or remove it.") from error
 
 
 def _cropped(image: Tensor, size: int) -> Tensor:
