@@ -17,6 +17,7 @@ from ddcore.bounds import Number as Number
 from ddcore.bounds import OpenShare as OpenShare
 from ddcore.bounds import Positive as Positive
 from ddcore.bounds import PositiveOrInfinite as PositiveOrInfinite
+from ddcore.bounds import PositiveShare as PositiveShare
 from ddcore.bounds import Share as Share
 from ddcore.bounds import Whole as Whole
 from ddcore.carriers.base import Carrier as Carrier

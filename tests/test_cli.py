@@ -116,7 +116,7 @@ def test_a_folder_of_images_is_distilled_from_where_it_lies(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     refused = call("distill", "dm", "--data", "woods", *TINY)
     assert refused.exit_code == 2
-    assert "Give the side that all images shall be brought to: --size" in refused.stderr
+    assert "Give the side that all images are to be resized to: --size" in refused.stderr
     done = call("distill", "dm", "--data", "woods", "--size", "8", *TINY)
     assert done.exit_code == 0, done.output
     recipe = tmp_path / "runs" / "woods-dm-ipc1-0" / "recipe.toml"

@@ -361,12 +361,12 @@ def test_a_start_at_real_images_is_nearer_to_them(host, small, tiny):
 @pytest.mark.parametrize(
     ("plan", "card", "sentence"),
     [
-        (lambda: Codes(1, scale=3), CARD, "synthetic.scale = 3: sides are doubled"),
-        (lambda: Latents(1, scale=1), CARD, "synthetic.scale = 1: sides are doubled"),
-        (lambda: Codes(1, scale=16), CARD, r"a 16th of their sides, but the items of made are \(2, 16, 8\)"),
+        (lambda: Codes(1, scale=3), CARD, "scale = 3: sides are doubled"),
+        (lambda: Latents(1, scale=1), CARD, "scale = 1: it must be at least 2"),
+        (lambda: Codes(1, scale=16), CARD, r"1/16 of their sides, but the items of made are \(2, 16, 8\)"),
         (lambda: Codes(1), replace(CARD, shape=(7,)), r"items of made are \(7,\)"),
-        (lambda: Codes(1, width=40), CARD, "1 images per class of made are 768 numbers, but what decodes takes"),
-        (lambda: Latents(1, width=40), CARD, "1 images per class of made are 768 numbers, but what decodes takes"),
+        (lambda: Codes(1, width=40), CARD, "1 images per class of made are 768 values, but decoding takes"),
+        (lambda: Latents(1, width=40), CARD, "1 images per class of made are 768 values, but decoding takes"),
         (lambda: Codes(1, decoders=0), CARD, "must be at least 1"),
         (lambda: Latents(1, tries=0), CARD, "must be at least 1"),
         (lambda: Adversarial(batch=0), CARD, "must be at least 1"),
@@ -374,7 +374,7 @@ def test_a_start_at_real_images_is_nearer_to_them(host, small, tiny):
 )
 def test_what_cannot_be_decoded_is_refused_in_a_sentence(plan, card, sentence):
     with pytest.raises(RecipeRefused, match=sentence):
-        plan().check(card)
+        plan().check(None, card, None)
 
 
 # --- IT-GAN ----------------------------------------------------------------------------------------------

@@ -167,17 +167,17 @@ def test_a_set_without_an_order_is_trained_as_usual_under_dd(meta, tiny, host, s
 
 def test_bptt_refuses_in_a_sentence():
     for fields, why in (
-        ({"steps": 0}, "steps, batch and real must be at least 1"),
-        ({"momentum": 1.0}, "momentum from 0 and below 1"),
+        ({"steps": 0}, "steps = 0: it must be at least 1"),
+        ({"momentum": 1.0}, "momentum = 1.0: it must be at least 0 and below 1"),
         ({"lr": 0.1, "each": True}, "each is for step sizes that S learns"),
-        ({"lr": -0.1}, "a fixed lr is above zero"),
-        ({"lr": float("nan")}, "a fixed lr is above zero"),
-        ({"batch": 0}, "steps, batch and real must be at least 1"),
-        ({"checks": 16}, "checks must be from 1"),
-        ({"window": 16}, "window must be from 1 to the 15 steps"),
+        ({"lr": -0.1}, "lr = -0.1: it must be above 0"),
+        ({"lr": float("nan")}, "lr = nan: it must be a number and above 0"),
+        ({"batch": 0}, "batch = 0: it must be at least 1"),
+        ({"checks": 16}, "checks = 16: it must be at most the steps"),
+        ({"window": 16}, "window = 16: it must be at most steps = 15"),
         ({"memory": "tesla"}, 'take "exact"'),
-        ({"tasks": 2}, "above 1 S must be ordered"),
-        ({"tasks": 16, "ordered": True}, "tasks must be from 1 to the steps"),
+        ({"tasks": 2}, "so S must be ordered"),
+        ({"tasks": 16, "ordered": True}, "tasks = 16: it must be at most steps = 15"),
     ):
         with pytest.raises(RecipeRefused, match=why):
             Bptt(**fields)
@@ -229,7 +229,7 @@ def test_a_memory_starts_as_the_best_approximation_of_real_images(host, tiny):
 
 def test_a_memory_that_does_not_fit_is_refused(host, small, tiny):
     for overrides, why in (
-        ({"synthetic.bases": 40}, "less to decode with"),
+        ({"synthetic.bases": 40}, "a smaller decoder"),
         ({"synthetic.scale": 3}, "divides both sides"),
         ({"synthetic.bases": 0}, "must be at least 1"),
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,26 +14,24 @@ from ddcore import plugin as dd
 
 @dataclass(frozen=True)
 class Around(dd.NetworkPlan):
-    """``network``, whose every start is the shared weights w plus a Gaussian direction of norm ``radius``.
-
-    With radius 0 every start is w. ``weights`` names the safetensors file that holds w; without one w is what the
-    network's own start draws under ``seed``, which is as good for all who know the seed.
-
-    ``classes`` says which of the outputs that w has this network has, and in which order: a shard's own classes,
-    numbered as the shard numbers them, and behind them the others, where there shall be others. None: all as they are.
-    """
+    """``network``, whose every start is the shared weights w plus a Gaussian direction of norm ``radius``."""
 
     network: dd.NetworkPlan = field(default_factory=dd.ConvNet)
-    radius: float = 0.0
+    """The network that clients share."""
+    radius: dd.NotNegative = 0.0
+    """Norm of the direction; with 0 every start is w."""
     weights: str | None = None
-    classes: tuple[int, ...] | None = None
-    seed: int = 0
+    """Safetensors file that holds w; None for what the network's own start draws under ``seed``, which is the same for
+    all who know the seed."""
+    classes: tuple[dd.Whole, ...] | None = None
+    """Which of the outputs of w this network has, in which order: a shard's own classes, numbered as the shard numbers
+    them, then the others, where there are to be any. None for all of them as they are."""
+    seed: dd.Whole = 0
+    """Seed of w where no file gives it."""
 
     def faults(self) -> Iterator[str]:
-        if not 0 <= self.radius < math.inf:
-            yield (f"network.radius = {self.radius}: it must be zero or more, and finite.")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
-            yield (f"network.classes = {self.classes}: each output once, and at least one.")
+            yield f"classes = {self.classes}: name each output once, and at least one"
 
     def build(self, card: dd.DataCard) -> dd.Started:
         """Reads the weights, of which an artefact or a checkpoint of the run holds no copy.

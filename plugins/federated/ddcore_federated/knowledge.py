@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,21 +16,24 @@ from ddcore_federated.shared import Shared
 
 @dataclass(frozen=True)
 class ByLoss(dd.Objective):
-    """``objective``, for which an item of T counts 2 sigmoid( -``tau`` l ) times, l its loss at the network it is asked
-    of: the less, the worse that network knows it.
+    """``objective``, for which an item of T counts 2 sigmoid( -``tau`` l ) times, l its loss at the network at hand:
+    the less, the worse that network knows it.
 
-    It enters the gradients that the gate gives, item by item, before any clipping. Reference: Liu et al., ICLR 2023,
-    dynamic weight assignment. Differs: the form of the weight is ours.
+    It enters the gradients that the gate gives, item by item, before any clipping.
+
+    **Reference**: Liu et al., ICLR 2023, dynamic weight assignment.
+
+    **Differs**: the form of the weight is ours.
     """
 
     objective: dd.Objective
-    tau: float = 1.0
+    """The objective whose items are weighted; it must ask gradients of T."""
+    tau: dd.NotNegative = 1.0
+    """How fast the weight falls with the loss; 0 weights all items equally."""
 
     def faults(self) -> Iterator[str]:
-        if not 0 <= self.tau < math.inf:
-            yield (f"objective.tau = {self.tau}: it must be zero or more, and finite.")
         if "gradient" not in self.objective.asks:
-            yield (f"objective.objective = {self.objective} asks no gradient of T, so there are no losses to weigh by.")
+            yield f"objective = {self.objective} asks no gradient of T, so there are no losses to weigh by"
 
     def accumulate(self, draw: dd.Draw, synthetic: dd.SyntheticSet, ctx: dd.Context) -> Iterator[float]:
         return self.objective.accumulate(draw, synthetic, replace(ctx, gate=Weighing(ctx.gate, self.tau)))
@@ -72,15 +74,17 @@ def weighed(loss: dd.ItemLoss, tau: float) -> dd.ItemLoss:
 
 @dataclass(frozen=True)
 class Remembered(dd.Carrier):
-    """``ipc`` images per class, each pixel learned, that begin at images made before.
+    """``ipc`` images per class, each pixel learned, that start at images made before.
 
-    ``path`` names a safetensors file with their ``inputs`` (n, ...), preprocessed, and ``classes`` (n,), of which each
-    class takes ``ipc`` at random (:func:`remember` writes one). Without it, and where it has too few, they begin as
-    ``init`` says. Reference: Liu et al., ICLR 2023, conditional initialisation.
+    **Reference**: Liu et al., ICLR 2023, conditional initialisation.
     """
 
     path: str | None = None
+    """Safetensors file with ``inputs`` (n, ...), preprocessed, and ``classes`` (n,), of which each class takes ``ipc``
+    at random; :func:`remember` writes one. None to start as ``init`` says."""
     init: Literal["noise", "real"] = "noise"
+    """How images start that the file has too few of: ``noise`` draws a standard normal and asks nothing of T, ``real``
+    takes random real images."""
 
     @property
     def asks(self) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,16 @@ from ddcore_federated.shared import Shared
 
 @dataclass(frozen=True)
 class Trajectory(dd.Policy):
-    """Each step is at a random point of a given way through the weights, with that ``span`` further on as its target.
+    """Each step is at a random point of a given trajectory of weights, with the point ``span`` further on as its
+    target.
 
-    ``path`` names the safetensors file that :func:`write_trajectory` wrote. Nothing is asked of T.
+    Nothing is asked of T.
     """
 
     path: str | None = None
-    span: int = 1
-
-    def faults(self) -> Iterator[str]:
-        if self.span < 1:
-            yield (f"policy.span = {self.span}: the target lies at least one point further on.")
+    """Safetensors file of the trajectory, as :func:`write_trajectory` writes it; a server fills it in."""
+    span: dd.Count = 1
+    """Points from a start to its target."""
 
     @property
     def gives(self) -> frozenset[str]:
@@ -61,20 +60,22 @@ def write_trajectory(path: str | Path, points: Sequence[dd.Params]) -> None:
 
 @dataclass(frozen=True)
 class Dynafed(dd.Part, kind="dynafed"):
-    """Clients send weights, and the server keeps those of the first ``rounds``; from their way it distils a set by
-    ``method`` once, and after each later round trains the average on that as ``tuning`` says.
+    """Clients send weights, and the server distils a set from the trajectory of the first rounds, once; after each
+    later round it trains the average on that set.
 
-    So no client makes images, and the server reaches no real data. Reference: Pi et al., DynaFed, CVPR 2023.
+    So no client makes images, and the server reaches no real data.
+
+    **Reference**: Pi et al., DynaFed, CVPR 2023.
     """
 
-    rounds: int = 5
+    rounds: dd.Count = 5
+    """Rounds whose weights are kept as the trajectory."""
     method: str = "dynafed"
+    """The method that distils the set; it must ask nothing of T."""
     overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of its recipe, by dotted path."""
     tuning: TrainOnUnion = field(default_factory=lambda: TrainOnUnion(dd.Protocol(steps=50, lr=(1e-4,), repeats=1)))
-
-    def faults(self) -> Iterator[str]:
-        if self.rounds < 1:
-            yield (f"refined.rounds = {self.rounds}: there is no way without a round.")
+    """How the average is trained on the set."""
 
     def recipe(self, card: dd.DataCard, host: dd.Host, preprocess: dd.Preprocess | None = None) -> dd.Recipe:
         """What it distils by; ``preprocess`` is that of the clients, where they have another than the recipe.

@@ -209,11 +209,11 @@ def test_sets_that_cannot_be_used_are_refused(problem, server, sets, sentence):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: TrainOnUnion(radius=0.0), "server.radius = 0.0"),
-        (lambda: TrainOnUnion(radius=1.0, fresh=True), "server.fresh leaves them"),
+        (lambda: TrainOnUnion(radius=0.0), "radius = 0.0: it must be above 0"),
+        (lambda: TrainOnUnion(radius=1.0, fresh=True), "fresh leaves them"),
         (lambda: TrainOnUnion(Protocol()), "repeats must be 1"),
         (lambda: TrainOnUnion(Protocol(lr=(0.1, 0.2), repeats=1)), "at one lr"),
-        (lambda: ReplayEach(0.0), "server.lr = 0.0"),
+        (lambda: ReplayEach(0.0), "lr = 0.0: it must be above 0"),
     ],
 )
 def test_servers_that_are_none_are_refused(make, sentence):

@@ -190,7 +190,7 @@ def test_dynafed_trains_only_after_its_way_and_leaves_clients_alone(tiny, thirds
 
 @pytest.mark.parametrize("path", ["network.network.width", "preprocess.name"])
 def test_what_is_the_studys_is_not_an_exchanges(path):
-    with pytest.raises(RecipeRefused, match=f"overrides.{path} cannot be"):
+    with pytest.raises(RecipeRefused, match=f"overrides.{path} cannot be set"):
         Distilling(overrides={path: 4})
 
 
@@ -254,14 +254,14 @@ def test_dynafed_takes_the_studys_preprocessing(federated_host, tmp_path):
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ({"seeds": ()}, "at least one exchange, seed, client and round"),
-        ({"exchanges": ()}, "at least one exchange, seed, client and round"),
-        ({"clients": 0}, "at least one exchange, seed, client and round"),
-        ({"rounds": 0}, "at least one exchange, seed, client and round"),
-        ({"exchanges": (Averaging(), Averaging())}, "have one name"),
-        ({"exchanges": (Averaging(title="a b"), Averaging(title="a/b"))}, "have one name"),
-        ({"fraction": 0.0}, "fraction = 0.0"),
-        ({"seeds": (1, 1)}, "one stands there twice"),
+        ({"seeds": ()}, "seeds is empty: the study needs at least one"),
+        ({"exchanges": ()}, "exchanges is empty: the study needs at least one"),
+        ({"clients": 0}, "clients = 0: it must be at least 1"),
+        ({"rounds": 0}, "rounds = 0: it must be at least 1"),
+        ({"exchanges": (Averaging(), Averaging())}, "have the same name"),
+        ({"exchanges": (Averaging(title="a b"), Averaging(title="a/b"))}, "have the same name"),
+        ({"fraction": 0.0}, "fraction = 0.0: it must be above 0 and at most 1"),
+        ({"seeds": (1, 1)}, "name each once"),
         ({"exchanges": (Averaging(refined=Dynafed(5)),)}, "of 5 rounds leave none for"),
     ],
 )
