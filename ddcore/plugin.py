@@ -169,6 +169,7 @@ from ddcore.study.engine import Engine as Engine
 from ddcore.study.engine import Local as Local
 from ddcore.study.engine import Processes as Processes
 from ddcore.study.experiments import Experiments as Experiments
+from ddcore.study.experiments import numbers_of as numbers_of
 from ddcore.study.finding import Finding as Finding
 from ddcore.study.finding import spread as spread
 from ddcore.study.grid import Grid as Grid

@@ -30,7 +30,7 @@ class Experiments(Study):
     def run(self, case: Case, folder: Path, host: Host, device: str, progress: Progress | None) -> dict[str, Any]:
         recipe, settings = case.description["recipe"], case.description["settings"]
         experiment = Experiment(replace(recipe, seed=case.seed), settings)
-        return measured(run_or_resume(experiment, folder, host=host, device=device, progress=progress))
+        return numbers_of(run_or_resume(experiment, folder, host=host, device=device, progress=progress))
 
     def summarise(self, found: Sequence[Found]) -> Finding:
         """The comparison: one row for what differs by its seed alone, and one for each baseline."""
@@ -46,7 +46,7 @@ def case_of(experiment: Experiment) -> Case:
     return Case(label, recipe.seed, {"recipe": replace(recipe, seed=0), "settings": settings})
 
 
-def measured(metrics: dict[str, Any]) -> dict[str, Any]:
+def numbers_of(metrics: dict[str, Any]) -> dict[str, Any]:
     """What a study keeps of an experiment's metrics: scores, bytes, seconds, memory, facts."""
     kept = ("accuracy", "baselines", "bytes", "baseline_bytes", "seconds", "peak_mib", "facts")
     return {"method": metrics["method"], "ipc": metrics["ipc"], **{name: metrics[name] for name in kept}}
