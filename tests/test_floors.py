@@ -45,7 +45,9 @@ SHARED = {
 """Files that the members of a family share, besides its ``base``."""
 GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray"}
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-TRUSTING = {Path("study/engine.py"): {"joblib.Parallel", "joblib.delayed"}}
+TRUSTING = {
+    Path("study/engine.py"): {"joblib.Parallel", "joblib.delayed", "joblib.externals.loky.get_reusable_executor"}
+}
 """What may be used where: the engine pickles to the processes that it starts, and reads no file."""
 NAMELESS = {"utils", "util", "misc", "helpers", "helper", "common"}
 MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py"))

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
 from ddcore.bounds import Count
 from ddcore.parts import Part
@@ -56,7 +57,11 @@ class Processes(Engine):
         side_by_side = Parallel(
             self.jobs, backend=self.backend, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
         )
-        yield from side_by_side(delayed(_on_one_thread)(work, item) for item in items)
+        try:
+            yield from side_by_side(delayed(_on_one_thread)(work, item) for item in items)
+        finally:
+            if self.backend == "loky":  # which keeps idle processes, each with its memory and what it has imported
+                get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _on_one_thread(work: Work[T, R], item: T) -> tuple[T, R]:

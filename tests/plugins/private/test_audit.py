@@ -91,7 +91,7 @@ def test_a_private_set_beside_its_controls_and_the_study_goes_on(tmp_path):
     assert told["random"]["copies"] == 40
     assert "nearest" not in told["dp_sgd"]
     assert all(told[name]["accuracy"]["mean"] > 5 for name in told)
-    kept = sorted((tmp_path / "shadows").iterdir())
+    kept = sorted((tmp_path / "cases").glob("*/case.json"))
     assert len(kept) == 12
     before = {path: path.stat().st_mtime_ns for path in kept}
     kept[0].unlink()
