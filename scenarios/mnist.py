@@ -71,7 +71,7 @@ def main() -> None:
     plan = Short(data, tuple(options.methods), tuple(options.ipc), options.smoke)
     with ddcore.progress() as told:
         print(ddcore.run_study(plan, options.out, progress=told))
-    for line in csv.DictReader((Path(options.out) / "finding.csv").open()):
+    for line in csv.DictReader((Path(options.out) / "finding.csv").read_text().splitlines()):
         print(f"{line['method']} ipc {line['ipc']}: {line['peak_mib']} MiB at the peak")
 
 

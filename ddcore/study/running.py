@@ -183,8 +183,8 @@ def _failed(failures: dict[str, str], cases: int, place: Place) -> CasesFailed:
         said.append(f"And {len(failures) - TOLD} more.")
     return CasesFailed(
         f"{len(failures)} of {cases} cases failed. {' '.join(said)} The other {cases - len(failures)} are kept in"
-        f" {place.path}, where each failed case has left its failed.txt: the same command goes on with those that are"
-        " missing."
+        f" {place.path}, and what a failed case raised stands in its failed.txt: the same command goes on with those"
+        " that are missing."
     )
 
 
