@@ -44,8 +44,8 @@ class Local(Engine):
 class Processes(Engine):
     """Side by side in processes of joblib, on one thread each.
 
-    A process is sent the study, its cases and the names of its plugins: their classes stand in modules that a new process
-    can import, or in the program itself. No progress comes from within a case.
+    A process is sent the study, its cases and the names of its plugins; their classes stand in modules that a new
+    process can import, or in the program itself. No progress comes from within a case.
     """
 
     jobs: Count = 2
