@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import pytest
@@ -114,6 +114,13 @@ def test_damaged_files_have_a_sentence(tmp_path):
     (tmp_path / "study.toml").write_text("to = ")
     with pytest.raises(RecipeRefused, match="study.toml is damaged"):
         run_study(Count(), tmp_path)
+
+
+def test_every_study_chooses_cases_by_fields_that_it_has(host):
+    studies = [entry.maker for entry in host.catalogue.of("study")]
+    assert Grid in studies
+    for study in studies:
+        assert study.chooses <= {f.name for f in fields(study)}, study
 
 
 def test_no_two_cases_share_a_folder():

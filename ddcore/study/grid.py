@@ -25,15 +25,19 @@ class Grid(Experiments):
     chooses: ClassVar[frozenset[str]] = frozenset({"methods", "ipcs", "seeds", "baselines"})
 
     data: DataSet = field(default_factory=Digits)
+    """What is distilled."""
     methods: tuple[str, ...] = ("random", "herding", "dm")
+    """By name: ``ddcore list methods``."""
     ipcs: tuple[Count, ...] = (1,)
     """Images per class."""
     seeds: tuple[int, ...] = (0,)
+    """One run with each."""
     iterations: Count | None = None
     """Updates, of the methods that make any; None for each method's own number."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``."""
     protocol: Protocol = field(default_factory=Protocol)
+    """How networks are trained on what comes out."""
     baselines: tuple[Literal["random", "herding", "whole"], ...] = ()
     """What stands beside the sets of the first method."""
 

@@ -19,6 +19,7 @@ def test_each_item_is_in_half_of_the_shadows():
     assert set(member.sum(1).tolist()) == {15, 16}
     assert torch.equal(member, halves(31, 6, seed=0))
     assert not torch.equal(member, halves(31, 6, seed=1))
+    assert torch.equal(member[:4], halves(31, 4, seed=0)), "more shadows leave those that there are as they were"
 
 
 def test_scaled_logits_are_the_log_odds_of_the_class():
