@@ -72,29 +72,30 @@ def _written(value: Any) -> str:
         return "none"
     if isinstance(value, Part) or (isinstance(value, tuple) and any(isinstance(v, Part) for v in value)):
         return ", ".join(v.part_name() for v in (value if isinstance(value, tuple) else (value,)))
-    return json.dumps(_pack(value))
+    return json.dumps(packed(value))
 
 
 def _is_part(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Part)
 
 
-def _pack(value: Any) -> Any:
+def packed(value: Any) -> Any:
+    """``value`` as plain data that TOML can write, the parts in it as tables with their names."""
     if value is None:
         return dict(NONE)
     if isinstance(value, Part):
         return {"name": type(value).part_name(), **to_dict(value)}
     if isinstance(value, Mapping):
-        return {str(k): _pack(v) for k, v in value.items()}
+        return {str(k): packed(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_pack(v) for v in value]
+        return [packed(v) for v in value]
     return value
 
 
 def to_dict(part: Part) -> dict[str, Any]:
     """The part's fields as plain data that TOML can write: a None that is the default is left out."""
     return {
-        f.name: _pack(getattr(part, f.name))
+        f.name: packed(getattr(part, f.name))
         for f in fields(part)
         if not (getattr(part, f.name) is None and _default(f) is None)
     }
@@ -193,7 +194,7 @@ def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
             below = below.setdefault(name, {})
             if not isinstance(below, dict):
                 raise RecipeRefused(f"{path} cannot be set: nothing lies below {'.'.join(way[: i + 1])}.")
-        new = _value(value) if isinstance(value, str) else _pack(value)
+        new = _value(value) if isinstance(value, str) else packed(value)
         if last == "name" and below.get("name") != new:
             below.clear()
         below[last] = new

@@ -118,15 +118,10 @@ def main() -> None:
         for alpha in options.alphas:
             some = "" if options.fraction == 1 else f"-{options.fraction:g}"
             folder = Path(options.out) / f"{data}-{alpha:g}-{options.clients}{some}"
-
-            def said(what: str, done: int, of: int) -> None:
-                print(f"{what}: {done} of {of}", flush=True)
-
-            finding = ddcore.run_study(study(data, alpha, options), folder, progress=said)
+            with ddcore.progress() as told:
+                finding = ddcore.run_study(study(data, alpha, options), folder, progress=told)
             print(f"{data}, Dirichlet {alpha:g}, {options.clients} clients")
-            for row in [finding.head, *finding.rows]:
-                print(" | ".join(row))
-            print(finding.says, folder / "report.md")
+            print(finding, folder / "report.md")
 
 
 if __name__ == "__main__":

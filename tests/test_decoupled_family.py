@@ -360,11 +360,11 @@ def test_a_teacher_may_stand_in_the_artefact(begun, host, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        ({"teaching.boxes": torch.zeros(6, 3, 4)}, "its views are"),
-        ({"teaching.boxes": torch.zeros(6, 2, 5)}, "its views are"),
-        ({"teaching.boxes": None}, "its views are"),
-        ({"teaching.logits": torch.zeros(5, 2, 3)}, "its views are"),
-        ({"teaching.logits": torch.zeros(6, 2, 4)}, "its views are"),
+        ({"teaching.boxes": torch.zeros(6, 3, 4)}, "its crops are"),
+        ({"teaching.boxes": torch.zeros(6, 2, 5)}, "its crops are"),
+        ({"teaching.boxes": None}, "its crops are"),
+        ({"teaching.logits": torch.zeros(5, 2, 3)}, "its crops are"),
+        ({"teaching.logits": torch.zeros(6, 2, 4)}, "its crops are"),
         ({"teaching.logits": torch.full((6, 2, 3), torch.inf)}, "NaN or infinite"),
     ],
 )
@@ -411,7 +411,8 @@ def test_any_method_may_be_taught(host, small, tiny):
     assert targets.shape == (6, 3)
     assert torch.allclose(targets.sum(1), torch.ones(6))
     with pytest.raises(
-        RecipeRefused, match=r"labels.fit = none takes the trained network.*has neither: leave labels.fit"
+        RecipeRefused,
+        match=r"labels = taught needs a network trained on T that can label.*carrier herding.*policy teacher",
     ):
         host.distill(replace(own, labels=Taught(fit=None)), tiny)
     herding = small(host.recipe("herding", ipc=2, overrides={"synthetic.fit.steps": 5}), labels=Taught(fit=None))

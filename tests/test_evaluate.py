@@ -9,6 +9,7 @@ import torch
 
 import ddcore
 from ddcore import Protocol, RecipeRefused, UnknownName
+from ddcore.augment import mixing
 from ddcore.augment.affine import Affine
 from ddcore.augment.siamese import Siamese
 from ddcore.evaluation.measures import Accuracy
@@ -173,11 +174,9 @@ def test_the_rate_falls_in_thirds(training, tiny, monkeypatch):
 
 def test_cutmix_mixes_half_of_the_batches_net_by_net(training, tiny, monkeypatch):
     """What a net is trained on does not depend on the nets beside it, and soft labels may be mixed too."""
-    from ddcore import augment
-
     boxes = []
-    mix = augment.CutMix.__call__
-    monkeypatch.setattr(augment.CutMix, "__call__", lambda self, x, y: boxes.append(self.rows) or mix(self, x, y))
+    mix = mixing.CutMix.__call__
+    monkeypatch.setattr(mixing.CutMix, "__call__", lambda self, x, y: boxes.append(self.rows) or mix(self, x, y))
     protocol = replace(Protocol.named("idc"), epochs=None, steps=60, batch=8, networks=(PLAN,))
     together = train(PLAN.build(tiny.card), training, tiny.card, protocol, 0.01, [0, 1], 0, torch.device("cpu"))
     mixed = [rows != slice(0, 0) for rows in boxes]

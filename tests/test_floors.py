@@ -28,7 +28,7 @@ FLOORS = {
         {"objectives", "policies"},
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
-    "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment", "study"}],
+    "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment"}, {"study"}],
     "face": [{"verbs"}, {"cli", "plugin"}, {"__init__"}],
 }
 """Six floors; the rows of a floor stand one above another."""
@@ -44,10 +44,15 @@ SHARED = {
     "objectives": {"batches", "student"},
     "policies": {"training"},
     "report": {"measured", "tables"},
+    "study": {"engine", "experiments", "finding"},
 }
 """Files that the members of a family share, besides its ``base``."""
 GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray"}
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+TRUSTING = {
+    Path("study/engine.py"): {"joblib.Parallel", "joblib.delayed", "joblib.externals.loky.get_reusable_executor"}
+}
+"""What may be used where: the engine pickles to the processes that it starts, and reads no file."""
 NAMELESS = {"utils", "util", "misc", "helpers", "helper", "common"}
 MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py"))
 
@@ -219,7 +224,8 @@ def test_the_checker_sees_a_guest_around_the_face(source):
 
 def test_nothing_is_unpickled_that_a_stranger_could_have_made():
     for path in MODULES:
-        assert list(unsafe((CORE / path).read_text())) == [], path
+        found = set(unsafe((CORE / path).read_text()))
+        assert found == TRUSTING.get(path, set()), path
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ def test_lp_sums_the_powers_of_all_gaps(p, only_convolutions):
 
 def test_lp_needs_a_convolution_unless_it_takes_all(host, small, tiny):
     recipe = small(host.recipe("idc", iterations=1), network=MLP(width=4))
-    with pytest.raises(RecipeRefused, match=r"no convolutions .* set objective.distance.only_convolutions = false"):
+    with pytest.raises(
+        RecipeRefused, match=r"needs a network with convolutions .*objective.distance.only_convolutions=false"
+    ):
         host.distill(recipe, tiny)
     host.distill(replace(recipe, objective=GradientMatch(Lp(only_convolutions=False), 4)), tiny)
 

@@ -255,9 +255,9 @@ def resume(
     `ddcore resume runs/digits-dm-ipc1-0`
     """
     with sentences(resume=folder), progress() as told:
-        from ddcore import experiment
+        from ddcore.experiment.running import resume as resumed
 
-        metrics = experiment.resume(folder, device=device, checkpoint_seconds=checkpoint_seconds, progress=told)
+        metrics = resumed(folder, device=device, checkpoint_seconds=checkpoint_seconds, progress=told)
     _finish(metrics, folder)
 
 
@@ -325,9 +325,12 @@ def study(
         list[str] | None, typer.Option("--set", help="Set one field of the study: --set shadows=32.")
     ] = None,
     device: Device = "cpu",
+    jobs: Annotated[int, typer.Option(min=1, help="Cases to run side by side, each in a process on one thread.")] = 1,
     out: Annotated[Path | None, typer.Option(help="The folder to write; by default runs/study-NAME.")] = None,
 ) -> None:
-    """Carry out a study, an experiment with a protocol of its own; the same command goes on with a stopped one.
+    """Run a study, an experiment with a protocol of its own; the same command goes on with a stopped one.
+
+    `ddcore study grid --set 'methods=["dm", "dc"]' --set seeds=[0,1,2] --jobs 2`
 
     `ddcore study audit --set method=dm --set shadows=16`
     """
@@ -340,7 +343,9 @@ def study(
         from ddcore.errors import RecipeRefused
         from ddcore.host import Host
         from ddcore.packing import from_dict, overridden
-        from ddcore.study import Study, run_study
+        from ddcore.study.base import Study
+        from ddcore.study.engine import Local, Processes
+        from ddcore.study.running import run_study
 
         host = Host()
         plan = from_dict(cast(type[Study], host.catalogue.find("study", name).maker), {}, host.catalogue, name)
@@ -350,7 +355,8 @@ def study(
         elif data or any(given.values()):
             raise RecipeRefused(f"The study {name} has no data set to choose.")
         plan = overridden(plan, pairs(change or []), host.catalogue)
-        finding = run_study(plan, folder, host=host, device=device, progress=told)
+        engine = Local() if jobs == 1 else Processes(jobs)
+        finding = run_study(plan, folder, host=host, device=device, progress=told, engine=engine)
     show(finding.head, finding.rows)
     screen.print(finding.says, highlight=False, soft_wrap=True)
-    screen.print(f"Written: {folder}/report.md, finding.json", highlight=False, soft_wrap=True)
+    screen.print(f"Written: {folder}/report.md, finding.json, finding.csv", highlight=False, soft_wrap=True)

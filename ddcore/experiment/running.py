@@ -47,7 +47,14 @@ def run_experiment(
     return _conduct(experiment, Folder(folder), host or Host(), device, checkpoint_seconds, progress, new=True)
 
 
-def run_or_resume(experiment: Experiment, folder: str | os.PathLike[str]) -> dict[str, Any]:
+def run_or_resume(
+    experiment: Experiment,
+    folder: str | os.PathLike[str],
+    *,
+    host: Host | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """The metrics of the experiment in ``folder``: read if it is finished, gone on with if it stopped, else begun.
 
     What lies in the folder is taken as it is, whatever ``experiment`` says.
@@ -55,7 +62,9 @@ def run_or_resume(experiment: Experiment, folder: str | os.PathLike[str]) -> dic
     place = Folder(folder)
     if place.metrics.exists():
         return json.loads(place.metrics.read_text())
-    return resume(folder) if place.recipe.exists() else run_experiment(experiment, folder)
+    if place.recipe.exists():
+        return resume(folder, host=host, device=device, progress=progress)
+    return run_experiment(experiment, folder, host=host, device=device, progress=progress)
 
 
 def resume(

@@ -12,15 +12,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-
-from ddcore.files import replaced_whole
+from ddcore.plots import Line, Panel, Plot
 from ddcore.report.measured import MeasuredSet, measured_sets
 from ddcore.report.tables import bytes_cell, markdown_table, plus_minus
 
-MARKERS = "osD^vPX"
-"""By turns, each for as many lines as there are colours."""
 BARS = "bars: deviation over seeds, or over networks where there is a single run"
 
 
@@ -71,12 +66,14 @@ class Comparison:
             for row in self.rows
         ]
 
+    def says(self) -> str:
+        """How it was measured."""
+        protocols = ", or ".join(sorted({row.protocol for row in self.rows}))
+        return f"Test accuracy in percent ({protocols}): mean, deviation over networks, deviation over seeds (runs)."
+
     def markdown(self) -> str:
         """The table with how it was measured below."""
-        protocols = ", or ".join(sorted({row.protocol for row in self.rows}))
-        return markdown_table(*self.table()) + (
-            f"\nTest accuracy in percent ({protocols}): mean, deviation over networks, deviation over seeds (runs).\n"
-        )
+        return f"{markdown_table(*self.table())}\n{self.says()}\n"
 
     def csv(self) -> str:
         text = io.StringIO()
@@ -85,42 +82,32 @@ class Comparison:
         writer.writerows(asdict(row) for row in self.rows)
         return text.getvalue()
 
-    def plot(self, path: Path) -> Path:
-        """Accuracy against stored bytes, a line a method and a panel for each data set and network."""
-        panels = sorted({(row.data, row.network, row.protocol) for row in self.rows})
-        entries = len({row.label for row in self.rows})
-        figure = Figure(figsize=(8.4, max(4.4, 0.26 * entries) * len(panels)), dpi=120, layout="constrained")
-        for axes, (data, network, protocol) in zip(
-            figure.subplots(len(panels), squeeze=False).flat, panels, strict=True
-        ):
-            shown = [row for row in self.rows if (row.data, row.network, row.protocol) == (data, network, protocol)]
-            for place, label in enumerate(dict.fromkeys(row.label for row in shown)):
-                points = sorted((row for row in shown if row.label == label), key=lambda row: row.bytes)
-                if label == "whole":
-                    axes.axhline(points[0].accuracy, linestyle="--", color="0.4", label="whole")
-                    continue
-                axes.errorbar(
-                    [row.bytes for row in points],
-                    [row.accuracy for row in points],
-                    [(row.std_nets if row.std_seeds is None else row.std_seeds) or 0 for row in points],
-                    marker=MARKERS[place // 10 % len(MARKERS)],
-                    capsize=3,
-                    linestyle=":" if label in ("random", "herding") else "-",
-                    label=label,
-                )
+    def picture(self, name: str) -> Plot:
+        """Accuracy against stored bytes, a line for each method and a panel for each data set and network."""
+        places = sorted({(row.data, row.network, row.protocol) for row in self.rows})
+        panels = []
+        for place in places:
+            shown = [row for row in self.rows if (row.data, row.network, row.protocol) == place]
             stored = [row.bytes for row in shown if row.label != "whole"] or [row.bytes for row in shown]
-            if max(stored) > 3 * min(stored):
-                axes.set_xscale("log")
-                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.xaxis.set_minor_locator(NullLocator())
-            else:
-                axes.locator_params(axis="x", nbins=5)
-            axes.xaxis.set_major_formatter(EngFormatter("B"))
-            axes.set(xlabel=f"stored\n({BARS})", ylabel="test accuracy (%)")
-            axes.set_title(f"{data}, {network}\n{protocol}", fontsize="medium", parse_math=False)
-            axes.grid(alpha=0.3)
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        return replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+            lines = [
+                _line([row for row in shown if row.label == label]) for label in dict.fromkeys(r.label for r in shown)
+            ]
+            panels.append([Panel(lines, "{}, {}\n{}".format(*place), "x" if max(stored) > 3 * min(stored) else "")])
+        return Plot(name, f"stored\n({BARS})", "test accuracy (%)", panels, unit="B", shared=False)
+
+    def plot(self, path: Path) -> Path:
+        """Save :meth:`picture` as PNG at ``path``."""
+        return self.picture(path.stem).save(path)
+
+
+def _line(rows: list[Row]) -> Line:
+    rows = sorted(rows, key=lambda row: row.bytes)
+    label = rows[0].label
+    if label == "whole":
+        return Line(label, [rows[0].accuracy], reference=True)
+    bars = [(row.std_nets if row.std_seeds is None else row.std_seeds) or 0 for row in rows]
+    x, y = ([getattr(row, name) for row in rows] for name in ("bytes", "accuracy"))
+    return Line(label, y, x, bars, reference=label in ("random", "herding"))
 
 
 def compare(folders: Iterable[str | Path]) -> Comparison:

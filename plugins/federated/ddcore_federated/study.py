@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ddcore import plugin as dd
 from ddcore_federated.around import Around
@@ -20,7 +16,7 @@ from ddcore_federated.knowledge import Remembered
 from ddcore_federated.payload import Encoding
 from ddcore_federated.recipes import usual_server
 from ddcore_federated.server import Server
-from ddcore_federated.shards import Shards, agreed, loaded, public
+from ddcore_federated.shards import Shards, agreed, public
 from ddcore_federated.split import Dirichlet, Split
 from ddcore_federated.trajectory import Dynafed
 
@@ -49,7 +45,7 @@ class Problem:
 
     @property
     def card(self) -> dd.DataCard:
-        return loaded(self.shards.data).card
+        return dd.loaded(self.shards.data).card
 
 
 class Exchange(dd.Part, kind="exchange"):
@@ -118,7 +114,7 @@ class Distilling(Exchange):
 
         server = self.server or usual_server(self.method)
         recipe = self.recipe(problem)
-        problem.host.start(recipe, loaded(problem.shards.data))  # refuses what no client could run
+        problem.host.start(recipe, dd.loaded(problem.shards.data))  # refuses what no client could run
         own: dict[str, Any] = {"seed": problem.seed, "device": problem.device}
         app = distilling_client(problem.shards, recipe, encoding=self.encoding, keep=keep, **own)
         own |= {
@@ -184,9 +180,11 @@ class Federated(dd.Study):
 
     It reports the accuracy of the global model on the test split and the worst client's, of test items mixed as its
     classes are; bytes up and down over all clients; the bytes up at which the accuracy that the first averaging
-    exchange ends with was first reached; seconds; and the largest epsilon that a client reports as spent. The split is
-    saved in ``split-<seed>.json``. Rounds are kept in ``runs/``, so the same command continues at the last one.
+    exchange ends with was first reached; seconds; and the largest epsilon that a client reports as spent. Each case
+    keeps the split, in ``split.json``, and its rounds, so that it continues at the last one.
     """
+
+    chooses: ClassVar[frozenset[str]] = frozenset({"exchanges", "seeds"})
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data that the clients hold together."""
@@ -226,58 +224,37 @@ class Federated(dd.Study):
                     f"{exchange.label}: refined.rounds = {exchange.refined.rounds} of {rounds} rounds leave none for"
                     " the set that is made of them: take fewer of these, or more rounds"
                 )
-        if len({_folder(e.label) for e in self.exchanges}) < len(self.exchanges):
+        if len({e.label for e in self.exchanges}) < len(self.exchanges):
             yield "two exchanges have the same name: give them titles"
 
-    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None) -> dd.Finding:
+    def cases(self, host: dd.Host) -> list[dd.Case]:
+        problem = self._problem(self.seeds[0], "cpu", host)
         for exchange in self.exchanges:
-            exchange.build(self._problem(self.seeds[0], device, host), folder)
-        runs = [(exchange, seed) for seed in self.seeds for exchange in self.exchanges]
-        found: dict[str, list[list[dict[str, Any]]]] = {exchange.label: [] for exchange in self.exchanges}
-        for done, (exchange, seed) in enumerate(runs):
-            problem = self._problem(seed, device, host)
-            self._save_split(problem.shards, folder / f"split-{seed}.json")
-            rounds = exchange.rounds or self.rounds
+            exchange.build(problem, Path())
+        return [dd.Case(e.label, seed, {"exchange": e}) for seed in self.seeds for e in self.exchanges]
 
-            def said(what: str, at: int, of: int, done: int = done, exchange: Exchange = exchange) -> None:
-                if progress:
-                    progress(f"{exchange.label}, run {done + 1} of {len(runs)}: {what}", at, of)
-
-            place = folder / "runs" / f"{_folder(exchange.label)}-{seed}"
-            found[exchange.label].append(self._run(exchange, problem, rounds, place, said))
-        target = next((e.label for e in self.exchanges if isinstance(e, Averaging)), None)
-        told = [{"exchange": label, **summary(of, found.get(target or "", []))} for label, of in found.items()]
-        _plot(told, "up", 1e6, "MB up, over all clients", folder / "bytes.png")
-        _plot(told, "round", 1, "rounds", folder / "rounds.png")
-        return dd.Finding(*_table(told), {"exchanges": told}, _says(told, target))
-
-    def _problem(self, seed: int, device: str, host: dd.Host) -> Problem:
-        shards = Shards(self.data, self.split, seed)
-        return Problem(shards, self.network, self.preprocess, self.clients, self.fraction, seed, device, host)
-
-    def _save_split(self, shards: Shards, path: Path) -> None:
-        if not path.exists():
-            rows = [rows.tolist() for rows in shards.rows(self.clients)]
-            split = {"items": shards.histogram(self.clients).tolist(), "rows": rows}
-            dd.write_whole(path, json.dumps(split).encode())
-
-    def _run(
-        self, exchange: Exchange, problem: Problem, rounds: int, place: Path, progress: dd.Progress
-    ) -> list[dict[str, Any]]:
+    def run(
+        self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
+    ) -> dict[str, Any]:
+        """What there is to say of each round."""
         from ddcore_federated.flower import Sampled, central, go, simulate, told_so_far
 
-        kept = place / "rounds.safetensors"
+        exchange, problem = case.description["exchange"], self._problem(case.seed, device, host)
+        histogram = problem.shards.histogram(self.clients)
+        split = {"items": histogram.tolist(), "rows": [rows.tolist() for rows in problem.shards.rows(self.clients)]}
+        dd.write_whole(folder / "split.json", json.dumps(split).encode())
+        rounds, kept = exchange.rounds or self.rounds, folder / "rounds.safetensors"
         if len(done := told_so_far(kept)) > rounds:
-            return done
-        app, strategy = exchange.build(problem, place / "clients")
+            return {"rounds": done}
+        app, strategy = exchange.build(problem, folder / "clients")
         if self.fraction < 1:
             strategy = Sampled(strategy, self.fraction, self.clients, problem.seed)
-        data = loaded(problem.shards.data)
+        data = dd.loaded(self.data)
         network, _ = agreed(problem.network, data.card)
         start, _ = network.init(dd.Streams(problem.seed)["network"])
         test = dd.Preprocessed(data.test, public(problem.preprocess, data.card))
-        score = central(network, test, problem.shards.histogram(problem.clients))
-        return simulate(
+        score = central(network, test, histogram)
+        done = simulate(
             lambda grid: go(strategy, grid, start, rounds, kept, score, timeout=self.timeout, progress=progress),
             app,
             problem.clients,
@@ -285,11 +262,22 @@ class Federated(dd.Study):
             cores=self.cores,
             progress=progress,
         )
+        return {"rounds": done}
 
+    def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
+        groups = dd.over_seeds(found)
+        courses = {alike[0].case.label: [one.numbers["rounds"] for one in alike] for alike in groups}
+        target = next((e.label for e in self.exchanges if isinstance(e, Averaging)), None)
+        told = [{"exchange": label, **summary(of, courses.get(target or "", []))} for label, of in courses.items()]
+        plots = (
+            _plot("bytes", told, "up", 1e6, "MB up, over all clients"),
+            _plot("rounds", told, "round", 1, "rounds"),
+        )
+        return dd.Finding(*_table(told), {"exchanges": told}, _says(told, target), plots)
 
-def _folder(label: str) -> str:
-    """The name of a run's folder, without its seed."""
-    return re.sub(r"[^\w.+-]", "_", label.replace(", ", "-"))
+    def _problem(self, seed: int, device: str, host: dd.Host) -> Problem:
+        shards = Shards(self.data, self.split, seed)
+        return Problem(shards, self.network, self.preprocess, self.clients, self.fraction, seed, device, host)
 
 
 def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, Any]]]) -> dict[str, Any]:
@@ -357,21 +345,12 @@ def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
     return says
 
 
-MARKERS = "osD^vP*Xh<>"
-
-
-def _plot(told: list[dict[str, Any]], along: str, unit: float, label: str, path: Path) -> None:
-    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for t, marker in zip(told, cycle(MARKERS), strict=False):
-        xs, ys = [], []
-        for entries in list(zip(*t["courses"], strict=True))[1:]:
-            xs.append(fmean(entry[along] for entry in entries) / unit)
-            ys.append(dd.spread([entry["accuracy"] for entry in entries]))
-        means, stds = ([y[name] for y in ys] for name in ("mean", "std"))
-        axes.errorbar(xs, means, stds, marker=marker, fillstyle="none", capsize=2, label=t["exchange"])
-    axes.set(xlabel=label, ylabel="test accuracy (%)")
-    axes.xaxis.get_major_locator().set_params(integer=unit == 1)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
-    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+def _plot(name: str, told: list[dict[str, Any]], along: str, unit: float, label: str) -> dd.Plot:
+    lines = []
+    for t in told:
+        rounds = list(zip(*t["courses"], strict=True))[1:]
+        accuracies = [dd.spread([entry["accuracy"] for entry in entries]) for entries in rounds]
+        means, stds = ([accuracy[which] for accuracy in accuracies] for which in ("mean", "std"))
+        x = [fmean(entry[along] for entry in entries) / unit for entries in rounds]
+        lines.append(dd.Line(t["exchange"], means, x, stds))
+    return dd.Plot(name, label, "test accuracy (%)", [[dd.Panel(lines)]])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from matplotlib.figure import Figure
 from safetensors.torch import load_file, save
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor
@@ -21,6 +20,9 @@ RATES = (0.001, 0.01)
 """False positive rates at which the true positive rate is told."""
 
 SPACES = ("pixels", "features")
+
+SHADOW = "shadow.safetensors"
+"""Where a case keeps its scaled logits and distances."""
 
 COPY = 1 / 255
 """Root mean square distance per pixel below which a synthetic image counts as a copy."""
@@ -44,6 +46,8 @@ class Audit(dd.Study):
     ``overrides`` sets fields of the recipe by dotted path, ``plugins.private.epsilon`` among them.
     """
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
+
     data: dd.DataSet = field(default_factory=dd.Digits)
     method: str = "dm"
     ipc: int = 1
@@ -60,36 +64,40 @@ class Audit(dd.Study):
         if self.shadows < 4 or self.shadows % 2:
             yield (f"shadows = {self.shadows}: an even number of at least 4 is needed.")
 
-    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None):
-        data = self.data.load()
-        members = halves(len(data.train), self.shadows, self.seed)
-        found = {}
-        for name in dict.fromkeys((self.method, *self.controls)):
-            shadows = []
-            for t, member in enumerate(members):
-                kept = folder / "shadows" / f"{name}-{t:02}.safetensors"
-                if not kept.exists():
-                    dd.write_whole(kept, save(self._shadow(name, data, t, member, host, device)))
-                shadows.append(load_file(kept))
-                if progress:
-                    progress(f"auditing {name}", t + 1, self.shadows)
-            found[name] = {
-                **judged(torch.stack([shadow["logits"] for shadow in shadows]), members),
-                **_distances(shadows),
-                "accuracy": dd.spread([float(shadow["accuracy"]) for shadow in shadows]),
-            }
-        _plot(found, folder / "roc.png")
-        numbers = {name: {k: v for k, v in told.items() if k != "curve"} for name, told in found.items()}
-        return dd.Finding(*_table(found), {"audited": numbers}, " ".join(in_words(n, t) for n, t in found.items()))
+    def cases(self, host: dd.Host) -> list[dd.Case]:
+        names = dict.fromkeys((self.method, *self.controls))
+        return [dd.Case(name, self.seed + t, {"set": name}) for name in names for t in range(self.shadows)]
 
-    def _shadow(self, name, data, t, member, host, device) -> dict[str, Tensor]:
-        """What the audit needs of shadow ``t`` of the set ``name``: tensors by name."""
+    def run(
+        self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
+    ) -> dict[str, Any]:
+        """One shadow: what the audit needs of it are tensors, in a file of their own."""
+        data, name, t = dd.loaded(self.data), case.description["set"], case.seed - self.seed
+        member = halves(len(data.train), self.shadows, self.seed)[t]
         store = data.train.subset(member.nonzero().flatten())
         half = replace(data, train=store, card=replace(data.card, counts=store.counts))
         where = torch.device(device)
         if name == "dp_sgd":
-            return self._dp_sgd(data, half, t, where)
-        return self._distilled(name, data, half, t, member, host, where)
+            told = self._dp_sgd(data, half, t, where)
+        else:
+            told = self._distilled(name, data, half, t, member, host, where)
+        accuracy = float(told.pop("accuracy"))
+        dd.write_whole(folder / SHADOW, save(told))
+        return {"accuracy": accuracy}
+
+    def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
+        judgements = {}
+        for shadows in dd.over_seeds(found):
+            held = [load_file(one.folder / SHADOW) for one in shadows]
+            logits = torch.stack([shadow["logits"] for shadow in held])
+            judgements[shadows[0].case.label] = {
+                **judged(logits, halves(logits.shape[1], self.shadows, self.seed)),
+                **_distances(held),
+                "accuracy": dd.spread([one.numbers["accuracy"] for one in shadows]),
+            }
+        numbers = {name: {k: v for k, v in told.items() if k != "curve"} for name, told in judgements.items()}
+        says = " ".join(in_words(name, told) for name, told in judgements.items())
+        return dd.Finding(*_table(judgements), {"audited": numbers}, says, (_plot(judgements),))
 
     def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
         overrides = dd.dotted(self.overrides) if method == self.method else {}
@@ -247,14 +255,12 @@ def _table(found: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]
     return ["set", "leak", *measures, *(f"nearest {space}" for space in SPACES), "copies", "accuracy"], rows
 
 
-def _plot(found: dict[str, dict[str, Any]], path: Path) -> None:
-    figure = Figure(figsize=(5.4, 4.8), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for name, told in found.items():
-        axes.plot(*told["curve"], label=f"{name}, AUC {told['auc']['mean']:.3f}")
-    axes.plot([1e-4, 1], [1e-4, 1], "--", color="0.6", label="chance")
-    axes.set(xscale="log", yscale="log", xlim=(1e-4, 1), ylim=(1e-4, 1))
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="Membership inference on all items of T")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+def _plot(found: dict[str, dict[str, Any]]) -> dd.Plot:
+    lines = [
+        dd.Line(f"{name}, AUC {told['auc']['mean']:.3f}", true.tolist(), false.tolist())
+        for name, told in found.items()
+        for false, true in [told["curve"]]
+    ]
+    lines.append(dd.Line("chance", [1e-4, 1], [1e-4, 1], reference=True))
+    panel = dd.Panel(lines, "Membership inference on all items of T", "xy")
+    return dd.Plot("roc", "false positive rate", "true positive rate", [[panel]], limits=(1e-4, 1))

@@ -270,8 +270,8 @@ def test_it_begins_at_what_was_made_before(host, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "sentence"),
     [
-        (None, "not a safetensors file with inputs and classes"),
-        ({"inputs": torch.zeros(2, 1, 8, 8)}, "not a safetensors file with inputs and classes"),
+        (None, "a safetensors file with inputs and classes"),
+        ({"inputs": torch.zeros(2, 1, 8, 8)}, "a safetensors file with inputs and classes"),
         ({"inputs": torch.zeros(2, 1, 9, 9), "classes": torch.zeros(2).long()}, r"are finite ones of \(1, 8, 8\)"),
         ({"inputs": torch.full((2, 1, 8, 8), torch.nan), "classes": torch.zeros(2).long()}, "finite"),
         ({"inputs": torch.zeros(2, 1, 8, 8), "classes": torch.zeros(3).long()}, "a class for each"),
@@ -355,9 +355,9 @@ def test_what_asks_something_of_t_is_refused_at_the_server(host, tiny, trajector
     ("fields", "sentence"),
     [
         ({}, "names no trajectory"),
-        ({"path": "nowhere"}, "not a whole trajectory"),
+        ({"path": "nowhere"}, "policy.path names the trajectory"),
         ({"path": "way", "span": 7}, "has 7 points"),
-        ({"path": "other"}, "not a whole trajectory of this network"),
+        ({"path": "other"}, "policy.path names the trajectory of this network"),
     ],
 )
 def test_a_trajectory_that_is_none_is_refused(host, tiny, trajectory, tmp_path, monkeypatch, fields, sentence):

@@ -197,7 +197,7 @@ def test_what_a_client_learned_to_send_is_what_the_server_replays(host, tiny, pr
         (TrainOnUnion(), [], "union of none"),
         (ReplayEach(), [], "No set has come"),
         (ReplayEach(), [made()], "brings no steps to replay"),
-        (TrainOnUnion(), [made(targets=torch.full((6,), 3))], "not all from 0 to 2"),
+        (TrainOnUnion(), [made(targets=torch.full((6,), 3))], "not classes from 0 to 2"),
         (ReplayEach(), [made(inputs=torch.zeros(6, 1, 9, 9), **FIRST)], "those of tiny"),
     ],
 )

@@ -22,6 +22,7 @@ from safetensors.numpy import save
 import ddcore_federated
 from ddcore import plugin as dd
 from ddcore_federated.around import Around, around, finite, write_weights
+from ddcore_federated.flower.engine import go_on
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of, signed
 from ddcore_federated.knowledge import Remembered, remember
 from ddcore_federated.payload import Encoding, Limits, packed
@@ -206,7 +207,8 @@ class Distiller:
             limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
             remember(folder / "sets.safetensors", shared_of(asked.content, limits), classes)
             recipe = replace(recipe, synthetic=replace(recipe.synthetic, path=str(folder / "sets.safetensors")))
-        return host.start(around(recipe, folder / "weights.safetensors", classes, k), own, device=self.device)
+        whole = around(recipe, folder / "weights.safetensors", classes, k)
+        return host.start(whole, own, device=self.device, on_step=go_on, progress=go_on)
 
     def _answer(self, asked: Asked, run: dd.Run, question: str) -> Answer:
         begun = time.perf_counter()
@@ -309,7 +311,7 @@ class Trainer:
         source.preprocess = public(self.preprocess, asked.data.card)
         weights = {name: value.to(device) for name, value in asked.weights.items()}
         gate = Near(dd.Open().build(source, rng), weights, float(mu))
-        *_, params = gate.fit(dd.Draw(asked.network, weights, {}), self.fit)
+        *_, params = gate.fit(dd.Draw(asked.network, weights, {}), self.fit, progress=go_on)
         if not finite(params):
             raise dd.LossDiverged(f"The weights of client {asked.partition} are no longer finite: lower fit.lr.")
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
