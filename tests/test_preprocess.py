@@ -126,7 +126,7 @@ def test_zca_of_public_moments_asks_nothing(tmp_path):
     with pytest.raises(RecipeRefused, match="not those of small's items of 4 values"):
         plan.start(DataCard("small", (1, 2, 2), 2, (1, 1)), forbidden)
     path.write_bytes(b"no")
-    with pytest.raises(RecipeRefused, match="not a safetensors file with mean and covariance"):
+    with pytest.raises(RecipeRefused, match="names a safetensors file with mean and covariance"):
         plan.start(BARE, forbidden)
     with pytest.raises(RecipeRefused, match="eps = 0"):
         ZCA(eps=0)
