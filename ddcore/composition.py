@@ -31,7 +31,7 @@ P = TypeVar("P", bound=Part)
 
 NEEDS = {
     "target": "a network's later weights to aim at (target)",
-    "rival": "a second player beside the network (rival)",
+    "rival": "a second player next to the network (rival)",
     "trained_network": "networks that were trained on T (trained_network)",
     "teacher": "a network trained on T that can label (teacher)",
     "step_size": "a step size that S learns (step_size)",
@@ -44,7 +44,7 @@ REMEDIES = {
     "step_size": "Give the recipe a step_size, such as 0.01.",
     "blocks": "Take a network of the core (network.name=convnet).",
     "batch_norm": "Take a network of the core that has them (network.norm=batch), which no private gate admits.",
-    "convolutions": "Take one (network.name=convnet), or a distance that wants none"
+    "convolutions": "Take one (network.name=convnet), or a distance that needs none"
     " (objective.distance.only_convolutions=false).",
 }
 """What helps where no part of the recipe gives a need."""

@@ -22,10 +22,10 @@ Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """A drawn mixing of items: inputs (n, ...) and classes (n,) to inputs (n, ...) and shares of the classes (n, k)."""
 
 ItemLoss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs (n, k) and targets (n, ...) to one loss an item (n,)."""
+"""Outputs (n, k) and targets (n, ...) to one loss per item (n,)."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is going on, how many steps of it are done, and how many there are."""
+"""Called with what is going on, how many steps of it are done, and how many there are."""
 
 
 @dataclass(frozen=True)

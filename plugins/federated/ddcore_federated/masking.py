@@ -44,6 +44,6 @@ class Replaced:
 
     def __call__(self, x: Tensor) -> Tensor:
         if len(self.gone) != len(x):
-            raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be made to {len(x)}.")
+            raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be applied to {len(x)}.")
         gone = self.gone.to(x.device).view(-1, *[1] * (x.ndim - 1))
         return torch.where(gone, self.noise.to(x), x)

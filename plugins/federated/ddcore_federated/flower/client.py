@@ -183,7 +183,7 @@ class Distiller:
         public(recipe.preprocess, asked.data.card)
         place = None if self.keep is None else self.keep / f"client-{asked.partition}.safetensors"
         recipe = replace(recipe, seed=asked.rng(self.seed).seed, plugins=_over_rounds(recipe, asked.config))
-        memory, question = Memory.of(context, place), asked.question(f"{self.encoding} {recipe.to_toml()}")
+        memory, question = ClientState.of(context, place), asked.question(f"{self.encoding} {recipe.to_toml()}")
         if memory.answer is None or memory.answer.question != question:
             run = None
             with tempfile.TemporaryDirectory() as folder:
@@ -256,7 +256,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Memory:
+class ClientState:
     """What a client remembers: what its gate has spent, in the context's state and on disk, and its last answer,
     on disk."""
 
@@ -264,7 +264,7 @@ class Memory:
     answer: Answer | None = None
 
     @staticmethod
-    def of(context: Context, place: Path | None) -> Memory:
+    def of(context: Context, place: Path | None) -> ClientState:
         """Raises RecipeRefused where the file at ``place`` cannot be read."""
         if place is not None and place.exists():
             remedy = (
@@ -276,11 +276,11 @@ class Memory:
             try:
                 card = json.loads(metadata["ddcore"])
                 answer = Answer(card["question"], arrays, card["said"], card["told"])
-                return Memory(card["carried"], answer if answer.question else None)
+                return ClientState(card["carried"], answer if answer.question else None)
             except (KeyError, ValueError) as error:
                 raise dd.RecipeRefused(f"{place} cannot be read ({error}). {remedy}") from error
         state = context.state.get(STATE)
-        return Memory(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else Memory()
+        return ClientState(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else ClientState()
 
     def write(self, context: Context, place: Path | None) -> None:
         """Called before an answer is sent: what it cost is never forgotten."""
