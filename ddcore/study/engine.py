@@ -62,7 +62,7 @@ class Processes(Engine):
             yield from side_by_side(delayed(_on_one_thread)(work, item) for item in items)
         finally:
             if self.backend == "loky":  # which keeps idle processes, each with its memory and what it has imported
-                get_reusable_executor().shutdown(wait=True, kill_workers=True)
+                get_reusable_executor(reuse=True, kill_workers=True).shutdown(kill_workers=True)
 
 
 def _on_one_thread(work: Work[T, R], item: T) -> tuple[T, R]:
