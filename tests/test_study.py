@@ -151,7 +151,7 @@ def test_a_failing_case_does_not_keep_the_others_from_running(tmp_path):
     with pytest.raises(CasesFailed) as failed:
         run_study(Count(starts=(13, 0)), tmp_path)
     said = str(failed.value)
-    assert said.startswith("2 of 4 cases failed. count, seed 0: ValueError: thirteen. count, seed 1: ")
+    assert said.startswith("2 of 4 cases failed. case 1 of 4: count, seed 0: ValueError: thirteen. case 2 of 4: ")
     assert "The other 2 are kept" in said and "the same command goes on" in said
     assert len(list((tmp_path / "cases").glob("*/case.json"))) == 2
     (log, _) = (tmp_path / "cases").glob("*/failed.txt")
@@ -249,7 +249,7 @@ def test_failures_in_processes_are_told_as_here(tmp_path):
             run_study(study, tmp_path / str(engine), engine=engine)
         said.append(str(failed.value).partition(" are kept")[0])
     assert said[0] == said[1]
-    assert said[0].startswith("1 of 2 cases failed. digits-dm-ipc1, seed 0: The loss")
+    assert said[0].startswith("1 of 2 cases failed. case 1 of 2: digits-dm-ipc1, seed 0: The loss")
 
 
 @pytest.fixture
