@@ -52,26 +52,38 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Recipe(Part, kind="recipe"):
-    """A composition of parts. ``objective`` is None for methods that choose real items instead of learning."""
+    """A composition of parts that says everything about a distillation."""
 
     name: str
+    """Name of the method, as it appears in reports."""
     synthetic: Carrier
+    """How the inputs of S are represented."""
     objective: Objective | None = None
+    """What S is learned by; None for methods that choose real items instead of learning."""
     policy: Policy = Fresh()
+    """The networks at which S is compared with T."""
     labels: Labels = Hard()
+    """What the targets of S are."""
     network: NetworkPlan = ConvNet()
+    """The network that S is distilled on."""
     augment: Augment | None = None
+    """Random changes of inputs that keep their labels; None for none."""
     gate: GatePlan = Open()
+    """What stands before T."""
     views: tuple[View, ...] = ()
+    """Changes of T within the gate, the first one applied first."""
     preprocess: Preprocess = Standardise()
+    """What real inputs go through before a network sees them."""
     update: Update = Update()
+    """How gradients move S."""
     step_size: Positive | None = None
-    """First value of a learning rate that is learned with S and belongs to it."""
+    """First value of a learning rate that is learned with S and belongs to it; None for none."""
     iterations: Whole = 0
-    """Updates of S; a method that steps several times an update counts one."""
-    seed: int = 0
+    """Updates of S; a method that steps several times per update counts one."""
+    seed: Whole = 0
+    """Seed of all that is drawn in the run."""
     plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The plugins whose hooks are heard, in this order, with their options."""
+    """The plugins whose hooks are called, in this order, with their options."""
 
     @property
     def ipc(self) -> int:

@@ -152,7 +152,7 @@ class Host:
             try:
                 self.plugins[name] = Plugin(name, name, "0", module, _brought(name, module))
             except PluginBroken as error:
-                raise PluginBroken(f"Plugin {name!r} cannot be used: {error}.") from error
+                raise PluginBroken(f"Plugin {name!r} cannot be used: {str(error).rstrip('.')}.") from error
         self.catalogue = _core()
         for plugin in list(self.plugins.values()):
             try:

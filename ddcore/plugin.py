@@ -17,6 +17,7 @@ from ddcore.bounds import Number as Number
 from ddcore.bounds import OpenShare as OpenShare
 from ddcore.bounds import Positive as Positive
 from ddcore.bounds import PositiveOrInfinite as PositiveOrInfinite
+from ddcore.bounds import PositiveShare as PositiveShare
 from ddcore.bounds import Share as Share
 from ddcore.bounds import Whole as Whole
 from ddcore.carriers.base import Carrier as Carrier
@@ -177,6 +178,10 @@ from ddcore.study.running import run_study as run_study
 from ddcore.synthetic import CarrierModule as CarrierModule
 from ddcore.synthetic import LabelModule as LabelModule
 from ddcore.synthetic import SyntheticSet as SyntheticSet
+from ddcore.tensors import HoldsTensors as HoldsTensors
+from ddcore.tensors import LabelledTensors as LabelledTensors
+from ddcore.tensors import read_tensors as read_tensors
+from ddcore.tensors import write_tensors as write_tensors
 from ddcore.types import Batch as Batch
 from ddcore.types import Citation as Citation
 from ddcore.types import DataCard as DataCard

@@ -20,6 +20,7 @@ from ddcore.gate.source import Source
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
+from ddcore.tensors import LabelledTensors
 from ddcore.types import Draw, Progress, Transform
 
 
@@ -160,6 +161,11 @@ class Run:
                 if not all(bool(parameter.isfinite().all()) for parameter in group):
                     rate = f"update.lr.{name} (now {recipe.update.lr[name]})"
                     raise self._diverged(f"What {recipe.name} learns is no longer finite in its {name}", rate)
+            if self.synthetic.step_size is not None and not bool((self.synthetic.step_size > 0).all()):
+                raise self._diverged(
+                    f"The step size that {recipe.name} learns has shrunk to zero",
+                    f"update.lr.step_size (now {recipe.update.lr['step_size']})",
+                )
             if recipe.update.clamp:
                 self.synthetic.carrier.project(self._within_range)
             total += loss
@@ -238,17 +244,20 @@ class Run:
             inputs, targets = synthetic.everything()
             replay = self.recipe.objective.replay(synthetic) if self.recipe.objective else None
             step_sizes = synthetic.step_size if replay is None else replay.step_sizes
+        tensors = LabelledTensors(
+            inputs.detach().cpu().clone(),
+            targets.detach().cpu().clone(),
+            synthetic.labels.loss_name,
+            None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),
+            None if replay is None else replay.order.cpu(),
+            0.0 if replay is None else replay.momentum,
+        )
         return DistilledSet(
-            inputs=inputs.detach().cpu().clone(),
-            targets=targets.detach().cpu().clone(),
+            tensors=tensors,
             data=self.card,
             method=self.recipe.name,
             recipe=self.recipe.to_toml(),
-            step_sizes=None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),
-            order=None if replay is None else replay.order.cpu(),
-            momentum=0.0 if replay is None else replay.momentum,
             nbytes=synthetic.nbytes(),
-            loss=synthetic.labels.loss_name,
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
             latent=synthetic.carrier.latent(),

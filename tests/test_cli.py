@@ -13,9 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ddcore import Folder, Host, Recipe, load_distilled, recipe
-from ddcore.builtin import METHODS
 from ddcore.cli import app
 from ddcore.cli.base import sentences, show
+from ddcore.recipes import METHODS
 
 TINY = [
     *("--iterations", "2", "--repeats", "1", "--baselines", "none", "--networks", "mlp"),
@@ -116,7 +116,7 @@ def test_a_folder_of_images_is_distilled_from_where_it_lies(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     refused = call("distill", "dm", "--data", "woods", *TINY)
     assert refused.exit_code == 2
-    assert "Give the side that all images shall be brought to: --size" in refused.stderr
+    assert "Give the side that all images are to be resized to: --size" in refused.stderr
     done = call("distill", "dm", "--data", "woods", "--size", "8", *TINY)
     assert done.exit_code == 0, done.output
     recipe = tmp_path / "runs" / "woods-dm-ipc1-0" / "recipe.toml"

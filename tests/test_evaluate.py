@@ -9,6 +9,7 @@ import torch
 
 import ddcore
 from ddcore import Protocol, RecipeRefused, UnknownName
+from ddcore.augment import mixing
 from ddcore.augment.affine import Affine
 from ddcore.augment.siamese import Siamese
 from ddcore.evaluation.measures import Accuracy
@@ -21,6 +22,7 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.networks.started import Started
 from ddcore.preprocess import Identity, Standardise
+from ddcore.tensors import LabelledTensors
 
 spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "benchmarks" / "plain.py")
 plain = importlib.util.module_from_spec(spec)
@@ -146,7 +148,7 @@ def test_a_learned_step_size_is_used_where_the_protocol_says_so(training, tiny, 
     from ddcore import DistilledSet
 
     inputs, targets = training.take(torch.arange(60))
-    own = DistilledSet(inputs, targets, tiny.card, "mtt", "", 0, step_sizes=torch.tensor([0.03]))
+    own = DistilledSet(LabelledTensors(inputs, targets, step_sizes=torch.tensor([0.03])), tiny.card, "mtt", "", 0)
     protocol = replace(Protocol.named("mtt"), epochs=2, repeats=1, networks=(PLAN,))
     assert evaluate(own, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == pytest.approx(0.03)
     assert evaluate(training, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == 0.01
@@ -172,11 +174,9 @@ def test_the_rate_falls_in_thirds(training, tiny, monkeypatch):
 
 def test_cutmix_mixes_half_of_the_batches_net_by_net(training, tiny, monkeypatch):
     """What a net is trained on does not depend on the nets beside it, and soft labels may be mixed too."""
-    from ddcore import augment
-
     boxes = []
-    mix = augment.CutMix.__call__
-    monkeypatch.setattr(augment.CutMix, "__call__", lambda self, x, y: boxes.append(self.rows) or mix(self, x, y))
+    mix = mixing.CutMix.__call__
+    monkeypatch.setattr(mixing.CutMix, "__call__", lambda self, x, y: boxes.append(self.rows) or mix(self, x, y))
     protocol = replace(Protocol.named("idc"), epochs=None, steps=60, batch=8, networks=(PLAN,))
     together = train(PLAN.build(tiny.card), training, tiny.card, protocol, 0.01, [0, 1], 0, torch.device("cpu"))
     mixed = [rows != slice(0, 0) for rows in boxes]

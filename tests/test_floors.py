@@ -13,7 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "ddcore"
 
 FLOORS = {
-    "ground": [{"bounds", "errors", "marker", "rng", "types"}, {"files", "losses"}, {"chunking", "device", "plots"}],
+    "ground": [
+        {"bounds", "errors", "marker", "rng", "types"},
+        {"files", "losses"},
+        {"chunking", "device", "plots", "tensors"},
+    ],
     "values": [{"parts", "store"}, {"augment", "catalogue", "data"}, {"packing", "unroll"}],
     "parts": [
         {"gate"},

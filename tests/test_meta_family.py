@@ -106,11 +106,11 @@ def test_order_goes_round_class_by_class_and_stands_in_the_artefact(meta, tmp_pa
     assert torch.equal(again.order, distilled.order)
     for order, why in (
         (torch.full((5, 3), 6), "names items that are not among its 6"),
-        (torch.zeros(5, dtype=torch.int64), "not one row of items a step"),
+        (torch.zeros(5, dtype=torch.int64), "not one row of items per step"),
         (torch.zeros(4, 3, dtype=torch.int64), "4 steps in order and 5 step sizes"),
     ):
         with pytest.raises(BadArtefact, match=why):
-            DistilledSet.load(replace(distilled, order=order).save(path))
+            DistilledSet.load(replace(distilled, tensors=replace(distilled.tensors, order=order)).save(path))
 
 
 def test_tasks_come_one_after_another_each_for_its_share_of_the_steps(meta):
@@ -127,7 +127,9 @@ def test_tasks_come_one_after_another_each_for_its_share_of_the_steps(meta):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny, momentum):
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True, momentum=momentum))
-    distilled = replace(run.export(), step_sizes=torch.tensor([0.3, 0.2, 0.1, 0.05]))
+    distilled = run.export()
+    rates = torch.tensor([0.3, 0.2, 0.1, 0.05])
+    distilled = replace(distilled, tensors=replace(distilled.tensors, step_sizes=rates))
     assert distilled.momentum == momentum
     protocol = replace(Protocol.named("dd"), repeats=2, networks=(run.recipe.network,))
     score = evaluate(distilled, tiny, run.preprocess, protocol, seed=5)["accuracy"]["convnet"]
@@ -165,17 +167,17 @@ def test_a_set_without_an_order_is_trained_as_usual_under_dd(meta, tiny, host, s
 
 def test_bptt_refuses_in_a_sentence():
     for fields, why in (
-        ({"steps": 0}, "steps, batch and real must be at least 1"),
-        ({"momentum": 1.0}, "momentum from 0 and below 1"),
+        ({"steps": 0}, "steps = 0: it must be at least 1"),
+        ({"momentum": 1.0}, "momentum = 1.0: it must be at least 0 and below 1"),
         ({"lr": 0.1, "each": True}, "each is for step sizes that S learns"),
-        ({"lr": -0.1}, "a fixed lr is above zero"),
-        ({"lr": float("nan")}, "a fixed lr is above zero"),
-        ({"batch": 0}, "steps, batch and real must be at least 1"),
-        ({"checks": 16}, "checks must be from 1"),
-        ({"window": 16}, "window must be from 1 to the 15 steps"),
+        ({"lr": -0.1}, "lr = -0.1: it must be above 0"),
+        ({"lr": float("nan")}, "lr = nan: it must be a number and above 0"),
+        ({"batch": 0}, "batch = 0: it must be at least 1"),
+        ({"checks": 16}, "checks = 16: it must be at most the steps"),
+        ({"window": 16}, "window = 16: it must be at most steps = 15"),
         ({"memory": "tesla"}, 'take "exact"'),
-        ({"tasks": 2}, "above 1 S must be ordered"),
-        ({"tasks": 16, "ordered": True}, "tasks must be from 1 to the steps"),
+        ({"tasks": 2}, "so S must be ordered"),
+        ({"tasks": 16, "ordered": True}, "tasks = 16: it must be at most steps = 15"),
     ):
         with pytest.raises(RecipeRefused, match=why):
             Bptt(**fields)
@@ -227,7 +229,7 @@ def test_a_memory_starts_as_the_best_approximation_of_real_images(host, tiny):
 
 def test_a_memory_that_does_not_fit_is_refused(host, small, tiny):
     for overrides, why in (
-        ({"synthetic.bases": 40}, "less to decode with"),
+        ({"synthetic.bases": 40}, "a smaller decoder"),
         ({"synthetic.scale": 3}, "divides both sides"),
         ({"synthetic.bases": 0}, "must be at least 1"),
     ):

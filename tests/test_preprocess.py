@@ -55,11 +55,11 @@ def test_identity_is_one():
     ("mean", "std", "sentence"),
     [
         ((0.1,), None, "mean and std belong together"),
-        ((0.1,), (0.0,), "std above zero"),
-        ((0.1,), (-0.5,), "std above zero"),
-        ((0.1,), (float("nan"),), "finite"),
-        ((float("inf"),), (0.5,), "finite"),
-        ((0.1, 0.2), (1.0,), "must be as long"),
+        ((0.1,), (0.0,), "std = 0.0: it must be above 0"),
+        ((0.1,), (-0.5,), "std = -0.5: it must be above 0"),
+        ((0.1,), (float("nan"),), "std = nan: it must be a number and above 0"),
+        ((float("inf"),), (0.5,), "mean = inf: it must be finite"),
+        ((0.1, 0.2), (1.0,), "must have the same length"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(mean, std, sentence):

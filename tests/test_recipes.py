@@ -7,9 +7,9 @@ import torch
 
 from ddcore import BadCheckpoint, Recipe, RecipeRefused
 from ddcore.augment.affine import Affine
-from ddcore.builtin import METHODS
 from ddcore.labels.taught import Taught
 from ddcore.networks.mlp import MLP
+from ddcore.recipes import METHODS
 from ddcore.recipes.gradient import LOOPS, loop_lengths
 from ddcore.update import Update
 
@@ -217,9 +217,9 @@ def test_checks_refuse_in_a_sentence(host, small, tiny):
     sre2l = small(host.recipe("sre2l"))
     refused("policy 'fresh' are not trained on T: take policy.name=teacher", replace(sre2l, policy=dm.policy))
     refused("gives no rate for it: add update.lr.inputs", replace(dm, update=Update(lr={})))
-    with pytest.raises(RecipeRefused, match=r"update.clip = -1: a largest norm is above zero"):
+    with pytest.raises(RecipeRefused, match=r"clip = -1: it must be above 0"):
         Update(clip=-1)
-    with pytest.raises(RecipeRefused, match="ipc = 0: at least one image"):
+    with pytest.raises(RecipeRefused, match="ipc = 0: it must be at least 1"):
         host.recipe("dm", ipc=0)
 
 

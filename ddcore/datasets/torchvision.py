@@ -20,10 +20,12 @@ CACHE = "~/.cache/ddcore"
 
 @dataclass(frozen=True)
 class Torchvision(DataSet):
-    """A data set in torchvision's own files, below ``root``; fetched only with ``download``."""
+    """A data set in torchvision's own files."""
 
     root: str | None = None
+    """The folder that holds the files; None for ``~/.cache/ddcore``."""
     download: bool = False
+    """Whether missing files are downloaded."""
 
     names: ClassVar[tuple[str, ...]] = ()
     flips: ClassVar[bool] = True

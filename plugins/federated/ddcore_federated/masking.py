@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,18 +12,18 @@ from ddcore import plugin as dd
 
 @dataclass(frozen=True)
 class Masking(dd.Augment):
-    """A ``share`` of the items are noise instead, drawn anew for each step of training on S.
+    """Some items are replaced by noise, drawn anew for each step of training on S.
 
-    So no step counts on those before it: at a server that takes the steps of many clients by turns, others lie between
-    them. Reference: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking. Differs: the noise is of
-    N(0, 1), and each step draws its own.
+    So no step depends on those before it: at a server that interleaves the steps of many clients, others lie between
+    them.
+
+    **Reference**: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking.
+
+    **Differs**: the noise is of N(0, 1), and each step draws its own.
     """
 
-    share: float = 0.1
-
-    def faults(self) -> Iterator[str]:
-        if not 0 <= self.share < 1:
-            yield (f"augment.share = {self.share}: it must be from zero and below one.")
+    share: dd.Decay = 0.1
+    """Probability that an item is replaced."""
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:

@@ -144,7 +144,7 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
     step_sizes, order = _step_sizes(arrays, limits.steps), _order(arrays, len(inputs), limits)
     if order is not None and (step_sizes is None or len(step_sizes) != len(order)):
         raise PayloadRefused(f"it has {len(order)} steps in order, and not a step size for each")
-    return Shared(inputs, targets, loss, step_sizes, order, momentum, items)
+    return Shared(dd.LabelledTensors(inputs, targets, loss, step_sizes, order, momentum), items)
 
 
 def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,29 +74,29 @@ class Exchange(dd.Part, kind="exchange"):
 
 @dataclass(frozen=True)
 class Distilling(Exchange):
-    """Clients send their shards distilled by ``method``; the server does with the sets what ``server`` says, or without
-    one what goes with the method.
-
-    With them it has those of as many earlier rounds as it ``keeps``.
-
-    ``overrides`` sets fields of the recipe by dotted path: ``plugins.private.epsilon = 8`` makes the clients private.
-    """
+    """Clients send their shards distilled; the server trains on the sets."""
 
     method: str = "feddm"
-    ipc: int = 10
+    """The method that distils."""
+    ipc: dd.Count = 10
+    """Images per class and client."""
     overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of its recipe, by dotted path: ``plugins.private.epsilon = 8`` makes the clients private."""
     server: Server | None = None
+    """What the server does with the sets; None for what goes with the method."""
     encoding: Encoding = "uint8"
-    keeps: int = 0
-    rounds: int | None = None
+    """How images are sent."""
+    keeps: dd.Whole = 0
+    """Earlier rounds whose sets the server has beside those of the current one."""
+    rounds: dd.Count | None = None
+    """Its own number of rounds, None for the study's."""
     title: str | None = None
+    """Its name in tables and plots, None for one made of what it is."""
 
     def faults(self) -> Iterator[str]:
-        if self.keeps < 0:
-            yield (f"exchange: keeps = {self.keeps} must be zero or more rounds.")
         for path in dd.dotted(self.overrides):
             if path.startswith(("network.network", "preprocess")):
-                yield (f"exchange: overrides.{path} cannot be, since network and preprocess are the study's, for all.")
+                yield f"overrides.{path} cannot be set: network and preprocess are the study's, the same for all"
 
     def _label(self) -> str:
         how = ", one shot" if self.rounds == 1 else ", sets kept" if self.keeps else ""
@@ -128,25 +127,24 @@ class Distilling(Exchange):
 
 @dataclass(frozen=True)
 class Averaging(Exchange):
-    """Clients send the weights that ``fit`` leads to on their shards; the server is one of Flower's strategies.
-
-    ``mu`` is FedProx's, ``lr`` the server's rate in FedAdam. With ``refined`` the averages are trained on a set that
-    the server distils from the way of the first of them (DynaFed).
-    """
+    """Clients send the weights that training on their shards leads to; the server is one of Flower's strategies."""
 
     algorithm: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
+    """The strategy."""
     fit: dd.Fit = field(
         default_factory=lambda: dd.Fit(steps=None, epochs=1.0, batch=64, lr=0.01, momentum=0.9, weight_decay=0.0)
     )
-    mu: float = 0.01
-    lr: float = 0.01
+    """How each client trains on its shard."""
+    mu: dd.Positive = 0.01
+    """Weight of FedProx's proximal term."""
+    lr: dd.Positive = 0.01
+    """The server's learning rate in FedAdam."""
     refined: Dynafed | None = None
-    rounds: int | None = None
+    """How the averages are trained on a set that the server distils from the first of them (DynaFed); None for not."""
+    rounds: dd.Count | None = None
+    """Its own number of rounds, None for the study's."""
     title: str | None = None
-
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.mu < math.inf or not 0 < self.lr < math.inf:
-            yield (f"exchange: mu {self.mu} and lr {self.lr} must be above zero and finite.")
+    """Its name in tables and plots, None for one made of what it is."""
 
     def _label(self) -> str:
         return self.algorithm if self.refined is None else f"{self.algorithm}, refined by dynafed"
@@ -180,46 +178,54 @@ def _usual() -> tuple[Exchange, ...]:
 class Federated(dd.Study):
     """Federated learning: each exchange with each seed, on one split of the data among clients.
 
-    Told are the accuracy of the global model on the test split and the worst client's, of test items mixed as its
+    It reports the accuracy of the global model on the test split and the worst client's, of test items mixed as its
     classes are; bytes up and down over all clients; the bytes up at which the accuracy that the first averaging
-    exchange ends with was first reached; seconds; and the largest epsilon that a client says it has spent. Each case
-    keeps the split, in ``split.json``, and its rounds, so that it goes on at the last.
+    exchange ends with was first reached; seconds; and the largest epsilon that a client reports as spent. Each case
+    keeps the split, in ``split.json``, and its rounds, so that it continues at the last one.
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"exchanges", "seeds"})
 
     data: dd.DataSet = field(default_factory=dd.Digits)
+    """The data that the clients hold together."""
     split: Split = field(default_factory=Dirichlet)
-    clients: int = 10
-    fraction: float = 1.0
-    """Of the clients that take part in a round; drawn anew for each, the same for all exchanges."""
-    rounds: int = 5
+    """How items are divided among clients."""
+    clients: dd.Count = 10
+    """Number of clients."""
+    fraction: dd.PositiveShare = 1.0
+    """Share of the clients that take part in a round; drawn anew for each, the same for all exchanges."""
+    rounds: dd.Count = 5
+    """Rounds of each exchange that has no number of its own."""
     network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=32))
+    """The global model."""
     preprocess: dd.Preprocess = field(default_factory=dd.Standardise)
+    """Preprocessing of clients and server alike."""
     exchanges: tuple[Exchange, ...] = field(default_factory=_usual)
-    seeds: tuple[int, ...] = (0,)
+    """What is compared, at least one."""
+    seeds: tuple[dd.Whole, ...] = (0,)
+    """Seeds of split and training, each once, at least one."""
     engine: Literal["process", "ray"] = "process"
-    cores: int | None = None
-    """On how many cores clients run side by side under Ray, None for all."""
-    timeout: float = 3600.0
+    """What runs the clients: this process, one after another, or Ray, several at a time."""
+    cores: dd.Count | None = None
+    """Cores on which clients run in parallel under Ray, None for all."""
+    timeout: dd.Positive = 3600.0
     """Seconds that a round waits for its clients."""
 
     def faults(self) -> Iterator[str]:
-        if not self.exchanges or not self.seeds or min(self.clients, self.rounds) < 1:
-            yield ("The study needs at least one exchange, seed, client and round.")
+        for name in ("exchanges", "seeds"):
+            if not getattr(self, name):
+                yield f"{name} is empty: the study needs at least one"
         if len(set(self.seeds)) < len(self.seeds):
-            yield (f"seeds = {self.seeds}: one stands there twice, which would count it twice.")
+            yield f"seeds = {self.seeds}: name each once, a seed given twice would count twice"
         for exchange in self.exchanges:
             rounds = exchange.rounds or self.rounds
             if isinstance(exchange, Averaging) and exchange.refined and exchange.refined.rounds >= rounds:
                 yield (
                     f"{exchange.label}: refined.rounds = {exchange.refined.rounds} of {rounds} rounds leave none for"
-                    " the set that is made of them: fewer of these, or more rounds."
+                    " the set that is made of them: take fewer of these, or more rounds"
                 )
-        if not 0 < self.fraction <= 1:
-            yield (f"fraction = {self.fraction}: it must be above zero and at most one.")
         if len({e.label for e in self.exchanges}) < len(self.exchanges):
-            yield ("Two exchanges have one name: give them titles, to be told apart by.")
+            yield "two exchanges have the same name: give them titles"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         problem = self._problem(self.seeds[0], "cpu", host)

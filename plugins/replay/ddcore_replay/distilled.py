@@ -25,20 +25,23 @@ RANGE_BYTES = 8
 
 @dataclass(frozen=True)
 class Distilled(Bounded):
-    """The classes of each experience, distilled by ``method`` to as many images each as there is room for.
+    """The classes of each experience, distilled to as many images each as there is room for.
 
-    What the recipe's carrier stores, images or what they are made of, is stored at a byte a value, spread over its
-    own range; so an image takes what a real one takes, and ``RANGE_BYTES`` an experience come on top.
-
-    ``classes`` that are foreseen share the budget from the start; with None the classes so far share it, and images
-    go as classes come: see :data:`OnResize`. A class that comes again is condensed anew with what is stored of it.
-    ``overrides`` sets fields of the recipe by dotted path.
+    What the recipe's carrier stores, images or what they are made of, is stored at one byte per value, spread over its
+    own range; so an image takes what a real one takes, and ``RANGE_BYTES`` per experience come on top. A class that
+    comes again is condensed anew with what is stored of it.
     """
 
     method: str = "dm"
+    """The method that distils."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    classes: int | None = None
+    """Fields of its recipe, by dotted path."""
+    classes: dd.Count | None = None
+    """Classes that share the budget from the start; None to share it among those so far, so that images are given up as
+    classes come."""
     on_resize: OnResize = "truncate"
+    """What becomes of images when their classes get less room: ``truncate`` drops the last ones, ``recondense``
+    condenses all anew."""
 
     @property
     def label(self) -> str:

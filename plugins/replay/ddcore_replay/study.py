@@ -27,24 +27,32 @@ def _usual(size: int = 10) -> tuple[Memory, ...]:
 class Replay(dd.Study):
     """Class-incremental learning: each memory, in each way of using it, with each seed.
 
-    The order of the classes is their numbers', or drawn from each seed where ``shuffled``. Told are the average
-    accuracy at the end, forgetting, backward transfer, bytes, and the seconds of condensing an experience beside those
-    of training on it.
+    It reports the average accuracy at the end, forgetting, backward transfer, bytes, and the seconds of condensing an
+    experience next to those of training on it.
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"memories", "seeds"})
 
     data: dd.DataSet = field(default_factory=dd.Digits)
-    classes_each: int = 2
+    """The data whose classes come in experiences."""
+    classes_each: dd.Count = 2
+    """Classes per experience."""
     memories: tuple[Memory, ...] = field(default_factory=_usual)
+    """The memories that are compared, at least one."""
     ways: tuple[Way, ...] = ("rehearse", "scratch")
+    """How a memory is used: ``rehearse`` adds its items to each experience, ``scratch`` trains a network on it
+    alone."""
     training: Training = field(default_factory=Training)
-    seeds: tuple[int, ...] = (0,)
+    """How a network is trained after each experience."""
+    seeds: tuple[dd.Whole, ...] = (0,)
+    """Seeds of memories and training, at least one."""
     shuffled: bool = False
+    """Whether the order of the classes is drawn from each seed; else it is that of their numbers."""
 
     def faults(self) -> Iterator[str]:
-        if not self.memories or not self.ways or not self.seeds:
-            yield ("The study needs at least one memory, one way and one seed.")
+        for name in ("memories", "ways", "seeds"):
+            if not getattr(self, name):
+                yield f"{name} is empty: the study needs at least one"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         return [dd.Case(memory.label, seed, {"memory": memory}) for seed in self.seeds for memory in self.memories]

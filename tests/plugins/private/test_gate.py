@@ -230,7 +230,7 @@ def test_a_stopped_run_neither_spends_twice_nor_forgets(host, small, tiny):
     resumed = host.start(private(host, small), tiny)
     resumed.load_state_dict(state)
     assert resumed.gate.ledger.requests == 2
-    resumed.go()
+    resumed.run_until()
     assert torch.equal(resumed.export().inputs, straight.export().inputs), "the same answers, not new ones"
     assert resumed.gate.ledger.history == straight.gate.ledger.history
     assert resumed.gate.ledger.requests == 6
@@ -311,15 +311,15 @@ def test_chosen_images_and_fitted_statistics_are_refused(host, small, tiny):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"epsilon": 0.0}, "must be above zero"),
-        ({"delta": 1.0}, "delta 1.0 between zero and one"),
+        ({"epsilon": 0.0}, "epsilon = 0.0: it must be above 0"),
+        ({"delta": 1.0}, "delta = 1.0: it must be above 0 and below 1"),
         ({"delta": 0.5}, r"delta = 0.5 would allow one of tiny's 60 items to be published"),
         ({"noise_multiplier": 1.0, "requests": 5}, "give one of them"),
-        ({"noise_multiplier": -1.0}, "must be zero or more"),
+        ({"noise_multiplier": -1.0}, "noise_multiplier = -1.0: it must be at least 0"),
         ({"noise_multiplier": 0.0}, "without noise nothing is private"),
         ({"epsilon": math.inf}, "says nothing about the noise"),
         ({"max_feature_norm": math.inf}, "infinite noise"),
-        ({"max_gradient_norm": 0.0}, "must be above zero"),
+        ({"max_gradient_norm": 0.0}, "max_gradient_norm = 0.0: it must be above 0"),
         ({"signals": 0}, "at least 1"),
         ({"requests": 0}, "at least 1"),
         ({"epsilom": 3.0}, r"no field of plugins.private named 'epsilom'. Did you mean epsilon"),

@@ -72,7 +72,7 @@ def test_a_way_that_no_memory_suits_falls_back_to_one_that_does(tmp_path):
 
 @pytest.mark.parametrize("said", [{"seeds": ()}, {"ways": ()}, {"memories": ()}])
 def test_an_empty_study_is_refused(said):
-    with pytest.raises(RecipeRefused, match="at least one memory, one way and one seed"):
+    with pytest.raises(RecipeRefused, match=f"{next(iter(said))} is empty: the study needs at least one"):
         Replay(**said)
 
 
