@@ -151,7 +151,7 @@ def test_a_failing_case_does_not_keep_the_others_from_running(tmp_path):
     with pytest.raises(CasesFailed) as failed:
         run_study(Count(starts=(13, 0)), tmp_path)
     said = str(failed.value)
-    assert said.startswith("2 of 4 cases failed. count, seed 0: ValueError: thirteen. count, seed 1: ")
+    assert said.startswith("2 of 4 cases failed. case 1 of 4: count, seed 0: ValueError: thirteen. case 2 of 4: ")
     assert "The other 2 are kept" in said and "the same command goes on" in said
     assert len(list((tmp_path / "cases").glob("*/case.json"))) == 2
     (log, _) = (tmp_path / "cases").glob("*/failed.txt")
@@ -166,6 +166,7 @@ OUTSIDE = '''
 """A plugin that is not installed, with a study."""
 
 import os
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -192,7 +193,7 @@ class Squares(ddcore.Study):
                 file.write(f"{os.getpid()} ")
             if n == int(os.environ.get("WAITS_AT", 0)):
                 print("waiting", flush=True)
-                input()
+                threading.Event().wait()
         if n == int(os.environ.get("DIES_AT", 0)):
             os._exit(1)
         host.catalogue.find("study", "squares")
@@ -248,22 +249,39 @@ def test_failures_in_processes_are_told_as_here(tmp_path):
             run_study(study, tmp_path / str(engine), engine=engine)
         said.append(str(failed.value).partition(" are kept")[0])
     assert said[0] == said[1]
-    assert said[0].startswith("1 of 2 cases failed. digits-dm-ipc1, seed 0: The loss")
+    assert said[0].startswith("1 of 2 cases failed. case 1 of 2: digits-dm-ipc1, seed 0: The loss")
 
 
-def test_a_study_that_was_killed_in_mid_case_goes_on_there(outside, tmp_path):
-    words = [
-        sys.executable,
-        "-c",
-        "import sys, ddcore, dd_squares; ddcore.run_study(dd_squares.Squares(), sys.argv[1],",
-    ]
-    words[-1] += " host=ddcore.Host({'squares': dd_squares}))"
+@pytest.fixture
+def waiting(outside, tmp_path):
+    """Starts the study in a program of its own, which waits in the middle of its second case."""
+    program = (
+        "import sys, ddcore, dd_squares as d\n"
+        "engine = ddcore.Processes(1) if sys.argv[2:] else None\n"
+        "ddcore.run_study(d.Squares(), sys.argv[1], host=ddcore.Host({'squares': d}), engine=engine)"
+    )
     env = {**os.environ, "WAITS_AT": "2"}
     env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
-    run = subprocess.Popen(
-        [*words, tmp_path / "s"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    assert run.stdout.readline() == "waiting\n"
+
+    def start(*words):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        run = subprocess.Popen([sys.executable, "-c", program, *words], env=env, cwd=tmp_path, **pipes)
+        assert run.stdout.readline() == "waiting\n"
+        return run
+
+    return start
+
+
+def test_an_interrupt_ends_the_processes(waiting, tmp_path):
+    run = waiting(tmp_path / "s", "in a process")
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate()  # ends when the last process that holds the pipe does
+    assert "KeyboardInterrupt" in said
+    assert len(list((tmp_path / "s" / "cases").glob("*/case.json"))) == 1
+
+
+def test_a_study_that_was_killed_in_mid_case_goes_on_there(outside, waiting, tmp_path):
+    run = waiting(tmp_path / "s")
     run.send_signal(signal.SIGKILL)
     run.communicate()
     cases = tmp_path / "s" / "cases"

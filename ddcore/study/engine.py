@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from joblib import Parallel, delayed
@@ -19,12 +19,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[T, Progress | None], R]
 
+AS_THEY_COME: dict[str, Any] = {"batch_size": 1, "pre_dispatch": "n_jobs"}
+AS_IT_IS: dict[str, Any] = {"reuse": True, "kill_workers": True}
+"""What joblib takes and its annotations do not know."""
+
 
 class Engine(Part, kind="engine"):
     """What calls a function of many items; no item waits for what comes out of another."""
 
     @abstractmethod
-    def each(self, work: Work[T, R], items: Sequence[T], told: Callable[[T], Progress | None]) -> Iterator[tuple[T, R]]:
+    def each(
+        self, work: Work[T, R], items: Sequence[T], told: Callable[[T], Progress | None]
+    ) -> Generator[tuple[T, R], None, None]:
         """Each item with ``work`` of it, in the order in which they end; ``told(item)`` is its progress.
 
         What is raised ends it all: ``work`` answers its own failures.
@@ -35,7 +41,9 @@ class Engine(Part, kind="engine"):
 class Local(Engine):
     """One after another, in this process."""
 
-    def each(self, work: Work[T, R], items: Sequence[T], told: Callable[[T], Progress | None]) -> Iterator[tuple[T, R]]:
+    def each(
+        self, work: Work[T, R], items: Sequence[T], told: Callable[[T], Progress | None]
+    ) -> Generator[tuple[T, R], None, None]:
         for item in items:
             yield item, work(item, told(item))
 
@@ -54,15 +62,15 @@ class Processes(Engine):
     """Of joblib; one that a distribution registers (``joblib.register_parallel_backend``) reaches other machines, which
     must then see the study's folder at the same path."""
 
-    def each(self, work: Work[T, R], items: Sequence[T], told: Callable[[T], Progress | None]) -> Iterator[tuple[T, R]]:
-        side_by_side = Parallel(
-            self.jobs, backend=self.backend, batch_size=1, pre_dispatch="n_jobs", return_as="generator_unordered"
-        )
+    def each(
+        self, work: Work[T, R], items: Sequence[T], told: Callable[[T], Progress | None]
+    ) -> Generator[tuple[T, R], None, None]:
+        side_by_side = Parallel(self.jobs, backend=self.backend, return_as="generator_unordered", **AS_THEY_COME)
         try:
-            yield from side_by_side(delayed(_on_one_thread)(work, item) for item in items)
+            yield from cast(Iterator[tuple[T, R]], side_by_side(delayed(_on_one_thread)(work, item) for item in items))
         finally:
             if self.backend == "loky":  # which keeps idle processes, each with its memory and what it has imported
-                get_reusable_executor().shutdown(wait=True, kill_workers=True)
+                get_reusable_executor(**AS_IT_IS).shutdown(kill_workers=True)
 
 
 def _on_one_thread(work: Work[T, R], item: T) -> tuple[T, R]:

@@ -92,7 +92,8 @@ def run_study(
     settings = {"name": type(study).part_name(), **to_dict(study)}
     _refuse_another(place, study, settings)
     cases = study.cases(host)
-    if twice := [case for i, case in enumerate(cases) if case.folder in {other.folder for other in cases[:i]}]:
+    folders = [case.folder for case in cases]
+    if twice := [case for i, case in enumerate(cases) if folders.index(folders[i]) < i]:
         raise RecipeRefused(f"Two cases are the same: {twice[0]}. Name each once.")
     write_whole(place.settings, tomli_w.dumps(settings).encode())
     _run_cases(study, cases, place, host, device, progress, engine or Local())
@@ -142,18 +143,18 @@ def _run_cases(
     if progress and ended:
         progress(f"{ended} of {len(cases)} cases found", ended, len(cases))
     work = partial(_run_case, study=study, place=place, host=host, device=device)
-    waiting = {case.folder: case for case in todo}
+    waiting = [case.folder for case in todo]
     with closing(engine.each(work, todo, told)) as outcomes:
         while waiting:
             try:
                 case, failure = next(outcomes)
             except Exception as error:  # the engine's: a process that was killed, a case that cannot be sent to one
                 reason = f"not run to its end, {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-                raise _failed(failures | {str(c): reason for c in waiting.values()}, len(cases), place) from error
-            del waiting[case.folder]
+                raise _failed(failures | {names[c]: reason for c in waiting}, len(cases), place) from error
+            waiting.remove(case.folder)
             ended += 1
             if failure is not None:
-                failures[str(case)] = failure.reason
+                failures[names[case.folder]] = failure.reason
             if progress:
                 progress(f"{names[case.folder]}{'' if failure is None else ' FAILED'}", ended, len(cases))
     if failures:
