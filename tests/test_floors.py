@@ -34,7 +34,7 @@ SHARED = {
     "carriers": {"decoding", "picking", "tiles"},
     "experiment": {"folder", "plan", "reading"},
     "evaluation": {"measures", "protocol", "protocols", "teaching", "training", "training_set"},
-    "gate": {"fit", "source", "view"},
+    "gate": {"fit", "guard", "source", "spent", "view"},
     "labels": {"stored"},
     "networks": {"layers", "started", "structure"},
     "objectives": {"batches", "student"},

@@ -20,6 +20,10 @@ class Affine(Augment):
     translate: float = 0.1
     scale: float = 0.1
 
+    @property
+    def itemwise(self) -> bool:
+        return True
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         n = n or 1
         turned = rotation(n, shape, generator, self.degrees).theta

@@ -26,6 +26,10 @@ class Masking(dd.Augment):
         if not 0 <= self.share < 1:
             yield (f"augment.share = {self.share}: it must be from zero and below one.")
 
+    @property
+    def itemwise(self) -> bool:
+        return True
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:
             raise dd.RecipeRefused(

@@ -84,7 +84,8 @@ class Distilling(Exchange):
 
     With them it has those of as many earlier rounds as it ``keeps``.
 
-    ``overrides`` sets fields of the recipe by dotted path: ``plugins.private.epsilon = 8`` makes the clients private.
+    ``overrides`` sets fields of the recipe by dotted path, options of plugins among them: one that brings a guarding
+    gate makes the clients private.
     """
 
     method: str = "feddm"
