@@ -191,8 +191,8 @@ class GatePlan(Part, kind="gate"):
     guards: ClassVar[bool] = False
     """It bounds what may be learned of one item of T.
 
-    Then all parts of the recipe must be ``itemwise``, views are built without the items, and what changes items is
-    checked on the first batch; what looks at T past the gate (baselines, a validation split) is off by default.
+    Then all parts of the recipe must be ``itemwise``, which is checked before the first answer; views are built without
+    the items; and what looks at T past the gate (baselines, a validation split) is off by default.
     """
 
     instead: ClassVar[Mapping[str, str]] = MappingProxyType({})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -17,7 +17,7 @@ from ddcore.store import Inputs, Items, Store
 from ddcore.types import Batch, Draw, Group
 
 MOST = 32
-"""Items of a batch by which a declaration is checked."""
+"""Items by which a declaration is checked."""
 NOISE = 0.1
 """Share of items that may differ: rounding can turn the sign of a gradient, and with it an attack on one item."""
 
@@ -48,7 +48,7 @@ def sealed(store: Store) -> Store:
 
 
 class Guard:
-    """Checks on the first batch whether what was declared ``itemwise`` is so.
+    """Checks whether what was declared ``itemwise`` is so, before its first answer leaves the gate.
 
     ``rng`` holds the streams that views draw from; they stand after a check where they stood before.
     """
@@ -57,10 +57,24 @@ class Guard:
         self._rng = rng
         self._passed: set[Any] = set()
 
-    def view(self, name: str, live: LiveView, batch: Batch, draw: Draw | None) -> None:
-        """Raises RecipeRefused where ``live`` lets an item of ``batch`` depend on others, or learns of the items."""
-        if id(live) in self._passed or len(batch) < 2:
+    def views(self, views: Sequence[tuple[str, LiveView]], draw: Draw | None, probe: Callable[[], Batch]) -> None:
+        """Check the named ``views``, one after another on ``probe`` (n, ...), items of all classes.
+
+        Asked once with a network and once without, for views that do nothing without one.
+
+        Raises:
+            RecipeRefused: one lets an item depend on others, or learns of the items.
+        """
+        if not views or (draw is None) in self._passed:
             return
+        batch, streams = probe(), self._rng.seeded()
+        for name, live in views if len(batch) > 1 else ():
+            batch = self._view(name, live, batch, draw)
+        self._rng.go_back(streams)
+        self._passed.add(draw is None)
+
+    def _view(self, name: str, live: LiveView, batch: Batch, draw: Draw | None) -> Batch:
+        """What ``live`` makes of ``batch``, once it has been checked."""
         state, streams = deepcopy(live.state_dict()), self._rng.seeded()
 
         def change(part: Batch) -> Batch:
@@ -68,11 +82,9 @@ class Guard:
             live.load_state_dict(deepcopy(state))
             return live.apply(part, draw)
 
-        batch = _picked(batch, torch.arange(min(MOST, len(batch))))
         whole = change(batch)
         learns, still = not _same(live.state_dict(), state), _same(self._rng.seeded(), streams)
         mixes = _mixes(change, batch, whole) or (still and _depends_on_place(change, batch, whole))
-        self._rng.go_back(streams)
         live.load_state_dict(state)
         if learns:
             raise RecipeRefused(
@@ -85,10 +97,13 @@ class Guard:
                 " its batch, so the gate could not bound what it tells of one. Let it change each item by itself, and"
                 " draw what is random from the streams it is built with; or drop the declaration, and the gate."
             )
-        self._passed.add(id(live))
+        return Batch(whole.inputs.detach(), whole.targets.detach(), whole.index)
 
     def transform(self, batch: Batch, group: Group) -> None:
-        """Raises RecipeRefused where the augmentation of ``group`` lets an item of ``batch`` depend on others."""
+        """Raises RecipeRefused where the augmentation of ``group`` lets an item of ``batch`` depend on others.
+
+        Each kind of change is checked on the first batch that meets it.
+        """
         kind = getattr(group.transform, "__qualname__", type(group.transform))
         if group.transform is None or kind in self._passed or len(batch) < 2:
             return

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ddcore.chunking import CHUNK_BYTES, chunk_size
-from ddcore.gate.guard import Guard, sealed
+from ddcore.gate.guard import MOST, Guard, sealed
 from ddcore.gate.view import View
 from ddcore.rng import Streams
 from ddcore.store import Store
@@ -20,7 +20,7 @@ from ddcore.types import Batch, Draw, Group, Transform
 class Source:
     """T as a gate holds it: under the recipe's views, sorted by the classes that they give.
 
-    With ``guards`` the views are built without the items, and what changes items is checked on the first batch.
+    With ``guards`` the views are built without the items, and a :class:`Guard` checks what changes items.
     """
 
     def __init__(
@@ -66,15 +66,24 @@ class Source:
 
     def raw(self, batch: Batch, draw: Draw | None) -> Batch:
         """``batch`` under the views, not preprocessed."""
-        batch = Batch(batch.inputs.to(self.device), batch.targets.to(self.device), batch.index)
         shown = self._shown(draw) if self.views and draw is not None else None
-        for plan, live in zip(self.plans, self.views, strict=True):
-            with torch.enable_grad():
-                if self.guard is not None:
-                    self.guard.view(plan.part_name(), live, batch, shown)
+        with torch.enable_grad():
+            if self.guard is not None:
+                names = [plan.part_name() for plan in self.plans]
+                self.guard.views(list(zip(names, self.views, strict=True)), shown, self._spread)
+            batch = self._here(batch)
+            for live in self.views:
                 batch = live.apply(batch, shown)
-            batch = Batch(batch.inputs.detach(), batch.targets.detach(), batch.index)
+                batch = Batch(batch.inputs.detach(), batch.targets.detach(), batch.index)
         return batch
+
+    def _here(self, batch: Batch) -> Batch:
+        return Batch(batch.inputs.to(self.device), batch.targets.to(self.device), batch.index)
+
+    def _spread(self) -> Batch:
+        """Raw items from all over T, as few as a check wants."""
+        rows = torch.linspace(0, len(self.store) - 1, min(MOST, len(self.store))).long()
+        return self._here(self.store.take(rows))
 
     def _shown(self, draw: Draw) -> Draw:
         """``draw`` for views: it takes raw inputs, and what they do with it leaves it as it was."""
