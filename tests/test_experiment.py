@@ -219,14 +219,14 @@ def late_failure(error):
     def ddcore_distill(run):
         distilled = yield
         if broken[0]:
-            raise error
+            raise error("No thanks.")
         return distilled.with_facts(late=True)
 
     return broken, Host({"late": SimpleNamespace(ddcore_distill=ddcore_distill)})
 
 
 @pytest.mark.parametrize("method", ["dm", "random"])
-@pytest.mark.parametrize("error", [RecipeRefused("No thanks."), ZeroDivisionError("oh")], ids=["refusal", "bug"])
+@pytest.mark.parametrize("error", [RecipeRefused, ZeroDivisionError])
 def test_what_was_distilled_outlives_a_hook_that_fails_afterwards(tmp_path, method, error):
     broken, host = late_failure(error)
     fields = {"iterations": 2, "objective.real": 4} if method == "dm" else {}
@@ -234,7 +234,7 @@ def test_what_was_distilled_outlives_a_hook_that_fails_afterwards(tmp_path, meth
     protocol = ddcore.Protocol(steps=1, networks=(ddcore.MLP(width=8),), repeats=1)
     settings = ddcore.Settings(ddcore.plugin.data_set(host.catalogue, "digits"), protocol, ())
     folder = Folder(tmp_path / "run")
-    with pytest.raises(type(error)) as caught:
+    with pytest.raises(error) as caught:
         ddcore.run_experiment(ddcore.Experiment(recipe, settings), folder.path, host=host)
     (note,) = caught.value.__notes__
     assert f"lies in {folder.distilled}" in note
@@ -251,7 +251,7 @@ def test_what_was_distilled_outlives_a_hook_that_fails_afterwards(tmp_path, meth
 
 
 def test_the_command_says_where_the_set_lies_when_a_hook_fails_afterwards(tmp_path, monkeypatch):
-    _, host = late_failure(RecipeRefused("No thanks."))
+    _, host = late_failure(RecipeRefused)
     monkeypatch.setattr("ddcore.host.Host", lambda: host)
     words = ["distill", "dm", "--iterations", "1", "--out", tmp_path / "run", "--set", "plugins.late.x=1", *SMALL]
     done = CliRunner().invoke(app, [str(word) for word in words])

@@ -277,15 +277,40 @@ def test_kept_signals_come_again_at_no_cost(host, small, tiny):
 class Mixing(ddcore.View):
     """Each item mixed with its neighbour."""
 
-    itemwise = False
-
     def build(self, store, rng):
         raise AssertionError("a refused view is never built")
+
+
+@dataclass(frozen=True)
+class Averaging(ddcore.View):
+    """Each item drawn to the mean of its batch, and a false word about it."""
+
+    itemwise = True
+
+    def build(self, store, rng):
+        return LiveAveraging()
+
+
+class LiveAveraging(ddcore.LiveView):
+    def apply(self, batch, draw):
+        return replace(batch, inputs=(batch.inputs + batch.inputs.mean(0)) / 2)
+
+
+@dataclass(frozen=True)
+class Mean(ddcore.View):
+    """Each item less the mean of all, which it looks up when it is built."""
+
+    itemwise = True
+
+    def build(self, store, rng):
+        raise AssertionError(f"the mean is {store.take(torch.arange(len(store))).inputs.mean()}")
 
 
 REFUSED = [
     ({"synthetic": ddcore.Pixels(1, init="real")}, r"init='real'\) asks examples .* Start from noise"),
     ({"views": (Mixing(),)}, "mixes items"),
+    ({"views": (Mean(),)}, "tries to read items of T while it is built"),
+    ({"policy": ddcore.plugin.TrainedOnReal(fit=ddcore.Fit(cutmix=0.5))}, "mixes items"),
     ({"network": ddcore.ConvNet(width=4, depth=2, norm="batch")}, "batch statistics"),
 ]
 
@@ -295,6 +320,61 @@ def test_parts_that_cannot_be_served_are_refused_before_the_run(host, small, tin
     recipe = replace(private(host, small), **fields)
     with pytest.raises(RecipeRefused, match=sentence):
         host.start(recipe, tiny)
+
+
+def test_a_view_that_averages_the_batch_gets_no_certificate(host, small, tiny):
+    with pytest.raises(RecipeRefused, match="The view averaging declares that it is itemwise, but"):
+        host.distill(replace(private(host, small), views=(Averaging(),)), tiny)
+
+
+def test_one_item_moves_an_attacked_answer_by_its_bound_at_most(begun, tiny):
+    """A view that asks the network for its gradients, as attacks do, and changes each item by itself."""
+
+    @dataclass(frozen=True)
+    class Attack(ddcore.View):
+        itemwise = True
+
+        def build(self, store, rng):
+            return LiveAttack()
+
+    class LiveAttack(ddcore.LiveView):
+        def apply(self, batch, draw):
+            x = batch.inputs.clone().requires_grad_()
+            loss = nn.functional.cross_entropy(draw(x), batch.targets, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, x)
+            return replace(batch, inputs=(x + 0.1 * gradient.sign()).clamp(0, 1))
+
+    images = tiny.train.take(torch.arange(60)).inputs
+    other = images.clone()
+    other[25] = 1 - other[25]
+    stores = [ddcore.Store.of(inputs, tiny.train.targets, 3) for inputs in (images, other)]
+    runs = [begun(replace(tiny, train=store), NOISELESS, views=(Attack(),)) for store in stores]
+    draw = runs[0].ctx.fresh()
+    one, moved = (run.gate.features(draw, GROUPS) for run in runs)
+    plain = begun(tiny, NOISELESS).gate.features(draw, GROUPS)
+    assert not torch.equal(one[0], plain[0]), "attacked"
+    assert torch.allclose(one[0], moved[0], atol=1e-6)
+    assert 0 < (one[1] - moved[1]).norm() <= 2 * 1.0 / 20
+
+
+def test_a_budget_for_several_runs_lasts_for_the_requests_of_all(host, small, tiny):
+    recipe, ledgers, spent = private(host, small, requests=2), {}, []
+    assert PrivateGate(requests=6).for_rounds(3) == PrivateGate(requests=18)
+    assert PrivateGate(noise_multiplier=1.0).for_rounds(3) == PrivateGate(noise_multiplier=1.0)
+    recipe = replace(recipe, iterations=2, objective=replace(recipe.objective, real=64))
+    for number in range(3):
+        run = host.start(replace(recipe, seed=number), tiny, rounds=3)
+        assert run.recipe.gate.requests == 6
+        if ledgers:
+            run.gate.load_ledger(ledgers)
+        distilled = run.hooks.ddcore_distill(run=run)
+        ledgers = run.gate.ledger()
+        spent.append(run.gate.spent())
+        assert spent[-1].epsilon == distilled.facts["privacy"]["epsilon"]
+    assert [one.requests for one in spent] == [2, 4, 6]
+    assert spent[0].epsilon < spent[1].epsilon < spent[2].epsilon <= 8.0
+    assert spent[2].epsilon > 7.0, "and no more noise than that takes"
+    assert {one.delta for one in spent} == {1e-5}
 
 
 def test_chosen_images_and_fitted_statistics_are_refused(host, small, tiny):
