@@ -92,13 +92,15 @@ class Recipe(Part, kind="recipe"):
     def check(self, card: DataCard, catalogue: Catalogue | None = None) -> None:  # type: ignore[override]
         """Refuse what cannot work, before anything is built or read.
 
-        What the parts ask is within what the gate serves; what they need, others give; they suit the kind of the items;
-        and each part's own ``check`` is content. ``catalogue`` lets a refusal name the parts that would help.
+        What the parts ask is within what the gate serves, and they are itemwise where it guards; what they need, others
+        give; they suit the kind of the items; and each part's own ``check`` is content. ``catalogue`` lets a refusal
+        name the parts that would help.
 
         Raises:
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
+        self._check_itemwise()
         self._check_suits(card, catalogue or Catalogue())
         network = self.network.build(card)
         self._check_needs(network, catalogue or Catalogue())
@@ -121,6 +123,15 @@ class Recipe(Part, kind="recipe"):
                     f"{where} = {part} asks {ask} of the real data, which the gate"
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
+                )
+
+    def _check_itemwise(self) -> None:
+        for where, part in self.parts() if self.gate.guards else ():
+            if not part.itemwise:
+                raise RecipeRefused(
+                    f"{where} = {part} mixes items of T, or does not declare that it is itemwise, so the gate"
+                    f" {self.gate.part_name()!r} could not bound what it tells of one. Take one that changes each item"
+                    " by itself (cutmix = 0 where it trains a network)."
                 )
 
     def _check_suits(self, card: DataCard, catalogue: Catalogue) -> None:

@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-import ddcore
 from ddcore import Host, LossDiverged, RecipeRefused, StopRun
 from ddcore import plugin as dd
 from ddcore.synthetic import SyntheticSet

@@ -14,6 +14,7 @@ from ddcore import (
     Context,
     DistilledSet,
     Fit,
+    LiveView,
     LossDiverged,
     ModuleNetwork,
     NetworkPlan,
@@ -508,10 +509,7 @@ def test_experts_are_not_shared_under_views(trajectory, tmp_path):
         def build(self, store, rng):
             return Dim()
 
-    class Dim:
-        def relabel(self, targets):
-            return targets
-
+    class Dim(LiveView):
         def apply(self, batch, draw):
             return replace(batch, inputs=batch.inputs / 2)
 

@@ -15,7 +15,14 @@ from ddcore.types import Transform
 
 
 class Augment(Part, kind="augment"):
-    """Which random changes leave a label as it is; once fitted to a card, the label of each of its items."""
+    """Which random changes leave a label as it is; once fitted to a card, the label of each of its items.
+
+    It is taken to mix items, which no guarding gate admits, unless it declares ``itemwise``.
+    """
+
+    @property
+    def itemwise(self) -> bool:
+        return False
 
     @abstractmethod
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:

@@ -25,6 +25,10 @@ class Masking(dd.Augment):
     share: dd.Decay = 0.1
     """Probability that an item is replaced."""
 
+    @property
+    def itemwise(self) -> bool:
+        return True
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:
             raise dd.RecipeRefused(
