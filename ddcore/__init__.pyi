@@ -206,5 +206,8 @@ from .verbs import (
     load_distilled as load_distilled,
 )
 from .verbs import (
+    protocol as protocol,
+)
+from .verbs import (
     recipe as recipe,
 )

@@ -87,7 +87,7 @@ class Recipe(Part, kind="recipe"):
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
-        self._check_suits(card, catalogue or Catalogue())
+        check_suits(self, card, catalogue or Catalogue())
         network = self.network.build(card)
         self._check_needs(network, catalogue or Catalogue())
         taken = self.objective.step_sizes if self.objective is not None else 0
@@ -109,17 +109,6 @@ class Recipe(Part, kind="recipe"):
                     f"{where} = {part} asks {ask} of the real data, which the gate"
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
-                )
-
-    def _check_suits(self, card: DataCard, catalogue: Catalogue) -> None:
-        for where, part in self.within():
-            if part.suits is not None and card.kind not in part.suits:
-                others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
-                instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
-                raise RecipeRefused(
-                    f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
-                    f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
-                    " left out."
                 )
 
     def _check_needs(self, network: Network, catalogue: Catalogue) -> None:
@@ -156,6 +145,19 @@ class Recipe(Part, kind="recipe"):
     def from_toml(text: str, catalogue: Catalogue, where: str = "the recipe") -> Recipe:
         """Raises RecipeRefused or UnknownName where the text is not a recipe."""
         return from_dict(Recipe, parse_toml(text, where), catalogue)
+
+
+def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
+    """Raises RecipeRefused where a part within ``whole`` does not suit items of the kind that ``card`` says."""
+    for where, part in whole.within():
+        if part.suits is not None and card.kind not in part.suits:
+            others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
+            instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
+            raise RecipeRefused(
+                f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
+                f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
+                " left out."
+            )
 
 
 M = TypeVar("M", bound=Callable[..., Recipe])

@@ -61,8 +61,12 @@ from ddcore.errors import PluginBroken as PluginBroken
 from ddcore.errors import RecipeRefused as RecipeRefused
 from ddcore.errors import StopRun as StopRun
 from ddcore.errors import UnknownName as UnknownName
-from ddcore.evaluation.measures import Accuracy as Accuracy
+from ddcore.evaluation.accuracy import Accuracy as Accuracy
+from ddcore.evaluation.calibration import CalibrationError as CalibrationError
+from ddcore.evaluation.diverged import measured as measured
 from ddcore.evaluation.measures import Measure as Measure
+from ddcore.evaluation.predictions import predictions as predictions
+from ddcore.evaluation.preset import preset as preset
 from ddcore.evaluation.protocol import Protocol as Protocol
 from ddcore.evaluation.scores import Score as Score
 from ddcore.evaluation.scores import Scores as Scores
@@ -105,6 +109,7 @@ from ddcore.losses import cross_entropy as cross_entropy
 from ddcore.losses import squared as squared
 from ddcore.marker import HOOK_API as HOOK_API
 from ddcore.marker import hookimpl as hookimpl
+from ddcore.naming import labels as labels
 from ddcore.networks.alexnet import AlexNet as AlexNet
 from ddcore.networks.base import NetworkPlan as NetworkPlan
 from ddcore.networks.convnet import ConvNet as ConvNet
@@ -126,6 +131,10 @@ from ddcore.objectives.ridge import KernelRidge as KernelRidge
 from ddcore.objectives.ridge import TangentRidge as TangentRidge
 from ddcore.objectives.statistics import StatisticMatch as StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch as TrajectoryMatch
+from ddcore.optimisers import Adam as Adam
+from ddcore.optimisers import AdamW as AdamW
+from ddcore.optimisers import Optimiser as Optimiser
+from ddcore.optimisers import Sgd as Sgd
 from ddcore.packing import dotted as dotted
 from ddcore.packing import overridden as overridden
 from ddcore.parts import Part as Part
@@ -154,6 +163,12 @@ from ddcore.report.tables import plus_minus as plus_minus
 from ddcore.rng import Streams as Streams
 from ddcore.rng import forked as forked
 from ddcore.run import Run as Run
+from ddcore.schedules import Constant as Constant
+from ddcore.schedules import Cosine as Cosine
+from ddcore.schedules import Half as Half
+from ddcore.schedules import Schedule as Schedule
+from ddcore.schedules import Thirds as Thirds
+from ddcore.schedules import Warm as Warm
 from ddcore.store import Items as Items
 from ddcore.store import Store as Store
 from ddcore.study import Finding as Finding
@@ -179,4 +194,5 @@ from ddcore.update import Update as Update
 from ddcore.verbs import distill as distill
 from ddcore.verbs import load as load
 from ddcore.verbs import load_distilled as load_distilled
+from ddcore.verbs import protocol as protocol
 from ddcore.verbs import recipe as recipe

@@ -177,10 +177,6 @@ class ZCA(Preprocess):
         if not 0 < self.eps < math.inf:
             yield (f"preprocess: eps = {self.eps} must be above zero and finite.")
 
-    @classmethod
-    def part_name(cls) -> str:
-        return "zca"
-
     @property
     def asks(self) -> frozenset[str]:
         return frozenset({"statistics"} if self.public is None else ())

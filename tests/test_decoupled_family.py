@@ -23,6 +23,7 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.networks.probe import batch_moments
 from ddcore.networks.resnet import ResNet18
 from ddcore.objectives.batches import interleave_classes
+from ddcore.optimisers import Sgd
 from ddcore.plugin import Crop, Taught, cropped
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
@@ -448,7 +449,7 @@ def test_the_preset_is_what_it_is_named_for():
 
 
 def test_a_step_follows_the_divergence_at_the_temperature(training, tiny):
-    protocol = Protocol(steps=1, batch=60, optimiser="sgd", momentum=0.0, lr=(1.0,), augment=None, temperature=5.0)
+    protocol = Protocol(steps=1, batch=60, optimiser=Sgd(momentum=0.0), lr=(1.0,), augment=None, temperature=5.0)
     logits = torch.randn(60, 3, generator=seeded(), dtype=torch.float32)
 
     def teacher_targets(rows, inputs, augment, generator):

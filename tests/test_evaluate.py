@@ -20,7 +20,9 @@ from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.networks.started import Started
+from ddcore.optimisers import Sgd
 from ddcore.preprocess import Identity, Standardise
+from ddcore.schedules import Constant
 
 spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "benchmarks" / "plain.py")
 plain = importlib.util.module_from_spec(spec)
@@ -188,7 +190,14 @@ def test_cutmix_mixes_half_of_the_batches_net_by_net(training, tiny, monkeypatch
 
 def test_parameters_may_be_changed_after_each_step(training, tiny):
     """Weights that are halved after each step: w <- ( w - a g ) / 2, slowly."""
-    protocol = Protocol(steps=3, batch=60, optimiser="sgd", lr=(0.1,), momentum=0.0, schedule="constant", augment=None)
+    protocol = Protocol(
+        steps=3,
+        batch=60,
+        optimiser=Sgd(momentum=0.0),
+        lr=(0.1,),
+        schedule=Constant(),
+        augment=None,
+    )
     network = PLAN.build(tiny.card)
     start = {name: value.double() for name, value in network.init(torch.Generator().manual_seed(0))[0].items()}
     begun = Started(network, lambda generator: ({name: value.float() for name, value in start.items()}, {}))

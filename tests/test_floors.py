@@ -14,7 +14,12 @@ CORE = ROOT / "ddcore"
 
 FLOORS = {
     "ground": [{"bounds", "errors", "marker", "rng", "types"}, {"files", "losses"}, {"chunking", "device", "plots"}],
-    "values": [{"parts", "store"}, {"augment", "catalogue", "data"}, {"packing", "unroll"}],
+    "values": [
+        {"parts", "store"},
+        {"augment", "catalogue", "data", "optimisers", "schedules"},
+        {"packing", "unroll"},
+        {"naming"},
+    ],
     "parts": [
         {"gate"},
         {"context", "datasets", "distance", "networks", "preprocess", "kernels"},
@@ -33,7 +38,20 @@ SHARED = {
     "augment": {"transforms", "mixing"},
     "carriers": {"decoding", "picking", "tiles"},
     "experiment": {"folder", "plan", "reading"},
-    "evaluation": {"measures", "protocol", "protocols", "teaching", "training", "training_set"},
+    "evaluation": {
+        *{
+            "accuracy",
+            "calibration",
+            "diverged",
+            "measures",
+            "predictions",
+            "preset",
+            "protocol",
+            "protocols",
+            "teaching",
+        },
+        *{"training", "training_set"},
+    },
     "gate": {"fit", "source", "view"},
     "labels": {"stored"},
     "networks": {"layers", "started", "structure"},

@@ -15,6 +15,7 @@ from ddcore.evaluation.scores import evaluate
 from ddcore.evaluation.training import train
 from ddcore.losses import LOSSES
 from ddcore.networks.convnet import ConvNet
+from ddcore.optimisers import Adam, Sgd
 from ddcore.plugin import (
     ConvTangent,
     DenseTangent,
@@ -121,7 +122,7 @@ def test_a_file_of_before_there_was_a_loss_still_loads(tiny, tmp_path):
 def test_evaluation_trains_with_the_loss_of_the_targets(loss, tiny):
     """One step of plain SGD, net by net, against the formula."""
     training = a_set(tiny, torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).abs(), loss)
-    protocol = Protocol(steps=1, optimiser="sgd", momentum=0, lr=(0.1,), augment=None)
+    protocol = Protocol(steps=1, optimiser=Sgd(momentum=0), lr=(0.1,), augment=None)
     network = PLAN.build(tiny.card)
     draw = train(network, training, tiny.card, protocol, 0.1, [0, 1], 0, torch.device("cpu"))
     still = train(network, training, tiny.card, protocol, 0.0, [0, 1], 0, torch.device("cpu"))
@@ -166,7 +167,10 @@ def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
 
 def test_labels_that_leave_their_range_are_named_with_their_rate(host, small, tiny):
     recipe = small(host.recipe("dc", iterations=3), labels=Vectors())
-    run = host.start(replace(recipe, update=Update(lr={"inputs": 0.1, "labels": 3e38}, momentum=0.9)), tiny)
+    run = host.start(
+        replace(recipe, update=Update(lr={"inputs": 0.1, "labels": 3e38}, optimiser=Sgd(momentum=0.9))),
+        tiny,
+    )
     with pytest.raises(LossDiverged, match=r"no longer finite in its labels at step .* smaller update\.lr\.labels"):
         run.run_until()
     assert torch.isfinite(run.synthetic.carrier.pixels).all()
@@ -308,7 +312,7 @@ def test_bad_kernels_are_refused(tiny):
 
 FREE = Vectors(scale=2.0, centred=True, loss="squared")
 PLATT = replace(FREE, temperature=3.0)
-RATES = Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser="adam")
+RATES = Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser=Adam(betas=(0.5, 0.999)))
 
 
 def run_of(host, tiny, objective, labels=FREE, policy=None, flips=False, **fields):
@@ -316,7 +320,12 @@ def run_of(host, tiny, objective, labels=FREE, policy=None, flips=False, **field
     rates = dict.fromkeys(("inputs", *(["labels"] if labels.learned else [])), 0.1)
     rates |= {"temperature": 0.1} if labels.temperature else {}
     recipe = replace(host.recipe("frepo", ipc=2, iterations=4), objective=objective, labels=labels, network=PLAN)
-    recipe = replace(recipe, policy=policy or Fresh(), update=Update(lr=rates, optimiser="adam"), **fields)
+    recipe = replace(
+        recipe,
+        policy=policy or Fresh(),
+        update=Update(lr=rates, optimiser=Adam(betas=(0.5, 0.999))),
+        **fields,
+    )
     data = replace(tiny, card=replace(tiny.card, flips=flips))
     run = host.start(recipe, data)
     run.start()

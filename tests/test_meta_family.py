@@ -12,6 +12,7 @@ from ddcore.errors import BadArtefact
 from ddcore.evaluation.scores import evaluate
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.student import Student
+from ddcore.optimisers import Sgd
 from ddcore.rng import Streams
 from ddcore.types import DataCard, Group
 from ddcore.update import Update
@@ -26,7 +27,7 @@ def meta(host, small, tiny):
     def make(objective, step_size=0.1, ipc=2, name="dd", **fields):
         recipe = host.recipe(name, ipc=ipc, iterations=4)
         rates = {"inputs": 1.0} if step_size is None else {"inputs": 1.0, "step_size": 1.0}
-        fields = {"update": Update(rates, momentum=0.0), "augment": None, **fields}
+        fields = {"update": Update(rates, optimiser=Sgd(momentum=0.0)), "augment": None, **fields}
         run = host.start(replace(small(recipe), objective=objective, step_size=step_size, **fields), tiny)
         run.start()
         return run

@@ -26,7 +26,7 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class ConvNet(NetworkPlan):
+class ConvNet(NetworkPlan, name="convnet"):
     """``depth`` blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
 
     ``width`` None is 128, or 32 for images up to 16 pixels. ``depth`` None is 3 up to 32 pixels, 4 up to 64, 5
