@@ -66,6 +66,12 @@ from .evaluation.scores import (
 from .evaluation.scores import (
     Scores as Scores,
 )
+from .experiment.evaluating import (
+    evaluate as evaluate,
+)
+from .experiment.evaluating import (
+    evaluate_saved as evaluate_saved,
+)
 from .experiment.folder import (
     Folder as Folder,
 )
@@ -77,12 +83,6 @@ from .experiment.plan import (
 )
 from .experiment.reading import (
     cite as cite,
-)
-from .experiment.running import (
-    evaluate as evaluate,
-)
-from .experiment.running import (
-    evaluate_saved as evaluate_saved,
 )
 from .experiment.running import (
     resume as resume,

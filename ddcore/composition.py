@@ -163,12 +163,17 @@ def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
 M = TypeVar("M", bound=Callable[..., Recipe])
 
 
-def method(*cites: Citation) -> Callable[[M], M]:
-    """Mark a function that returns a recipe as a published method, with its papers."""
+def method(*cites: Citation, family: str | None = None) -> Callable[[M], M]:
+    """Mark a function that returns a recipe as a published method, with its papers.
+
+    ``family``: what it is listed under; by default the name of its module, or of its package for ``recipes``.
+    """
 
     def mark(function: M) -> M:
+        package, _, module = function.__module__.rpartition(".")
         function.kind = "method"  # type: ignore[attr-defined]
         function.cites = cites  # type: ignore[attr-defined]
+        function.family = family or (package if module == "recipes" else module)  # type: ignore[attr-defined]
         return function
 
     return mark

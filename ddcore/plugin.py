@@ -73,6 +73,8 @@ from ddcore.evaluation.scores import Scores as Scores
 from ddcore.evaluation.training import fresh_nets as fresh_nets
 from ddcore.evaluation.training import train as train
 from ddcore.evaluation.training_set import Preprocessed as Preprocessed
+from ddcore.experiment.evaluating import evaluate as evaluate
+from ddcore.experiment.evaluating import evaluate_saved as evaluate_saved
 from ddcore.experiment.folder import Folder as Folder
 from ddcore.experiment.plan import Experiment as Experiment
 from ddcore.experiment.plan import Settings as Settings
@@ -80,8 +82,6 @@ from ddcore.experiment.reading import cite as cite
 from ddcore.experiment.reading import data_set as data_set
 from ddcore.experiment.reading import preprocess_of as preprocess_of
 from ddcore.experiment.reading import teacher_targets_of as teacher_targets_of
-from ddcore.experiment.running import evaluate as evaluate
-from ddcore.experiment.running import evaluate_saved as evaluate_saved
 from ddcore.experiment.running import resume as resume
 from ddcore.experiment.running import run_experiment as run_experiment
 from ddcore.experiment.running import run_or_resume as run_or_resume

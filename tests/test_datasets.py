@@ -14,7 +14,7 @@ from PIL import Image
 import ddcore
 from ddcore import BadData, RecipeRefused, UnknownName
 from ddcore.datasets import PARTS as DATASETS
-from ddcore.experiment.running import evaluate_all
+from ddcore.experiment.evaluating import evaluate_all
 
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 

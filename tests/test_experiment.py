@@ -109,7 +109,7 @@ def test_an_experiment_is_begun_gone_on_with_or_read(finished, tmp_path, monkeyp
     place.metrics.unlink()
     gone_on = ddcore.run_or_resume(experiment, place.path)
     assert gone_on["accuracy"] == begun["accuracy"]
-    monkeypatch.setattr("ddcore.experiment.running._conduct", lambda *_, **__: pytest.fail("done again"))
+    monkeypatch.setattr("ddcore.experiment.running._run", lambda *_, **__: pytest.fail("done again"))
     assert ddcore.run_or_resume(experiment, place.path) == gone_on
 
 

@@ -36,8 +36,9 @@ FLOORS = {
 ROWS = [row for rows in FLOORS.values() for row in rows]
 SHARED = {
     "augment": {"transforms", "mixing"},
+    "cli": {"options"},
     "carriers": {"decoding", "picking", "tiles"},
-    "experiment": {"folder", "plan", "reading"},
+    "experiment": {"evaluating", "folder", "plan", "reading"},
     "evaluation": {
         *{
             "accuracy",
