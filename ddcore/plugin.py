@@ -160,6 +160,7 @@ from ddcore.preprocess import Standardise as Standardise
 from ddcore.report.comparison import Comparison as Comparison
 from ddcore.report.comparison import compare as compare
 from ddcore.report.tables import plus_minus as plus_minus
+from ddcore.report.tables import score_cell as score_cell
 from ddcore.rng import Streams as Streams
 from ddcore.rng import forked as forked
 from ddcore.run import Run as Run

@@ -59,8 +59,8 @@ def main() -> None:
                 found = ddcore.run_or_resume(
                     ddcore.Experiment(recipe, ddcore.Settings(source, protocol, ())), folders[-1]
                 )
-                score = found["accuracy"]["convnet"]
-                print(f"{name}, ipc {ipc}, seed {seed}: {score['mean']:.1f} ± {score['std']:.1f}", flush=True)
+                score = found["scores"]["accuracy"]["convnet"]
+                print(f"{name}, ipc {ipc}, seed {seed}: {ddcore.plugin.score_cell(score)}", flush=True)
     comparison = ddcore.compare(folders)
     comparison.plot(Path(options.out) / "compare.png")
     print(comparison.markdown())

@@ -49,7 +49,7 @@ def measured(method: str, seed: int, folder: Path, smoke: bool) -> dict:
 
 def summary(runs: list[dict]) -> dict:
     """What is recorded of the runs of one method that differ by their seed."""
-    scores = [run["accuracy"]["convnet"] for run in runs]
+    scores = [run["scores"]["accuracy"]["convnet"] for run in runs]
     means = [score["mean"] for score in scores]
     return {
         "accuracy": fmean(means),
@@ -125,12 +125,12 @@ def main() -> None:
         for seed in range(1 if options.smoke else options.seeds):
             folders.append(Path(options.out) / f"{method}-{seed}")
             runs.append(measured(method, seed, folders[-1], options.smoke))
-            score = runs[-1]["accuracy"]["convnet"]
-            print(f"{method}, seed {seed}: {score['mean']:.1f} ± {score['std']:.1f}", flush=True)
+            score = runs[-1]["scores"]["accuracy"]["convnet"]
+            print(f"{method}, seed {seed}: {ddcore.plugin.score_cell(score)}", flush=True)
         record["methods"][method] = {**summary(runs), "recipe": recipe_of(method)}
         for name in set(runs[0]["baselines"]) & set(CHOSEN):
             base = {"seconds": {"distilling": 0.0}, "bytes": runs[0]["baseline_bytes"][name]}
-            record["methods"][name] = summary([{"accuracy": run["baselines"][name], **base} for run in runs])
+            record["methods"][name] = summary([{"scores": run["baselines"][name], **base} for run in runs])
     comparison = ddcore.compare(folders)
     comparison.plot(Path(options.out) / "compare.png")
     print(comparison.markdown())

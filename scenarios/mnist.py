@@ -30,7 +30,7 @@ ITERATIONS = {("dm", 1): 40, ("dc", 1): 15, ("dsa", 1): 15, ("dm", 10): 40, ("dc
 def settings(root: str, recipe: ddcore.Recipe, smoke: bool) -> ddcore.Settings:
     """The protocol quick with two networks; baselines beside the first method of each ipc, whole beside one."""
     baselines = {"dm": ("random", "herding", *(["whole"] if recipe.ipc == 10 else []))}.get(recipe.name, ())
-    protocol = replace(ddcore.Protocol.named("quick"), repeats=2, networks=(recipe.network,))
+    protocol = ddcore.protocol("quick", repeats=2, networks=(recipe.network,))
     if smoke:
         protocol, baselines = replace(protocol, steps=3, repeats=1), baselines[:1]
     return ddcore.Settings(ddcore.plugin.data_set(ddcore.Host().catalogue, "mnist", root=root), protocol, baselines)
@@ -51,8 +51,8 @@ def main() -> None:
             recipe = ddcore.recipe(method, ipc=ipc, iterations=iterations, overrides=small)
             experiment = ddcore.Experiment(recipe, settings(options.root, recipe, options.smoke))
             found = ddcore.run_experiment(experiment, Path(options.out) / f"{method}-ipc{ipc}")
-            scores = {method: found["accuracy"], **found["baselines"]}
-            accuracies = [f"{n} {s['convnet']['mean']:.1f} ± {s['convnet']['std']:.1f}" for n, s in scores.items()]
+            scores = {method: found["scores"], **found["baselines"]}
+            accuracies = [f"{name} {ddcore.plugin.score_cell(s['accuracy']['convnet'])}" for name, s in scores.items()]
             cost = f"{found['seconds']['distilling']:.0f} s of distilling, {found['peak_mib']} MiB at the peak"
             print(f"{method} ipc {ipc}, {iterations} steps: {', '.join(accuracies)}; {cost}", flush=True)
 

@@ -58,7 +58,7 @@ def distilled(method: str, epsilon: float | None, seed: int, options: argparse.N
     """The metrics of one run; finished ones are read, stopped ones go on."""
     folder = Path(options.out) / f"{method}-eps{epsilon}-seed{seed}"
     plan = recipe(method, epsilon, seed, options.smoke)
-    protocol = replace(ddcore.Protocol.named("quick"), steps=500, repeats=3, networks=(ddcore.ConvNet(width=64),))
+    protocol = ddcore.protocol("quick", steps=500, repeats=3, networks=(ddcore.ConvNet(width=64),))
     if options.smoke:
         protocol = replace(protocol, steps=3, repeats=1, networks=(ddcore.ConvNet(width=4),))
     baselines = ("random", "herding") if epsilon is None and not options.smoke else ()
@@ -104,7 +104,7 @@ def main() -> None:
                     row = {"accuracy": found["accuracy"], "std_nets": None, "spent": found["epsilon"], "seconds": None}
                 else:
                     found = distilled(method, epsilon, seed, options)
-                    score = found["accuracy"]["convnet"]
+                    score = found["scores"]["accuracy"]["convnet"]
                     row = {
                         "accuracy": score["mean"],
                         "std_nets": score["std"],
@@ -112,7 +112,7 @@ def main() -> None:
                     }
                     row["spent"] = found["facts"]["privacy"]["epsilon"] if epsilon is not None else None
                     for name, scores in found["baselines"].items():
-                        base = scores["convnet"]
+                        base = scores["accuracy"]["convnet"]
                         rows.append({"method": name, "epsilon": None, "seed": seed, "accuracy": base["mean"]})
                 rows.append({"method": method, "epsilon": epsilon, "seed": seed, **row})
                 print(json.dumps(rows[-1]), flush=True)

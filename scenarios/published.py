@@ -93,7 +93,7 @@ def measured(method: str, data: str, ipc: int, options: argparse.Namespace) -> d
     short = overrides(method, ipc, Path(options.out) / "experts")
     recipe = ddcore.recipe(method, ipc=ipc, iterations=iterations, overrides=short)
     recipe = replace(recipe, network=network)
-    protocol = replace(ddcore.Protocol.named("quick"), repeats=3, networks=(network,))
+    protocol = ddcore.protocol("quick", repeats=3, networks=(network,))
     if options.smoke:
         protocol = replace(protocol, steps=3, repeats=1)
     baselines = ("random", "herding") if method == options.methods[0] and not options.smoke else ()
@@ -117,8 +117,8 @@ def main() -> None:
         for ipc in options.ipc:
             for method in options.methods:
                 found = measured(method, data, ipc, options)
-                for name, scores in {method: found["accuracy"], **found["baselines"]}.items():
-                    score = scores["convnet"]
+                for name, scores in {method: found["scores"], **found["baselines"]}.items():
+                    score = scores["accuracy"]["convnet"]
                     row = {"data": data, "ipc": ipc, "method": name, "accuracy": score["mean"], "std": score["std"]}
                     row["published"] = PUBLISHED.get((name, data), {}).get(ipc)
                     row["seconds"] = found["seconds"]["distilling"] if name == method else None

@@ -22,7 +22,8 @@ FLOORS = {
     ],
     "parts": [
         {"gate"},
-        {"context", "datasets", "distance", "networks", "preprocess", "kernels"},
+        {"datasets", "distance", "networks", "preprocess", "kernels"},
+        {"context"},
         {"synthetic"},
         {"carriers", "update"},
         {"labels"},
@@ -30,7 +31,7 @@ FLOORS = {
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment", "study"}],
-    "face": [{"verbs"}, {"cli", "plugin"}, {"__init__"}],
+    "face": [{"verbs"}, {"cli", "plugin"}, {"__init__", "__main__"}],
 }
 """Six floors; the rows of a floor stand one above another."""
 ROWS = [row for rows in FLOORS.values() for row in rows]

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+import ddcore
 from ddcore import BadArtefact, DistilledSet, Draw, LossDiverged, Protocol, RecipeRefused, Update
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
@@ -31,6 +31,7 @@ from ddcore.plugin import (
     Vectors,
 )
 from ddcore.preprocess import Standardise
+from ddcore.schedules import Warm
 
 PLAN = ConvNet(width=4, depth=2)
 
@@ -150,15 +151,14 @@ def test_squared_targets_teach_a_network_and_the_cross_entropy_would_not(tiny):
 
 def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
     rates = []
-    monkeypatch.setattr(
-        import_module("ddcore.evaluation.training"), "_set_rate", lambda optimiser, lr: rates.append(lr)
-    )
-    protocol = replace(Protocol.named("frepo"), steps=8, batch=8, repeats=1)
+    rate = Warm.rate
+    monkeypatch.setattr(Warm, "rate", lambda *given: rates.append(rate(*given)) or rates[-1])
+    protocol = ddcore.protocol("frepo", steps=8, batch=8, repeats=1)
     training = a_set(tiny, torch.tensor([0, 1, 2]), "cross_entropy")
     train(PLAN.build(tiny.card), training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
-    assert (Protocol.named("frepo").steps, protocol.optimiser, protocol.lr, protocol.augment) == (
+    assert (ddcore.protocol("frepo").steps, protocol.optimiser, protocol.lr, protocol.augment) == (
         1000,
-        "adam",
+        Adam(),
         (3e-4,),
         Siamese(),
     )

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import DistilledSet, Protocol, RecipeRefused
+import ddcore
+from ddcore import DistilledSet, RecipeRefused
 from ddcore.carriers.shared_bases import SharedBases
 from ddcore.errors import BadArtefact
 from ddcore.evaluation.scores import evaluate
@@ -130,7 +131,7 @@ def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny, mome
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True, momentum=momentum))
     distilled = replace(run.export(), step_sizes=torch.tensor([0.3, 0.2, 0.1, 0.05]))
     assert distilled.momentum == momentum
-    protocol = replace(Protocol.named("dd"), repeats=2, networks=(run.recipe.network,))
+    protocol = ddcore.protocol("dd", repeats=2, networks=(run.recipe.network,))
     score = evaluate(distilled, tiny, run.preprocess, protocol, seed=5)["accuracy"]["convnet"]
     values = []
     for i in range(2):
@@ -159,7 +160,7 @@ def test_a_fixed_step_size_is_replayed_too_and_a_single_step_may_have_its_own(me
 
 def test_a_set_without_an_order_is_trained_as_usual_under_dd(meta, tiny, host, small):
     plain = host.distill(small(host.recipe("random")), tiny)
-    protocol = replace(Protocol.named("dd"), repeats=1, networks=(small(host.recipe("random")).network,))
+    protocol = ddcore.protocol("dd", repeats=1, networks=(small(host.recipe("random")).network,))
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True))
     assert 0 <= evaluate(plain, tiny, run.preprocess, protocol)["accuracy"]["convnet"].mean <= 100
 

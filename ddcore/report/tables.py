@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def score_cell(score: Mapping[str, Any], digits: int) -> str:
+def score_cell(score: Mapping[str, Any], digits: int = 1) -> str:
     """A score as a run's metrics hold it, with how many nets diverged where some did."""
     nets, diverged = len(score["values"]), score["values"].count(None)
     if diverged == nets:
