@@ -20,6 +20,7 @@ from ddcore.catalogue import Catalogue, Maker
 from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
+from ddcore.evaluation.protocol import Protocol
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.packing import overridden
 from ddcore.run import Hooks, Run
@@ -203,6 +204,15 @@ class Host:
                 raise RecipeRefused(str(UnknownName(f"setting of {name}", argument, takes)))
             recipe = maker(**arguments)
         return overridden(recipe, overrides or {}, self.catalogue)
+
+    def protocol(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **fields: Any) -> Protocol:
+        """The protocol preset ``name``, with ``fields`` in the place of its own; ``overrides`` as for a recipe.
+
+        Raises:
+            UnknownName: no such preset. RecipeRefused: a field that does not exist or cannot be so.
+        """
+        made = cast(Callable[[], Protocol], self.catalogue.find("protocol", name).maker)()
+        return overridden(replace(made, **fields), overrides or {}, self.catalogue)
 
     def start(
         self,

@@ -174,10 +174,6 @@ class ZCA(Preprocess):
 
     pointwise: ClassVar[bool] = False
 
-    @classmethod
-    def part_name(cls) -> str:
-        return "zca"
-
     @property
     def asks(self) -> frozenset[str]:
         return frozenset({"statistics"} if self.public is None else ())

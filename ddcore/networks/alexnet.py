@@ -13,7 +13,7 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class AlexNet(NetworkPlan):
+class AlexNet(NetworkPlan, name="alexnet"):
     """Five convolutions in three pooled stages and one linear layer, in this field's form for small images."""
 
     norm: NormName = "instance"

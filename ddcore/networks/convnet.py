@@ -26,7 +26,7 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class ConvNet(NetworkPlan):
+class ConvNet(NetworkPlan, name="convnet"):
     """Blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
 
     Grey images of 28 pixels are padded to 32 by the first convolution. 320 010 parameters for ten classes of 3x32x32.

@@ -13,7 +13,7 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class ResNet18(NetworkPlan):
+class ResNet18(NetworkPlan, name="resnet18"):
     """A 3x3 stem without pooling, four stages of two basic blocks, the mean over the image, one linear layer.
 
     **Differs** from the ImageNet form in the stem, and halves the image only while more than two pixels per side are

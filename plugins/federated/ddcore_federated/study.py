@@ -132,7 +132,7 @@ class Averaging(Exchange):
     algorithm: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
     """The strategy."""
     fit: dd.Fit = field(
-        default_factory=lambda: dd.Fit(steps=None, epochs=1.0, batch=64, lr=0.01, momentum=0.9, weight_decay=0.0)
+        default_factory=lambda: dd.Fit(steps=None, epochs=1.0, batch=64, lr=0.01, optimiser=dd.Sgd(momentum=0.9))
     )
     """How each client trains on its shard."""
     mu: dd.Positive = 0.01
