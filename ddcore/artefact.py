@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ddcore.errors import BadArtefact
 from ddcore.files import write_whole
 from ddcore.losses import LossName
+from ddcore.preprocess import PARTS as PREPROCESSES
 from ddcore.types import DataCard
 
 FORMAT = 2
@@ -50,8 +51,8 @@ class _Card(BaseModel):
 class DistilledSet:
     """A distilled set: decoded tensors, and a card that says where they come from.
 
-    ``inputs`` (n, ...) are as networks take them, that is preprocessed; ``images()`` undoes that. ``targets`` are
-    classes (n,) int64, or one row of label values an item (n, k); ``loss`` is what they are made for.
+    ``inputs`` (n, ...) are as networks take them, that is preprocessed. ``targets`` are classes (n,) int64, or one row
+    of label values an item (n, k); ``loss`` is what they are made for.
     """
 
     inputs: Tensor
@@ -88,6 +89,20 @@ class DistilledSet:
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets at ``index`` (n,)."""
         return self.inputs[index], self.targets[index]
+
+    def images(self) -> Tensor:
+        """The items as images (n, c, h, w) in [0, 1], their preprocessing undone.
+
+        Raises:
+            BadArtefact: they are no images, or a plugin's preprocessing keeps its way back to itself.
+        """
+        plans = {plan.part_name(): plan for plan in PREPROCESSES}
+        if self.data.kind != "image" or self.preprocess not in plans:
+            raise BadArtefact(
+                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which is no image that"
+                " can be shown: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
+            )
+        return plans[self.preprocess]().load(self.preprocess_state).inverse(self.inputs).clamp(0, 1)
 
     def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:
         """A plain torch loader of (inputs, targets)."""
@@ -210,5 +225,5 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], data: DataCard, lo
     if targets.ndim == 1:
         if targets.dtype != torch.int64 or targets.min() < 0 or targets.max() >= data.classes:
             refuse(f"its targets are not classes from 0 to {data.classes - 1}")
-    elif targets.shape != (len(inputs), data.classes) or not torch.isfinite(targets).all():
-        refuse(f"its targets are {tuple(targets.shape)}, not one finite row of {data.classes} an item")
+    elif targets.shape != (len(inputs), data.outputs) or not torch.isfinite(targets).all():
+        refuse(f"its targets are {tuple(targets.shape)}, not one finite row of {data.outputs} an item")

@@ -87,7 +87,12 @@ class Recipe(Part, kind="recipe"):
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
-        self._check_suits(card, catalogue or Catalogue())
+        (catalogue or Catalogue()).check_suits(self, card)
+        if self.gate.guards and not card.apart:
+            raise RecipeRefused(
+                f"gate = {self.gate.part_name()} bounds what is told of single items, but those of {card.name} know"
+                " each other (apart = false), so that one is told of through the others: take gate.name = open."
+            )
         network = self.network.build(card)
         self._check_needs(network, catalogue or Catalogue())
         taken = self.objective.step_sizes if self.objective is not None else 0
@@ -109,17 +114,6 @@ class Recipe(Part, kind="recipe"):
                     f"{where} = {part} asks {ask} of the real data, which the gate"
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
-                )
-
-    def _check_suits(self, card: DataCard, catalogue: Catalogue) -> None:
-        for where, part in self.within():
-            if part.suits is not None and card.kind not in part.suits:
-                others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
-                instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
-                raise RecipeRefused(
-                    f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
-                    f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
-                    " left out."
                 )
 
     def _check_needs(self, network: Network, catalogue: Catalogue) -> None:

@@ -20,6 +20,7 @@ from ddcore.catalogue import Catalogue, Maker
 from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
+from ddcore.kinds import ItemKind, kind_named
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.packing import overridden
 from ddcore.run import Hooks, Run
@@ -179,9 +180,16 @@ class Host:
             chosen.append((name, self.plugins[name].module))
         return _manager(chosen)
 
-    def recipe(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **arguments: Any) -> Recipe:
+    def kind(self, name: str) -> ItemKind:
+        """The kind of items of that name. Raises UnknownName where nothing brings it."""
+        return kind_named(name, self.catalogue)
+
+    def recipe(
+        self, name: str, /, *, kind: str = "image", overrides: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> Recipe:
         """The recipe of the method ``name``, or of the TOML file at that path.
 
+        A method is made for items of the ``kind``: of its defaults, those that do not suit give way to the kind's.
         ``arguments`` go to the method; ``overrides`` set single fields by dotted path, as ``--set`` does.
 
         Raises:
@@ -194,7 +202,7 @@ class Host:
             takes = inspect.signature(maker).parameters
             for argument in arguments.keys() - takes.keys():
                 raise RecipeRefused(str(UnknownName(f"setting of {name}", argument, takes)))
-            recipe = maker(**arguments)
+            recipe = self.kind(kind).adapted(maker(**arguments))
         return overridden(recipe, overrides or {}, self.catalogue)
 
     def start(
@@ -209,6 +217,7 @@ class Host:
     ) -> Run:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
         hooks = self.manager(recipe.plugins).hook
+        self.catalogue.check_suits(recipe, data.card)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
         final.check(data.card, self.catalogue)
         return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause)

@@ -18,9 +18,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
-from ddcore.types import Call, Citation, DataCard, Draw, Network, Params
+from ddcore.types import Call, Citation, Draw, Network, Params
 
 
 @dataclass(frozen=True)
@@ -118,15 +117,9 @@ class ConvTangent(Kernel):
     2019, Section 4.
     """
 
-    depth: int = 3
+    suits = frozenset({"image"})
 
-    def fitted(self, card: DataCard) -> ConvTangent:
-        if len(card.shape) != 3:
-            raise RecipeRefused(
-                f"A conv_tangent slides over images, but the items of {card.name} are {card.shape}: take the kernel"
-                " dense_tangent."
-            )
-        return self
+    depth: int = 3
 
     def _products(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.einsum("nchw,mchw->nmhw", x, y) / x.shape[1]

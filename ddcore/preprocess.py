@@ -74,7 +74,7 @@ class Identity(Preprocess):
 
 
 class ByChannel(Fitted):
-    """(x - mean) / std, a channel at a time."""
+    """(x - mean) / std, a channel at a time; of vectors, a feature at a time."""
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         self.mean, self.std = mean, std
@@ -97,11 +97,13 @@ class ByChannel(Fitted):
 
 @dataclass(frozen=True)
 class Standardise(Preprocess):
-    """(x - mean) / std by channel.
+    """(x - mean) / std by channel, or by feature of vectors. What never changes is only shifted.
 
     Given numbers are public and ask nothing of T; where there are none, those that the data's card declares are
     used, and where it declares none they are fitted through the gate.
     """
+
+    suits = frozenset({"image", "signal", "vector"})
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -126,7 +128,7 @@ class Standardise(Preprocess):
         plan = self.fitted(card)
         if plan.mean is None or plan.std is None:
             found = statistics()
-            return ByChannel(found["mean"], found["std"].clamp_min(1e-6))
+            return ByChannel(found["mean"], found["std"].where(found["std"] > 1e-6, 1.0))
         if len(plan.mean) != card.shape[0]:
             raise RecipeRefused(
                 f"preprocess.mean has {len(plan.mean)} numbers, {card.name} has {card.shape[0]} channels."
@@ -167,6 +169,8 @@ class ZCA(Preprocess):
 
     Reference: Bell and Sejnowski, Vision Research 1997; eps = 0.1 as in Nguyen et al., NeurIPS 2021.
     """
+
+    suits = frozenset({"image", "signal", "vector"})
 
     pointwise: ClassVar[bool] = False
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from ddcore.context import Context
 from ddcore.losses import LOSSES, LossName
@@ -30,6 +30,9 @@ class CarrierModule(nn.Module):
     @abstractmethod
     def start(self, ctx: Context) -> None:
         """Fill in the first values, through the gate; never called on load or resume."""
+
+    def follow(self, draw: Draw, rng: Generator) -> None:
+        """Told of each step's network before the objective, with draws of its own; nothing by default."""
 
     @property
     def origin(self) -> Tensor:

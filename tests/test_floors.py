@@ -20,7 +20,7 @@ FLOORS = {
         {"context", "datasets", "distance", "networks", "preprocess", "kernels"},
         {"synthetic"},
         {"carriers", "update"},
-        {"labels"},
+        {"kinds", "labels"},
         {"objectives", "policies"},
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],

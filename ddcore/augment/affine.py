@@ -16,6 +16,8 @@ from ddcore.types import Transform
 class Affine(Augment):
     """Rotation within ``degrees``, a shift of up to ``translate`` of the side and scaling by 1 +- ``scale``, in one."""
 
+    suits = frozenset({"image"})
+
     degrees: float = 10
     translate: float = 0.1
     scale: float = 0.1

@@ -25,6 +25,8 @@ class Crop(Augment):
     ``until`` of the run is done: whole images come first, details later. Reference: Yin and Shen, CDA, 2023, Section 3.
     """
 
+    suits = frozenset({"image"})
+
     low: float = 0.08
     ratio: float = 4 / 3
     flip: bool = True

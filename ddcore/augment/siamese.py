@@ -66,6 +66,8 @@ class Siamese(Augment):
     grids are sampled with ``align_corners=False``.
     """
 
+    suits = frozenset({"image"})
+
     ops: tuple[Operation, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
     cites: ClassVar[tuple[Citation, ...]] = (

@@ -113,6 +113,8 @@ class Centres(Carrier):
     Reference: Su et al., D4M, CVPR 2024, Section 3. Differs: see :func:`ddcore.recipes.generative.d4m`.
     """
 
+    suits = frozenset({"image"})
+
     stored: Literal["codes", "images"] = "codes"
     centres: Literal["clusters", "means"] = "clusters"
     channels: int = 2
@@ -208,7 +210,7 @@ class CentreCodes(DecodedModule):
     def __init__(self, plan: Centres, card: DataCard) -> None:
         super().__init__()
         self.plan = plan
-        self.register_buffer("classes", classes_in_order(card, plan.each(card)))
+        self.register_buffer("classes", classes_in_order([plan.each(card)] * card.classes))
         self.codes = nn.Parameter(torch.zeros(len(self.classes), *plan.code(card)))
         self.decoder = Decoders(plan.decoder(card)).requires_grad_(False)
 

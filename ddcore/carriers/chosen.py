@@ -22,6 +22,7 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.losses import cross_entropy
+from ddcore.store import plain
 from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Draw, Group, Network
 
@@ -51,8 +52,8 @@ class Random(Chosen):
     """Uniformly, without replacement."""
 
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
-        (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.ipc)])
-        return batch.inputs
+        (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.per_class(ctx.card)[c])])
+        return plain(batch.inputs)
 
 
 class Judged(Chosen):
@@ -86,7 +87,7 @@ class Herding(Judged):
         with torch.no_grad():
             parts = [draw(batch.inputs[part], features=True, training=False) for part in slices(len(batch), size)]
         features = torch.cat(parts)
-        return batch.inputs[herd(features, features.mean(0), self.ipc)]
+        return plain(batch.inputs)[herd(features, features.mean(0), self.per_class(ctx.card)[c])]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class Mosaic(Judged):
 
     Reference: Sun et al., RDED, CVPR 2024, Section 4.
     """
+
+    suits = frozenset({"image"})
 
     factor: int = 2
     fit: Fit = Fit()
@@ -152,8 +155,8 @@ class ChosenModule(CarrierModule):
     def __init__(self, plan: Chosen, card: DataCard) -> None:
         super().__init__()
         self.plan = plan
-        self.register_buffer("classes", classes_in_order(card, plan.ipc))
-        self.register_buffer("images", torch.zeros(card.classes * plan.ipc, *card.shape))
+        self.register_buffer("classes", classes_in_order(plan.per_class(card)))
+        self.register_buffer("images", torch.zeros(len(self.classes), *card.shape))
 
     def start(self, ctx: Context) -> None:
         self.judge = self.plan.prepare(ctx)

@@ -32,6 +32,8 @@ class Codes(Carrier):
     Differs: the paper's decoders are transposed convolutions; ours enlarge bilinearly and convolve, in fewer weights.
     """
 
+    suits = frozenset({"image"})
+
     decoders: int = 2
     channels: int = 2
     width: int = 8
@@ -78,7 +80,7 @@ class CodesModule(DecodedModule):
         self.each, self.versions = plan.codes(card), plan.decoders
         self.codes = nn.Parameter(torch.zeros(card.classes * self.each, *plan.code(card)))
         self.decoders = plan.live_decoders(card)
-        self.register_buffer("classes", classes_in_order(card, self.each * plan.decoders))
+        self.register_buffer("classes", classes_in_order([self.each * plan.decoders] * card.classes))
 
     def start(self, ctx: Context) -> None:
         self.decoders.start(ctx.rng["init"])

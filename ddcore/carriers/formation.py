@@ -27,6 +27,8 @@ class Formation(Carrier):
     Reference: Kim et al., IDC, ICML 2022, the uniform multi-formation.
     """
 
+    suits = frozenset({"image"})
+
     factor: int = 2
     init: Literal["noise", "real"] = "noise"
 

@@ -29,6 +29,8 @@ class Hallucinated(Carrier):
     two convolutions, and the budget holds for both together.
     """
 
+    suits = frozenset({"image"})
+
     hallucinators: int = 2
     width: int = 2
     scale: int = 2
@@ -107,7 +109,7 @@ class HallucinatedModule(DecodedModule):
         self.side = (card.shape[1], card.shape[2])
         self.bases = nn.Parameter(torch.zeros(card.classes * bases, *shape))
         self.hallucinators = nn.ModuleList(Hallucinator(shape, plan.width) for _ in range(plan.hallucinators))
-        self.register_buffer("classes", classes_in_order(card, bases * self.versions))
+        self.register_buffer("classes", classes_in_order([bases * self.versions] * card.classes))
 
     def start(self, ctx: Context) -> None:
         generator = ctx.rng["init"]

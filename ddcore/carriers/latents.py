@@ -100,6 +100,8 @@ class Latents(Carrier):
     paper's generator is a BigGAN, and its latents start as inversions of single real images, which wants examples.
     """
 
+    suits = frozenset({"image"})
+
     size: int = 8
     channels: int = 4
     width: int = 12
@@ -168,7 +170,7 @@ class LatentsModule(DecodedModule):
         super().__init__()
         self.plan = plan
         self.each = plan.latents(card)
-        self.register_buffer("classes", classes_in_order(card, self.each))
+        self.register_buffer("classes", classes_in_order([self.each] * card.classes))
         self.latents = nn.Parameter(torch.zeros(len(self.classes), plan.size))
         self.generator = plan.live_generator(card).requires_grad_(plan.learned)
         self._card = card

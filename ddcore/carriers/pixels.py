@@ -10,14 +10,15 @@ from torch import Tensor
 
 from ddcore.carriers.base import Carrier, ImagesModule
 from ddcore.context import Context
+from ddcore.store import plain
 from ddcore.types import DataCard, Group
 
 
 @dataclass(frozen=True)
 class Pixels(Carrier):
-    """``ipc`` images per class, each pixel learned.
+    """``ipc`` items per class, each number (of an image, each pixel) learned.
 
-    ``init``: ``noise`` draws a standard normal and asks nothing of T; ``real`` starts from random real images.
+    ``init``: ``noise`` draws a standard normal and asks nothing of T; ``real`` starts from random real items.
     """
 
     init: Literal["noise", "real"] = "noise"
@@ -40,9 +41,9 @@ class PixelsModule(ImagesModule):
             if self.plan.init == "noise":
                 self.pixels.copy_(torch.randn(self.pixels.shape, generator=ctx.rng["init"]))
                 return
-            for c in range(ctx.card.classes):
-                (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.plan.ipc)])
-                self.pixels[self.classes == c] = batch.inputs
+            for c, wanted in enumerate(self.plan.per_class(ctx.card)):
+                (batch,) = ctx.gate.examples([Group(classes=(c,), size=wanted)])
+                self.pixels[self.classes == c] = plain(batch.inputs)
 
     def forward(self, index: Tensor) -> Tensor:
         return self.pixels[index]

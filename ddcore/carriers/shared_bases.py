@@ -34,6 +34,8 @@ class SharedBases(Carrier):
     the paper starts from noise.
     """
 
+    suits = frozenset({"image"})
+
     bases: int = 16
     scale: int = 2
     init: Literal["noise", "real", "centres"] = "noise"
@@ -73,7 +75,7 @@ class SharedBasesModule(DecodedModule):
         self.side = card.shape[1:]
         self.bases = nn.Parameter(torch.zeros(plan.bases, *plan.base(card)))
         self.addresses = nn.Parameter(torch.zeros(card.classes * self.versions, plan.bases))
-        self.register_buffer("classes", classes_in_order(card, self.versions))
+        self.register_buffer("classes", classes_in_order([self.versions] * card.classes))
 
     def start(self, ctx: Context) -> None:
         with torch.no_grad():

@@ -52,11 +52,17 @@ Checkpoint = Annotated[float, typer.Option(help="Seconds between two checkpoints
 
 
 def _protocol(
-    host: Host, base: Protocol, name: str | None, networks: str | None, repeats: int | None, rates: str | None
+    host: Host,
+    kind: str,
+    base: Protocol,
+    name: str | None,
+    networks: str | None,
+    repeats: int | None,
+    rates: str | None,
 ) -> Protocol:
     from ddcore.packing import overridden
 
-    protocol = type(base).named(name) if name else base
+    protocol = host.kind(kind).adapted(type(base).named(name)) if name else base
     changes: dict[str, Any] = {}
     if networks:
         for network in networks.split(","):
@@ -97,7 +103,7 @@ def _laid_over(
 
     return replace(
         settings,
-        protocol=_protocol(host, settings.protocol, protocol, networks, repeats, rates),
+        protocol=_protocol(host, settings.data.item_kind(), settings.protocol, protocol, networks, repeats, rates),
         baselines=_baselines(baselines, settings.baselines),
         validation=settings.validation if validation is None else validation,
     )
@@ -144,9 +150,9 @@ def _finish(metrics: dict[str, Any], folder: Path) -> None:
 
     show(*results(metrics))
     screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.", highlight=False)
-    screen.print(
-        f"Written: {folder}/report.md, images.png, distilled.safetensors, metrics.json", highlight=False, soft_wrap=True
-    )
+    picture = "images.png, " if (folder / "images.png").exists() else ""
+    written = f"Written: {folder}/report.md, {picture}distilled.safetensors, metrics.json"
+    screen.print(written, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -156,7 +162,7 @@ def distill(
     root: Root = None,
     download: Download = False,
     size: Size = None,
-    ipc: Annotated[int, typer.Option(help="Images per class.")] = 1,
+    ipc: Annotated[int, typer.Option(help="Items per class.")] = 1,
     iterations: Annotated[int | None, typer.Option(help="Updates of the images; by default the method's.")] = None,
     seed: Seed = 0,
     change: Change = None,
@@ -186,8 +192,10 @@ def distill(
         if method.endswith(".toml"):
             raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
         arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
-        recipe = host.recipe(method, overrides={"seed": seed, **pairs(change or [])}, **arguments)
         settings = Settings(data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size))
+        settings = settings.suited(host.catalogue)
+        overrides, kind = {"seed": seed, **pairs(change or [])}, settings.data.item_kind()
+        recipe = host.recipe(method, kind=kind, overrides=overrides, **arguments)
         settings = _laid_over(host, settings, protocol, networks, repeats, rates, baselines, validation)
     _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
 
@@ -234,7 +242,7 @@ def run(
         fields = {"root": root, "download": download or None, "size": size}
         if data and "experiment" not in parse_toml(text, str(file)):
             recipe = Recipe.from_toml(text, host.catalogue, str(file))
-            settings = Settings(data_set(host.catalogue, data, **fields))
+            settings = Settings(data_set(host.catalogue, data, **fields)).suited(host.catalogue)
         else:
             found = Experiment.from_toml(text, host.catalogue, str(file))
             recipe, settings = found.recipe, found.settings
@@ -302,6 +310,7 @@ def evaluate(
         bare = place.is_file() or place.suffix == ".safetensors"
         if bare:
             settings = Settings(data_set(host.catalogue, data or DistilledSet.load(place).data.name, **fields))
+            settings = settings.suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
             settings = replace(settings, data=_data(host, settings.data, data, **fields))

@@ -11,6 +11,7 @@ from torch import Tensor
 from ddcore.chunking import slices
 from ddcore.evaluation.training_set import TrainingSet
 from ddcore.parts import Part
+from ddcore.store import repeated
 from ddcore.types import Draw
 
 
@@ -33,6 +34,6 @@ class Accuracy(Measure):
         with torch.no_grad():
             for part in slices(len(data), chunk):
                 inputs, targets = data.take(torch.arange(part.start, part.stop))
-                nets = inputs.to(device).expand(draw.ensemble, *inputs.shape)
+                nets = repeated(inputs.to(device), draw.ensemble)
                 right += (draw(nets, training=False).argmax(2).cpu() == targets).sum(1)
         return 100 * right / len(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Self
 
 import torch
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 
 from ddcore.augment.affine import Affine
 from ddcore.augment.base import Augment
+from ddcore.catalogue import Catalogue
 from ddcore.data import RealData
 from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.evaluation.measures import Accuracy, Measure
@@ -56,6 +58,8 @@ class Protocol(Part, kind="protocol"):
     networks: tuple[NetworkPlan, ...] = (ConvNet(),)
     measures: tuple[Measure, ...] = (Accuracy(),)
 
+    image_fields = MappingProxyType({"cutmix": 0.0})
+
     def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
             yield ("A protocol says either steps or epochs, not both and not neither.")
@@ -75,13 +79,16 @@ class Protocol(Part, kind="protocol"):
             raise UnknownName("protocol", name, PRESETS)
         return cls(**PRESETS[name])
 
-    def check(self, data: RealData) -> None:
+    def check(self, data: RealData, catalogue: Catalogue | None = None) -> None:
         """Refuse what cannot be evaluated on ``data``, before any work.
 
+        ``catalogue`` lets a refusal name the parts that would suit.
+
         Raises:
-            RecipeRefused: several learning rates to choose from and no validation split to choose on, or a network
-                that the items are too small for.
+            RecipeRefused: several learning rates to choose from and no validation split to choose on, a part that does
+                not suit the items, or a network that they are too small for.
         """
+        (catalogue or Catalogue()).check_suits(self, data.card)
         if len(self.lr) > 1 and data.validation is None:
             raise RecipeRefused(
                 f"The protocol tries {len(self.lr)} learning rates, which wants a validation split of T to choose on:"

@@ -18,6 +18,7 @@ from ddcore.evaluation.training_set import TrainingSet
 from ddcore.losses import LOSSES
 from ddcore.networks.base import NetworkPlan
 from ddcore.rng import Streams
+from ddcore.store import dealt
 from ddcore.types import DataCard, Draw, Network, Params, Progress
 
 ENSEMBLE_BYTES = 8 * CHUNK_BYTES
@@ -137,7 +138,7 @@ def _taken(
     """The batch of each net, under that net's augmentation: inputs (e, n, ...) and targets (e, n, ...)."""
     inputs, targets = training.take(torch.cat(list(rows)))
     inputs, targets = inputs.to(device), targets.to(device)
-    each, theirs = inputs.unflatten(0, (len(nets), -1)), targets.unflatten(0, (len(nets), -1))
+    each, theirs = dealt(inputs, len(nets)), dealt(targets, len(nets))
     if teacher_targets is not None:
         heard = [
             teacher_targets(r, x, protocol.augment, rng[f"augment/{i}"])

@@ -87,7 +87,7 @@ def _conduct(
 ) -> dict[str, Any]:
     check_device(device)
     data = _loaded(experiment)
-    experiment.settings.protocol.check(data)
+    experiment.settings.protocol.check(data, host.catalogue)
     if experiment.settings.protocol.temperature is not None and not experiment.recipe.labels.teaches:
         raise RecipeRefused(NOTHING_TO_TEACH_BY.format(experiment.settings.protocol.temperature))
     recorder = Recorder(folder, checkpoint_seconds, progress)
@@ -105,7 +105,8 @@ def _conduct(
             folder.discard()
         raise
     distilled.save(folder.distilled)
-    write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
+    if host.kind(data.card.kind).picture:
+        write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
 
     metrics = _metrics(experiment, run.recipe, distilled, data, host, device, progress)
     write_whole(folder.metrics, (json.dumps(metrics, indent=2) + "\n").encode())
@@ -204,7 +205,7 @@ def evaluate_all(
     for name in ("random", "herding"):
         sets[name] = lambda name=name: host.distill(
             replace(
-                host.recipe(name, ipc=recipe.ipc),
+                host.recipe(name, kind=data.card.kind, ipc=recipe.ipc),
                 network=recipe.network,
                 preprocess=recipe.preprocess,
                 seed=recipe.seed,
@@ -221,7 +222,8 @@ def evaluate_all(
     for name in ("distilled", *baselines):
         training = sets[name]()
         teacher_targets = needed_targets(distilled, protocol, host.catalogue, device) if training is distilled else None
-        scores[name] = score(training, data, preprocess, protocol, recipe.seed, device, told(name), teacher_targets)
+        shown = recipe.synthetic.shown(training) if training is distilled else training
+        scores[name] = score(shown, data, preprocess, protocol, recipe.seed, device, told(name), teacher_targets)
         sizes[name] = training.nbytes
     return scores, sizes
 
@@ -237,10 +239,13 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Scores:
     """Train fresh networks on ``distilled`` and measure them on ``data.test``."""
-    catalogue = (host or Host()).catalogue
-    protocol, preprocess = protocol or Protocol(), preprocess_of(distilled, catalogue)
+    host = host or Host()
+    catalogue, preprocess = host.catalogue, preprocess_of(distilled, host.catalogue)
+    protocol = protocol or host.kind(data.card.kind).adapted(Protocol())
+    protocol.check(data, catalogue)
     teacher_targets = needed_targets(distilled, protocol, catalogue, device)
-    return score(distilled, data, preprocess, protocol, seed, device, progress, teacher_targets)
+    shown = Recipe.from_toml(distilled.recipe, catalogue).synthetic.shown(distilled) if distilled.latent else distilled
+    return score(shown, data, preprocess, protocol, seed, device, progress, teacher_targets)
 
 
 def _plain(scores: Scores) -> dict[str, Any]:

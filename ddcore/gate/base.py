@@ -19,7 +19,7 @@ from torch import Tensor
 from ddcore.augment.mixing import CutMix
 from ddcore.gate.fit import Fit, flatter, uphill
 from ddcore.gate.source import Source
-from ddcore.losses import cross_entropy
+from ddcore.losses import LOSSES
 from ddcore.parts import Part
 from ddcore.rng import Streams
 from ddcore.types import Batch, Draw, Group, ItemLoss, Params, Progress
@@ -69,7 +69,7 @@ class Gate(ABC):
         return features
 
     def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
-        """``mean`` and ``std`` (c,) of T's channels, before preprocessing.
+        """``mean`` and ``std`` (c,) of T's channels, or of the features of vectors, before preprocessing.
 
         With ``pixels`` ``mean`` (d,) and ``covariance`` (d, d) of the flattened items, in float64.
         """
@@ -88,7 +88,7 @@ class Gate(ABC):
         state: dict[str, Any] | None = None,
         keep: Callable[[], None] | None = None,
     ) -> list[Params]:
-        """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; ``fit``'s snapshots.
+        """Train ``draw``'s network on T by its targets' loss, through :meth:`gradient` alone; ``fit``'s snapshots.
 
         Where the training stands is kept in ``state``, a plain dict that is empty at first: with one that was saved
         when ``keep`` was called, along with ``draw``'s buffers, the gate and its streams, it goes on from there bit for
@@ -131,7 +131,7 @@ class Gate(ABC):
         view = fit.augment.draw(rng, shape) if fit.augment else None
         mixed = fit.cutmix and float(torch.rand((), generator=rng)) < fit.cutmix
         mixing = CutMix.draw(rng, shape, store.classes) if mixed else None
-        (gradient,) = self.gradient(draw, [Group(size=fit.batch, transform=view, mixing=mixing)], cross_entropy)
+        (gradient,) = self.gradient(draw, [Group(size=fit.batch, transform=view, mixing=mixing)], LOSSES[store.loss])
         return gradient
 
     V = TypeVar("V")

@@ -17,6 +17,7 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.labels.base import Labels
+from ddcore.parts import Part
 from ddcore.rng import Streams
 from ddcore.synthetic import CarrierModule, LabelModule
 from ddcore.types import DataCard, Draw, Params
@@ -48,6 +49,9 @@ class Taught(Labels):
             yield (f"labels.temperature = {self.temperature}: it must be above zero and finite.")
         if self.crops < 0:
             yield (f"labels.crops = {self.crops}: it cannot be negative.")
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        return ((name, part) for name, part in super().parts() if name != "crop" or self.crops)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -16,6 +16,8 @@ from ddcore.types import Citation, DataCard
 class AlexNet(NetworkPlan):
     """Five convolutions in three pooled stages and one linear layer, as small images have it in this field."""
 
+    suits = frozenset({"image"})
+
     norm: NormName = "instance"
 
     cites: ClassVar[tuple[Citation, ...]] = (
@@ -41,4 +43,4 @@ class AlexNet(NetworkPlan):
             *(Conv(256, 192), norm(self.norm, 192), Activation()),
             *(Conv(192, 192), norm(self.norm, 192), Activation(), Pooling("max"), Flatten()),
         )
-        return Structure(features, Linear(192 * left[0] * left[1], card.classes))
+        return Structure(features, Linear(192 * left[0] * left[1], card.outputs))

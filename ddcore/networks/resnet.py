@@ -21,6 +21,8 @@ class ResNet18(NetworkPlan):
     field compares with; the paper's is ``batch``.
     """
 
+    suits = frozenset({"image"})
+
     norm: NormName = "instance"
 
     cites: ClassVar[tuple[Citation, ...]] = (
@@ -40,7 +42,7 @@ class ResNet18(NetworkPlan):
             stride = 2 if width > 64 and side > 2 else 1
             layers += [self._block(channels, width, stride), self._block(width, width, 1)]
             channels, side = width, math.ceil(side / stride)
-        return Structure(chain(*layers, GlobalPool(), Flatten()), Linear(channels, card.classes))
+        return Structure(chain(*layers, GlobalPool(), Flatten()), Linear(channels, card.outputs))
 
     def _block(self, into: int, out: int, stride: int) -> Residual:
         body = chain(
