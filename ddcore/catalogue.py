@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ddcore.errors import DdcoreError, PluginBroken, RecipeRefused, UnknownName
+from ddcore.errors import DdcoreError, PluginBroken, UnknownName
 from ddcore.parts import Part
-from ddcore.types import DataCard
 
 Maker = type[Part] | Callable[..., Any]
 
@@ -73,25 +72,6 @@ class Catalogue:
         """The parts of a ``kind`` that suit items of the kind ``items``."""
         found = [(entry, getattr(entry.maker, "suits", None)) for entry in self.of(kind)]
         return [entry for entry, suits in found if suits is None or items in suits]
-
-    def check_suits(self, whole: Part, card: DataCard) -> None:
-        """Raises RecipeRefused where ``whole``, or a part within it, does not suit the items of ``card``."""
-        for where, part in whole.within():
-            if part.suits is not None and card.kind not in part.suits:
-                others = [entry.name for entry in self.suited(part.kind, card.kind)]
-                instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
-                raise RecipeRefused(
-                    f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
-                    f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
-                    " left out."
-                )
-            for name, off in part.image_fields.items():
-                if card.kind != "image" and getattr(part, name) != off:
-                    path = f"{where}.{name}".lstrip(".")
-                    raise RecipeRefused(
-                        f"{path} = {getattr(part, name)} is for images, and the items of {card.name} are of the kind"
-                        f" {card.kind}: set {path} = {str(off).lower()}."
-                    )
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(sorted(self._entries.values(), key=lambda e: (e.kind, e.name)))

@@ -87,7 +87,7 @@ class Recipe(Part, kind="recipe"):
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
-        (catalogue or Catalogue()).check_suits(self, card)
+        check_suits(self, card, catalogue or Catalogue())
         if self.gate.guards and not card.apart:
             raise RecipeRefused(
                 f"gate = {self.gate.part_name()} bounds what is told of single items, but those of {card.name} know"
@@ -150,6 +150,31 @@ class Recipe(Part, kind="recipe"):
     def from_toml(text: str, catalogue: Catalogue, where: str = "the recipe") -> Recipe:
         """Raises RecipeRefused or UnknownName where the text is not a recipe."""
         return from_dict(Recipe, parse_toml(text, where), catalogue)
+
+
+def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
+    """Raises RecipeRefused where ``whole``, or a part within it, does not suit the kind of the items of ``card``."""
+    for where, part in whole.within():
+        if part.suits is not None and card.kind not in part.suits:
+            others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
+            instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
+            raise RecipeRefused(
+                f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
+                f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
+                " left out."
+            )
+        if card.values is not None and part.classes_only:
+            raise RecipeRefused(
+                f"{where} = {part.part_name()} is for classes, and the targets of {card.name} are values: take another"
+                f" {part.kind}, or give the labels as whole numbers where they are classes."
+            )
+        for name, off in part.image_fields.items():
+            if card.kind != "image" and getattr(part, name) != off:
+                path = f"{where}.{name}".lstrip(".")
+                raise RecipeRefused(
+                    f"{path} = {getattr(part, name)} is for images, and the items of {card.name} are of the kind"
+                    f" {card.kind}: set {path} = {str(off).lower()}."
+                )
 
 
 M = TypeVar("M", bound=Callable[..., Recipe])

@@ -75,15 +75,17 @@ class RealData:
         splits = {"train": train, "test": test} | ({"validation": validation} if validation else {})
         kind = kind or ("vector" if not isinstance(train[0], Items) and len(np.shape(train[0])) == 2 else "image")
         arrays = {s: (_inputs(name, s, kind, x), _targets(name, s, y)) for s, (x, y) in splits.items()}
-        valued = arrays["train"][1].ndim == 2
+        widths = {s: y.shape[1] if y.ndim == 2 else None for s, (_, y) in arrays.items()}
+        for split, width in widths.items():
+            if width != widths["train"]:
+                said = [f"{w} values per item" if w else "classes" for w in (width, widths["train"])]
+                raise BadData(
+                    f"{name}: the labels of {split} are {said[0]}, those of train {said[1]}: give all splits classes"
+                    " (whole numbers), or all as many values (floats)."
+                )
+        valued = widths["train"] is not None
         known = 1 if valued else classes or max(len(class_names), int(arrays["train"][1].max()) + 1)
         stores = {s: _store(name, s, kind, x, y, known) for s, (x, y) in arrays.items()}
-        for split, store in stores.items():
-            if store.targets.shape[1:] != stores["train"].targets.shape[1:]:
-                raise BadData(
-                    f"{name}: {split} has {_said(store.targets)}, train {_said(stores['train'].targets)}: give all"
-                    " splits classes (whole numbers), or all as many values (floats)."
-                )
         if len(class_names) not in (0, known):
             raise BadData(
                 f"{name}: {len(class_names)} class names for {known} classes. Give one name a class, or none."
@@ -111,7 +113,7 @@ class RealData:
             tuple(std) if std else None,
             kind,
             apart,
-            stores["train"].targets.shape[1] if valued else None,
+            widths["train"],
         )
         return RealData(card, stores["train"], stores["test"], stores.get("validation"))
 
@@ -221,10 +223,6 @@ def _targets(name: str, split: str, given: np.ndarray | Tensor) -> Tensor:
             " (n,) or (n, v), which are values to predict."
         )
     return torch.from_numpy(array.astype(np.int64).flatten())
-
-
-def _said(targets: Tensor) -> str:
-    return "classes" if targets.ndim == 1 else f"{targets.shape[1]} values per item"
 
 
 def _store(name: str, split: str, kind: str, x: Inputs, y: Tensor, classes: int) -> Store:

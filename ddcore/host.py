@@ -17,7 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from ddcore import builtin, hookspecs
 from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue, Maker
-from ddcore.composition import Recipe
+from ddcore.composition import Recipe, check_suits
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
 from ddcore.kinds import ItemKind, kind_named
@@ -217,7 +217,7 @@ class Host:
     ) -> Run:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
         hooks = self.manager(recipe.plugins).hook
-        self.catalogue.check_suits(recipe, data.card)
+        check_suits(recipe, data.card, self.catalogue)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
         final.check(data.card, self.catalogue)
         return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause)

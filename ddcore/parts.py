@@ -35,6 +35,8 @@ class Part(ABC):
     cites: ClassVar[tuple[Citation, ...]] = ()
     suits: ClassVar[frozenset[str] | None] = None
     """The kinds of items it can take (``image``, ``vector``, ``signal`` ...), None for any."""
+    classes_only: ClassVar[bool] = False
+    """It needs classes, and can do nothing with targets that are values."""
     image_fields: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Fields that only images can have, each with the value that leaves it out."""
 

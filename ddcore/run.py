@@ -20,6 +20,7 @@ from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate.source import Source
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
+from ddcore.store import plain
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Progress, Transform
 
@@ -244,7 +245,7 @@ class Run:
             replay = self.recipe.objective.replay(synthetic) if self.recipe.objective else None
             step_sizes = synthetic.step_size if replay is None else replay.step_sizes
         return DistilledSet(
-            inputs=inputs.detach().cpu().clone(),
+            inputs=plain(inputs).detach().cpu().clone(),
             targets=targets.detach().cpu().clone(),
             data=self.card,
             method=self.recipe.name,

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ddcore.context import Context
+from ddcore.errors import RecipeRefused
 from ddcore.losses import LOSSES, LossName
 from ddcore.types import Draw, ItemLoss, Transform
 
@@ -22,6 +23,13 @@ class CarrierModule(nn.Module):
     """Items that are made of each stored thing; they stand side by side."""
     judge: Draw | None = None
     """The trained network by which the items were chosen, known once they are; None where there is none."""
+
+    values: Tensor | None
+    """The values (n, v) of the items that it began with, where T's targets are values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("values", None)
 
     @abstractmethod
     def forward(self, index: Tensor) -> Tensor:
@@ -61,6 +69,12 @@ class LabelModule(nn.Module):
     loss_name: LossName = "cross_entropy"
     """Which loss goes with these targets."""
 
+    def begin(self, values: Tensor) -> None:
+        """Take the ``values`` (n, v) of the items that S began with for the first targets, before :meth:`start`."""
+        raise RecipeRefused(
+            f"{type(self).__name__} holds classes, and the targets of T are values: take labels hard or vectors."
+        )
+
     def start(self, ctx: Context, inputs: Tensor) -> None:
         """Fill in the first values for ``inputs`` (n, ...), through the gate; never called on load or resume."""
 
@@ -88,7 +102,9 @@ class LabelModule(nn.Module):
         return None
 
     def encoded(self, classes: Tensor, k: int) -> Tensor:
-        """Classes (n,) as vectors (n, k) like these targets; one-hot where nothing else is said."""
+        """Classes (n,) as vectors (n, k) like these targets, one-hot where nothing else is said; values as they are."""
+        if classes.ndim == 2:
+            return classes
         return (classes[:, None] == torch.arange(k, device=classes.device)).float()
 
     @abstractmethod
@@ -129,6 +145,8 @@ class SyntheticSet(nn.Module):
     def start(self, ctx: Context) -> None:
         """Fill in the first values, once, in the first moment of a run."""
         self.carrier.start(ctx)
+        if self.carrier.values is not None:
+            self.labels.begin(self.carrier.values)
         self.labels.start(ctx, self._decoded())
         if self.carrier.judge is not None:
             self.follow(self.carrier.judge)

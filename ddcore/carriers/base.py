@@ -80,6 +80,11 @@ class DecodedModule(CarrierModule):
         return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}
 
 
+def values_to_come(card: DataCard, items: int) -> Tensor | None:
+    """Where the values of ``items`` items will stand, (n, v); None where targets are classes."""
+    return None if card.values is None else torch.zeros(items, card.values)
+
+
 def classes_in_order(per_class: Sequence[int]) -> Tensor:
     """The class of each item (n,), class by class, of so many items ``per_class``."""
     return torch.arange(len(per_class)).repeat_interleave(torch.tensor(per_class))

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddcore.carriers.base import Carrier, ImagesModule
+from ddcore.carriers.base import Carrier, ImagesModule, values_to_come
 from ddcore.context import Context
 from ddcore.store import plain
 from ddcore.types import DataCard, Group
@@ -35,6 +35,7 @@ class PixelsModule(ImagesModule):
     def __init__(self, plan: Pixels, card: DataCard) -> None:
         super().__init__(plan, card)
         self.plan = plan
+        self.values = values_to_come(card, len(self.classes))
 
     def start(self, ctx: Context) -> None:
         with torch.no_grad():
@@ -44,6 +45,8 @@ class PixelsModule(ImagesModule):
             for c, wanted in enumerate(self.plan.per_class(ctx.card)):
                 (batch,) = ctx.gate.examples([Group(classes=(c,), size=wanted)])
                 self.pixels[self.classes == c] = plain(batch.inputs)
+                if self.values is not None:
+                    self.values.copy_(batch.targets)
 
     def forward(self, index: Tensor) -> Tensor:
         return self.pixels[index]

@@ -27,6 +27,8 @@ class Measure(Part, kind="measure"):
 class Accuracy(Measure):
     """Items whose largest logit is their class, in percent."""
 
+    classes_only = True
+
     def __call__(self, draw: Draw, data: TrainingSet, chunk: int) -> Tensor:
         assert draw.ensemble is not None
         device = next(iter(draw.params.values())).device

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from ddcore.augment.affine import Affine
 from ddcore.augment.base import Augment
 from ddcore.catalogue import Catalogue
+from ddcore.composition import check_suits
 from ddcore.data import RealData
 from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.evaluation.measures import Accuracy, Measure
@@ -88,7 +89,7 @@ class Protocol(Part, kind="protocol"):
             RecipeRefused: several learning rates to choose from and no validation split to choose on, a part that does
                 not suit the items, or a network that they are too small for.
         """
-        (catalogue or Catalogue()).check_suits(self, data.card)
+        check_suits(self, data.card, catalogue or Catalogue())
         if len(self.lr) > 1 and data.validation is None:
             raise RecipeRefused(
                 f"The protocol tries {len(self.lr)} learning rates, which wants a validation split of T to choose on:"

@@ -22,6 +22,8 @@ class Expert(Labels):
     Reference: Cui et al., TESLA, ICML 2023, Section 3.4.
     """
 
+    classes_only = True
+
     temperature: float = 1.0
 
     def build(self, card: DataCard, carrier: CarrierModule) -> ExpertLabels:

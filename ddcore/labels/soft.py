@@ -23,6 +23,8 @@ class Soft(Labels):
     Reference: Guo et al., DATM, ICLR 2024, Section 3.3.
     """
 
+    classes_only = True
+
     fit: Fit | None = Fit()
 
     def build(self, card: DataCard, carrier: CarrierModule) -> SoftLabels:

@@ -38,6 +38,8 @@ class Taught(Labels):
     Reference: Shen and Xing, FKD, ECCV 2022, for views; Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2 (relabel).
     """
 
+    classes_only = True
+
     fit: Fit | None = Fit()
     temperature: float = 1.0
     crops: int = 0

@@ -30,6 +30,8 @@ class FeatureMatch(Objective):
     References: Zhao and Bilen, WACV 2023, Eq. 6; ``logits``, Xiong et al., FedDM, CVPR 2023.
     """
 
+    classes_only = True
+
     real: int = 256
     logits: float = 0.0
 

@@ -30,6 +30,8 @@ class LayerMatch(Objective):
     Reference: Wang et al., CAFE, CVPR 2022, Sections 3.2 and 3.3. Differs: the two terms draw their items apart.
     """
 
+    classes_only = True
+
     weights: tuple[float, ...] = (1.0, 1.0, 0.1, 0.1)
     discrimination: float = 0.01
     real: int = 256

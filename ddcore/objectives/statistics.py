@@ -31,6 +31,8 @@ class StatisticMatch(Objective):
     Reference: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Eq. 6 and 9.
     """
 
+    classes_only = True
+
     weight: float = 0.01
     first: float = 1.0
     batch: int = 100
