@@ -13,6 +13,7 @@ from ddcore.networks.base import NetworkPlan
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.parts import Part
+from ddcore.policies.pool import Pool
 from ddcore.update import Update
 
 P = TypeVar("P", bound=Part)
@@ -37,9 +38,9 @@ class ItemKind(Part, kind="item_kind"):
         """What takes the place of a part that does not suit, by the kind of that part; none of them are carriers."""
         return {"network": self.network, "augment": None}
 
-    def update(self, update: Update) -> Update:
-        """How ``update``, whose rates are those of images, moves such items."""
-        return update
+    def paced(self, part: P) -> P:
+        """``part`` with its rates, which are those of images, brought to such items."""
+        return part
 
     def adapted(self, part: P) -> P:
         """``part`` as the default for such items: where it, or a part within it, does not suit, with what does."""
@@ -50,8 +51,7 @@ class ItemKind(Part, kind="item_kind"):
         for field, _ in part.parts():
             held = getattr(part, field)
             changes[field] = tuple(map(self._suited, held)) if isinstance(held, tuple) else self._suited(held)
-        made = replace(part, **changes) if changes else part  # type: ignore[type-var]
-        return self.update(made) if isinstance(made, Update) else made  # type: ignore[return-value]
+        return self.paced(replace(part, **changes) if changes else part)  # type: ignore[type-var]
 
     def _suited(self, part: Any) -> Any:
         if not isinstance(part, Part) or part.suits is None or self.part_name() in part.suits:
@@ -82,6 +82,10 @@ class Vector(ItemKind):
     def instead(self) -> Mapping[str, Part | None]:
         return {**super().instead, "kernel": DenseTangent()}
 
+    def paced(self, part: P) -> P:
+        """SGD is held back; so is the training of a pool, whose MLPs soon know S by heart."""
+        return _held_back(replace(part, lr=min(part.lr, 3e-4)) if isinstance(part, Pool) else part)
+
 
 @dataclass(frozen=True)
 class Signal(ItemKind):
@@ -94,6 +98,18 @@ class Signal(ItemKind):
     @property
     def instead(self) -> Mapping[str, Part | None]:
         return {**super().instead, "kernel": DenseTangent()}
+
+    def paced(self, part: P) -> P:
+        """SGD is held back."""
+        return _held_back(part)
+
+
+def _held_back(part: P) -> P:
+    """An update by SGD whose steps are at most 1 long, at rates of at most 1: what many pixels share comes to few numbers
+    here, so that rates of images throw them out."""
+    if isinstance(part, Update) and part.optimiser == "sgd":
+        return replace(part, lr={name: min(rate, 1.0) for name, rate in part.lr.items()}, clip=part.clip or 1.0)
+    return part
 
 
 def kind_named(name: str, catalogue: Catalogue) -> ItemKind:

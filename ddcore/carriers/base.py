@@ -24,7 +24,7 @@ class Carrier(Part, kind="carrier"):
 
     def faults(self) -> Iterator[str]:
         if self.ipc < 1:
-            yield (f"ipc = {self.ipc}: at least one item per class is needed.")
+            yield (f"ipc = {self.ipc}: at least one image per class is needed.")
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         """Raises RecipeRefused where the carrier does not suit the data."""

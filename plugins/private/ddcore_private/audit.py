@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,8 +84,7 @@ class Audit(dd.Study):
 
     def _shadow(self, name, data, t, member, host, device) -> dict[str, Tensor]:
         """What the audit needs of shadow ``t`` of the set ``name``: tensors by name."""
-        store = data.train.subset(member.nonzero().flatten())
-        half = replace(data, train=store, card=replace(data.card, counts=store.counts))
+        half = data.subset(member.nonzero().flatten())
         where = torch.device(device)
         if name == "dp_sgd":
             return self._dp_sgd(data, half, t, where)
@@ -93,7 +92,7 @@ class Audit(dd.Study):
 
     def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
         overrides = dd.dotted(self.overrides) if method == self.method else {}
-        recipe = host.recipe(method, ipc=self.ipc, overrides=overrides)
+        recipe = host.recipe(method, kind=half.card.kind, ipc=self.ipc, overrides=overrides)
         distilled = host.distill(recipe, half, seed=self.seed + t, device=str(where))
         preprocess = dd.preprocess_of(distilled, host.catalogue)
         (plan, *_), (lr, *_) = self.protocol.networks, self.protocol.lr
