@@ -32,6 +32,7 @@ FLOORS = {
         {"carriers", "update"},
         {"labels"},
         {"objectives", "policies"},
+        {"kinds"},
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment"}, {"study"}],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ class Fit(Part, kind="fit"):
     """Probability that a batch is mixed: a box of each item comes from another, the labels in proportion."""
     rho: NotNegative = 0.0
     gap: NotNegative = 0.0
+
+    image_fields = MappingProxyType({"cutmix": 0.0})
 
     def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
