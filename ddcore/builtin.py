@@ -13,9 +13,11 @@ from ddcore import (
     labels,
     networks,
     objectives,
+    optimisers,
     policies,
     preprocess,
     recipes,
+    schedules,
     update,
 )
 from ddcore.artefact import DistilledSet
@@ -37,8 +39,10 @@ FAMILIES = (
     labels,
     networks,
     objectives,
+    optimisers,
     policies,
     preprocess,
+    schedules,
     update,
 )
 """Where the core's parts stand."""

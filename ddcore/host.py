@@ -20,12 +20,15 @@ from ddcore.catalogue import Catalogue, Maker
 from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
+from ddcore.evaluation.protocol import Protocol
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.packing import overridden
 from ddcore.run import Hooks, Run
 from ddcore.types import Progress
 
 STRICT = "DDCORE_STRICT_PLUGINS"
+ABOVE = EntryPoint("study", "ddcore.study", PROJECT)
+"""The core's parts that stand above the host are announced by name, as a plugin's are."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
 
 def _core() -> Catalogue:
     catalogue = Catalogue()
-    catalogue.add(builtin.ddcore_parts(), PROJECT)
+    catalogue.add([*builtin.ddcore_parts(), *ABOVE.load().PARTS], PROJECT)
     return catalogue
 
 
@@ -134,6 +137,7 @@ class Host:
     """
 
     def __init__(self, extra: Mapping[str, ModuleType | object] | None = None) -> None:
+        self._extra = dict(extra or {})
         found = [_load(entry) for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name)]
         self.problems = [p for p in found if isinstance(p, PluginProblem)]
         self.plugins: dict[str, Plugin] = {}
@@ -145,11 +149,11 @@ class Host:
                 self.problems.append(PluginProblem(p.name, p.distribution, p.version, cause, remedy))
             else:
                 self.plugins[p.name] = p
-        for name, module in (extra or {}).items():
+        for name, module in self._extra.items():
             try:
                 self.plugins[name] = Plugin(name, name, "0", module, _brought(name, module))
             except PluginBroken as error:
-                raise PluginBroken(f"Plugin {name!r} cannot be used: {error}.") from error
+                raise PluginBroken(f"Plugin {name!r} cannot be used: {str(error).rstrip('.')}.") from error
         self.catalogue = _core()
         for plugin in list(self.plugins.values()):
             try:
@@ -161,6 +165,10 @@ class Host:
                 del self.plugins[plugin.name]
         if self.problems and os.environ.get(STRICT) == "1":
             raise PluginBroken("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is made anew, of what is installed there and the same extra plugins."""
+        return Host, (self._extra,)
 
     def manager(self, names: Iterable[str]) -> pluggy.PluginManager:
         """A new hook manager in which the core and the named plugins are heard, in that order.
@@ -196,6 +204,15 @@ class Host:
                 raise RecipeRefused(str(UnknownName(f"setting of {name}", argument, takes)))
             recipe = maker(**arguments)
         return overridden(recipe, overrides or {}, self.catalogue)
+
+    def protocol(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **fields: Any) -> Protocol:
+        """The protocol preset ``name``, with ``fields`` in the place of its own; ``overrides`` as for a recipe.
+
+        Raises:
+            UnknownName: no such preset. RecipeRefused: a field that does not exist or cannot be so.
+        """
+        made = cast(Callable[[], Protocol], self.catalogue.find("protocol", name).maker)()
+        return overridden(replace(made, **fields), overrides or {}, self.catalogue)
 
     def start(
         self,

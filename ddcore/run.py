@@ -17,9 +17,11 @@ from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate.base import Gate
+from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
+from ddcore.tensors import LabelledTensors
 from ddcore.types import DataCard, Draw, Progress, Transform
 
 
@@ -104,13 +106,13 @@ class Run:
         step_sizes = recipe.objective.step_sizes if recipe.objective else 0
         self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
         self.averaged: AveragedModel | None = None
-        self.optimiser, self.schedule = None, None
+        self.optimiser = None
         if recipe.objective is not None:
-            self.optimiser, self.schedule = recipe.update.build(self.synthetic, recipe.iterations)
+            self.optimiser = recipe.update.build(self.synthetic)
             if recipe.update.ema is not None:
                 running_mean = get_ema_multi_avg_fn(recipe.update.ema)
                 self.averaged = AveragedModel(self.synthetic, multi_avg_fn=running_mean)
-        network = recipe.network.build(data.card)
+        network = seeded(recipe.network.build(data.card), self.rng["network"])
         self.ctx = Context(
             data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress, self._pause
         )
@@ -177,6 +179,7 @@ class Run:
         self.gate.source.follow(self.draw)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         total = 0.0
+        recipe.update.schedule.apply(self.optimiser, self.step, recipe.iterations)
         self.optimiser.zero_grad()
         for loss in recipe.objective.accumulate(self.draw, self.synthetic, self.ctx):
             if not math.isfinite(loss):
@@ -189,13 +192,16 @@ class Run:
                 if not all(bool(parameter.isfinite().all()) for parameter in group):
                     rate = f"update.lr.{name} (now {recipe.update.lr[name]})"
                     raise self._diverged(f"What {recipe.name} learns is no longer finite in its {name}", rate)
+            if self.synthetic.step_size is not None and not bool((self.synthetic.step_size > 0).all()):
+                raise self._diverged(
+                    f"The step size that {recipe.name} learns has shrunk to zero",
+                    f"update.lr.step_size (now {recipe.update.lr['step_size']})",
+                )
             if recipe.update.clamp:
                 self.synthetic.carrier.project(self._within_range)
             total += loss
         if self.averaged is not None:
             self.averaged.update_parameters(self.synthetic)
-        if self.schedule is not None:
-            self.schedule.step()
         self.step += 1
         return total
 
@@ -221,7 +227,6 @@ class Run:
             "synthetic": self.synthetic.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimiser": self.optimiser.state_dict() if self.optimiser else None,
-            "schedule": self.schedule.state_dict() if self.schedule else None,
             "preprocess": self.preprocess.state_dict() if self.preprocess else None,
             "policy": self.policy,
             "gate": self.gate.state_dict(),
@@ -246,8 +251,6 @@ class Run:
                 self.averaged.load_state_dict(state["averaged"])
             if self.optimiser:
                 self.optimiser.load_state_dict(state["optimiser"])
-            if self.schedule:
-                self.schedule.load_state_dict(state["schedule"])
             if state["preprocess"] is not None:
                 self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
             self.started = state["started"]
@@ -270,17 +273,20 @@ class Run:
             inputs, targets = synthetic.everything()
             replay = self.recipe.objective.replay(synthetic) if self.recipe.objective else None
             step_sizes = synthetic.step_size if replay is None else replay.step_sizes
+        tensors = LabelledTensors(
+            inputs.detach().cpu().clone(),
+            targets.detach().cpu().clone(),
+            synthetic.labels.loss_name,
+            None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),
+            None if replay is None else replay.order.cpu(),
+            0.0 if replay is None else replay.momentum,
+        )
         return DistilledSet(
-            inputs=inputs.detach().cpu().clone(),
-            targets=targets.detach().cpu().clone(),
+            tensors=tensors,
             data=self.card,
             method=self.recipe.name,
             recipe=self.recipe.to_toml(),
-            step_sizes=None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),
-            order=None if replay is None else replay.order.cpu(),
-            momentum=0.0 if replay is None else replay.momentum,
             nbytes=synthetic.nbytes(),
-            loss=synthetic.labels.loss_name,
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
             latent=synthetic.carrier.latent(),

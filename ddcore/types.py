@@ -91,6 +91,8 @@ class Call:
     """Batch statistics are used, and the buffers updated in place."""
     ensemble: int | None = None
     """Every tensor of ``params`` and ``buffers``, the inputs and the answer have a leading axis of so many nets."""
+    generators: tuple[Generator, ...] | None = None
+    """Where a stochastic network draws from, one for each net; None for the global generator."""
 
 
 class Network(ABC):
@@ -105,6 +107,11 @@ class Network(ABC):
     def gives(self) -> frozenset[str]:
         """What of it can be seen, for parts that need it: ``blocks``, ``filters``, ``batch_norm``."""
         return frozenset()
+
+    @property
+    def stochastic(self) -> bool:
+        """It draws random numbers as it is trained, as dropout does; not by default."""
+        return False
 
     @property
     def unwrapped(self) -> Network:
@@ -145,6 +152,10 @@ class WrappedNetwork(Network):
     @property
     def gives(self) -> frozenset[str]:
         return self.network.gives
+
+    @property
+    def stochastic(self) -> bool:
+        return self.network.stochastic
 
     @property
     def unwrapped(self) -> Network:

@@ -13,9 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ddcore import Folder, Host, Recipe, load_distilled, recipe
-from ddcore.builtin import METHODS
 from ddcore.cli import app
 from ddcore.cli.base import sentences, show
+from ddcore.recipes import METHODS
 
 TINY = [
     *("--iterations", "2", "--repeats", "1", "--baselines", "none", "--networks", "mlp"),
@@ -61,8 +61,8 @@ def test_evaluate_on_other_networks(runs, tmp_path):
     done = call("evaluate", runs[0], *words)
     assert done.exit_code == 0, done.output
     found = json.loads((runs[0] / "evaluation-quick.json").read_text())
-    assert found["accuracy"].keys() == {"mlp", "lenet"}
-    assert len(found["baselines"]["random"]["lenet"]["values"]) == 2
+    assert found["scores"]["accuracy"].keys() == {"mlp", "lenet"}
+    assert len(found["baselines"]["random"]["accuracy"]["lenet"]["values"]) == 2
     assert "lenet" in done.stdout
 
 
@@ -72,9 +72,9 @@ def test_evaluate_a_bare_file_gives_the_scores_of_its_folder(runs, tmp_path):
     done = call("evaluate", tmp_path / "s.safetensors", "--data", "digits", *words)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "s-evaluation-quick.json").read_text())
-    assert found["accuracy"] == json.loads((runs[0] / "metrics.json").read_text())["accuracy"]
+    assert found["scores"]["accuracy"] == json.loads((runs[0] / "metrics.json").read_text())["scores"]["accuracy"]
     assert call("evaluate", runs[0], *words, "--json", tmp_path / "again.json").exit_code == 0
-    assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == found["accuracy"]
+    assert json.loads((tmp_path / "again.json").read_text())["scores"]["accuracy"] == found["scores"]["accuracy"]
 
 
 def test_evaluate_refuses_data_of_another_shape(runs, tmp_path):
@@ -116,7 +116,7 @@ def test_a_folder_of_images_is_distilled_from_where_it_lies(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     refused = call("distill", "dm", "--data", "woods", *TINY)
     assert refused.exit_code == 2
-    assert "Give the side that all images shall be brought to: --size" in refused.stderr
+    assert "Give the side that all images are to be resized to: --size" in refused.stderr
     done = call("distill", "dm", "--data", "woods", "--size", "8", *TINY)
     assert done.exit_code == 0, done.output
     recipe = tmp_path / "runs" / "woods-dm-ipc1-0" / "recipe.toml"
@@ -125,7 +125,7 @@ def test_a_folder_of_images_is_distilled_from_where_it_lies(tmp_path, monkeypatc
     done = call("run", recipe, "--out", "streamed")
     assert done.exit_code == 0, done.output
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (recipe.parent, tmp_path / "streamed")]
-    assert metrics[0]["accuracy"] == metrics[1]["accuracy"]
+    assert metrics[0]["scores"]["accuracy"] == metrics[1]["scores"]["accuracy"]
     assert "memory = 0" in (tmp_path / "streamed" / "recipe.toml").read_text()
 
 
@@ -224,7 +224,7 @@ def test_cite_prints_the_method_and_its_parts():
             "nowhere (train-images-idx3-ubyte is missing). Name its folder with --root",
         ),
         (["distill", "dm", "--ipc", "0"], "at least one image per class"),
-        (["distill", "dm", "--ipc", "500"], "wants more real images than class"),
+        (["distill", "dm", "--ipc", "500"], "needs more real images than class"),
         (["distill", "dm", "--networks", "convnett"], "no network named 'convnett'. Did you mean convnet"),
         (["distill", "dm", "--protocol", "quik"], "no protocol named 'quik'. Did you mean quick"),
         (["distill", "dm", "--baselines", "randm"], "no baseline named 'randm'. Did you mean random"),

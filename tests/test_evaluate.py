@@ -9,6 +9,7 @@ import torch
 
 import ddcore
 from ddcore import Protocol, RecipeRefused, UnknownName
+from ddcore.augment import mixing
 from ddcore.augment.affine import Affine
 from ddcore.augment.siamese import Siamese
 from ddcore.evaluation.measures import Accuracy
@@ -20,7 +21,10 @@ from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
 from ddcore.networks.started import Started
+from ddcore.optimisers import Sgd
 from ddcore.preprocess import Identity, Standardise
+from ddcore.schedules import Constant
+from ddcore.tensors import LabelledTensors
 
 spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "benchmarks" / "plain.py")
 plain = importlib.util.module_from_spec(spec)
@@ -39,7 +43,7 @@ def training(tiny):
     [
         Protocol(steps=12, batch=16),
         Protocol(steps=12, batch=16, augment=Siamese(ops=("crop", "cutout"))),
-        replace(Protocol.named("dc"), epochs=4, batch=16),
+        ddcore.protocol("dc", epochs=4, batch=16),
     ],
     ids=["adam-affine", "adam-siamese", "sgd-half"],
 )
@@ -108,7 +112,7 @@ def test_scores_are_seeded(training, tiny):
 
 
 def test_presets_are_what_they_are_named_for():
-    dc, dsa, quick = (Protocol.named(name) for name in ("dc", "dsa", "quick"))
+    dc, dsa, quick = (ddcore.protocol(name) for name in ("dc", "dsa", "quick"))
     assert (dc.epochs, dc.batch, dc.lr, dc.momentum, dc.weight_decay) == (300, 256, (0.01,), 0.9, 5e-4)
     assert (dc.optimiser, dc.schedule, dc.augment) == ("sgd", "half", None)
     assert (dsa.epochs, dsa.augment) == (1000, Siamese())
@@ -116,7 +120,7 @@ def test_presets_are_what_they_are_named_for():
     assert dc.length(10) == 300
     assert dc.length(257) == 600
     with pytest.raises(UnknownName, match="no protocol named 'quik'. Did you mean quick"):
-        Protocol.named("quik")
+        ddcore.protocol("quik")
 
 
 @pytest.mark.parametrize("fields", [{"epochs": 3}, {"steps": None}, {"repeats": 0}, {"networks": ()}, {"lr": ()}])
@@ -132,13 +136,13 @@ def test_every_preset_is_told():
 def test_protocols_survive_toml(host):
     from ddcore.packing import from_dict, parse_toml, to_toml
 
-    dd = Protocol.named("dd")
+    dd = ddcore.protocol("dd")
     assert (dd.optimiser, dd.momentum, dd.steps, dd.lr, dd.augment, dd.replay) == ("sgd", 0.0, 30, (0.02,), None, True)
-    rtp = Protocol.named("rtp")
+    rtp = ddcore.protocol("rtp")
     assert (rtp.epochs, rtp.batch, rtp.lr, rtp.momentum, rtp.schedule) == (300, 640, (0.01,), 0.9, "constant")
     assert (rtp.augment, rtp.weight_decay) == (None, 0.0)
     for name in PRESETS:
-        protocol = replace(Protocol.named(name), networks=(ConvNet(norm="batch"), MLP()))
+        protocol = ddcore.protocol(name, networks=(ConvNet(norm="batch"), MLP()))
         assert from_dict(Protocol, parse_toml(to_toml(protocol), "here"), host.catalogue) == protocol
 
 
@@ -146,8 +150,8 @@ def test_a_learned_step_size_is_used_where_the_protocol_says_so(training, tiny, 
     from ddcore import DistilledSet
 
     inputs, targets = training.take(torch.arange(60))
-    own = DistilledSet(inputs, targets, tiny.card, "mtt", "", 0, step_sizes=torch.tensor([0.03]))
-    protocol = replace(Protocol.named("mtt"), epochs=2, repeats=1, networks=(PLAN,))
+    own = DistilledSet(LabelledTensors(inputs, targets, step_sizes=torch.tensor([0.03])), tiny.card, "mtt", "", 0)
+    protocol = ddcore.protocol("mtt", epochs=2, repeats=1, networks=(PLAN,))
     assert evaluate(own, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == pytest.approx(0.03)
     assert evaluate(training, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == 0.01
     given = replace(protocol, learned_lr=False)
@@ -165,19 +169,17 @@ def test_the_rate_falls_in_thirds(training, tiny, monkeypatch):
         return optimiser
 
     monkeypatch.setattr(Protocol, "build_optimiser", watched)
-    protocol = replace(Protocol.named("idc"), epochs=None, steps=12, batch=8, repeats=1, networks=(PLAN,))
+    protocol = ddcore.protocol("idc", epochs=None, steps=12, batch=8, repeats=1, networks=(PLAN,))
     train(PLAN.build(tiny.card), training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
     assert rates == pytest.approx([1.0] * 8 + [0.2] * 2 + [0.04] * 2)
 
 
 def test_cutmix_mixes_half_of_the_batches_net_by_net(training, tiny, monkeypatch):
     """What a net is trained on does not depend on the nets beside it, and soft labels may be mixed too."""
-    from ddcore import augment
-
     boxes = []
-    mix = augment.CutMix.__call__
-    monkeypatch.setattr(augment.CutMix, "__call__", lambda self, x, y: boxes.append(self.rows) or mix(self, x, y))
-    protocol = replace(Protocol.named("idc"), epochs=None, steps=60, batch=8, networks=(PLAN,))
+    mix = mixing.CutMix.__call__
+    monkeypatch.setattr(mixing.CutMix, "__call__", lambda self, x, y: boxes.append(self.rows) or mix(self, x, y))
+    protocol = ddcore.protocol("idc", epochs=None, steps=60, batch=8, networks=(PLAN,))
     together = train(PLAN.build(tiny.card), training, tiny.card, protocol, 0.01, [0, 1], 0, torch.device("cpu"))
     mixed = [rows != slice(0, 0) for rows in boxes]
     assert len(mixed) == 120
@@ -188,7 +190,14 @@ def test_cutmix_mixes_half_of_the_batches_net_by_net(training, tiny, monkeypatch
 
 def test_parameters_may_be_changed_after_each_step(training, tiny):
     """Weights that are halved after each step: w <- ( w - a g ) / 2, slowly."""
-    protocol = Protocol(steps=3, batch=60, optimiser="sgd", lr=(0.1,), momentum=0.0, schedule="constant", augment=None)
+    protocol = Protocol(
+        steps=3,
+        batch=60,
+        optimiser=Sgd(momentum=0.0),
+        lr=(0.1,),
+        schedule=Constant(),
+        augment=None,
+    )
     network = PLAN.build(tiny.card)
     start = {name: value.double() for name, value in network.init(torch.Generator().manual_seed(0))[0].items()}
     begun = Started(network, lambda generator: ({name: value.float() for name, value in start.items()}, {}))

@@ -13,37 +13,56 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "ddcore"
 
 FLOORS = {
-    "ground": [{"bounds", "errors", "marker", "rng", "types"}, {"files", "losses"}, {"chunking", "device", "plots"}],
-    "values": [{"parts", "store"}, {"augment", "catalogue", "data"}, {"packing", "unroll"}],
+    "ground": [
+        {"bounds", "errors", "marker", "rng", "types"},
+        {"files", "losses"},
+        {"chunking", "device", "plots", "tensors"},
+    ],
+    "values": [
+        {"parts", "store"},
+        {"augment", "catalogue", "data", "optimisers", "schedules"},
+        {"packing", "unroll"},
+        {"naming"},
+    ],
     "parts": [
         {"gate"},
-        {"context", "datasets", "distance", "networks", "preprocess", "kernels"},
+        {"datasets", "distance", "networks", "preprocess", "kernels"},
+        {"context"},
         {"synthetic"},
         {"carriers", "update"},
         {"labels"},
         {"objectives", "policies"},
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
-    "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment", "study"}],
-    "face": [{"verbs"}, {"cli", "plugin"}, {"__init__"}],
+    "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment"}, {"study"}],
+    "face": [{"verbs"}, {"cli", "plugin"}, {"__init__", "__main__"}],
 }
 """Six floors; the rows of a floor stand one above another."""
 ROWS = [row for rows in FLOORS.values() for row in rows]
 SHARED = {
     "augment": {"transforms", "mixing"},
+    "cli": {"options"},
     "carriers": {"decoding", "picking", "tiles"},
-    "experiment": {"folder", "plan", "reading"},
-    "evaluation": {"measures", "protocol", "protocols", "teaching", "training", "training_set"},
+    "experiment": {"evaluating", "folder", "plan", "reading"},
+    "evaluation": {
+        *{"accuracy", "calibration", "diverged", "measures", "predictions", "preset", "protocol", "protocols"},
+        *{"teaching", "training", "training_set"},
+    },
     "gate": {"fit", "guard", "source", "spent", "view"},
     "labels": {"stored"},
     "networks": {"layers", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"training"},
     "report": {"measured", "tables"},
+    "study": {"engine", "experiments", "finding"},
 }
 """Files that the members of a family share, besides its ``base``."""
 GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray"}
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+TRUSTING = {
+    Path("study/engine.py"): {"joblib.Parallel", "joblib.delayed", "joblib.externals.loky.get_reusable_executor"}
+}
+"""What may be used where: the engine pickles to the processes that it starts, and reads no file."""
 NAMELESS = {"utils", "util", "misc", "helpers", "helper", "common"}
 MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py"))
 
@@ -247,7 +266,8 @@ def test_the_checker_sees_a_plugin_that_knows_another(source):
 
 def test_nothing_is_unpickled_that_a_stranger_could_have_made():
     for path in MODULES:
-        assert list(unsafe((CORE / path).read_text())) == [], path
+        found = set(unsafe((CORE / path).read_text()))
+        assert found == TRUSTING.get(path, set()), path
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 import pluggy
 import pytest
 import torch
+from ddcore_example import AbsoluteMatch
 
 import ddcore
 from ddcore import Host, PluginBroken, RecipeRefused, Run, StopRun, UnknownName, hookimpl, hookspecs
@@ -203,7 +204,7 @@ def test_a_forgotten_marker_is_an_error_that_names_it():
 
 
 def test_a_hook_under_another_name_is_heard():
-    part = type("Brought", (ddcore.Objective,), {"accumulate": ddcore.LossObjective.accumulate})
+    part = type("Brought", (AbsoluteMatch,), {})
     host = Host({"other": SimpleNamespace(brings=hookimpl(specname="ddcore_parts")(lambda: [part]))})
     assert host.catalogue.find("objective", "brought").distribution == "other"
 
@@ -250,7 +251,7 @@ BROKEN = {
         "pip install --upgrade unmarked",
     ),
     "claimant": (
-        "import ddcore\nclass Pixels(ddcore.Carrier):\n    def build(self, card):\n        pass\n"
+        "import ddcore\nclass Pixels(ddcore.Pixels):\n    pass\n"
         "@ddcore.hookimpl\ndef ddcore_parts():\n    return [Pixels]",
         "ddcore and claimant both bring a carrier named 'pixels'",
         "pip install --upgrade claimant",
@@ -302,8 +303,7 @@ def test_a_broken_plugin_is_isolated_listed_and_refused_when_named(name, install
 
 
 def test_two_plugins_with_one_part_name_are_told_apart():
-    body = {"accumulate": ddcore.LossObjective.accumulate}
-    good, impostor = (type(name, (ddcore.Objective,), body) for name in ("Good", "AbsoluteMatch"))
+    good, impostor = (type(name, (AbsoluteMatch,), {}) for name in ("Good", "AbsoluteMatch"))
     parts = SimpleNamespace(ddcore_parts=hookimpl(lambda: [good, impostor]))
     host = Host({"impostor": parts})
     (problem,) = host.problems

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ddcore.bounds import Count
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.synthetic import CarrierModule
@@ -18,20 +18,17 @@ from ddcore.types import DataCard, Network, Transform
 
 @dataclass(frozen=True)
 class Carrier(Part, kind="carrier"):
-    """How the inputs of S are represented, for ``ipc`` images per class."""
+    """How the inputs of S are represented."""
 
-    ipc: int = 1
-
-    def faults(self) -> Iterator[str]:
-        if self.ipc < 1:
-            yield (f"ipc = {self.ipc}: at least one image per class is needed.")
+    ipc: Count = 1
+    """Images per class; a carrier that decodes its inputs takes the bytes of that many."""
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         """Raises RecipeRefused where the carrier does not suit the data."""
         if "examples" in self.asks and self.ipc > min(card.counts):
             small = card.counts.index(min(card.counts))
             raise RecipeRefused(
-                f"ipc = {self.ipc} wants more real images than class {small} of {card.name} has"
+                f"ipc = {self.ipc} needs more real images than class {small} of {card.name} has"
                 f" ({card.counts[small]}). Choose a smaller ipc."
             )
 

@@ -36,6 +36,8 @@ app = typer.Typer(
 screen = Console()
 err = Console(stderr=True)
 
+BARS = 8
+"""Stages that are shown at a time, the latest."""
 Told = Callable[[str, int, int], None]
 
 
@@ -86,6 +88,8 @@ def progress() -> Iterator[Told]:
             stage = what.partition(", loss")[0]
             if stage not in tasks:
                 tasks[stage] = bar.add_task(what, total=of)
+                for old in list(tasks.values())[:-BARS]:
+                    bar.update(old, visible=False)
             bar.update(tasks[stage], description=what, completed=done)
 
         yield told

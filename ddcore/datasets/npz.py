@@ -14,13 +14,14 @@ from ddcore.errors import BadData
 
 @dataclass(frozen=True)
 class Npz(DataSet):
-    """One ``.npz`` file at ``root`` with ``train_images``, ``train_labels``, ``test_images``, ``test_labels``.
+    """One ``.npz`` file with ``train_images``, ``train_labels``, ``test_images``, ``test_labels``.
 
-    ``val_images`` and ``val_labels`` are the validation split where present, ``class_names`` the names. A file with
-    only ``images`` and ``labels`` (or ``x`` and ``y``) gives a stratified tenth, always the same, to test on.
+    ``val_images`` and ``val_labels`` are the validation split where present, ``class_names`` the names. Of a file with
+    only ``images`` and ``labels`` (or ``x`` and ``y``) a stratified tenth, always the same, is held out for testing.
     """
 
     root: str
+    """The file."""
 
     def load(self) -> RealData:
         path = Path(self.root).expanduser()

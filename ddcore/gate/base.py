@@ -111,7 +111,7 @@ class Gate(ABC):
             params = {name: value.detach().clone() for name, value in draw.params.items()}
             state.update(step=0, params=params, way=[])
         params, way = state["params"], state["way"]
-        optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
+        optimiser = fit.optimiser.build((params.values(), fit.lr))
         if "optimiser" in state:
             optimiser.load_state_dict(state["optimiser"])
         steps = fit.length(len(self.source.store))
@@ -126,6 +126,7 @@ class Gate(ABC):
                 gradient = flatter(gradient, self._fitting(worst, fit), fit.gap)
             for name, value in params.items():
                 value.grad = gradient[name]
+            fit.schedule.apply(optimiser, step - 1, steps)
             optimiser.step()
             if step in kept:
                 way.append({name: value.detach().clone() for name, value in params.items()})

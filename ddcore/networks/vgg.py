@@ -18,6 +18,7 @@ class VGG11(NetworkPlan):
     """Eight convolutions in five stages, pooled while more than one pixel is left, and one linear layer."""
 
     norm: NormName = "instance"
+    """Normalisation after each convolution; ``group`` has 4 groups."""
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(

@@ -30,7 +30,7 @@ class PrivateGate(dd.GatePlan):
     and sigma solved from it, or ``noise_multiplier`` (sigma), and the run stops in good order before the request
     that would exceed ``epsilon``.
 
-    Reference: Abadi et al., CCS 2016, Algorithm 1, for gradients; features likewise.
+    **Reference**: Abadi et al., CCS 2016, Algorithm 1, for gradients; features likewise.
 
     Counts and labels of the classes, shapes, the preprocessing's declared numbers and the recipe are public. How
     long a run takes is not covered, nor is what other runs on the same data have spent.
@@ -45,13 +45,18 @@ class PrivateGate(dd.GatePlan):
     )
 
     epsilon: dd.PositiveOrInfinite = 8.0
+    """The budget, at ``delta``; infinite for no privacy, with ``noise_multiplier`` 0."""
     delta: dd.OpenShare = 1e-5
+    """Probability that the guarantee does not hold; well below 1 / n for the n items of T."""
     noise_multiplier: dd.NotNegative | None = None
+    """Deviation sigma of the noise in units of the clipping norm; None to solve it from ``requests``."""
     requests: dd.Count | None = None
     """Requests that the budget shall last for; by default one per update. Where several runs share the budget, as many
     in each of them."""
     max_gradient_norm: dd.PositiveOrInfinite = 0.1
+    """Norm C that an item's gradient is clipped to."""
     max_feature_norm: dd.PositiveOrInfinite = 1.0
+    """Norm C that an item's feature is clipped to."""
     signals: dd.Count | None = None
     """The first requests are answered anew, and from then on the same answers come again, in the same order, at no
     further cost. The networks and augmentations of the run come again with them."""

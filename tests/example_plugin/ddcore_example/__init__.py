@@ -26,11 +26,12 @@ SURVEY = dd.Citation(
 
 @dataclass(frozen=True)
 class LabelNoise(dd.View):
-    """A ``share`` of the items gets a label drawn at random."""
+    """A share of the items gets a label drawn at random."""
 
     itemwise = True
 
-    share: float = 0.1
+    share: dd.Share = 0.1
+    """Probability that an item is relabelled."""
 
     def build(self, store, rng):
         return LiveLabelNoise(self, store.classes, rng["label_noise"])
@@ -52,7 +53,8 @@ class LiveLabelNoise(dd.LiveView):
 class AbsoluteMatch(dd.LossObjective):
     """L = sum_c | mean f(T_c) - mean f(S_c) |, summed over the features."""
 
-    real: int = 32
+    real: dd.Count = 32
+    """Items of T per class and step."""
 
     @property
     def asks(self):
@@ -102,10 +104,12 @@ def absolute(ipc=1, iterations=50):
 
 @dataclass(frozen=True)
 class Options(dd.Part, kind="options"):
-    """What stands below ``[plugins.example]``."""
+    """The options below ``[plugins.example]``."""
 
-    most_iterations: int | None = None
-    enough: float = 0.0
+    most_iterations: dd.Whole | None = None
+    """Largest number of iterations that a recipe may have, None for no limit."""
+    enough: dd.Number = 0.0
+    """Loss below which a run ends."""
 
 
 @dd.hookimpl

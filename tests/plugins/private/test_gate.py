@@ -395,7 +395,7 @@ def test_chosen_images_and_fitted_statistics_are_refused(host, small, tiny):
         ({"delta": 1.0}, "delta = 1.0: it must be above 0 and below 1"),
         ({"delta": 0.5}, r"delta = 0.5 would allow one of tiny's 60 items to be published"),
         ({"noise_multiplier": 1.0, "requests": 5}, "give one of them"),
-        ({"noise_multiplier": -1.0}, "it must be at least 0"),
+        ({"noise_multiplier": -1.0}, "noise_multiplier = -1.0: it must be at least 0"),
         ({"noise_multiplier": 0.0}, "without noise nothing is private"),
         ({"epsilon": math.inf}, "says nothing about the noise"),
         ({"max_feature_norm": math.inf}, "infinite noise"),

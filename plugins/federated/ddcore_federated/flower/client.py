@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import ddcore_federated
 from ddcore import plugin as dd
 from ddcore_federated.around import Around, around, finite, write_weights
+from ddcore_federated.flower.engine import go_on
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of, signed
 from ddcore_federated.knowledge import Remembered, remember
 from ddcore_federated.payload import Encoding, Limits, packed
@@ -189,7 +189,7 @@ class Distiller:
         place = None if self.keep is None else self.keep / f"client-{asked.partition}.safetensors"
         recipe = replace(recipe, seed=asked.rng(self.seed).seed)
         question = asked.question(f"{self.encoding} {asked.rounds} {recipe.to_toml()}")
-        memory = Memory.of(context, place)
+        memory = ClientState.of(context, place)
         if memory.answer is None or memory.answer.question != question:
             run = None
             with tempfile.TemporaryDirectory() as folder:
@@ -213,8 +213,8 @@ class Distiller:
             limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
             remember(folder / "sets.safetensors", shared_of(asked.content, limits), classes)
             recipe = replace(recipe, synthetic=replace(recipe.synthetic, path=str(folder / "sets.safetensors")))
-        recipe = around(recipe, folder / "weights.safetensors", classes, k)
-        return host.start(recipe, own, device=self.device, rounds=asked.rounds)
+        whole = around(recipe, folder / "weights.safetensors", classes, k)
+        return host.start(whole, own, device=self.device, rounds=asked.rounds, on_step=go_on, progress=go_on)
 
     def _answer(self, asked: Asked, run: dd.Run, question: str) -> Answer:
         begun = time.perf_counter()
@@ -251,7 +251,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Memory:
+class ClientState:
     """What a client remembers: what its gate has spent, in the context's state and on disk, and its last answer,
     on disk."""
 
@@ -259,22 +259,23 @@ class Memory:
     answer: Answer | None = None
 
     @staticmethod
-    def of(context: Context, place: Path | None) -> Memory:
+    def of(context: Context, place: Path | None) -> ClientState:
         """Raises RecipeRefused where the file at ``place`` cannot be read."""
         if place is not None and place.exists():
+            remedy = (
+                "What the client has spent stands there: without it no budget can be kept; delete the file only where"
+                " none has to be."
+            )
+            tensors, metadata = dd.read_tensors(place, dd.RecipeRefused, remedy)
+            arrays = {name: value.numpy() for name, value in tensors.items()}
             try:
-                with safe_open(place, framework="np") as file:
-                    card = json.loads((file.metadata() or {})["ddcore"])
-                    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                card = json.loads(metadata["ddcore"])
                 answer = Answer(card["question"], arrays, card["said"], card["told"])
-                return Memory(card["carried"], answer if answer.question else None)
-            except (SafetensorError, OSError, KeyError, ValueError) as error:
-                raise dd.RecipeRefused(
-                    f"What the client has spent stands in {place}, which cannot be read ({error}). Without it no budget"
-                    " can be kept; delete the file only where none has to be."
-                ) from error
+                return ClientState(card["carried"], answer if answer.question else None)
+            except (KeyError, ValueError) as error:
+                raise dd.RecipeRefused(f"{place} cannot be read ({error}). {remedy}") from error
         state = context.state.get(STATE)
-        return Memory(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else Memory()
+        return ClientState(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else ClientState()
 
     def write(self, context: Context, place: Path | None) -> None:
         """Called before an answer is sent: what it cost is never forgotten."""
@@ -304,7 +305,7 @@ class Trainer:
         weights = {name: value.to(device) for name, value in asked.weights.items()}
         gate = Near(dd.Open().live(asked.data.train, (), rng, device), weights, float(mu))
         gate.source.preprocess = public(self.preprocess, asked.data.card)
-        *_, params = gate.fit(dd.Draw(asked.network, weights, {}), self.fit)
+        *_, params = gate.fit(dd.Draw(asked.network, weights, {}), self.fit, progress=go_on)
         if not finite(params):
             raise dd.LossDiverged(f"The weights of client {asked.partition} are no longer finite: lower fit.lr.")
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
