@@ -24,7 +24,7 @@ CATALOGUE = Host().catalogue
 PARTS = [entry.maker for entry in CATALOGUE if isinstance(entry.maker, type)]
 NOT_IN_THE_CATALOGUE = {"Recipe", "Settings"}
 """A recipe and the settings of an experiment hold parts; nothing holds them, so nothing looks them up by name."""
-NOT_YET = {"protocol", "settings", "fit", "update", "open", "audit", "dp_sgd", "private_gate"}
+NOT_YET = {"protocol", "settings", "fit", "update", "open", "dp_sgd", "private_gate"}
 """Parts whose fields still lack docstrings or bounds; this set only shrinks."""
 SAMPLES = {"balanced": {"size": 9}, "distilled": {"size": 9}, "olcgm": {"size": 9}, "reservoir": {"size": 9}}
 """Fields without which a part is refused, though each has a default."""

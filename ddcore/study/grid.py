@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, ClassVar, Literal
 
-from ddcore.bounds import Count
+from ddcore.bounds import Count, Whole
 from ddcore.datasets.base import DataSet
 from ddcore.datasets.digits import Digits
 from ddcore.evaluation.protocol import Protocol
@@ -30,7 +30,7 @@ class Grid(Experiments):
     """By name: ``ddcore list methods``."""
     ipcs: tuple[Count, ...] = (1,)
     """Images per class."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Whole, ...] = (0,)
     """One run with each."""
     iterations: Count | None = None
     """Updates, of the methods that make any; None for each method's own number."""

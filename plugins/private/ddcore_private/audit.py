@@ -42,23 +42,32 @@ class Audit(dd.Study):
     trained on each half by opacus at ``epsilon``). Distances from each synthetic image to the nearest item of its
     half and to the nearest of the other half are set against each other, in pixels and in features of a network:
     a ratio of 1 says that S is no nearer to what it saw.
-
-    ``overrides`` sets fields of the recipe by dotted path, ``plugins.private.epsilon`` among them.
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
 
     data: dd.DataSet = field(default_factory=dd.Digits)
+    """Whose items are the members and the others."""
     method: str = "dm"
-    ipc: int = 1
+    """What is audited, by name."""
+    ipc: dd.Count = 1
+    """Images per class."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    shadows: int = 16
+    """Fields of the method's recipe by dotted path, ``plugins.private.epsilon`` among them."""
+    shadows: dd.Count = 16
+    """Distillations of each set, an even number of at least 4."""
     protocol: dd.Protocol = field(default_factory=lambda: dd.Protocol(repeats=1))
+    """How the networks that are attacked are trained; its first network and first rate."""
     controls: tuple[Literal["random", "dp_sgd"], ...] = ("random", "dp_sgd")
+    """What stands beside the method."""
     dp_sgd: DpSgd = field(default_factory=DpSgd)
-    epsilon: float = 8.0
-    delta: float = 1e-5
-    seed: int = 0
+    """How the control by opacus is trained."""
+    epsilon: dd.Positive = 8.0
+    """Of that control."""
+    delta: dd.OpenShare = 1e-5
+    """Of that control."""
+    seed: dd.Whole = 0
+    """Of the first shadow; each next one has the next."""
 
     def faults(self) -> Iterator[str]:
         if self.shadows < 4 or self.shadows % 2:
