@@ -62,7 +62,10 @@ def ddcore_distill(run: Run) -> DistilledSet:
         if not run.started:
             raise RecipeRefused(f"S did not get its first values: {reason}") from reason
         run.facts["stopped"] = str(reason)
-    return run.export()
+    distilled = run.export()
+    if run.on_distilled:
+        run.on_distilled(distilled)
+    return distilled
 
 
 @hookimpl(trylast=True)

@@ -31,7 +31,7 @@ P = TypeVar("P", bound=Part)
 
 NEEDS = {
     "target": "a network's later weights to aim at (target)",
-    "rival": "a second player beside the network (rival)",
+    "rival": "a second player next to the network (rival)",
     "trained_network": "networks that were trained on T (trained_network)",
     "teacher": "a network trained on T that can label (teacher)",
     "step_size": "a step size that S learns (step_size)",
@@ -44,7 +44,7 @@ REMEDIES = {
     "step_size": "Give the recipe a step_size, such as 0.01.",
     "blocks": "Take a network of the core (network.name=convnet).",
     "batch_norm": "Take a network of the core that has them (network.norm=batch), which no private gate admits.",
-    "convolutions": "Take one (network.name=convnet), or a distance that wants none"
+    "convolutions": "Take one (network.name=convnet), or a distance that needs none"
     " (objective.distance.only_convolutions=false).",
 }
 """What helps where no part of the recipe gives a need."""
@@ -92,13 +92,15 @@ class Recipe(Part, kind="recipe"):
     def check(self, card: DataCard, catalogue: Catalogue | None = None) -> None:  # type: ignore[override]
         """Refuse what cannot work, before anything is built or read.
 
-        What the parts ask is within what the gate serves; what they need, others give; they suit the kind of the items;
-        and each part's own ``check`` is content. ``catalogue`` lets a refusal name the parts that would help.
+        What the parts ask is within what the gate serves, and they are itemwise where it guards; what they need, others
+        give; they suit the kind of the items; and each part's own ``check`` is content. ``catalogue`` lets a refusal
+        name the parts that would help.
 
         Raises:
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
+        self._check_itemwise()
         self._check_suits(card, catalogue or Catalogue())
         network = self.network.build(card)
         self._check_needs(network, catalogue or Catalogue())
@@ -121,6 +123,15 @@ class Recipe(Part, kind="recipe"):
                     f"{where} = {part} asks {ask} of the real data, which the gate"
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
+                )
+
+    def _check_itemwise(self) -> None:
+        for where, part in self.parts() if self.gate.guards else ():
+            if not part.itemwise:
+                raise RecipeRefused(
+                    f"{where} = {part} mixes items of T, or does not declare that it is itemwise, so the gate"
+                    f" {self.gate.part_name()!r} could not bound what it tells of one. Take one that changes each item"
+                    " by itself (cutmix = 0 where it trains a network)."
                 )
 
     def _check_suits(self, card: DataCard, catalogue: Catalogue) -> None:

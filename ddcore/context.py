@@ -25,17 +25,17 @@ class Context:
     rng: Streams
     device: torch.device
     transform: Callable[..., Transform]
-    """Draws the recipe's augmentation, one for all items or, of n items, one each; the identity where it has none."""
+    """Draws the recipe's augmentation: one for all items or, given n, one for each of n; the identity without one."""
     step: Callable[[], int] = lambda: 0
     """Steps of the run that are done."""
     progress: Progress | None = None
-    """Told of long work that is not a step."""
+    """Called during long work that is not a step."""
     keep: Callable[[], None] | None = None
     """Called in mid-step where all that the step has done stands in the states, so that the run may be left there."""
 
     @cached_property
     def room(self) -> int:
-        """Items whose largest activation fits one chunk of memory; no bound for networks whose items see each other."""
+        """How many items fit one chunk by their largest activation; no bound where items see each other."""
         if not self.network.per_sample:
             return sys.maxsize
         return chunk_size(Draw(self.network, *self.network.init(torch.Generator())), self.card.shape)

@@ -213,12 +213,18 @@ class Host:
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
         progress: Progress | None = None,
         on_pause: Callable[[Run], None] | None = None,
+        on_distilled: Callable[[DistilledSet], None] | None = None,
+        rounds: int = 1,
     ) -> Run:
-        """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
+        """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet.
+
+        It is one of ``rounds`` on these data, which share what the gate may tell (``GatePlan.for_rounds``).
+        """
         hooks = self.manager(recipe.plugins).hook
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
+        final = replace(final, gate=final.gate.for_rounds(rounds))
         final.check(data.card, self.catalogue)
-        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause)
+        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled)
 
     def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
         """Run ``recipe`` on ``data`` from beginning to end."""

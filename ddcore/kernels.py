@@ -160,16 +160,16 @@ class KernelMachine(Network):
         return True
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
-        raise NotImplementedError("A kernel machine stands where it was put, it is never drawn.")
+        raise NotImplementedError("A kernel machine has no start: it is made at given items and weights.")
 
     def apply(self, call: Call, x: Tensor) -> Tensor:
         """Logits (n, k), or with ``features`` the kernel's values (n, m)."""
-        assert call.ensemble is None, "a kernel machine is asked by itself"
+        assert call.ensemble is None, "a kernel machine is called alone"
         values = self.kernel(x, call.params["items"])
         return values if call.features else values @ call.params["weights"]
 
 
-# One machine a kernel, always the same: a gate remembers by a network's identity how many items fit its memory.
+# One machine per kernel, always the same: a gate remembers by a network's identity how many items fit its memory.
 _machine = cache(KernelMachine)
 
 

@@ -91,8 +91,10 @@ from ddcore.gate.base import disjoint as disjoint
 from ddcore.gate.fit import Fit as Fit
 from ddcore.gate.open import Open as Open
 from ddcore.gate.source import Source as Source
+from ddcore.gate.spent import Spent as Spent
 from ddcore.gate.view import LiveView as LiveView
 from ddcore.gate.view import View as View
+from ddcore.gate.wrapped import WrappedGate as WrappedGate
 from ddcore.host import Host as Host
 from ddcore.kernels import ConvTangent as ConvTangent
 from ddcore.kernels import DenseTangent as DenseTangent
@@ -194,6 +196,7 @@ from ddcore.types import Params as Params
 from ddcore.types import Progress as Progress
 from ddcore.types import Replay as Replay
 from ddcore.types import Transform as Transform
+from ddcore.types import WrappedNetwork as WrappedNetwork
 from ddcore.update import Update as Update
 from ddcore.verbs import distill as distill
 from ddcore.verbs import load as load

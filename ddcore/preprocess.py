@@ -74,7 +74,7 @@ class Identity(Preprocess):
 
 
 class ByChannel(Fitted):
-    """(x - mean) / std, a channel at a time."""
+    """(x - mean) / std by channel."""
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         self.mean, self.std = mean, std
@@ -128,7 +128,7 @@ class Standardise(Preprocess):
             return ByChannel(found["mean"], found["std"].clamp_min(1e-6))
         if len(plan.mean) != card.shape[0]:
             raise RecipeRefused(
-                f"preprocess.mean has {len(plan.mean)} numbers, {card.name} has {card.shape[0]} channels."
+                f"preprocess.mean has {len(plan.mean)} values, {card.name} has {card.shape[0]} channels."
             )
         return ByChannel(torch.tensor(plan.mean), torch.tensor(plan.std))
 
@@ -137,7 +137,7 @@ class Standardise(Preprocess):
 
 
 LARGEST = 12_288
-"""Numbers of an item (3x64x64) up to which a whitening matrix is made."""
+"""Values of an item (3x64x64) up to which a whitening matrix is made."""
 
 
 class Whitened(Fitted):
@@ -186,7 +186,7 @@ class ZCA(Preprocess):
         d = math.prod(card.shape)
         if d > LARGEST:
             raise RecipeRefused(
-                f"ZCA of items of {d} numbers needs a matrix of {8 * d * d / 2**30:.0f} GiB (at most {LARGEST}"
+                f"ZCA of items of {d} values needs a matrix of {8 * d * d / 2**30:.0f} GiB (at most {LARGEST}"
                 " numbers): take preprocess.name = standardise, or smaller images."
             )
         found = statistics(pixels=True) if self.public is None else self._declared(self.public)
@@ -194,7 +194,7 @@ class ZCA(Preprocess):
         if mean.shape != (d,) or covariance.shape != (d, d):
             raise RecipeRefused(
                 f"preprocess.public: mean {tuple(mean.shape)} and covariance {tuple(covariance.shape)} are not those of"
-                f" {card.name}'s items of {d} numbers."
+                f" {card.name}'s items of {d} values."
             )
         values, vectors = torch.linalg.eigh(covariance)
         scale = (values.clamp_min(0) + self.eps).sqrt()

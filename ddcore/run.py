@@ -16,12 +16,12 @@ from ddcore.composition import Recipe
 from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
-from ddcore.gate.source import Source
+from ddcore.gate.base import Gate
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
 from ddcore.tensors import LabelledTensors
-from ddcore.types import Draw, Progress, Transform
+from ddcore.types import DataCard, Draw, Progress, Transform
 
 
 class Hooks(Protocol):
@@ -41,12 +41,38 @@ class Run:
             until iterations:
                 ddcore_step(run)        # a plugin's wrapper stands around each step
                     draw = policy.draw
+                    views follow draw
                     for loss in objective.accumulate(draw, S): clip, step, zero_grad
             export
 
-    ``draw`` is the network of the step in hand. ``on_step`` is called after each step with its record, ``on_pause``
-    in mid-step wherever ``state_dict`` holds all that the step has done.
+    A hook may read the attributes below; the others may change in any release. ``on_step`` is called after each step
+    with its record, ``on_pause`` in mid-step wherever ``state_dict`` holds all that the step has done, and
+    ``on_distilled`` with the set that the loop has made, before the plugins' wrappers see it.
     """
+
+    recipe: Recipe
+    """With all that was left to the data decided."""
+    card: DataCard
+    device: torch.device
+    rng: Streams
+    gate: Gate
+    ctx: Context
+    """What the parts are handed."""
+    synthetic: SyntheticSet
+    """S; on ``device``."""
+    started: bool
+    """The preprocessing is fitted and S has its first values: after the first ``yield`` of ``ddcore_distill``, and in
+    every ``ddcore_step``."""
+    preprocess: Fitted | None
+    """None until the run has started."""
+    draw: Draw | None
+    """The network of the last step, or of the one in hand; None before the first."""
+    step: int
+    """Steps that are done."""
+    seconds: float
+    """Time spent so far, earlier sittings included."""
+    facts: dict[str, Any]
+    """What the artefact's card shall say besides; a hook may add to it."""
 
     def __init__(
         self,
@@ -57,6 +83,7 @@ class Run:
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
         progress: Progress | None = None,
         on_pause: Callable[[Run], None] | None = None,
+        on_distilled: Callable[[DistilledSet], None] | None = None,
     ) -> None:
         recipe.check(data.card)
         if recipe.update.clamp and data.train.inputs.dtype != torch.uint8:
@@ -70,8 +97,9 @@ class Run:
         self.device = torch.device(device)
         self.on_step = on_step
         self.on_pause = on_pause
+        self.on_distilled = on_distilled
         self.rng = Streams(recipe.seed)
-        self.gate = recipe.gate.build(Source(data.train, recipe.views, self.rng, self.device), self.rng)
+        self.gate = recipe.gate.live(data.train, recipe.views, self.rng, self.device)
         carrier = recipe.synthetic.build(data.card)
         labels = recipe.labels.build(data.card, carrier)
         step_sizes = recipe.objective.step_sizes if recipe.objective else 0
@@ -88,13 +116,13 @@ class Run:
             data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress, self._pause
         )
         self.started = False
-        self.preprocess: Fitted | None = None
+        self.preprocess = None
         self.policy: dict[str, Any] = {}
-        self.draw: Draw | None = None
+        self.draw = None
         self.step = 0
         self.seconds = 0.0
         self._counted = 0.0
-        self.facts: dict[str, Any] = {}
+        self.facts = {}
 
     def _view(self, n: int | None = None) -> Transform:
         if self.recipe.augment is None:
@@ -147,6 +175,7 @@ class Run:
         assert recipe.objective is not None and self.optimiser is not None
         self.draw = recipe.policy.draw(self.policy, self.synthetic, self.ctx)
         self.synthetic.follow(self.draw)
+        self.gate.source.follow(self.draw)
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         total = 0.0
         self.optimiser.zero_grad()
@@ -202,6 +231,7 @@ class Run:
             "preprocess": self.preprocess.state_dict() if self.preprocess else None,
             "policy": self.policy,
             "gate": self.gate.state_dict(),
+            "views": [view.state_dict() for view in self.gate.source.views],
             "rng": self.rng.state_dict(),
         }
 
@@ -229,6 +259,8 @@ class Run:
             self.started = state["started"]
             self.policy = _moved(state["policy"], self.device)
             self.gate.load_state_dict(_moved(state["gate"], self.device))
+            for view, its in zip(self.gate.source.views, state["views"], strict=True):
+                view.load_state_dict(_moved(its, self.device))
             self.rng.load_state_dict(state["rng"])
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise BadCheckpoint(f"The checkpoint is damaged: {error}.") from error
@@ -264,6 +296,7 @@ class Run:
             teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
             facts={
+                **{name: fact for view in self.gate.source.views for name, fact in view.facts().items()},
                 "seed": self.recipe.seed,
                 "steps": self.step,
                 "seconds": round(self.seconds, 3),

@@ -58,7 +58,8 @@ class Store:
     """One split: its items sorted by class, kept as uint8 where they came so.
 
     ``inputs`` (n, ...) uint8 stand for [0, 1] in 255 steps and are turned to float32 only when taken; float32 inputs
-    are used as they are. ``order`` (n,) is each item's place in its source.
+    are used as they are. ``order`` (n,) is each item's place in its source: in what was handed over, whatever was
+    sorted, left out or set aside since.
     """
 
     inputs: Inputs
@@ -93,7 +94,8 @@ class Store:
     def take(self, index: Tensor) -> Batch:
         """The items at the rows ``index`` (n,), in float32."""
         inputs = self.inputs[index]
-        return Batch(inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs, self.targets[index], index)
+        inputs = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+        return Batch(inputs, self.targets[index], self.order[index])
 
     def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
         """``size`` rows among those of ``classes``, uniformly without replacement; where too few, all in order."""

@@ -48,7 +48,7 @@ class CarrierModule(nn.Module, ABC):
         """Bring what is stored as images back into their range by ``into``; nothing where no images are stored."""
 
     def latent(self) -> dict[str, Tensor]:
-        """What an artefact holds beside the decoded inputs; nothing by default."""
+        """What an artefact holds besides the decoded inputs; nothing by default."""
         return {}
 
 
@@ -96,7 +96,7 @@ class LabelModule(nn.Module, ABC):
         return {"labels": list(self.parameters())}
 
     def teaching(self) -> dict[str, Tensor]:
-        """What an artefact holds beside the targets, for networks to be taught by; nothing by default."""
+        """What an artefact holds besides the targets, for networks to be taught by; nothing by default."""
         return {}
 
 

@@ -22,10 +22,10 @@ Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """A drawn mixing of items: inputs (n, ...) and classes (n,) to inputs (n, ...) and shares of the classes (n, k)."""
 
 ItemLoss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs (n, k) and targets (n, ...) to one loss an item (n,)."""
+"""Outputs (n, k) and targets (n, ...) to one loss per item (n,)."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is going on, how many steps of it are done, and how many there are."""
+"""Called during long work: what is going on, how many steps of it are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ class DataCard:
 
 @dataclass(frozen=True)
 class Batch:
-    """Items with their targets and their places in the store they came from."""
+    """Items with their targets."""
 
     inputs: Tensor
     targets: Tensor
     index: Tensor
+    """Each item's place (n,) in its source, in the order in which T was handed over."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -170,6 +171,8 @@ class Draw:
     ensemble: int | None = None
     rival: Params | None = None
     """Another point of the same network, where a second player plays against S."""
+    before: Transform | None = None
+    """What inputs go through first: for views, which hand over raw ones, the run's preprocessing."""
 
     def __call__(
         self, x: Tensor, params: Params | None = None, features: bool = False, training: bool = True
@@ -178,7 +181,7 @@ class Draw:
         return self.network(
             self.params if params is None else params,
             self.buffers,
-            x,
+            x if self.before is None else self.before(x),
             features=features,
             training=training,
             ensemble=self.ensemble,

@@ -224,7 +224,7 @@ def test_cite_prints_the_method_and_its_parts():
             "nowhere (train-images-idx3-ubyte is missing). Name its folder with --root",
         ),
         (["distill", "dm", "--ipc", "0"], "at least one image per class"),
-        (["distill", "dm", "--ipc", "500"], "wants more real images than class"),
+        (["distill", "dm", "--ipc", "500"], "needs more real images than class"),
         (["distill", "dm", "--networks", "convnett"], "no network named 'convnett'. Did you mean convnet"),
         (["distill", "dm", "--protocol", "quik"], "no protocol named 'quik'. Did you mean quick"),
         (["distill", "dm", "--baselines", "randm"], "no baseline named 'randm'. Did you mean random"),

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import ddcore
-from ddcore import BadCheckpoint, Folder, RecipeRefused
+from ddcore import BadCheckpoint, Folder, Host, RecipeRefused
+from ddcore.cli import app
 
 SMALL = [
     *("--set", "network.width=4", "--set", "network.depth=2", "--set", "objective.real=4"),
@@ -206,3 +209,54 @@ def test_a_run_that_breaks_at_once_leaves_nothing_behind(host, small, conducted,
     with pytest.raises(ZeroDivisionError):
         conducted(small(host.recipe("random")))
     assert not (tmp_path / "run").exists()
+
+
+def late_failure(error):
+    """A plugin whose wrapper fails when all is done, while ``broken`` says so."""
+    broken = [True]
+
+    @ddcore.hookimpl(wrapper=True)
+    def ddcore_distill(run):
+        distilled = yield
+        if broken[0]:
+            raise error("No thanks.")
+        return distilled.with_facts(late=True)
+
+    return broken, Host({"late": SimpleNamespace(ddcore_distill=ddcore_distill)})
+
+
+@pytest.mark.parametrize("method", ["dm", "random"])
+@pytest.mark.parametrize("error", [RecipeRefused, ZeroDivisionError])
+def test_what_was_distilled_outlives_a_hook_that_fails_afterwards(tmp_path, method, error):
+    broken, host = late_failure(error)
+    fields = {"iterations": 2, "objective.real": 4} if method == "dm" else {}
+    recipe = host.recipe(method, overrides={"network.width": 4, "network.depth": 2, "plugins.late.x": 1, **fields})
+    protocol = ddcore.Protocol(steps=1, networks=(ddcore.MLP(width=8),), repeats=1)
+    settings = ddcore.Settings(ddcore.plugin.data_set(host.catalogue, "digits"), protocol, ())
+    folder = Folder(tmp_path / "run")
+    with pytest.raises(error) as caught:
+        ddcore.run_experiment(ddcore.Experiment(recipe, settings), folder.path, host=host)
+    (note,) = caught.value.__notes__
+    assert f"lies in {folder.distilled}" in note
+    assert f"ddcore resume {folder.path}" in note
+    kept = ddcore.load_distilled(folder.distilled)
+    assert kept.facts["steps"] == recipe.iterations
+    assert not folder.metrics.exists()
+    broken[0] = False
+    ddcore.resume(folder.path, host=host)
+    made = ddcore.load_distilled(folder.distilled)
+    assert torch.equal(made.inputs, kept.inputs)
+    assert made.facts["late"] is True
+    assert folder.metrics.exists()
+
+
+def test_the_command_says_where_the_set_lies_when_a_hook_fails_afterwards(tmp_path, monkeypatch):
+    _, host = late_failure(RecipeRefused)
+    monkeypatch.setattr("ddcore.host.Host", lambda: host)
+    words = ["distill", "dm", "--iterations", "1", "--out", tmp_path / "run", "--set", "plugins.late.x=1", *SMALL]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "Error: No thanks. The distilled set was finished before a plugin's hook failed, and lies in" in said
+    assert "distilled.safetensors" in said
+    assert len(ddcore.load_distilled(tmp_path / "run" / "distilled.safetensors")) == 10

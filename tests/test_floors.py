@@ -38,7 +38,7 @@ SHARED = {
     "carriers": {"decoding", "picking", "tiles"},
     "experiment": {"folder", "plan", "reading"},
     "evaluation": {"measures", "protocol", "protocols", "teaching", "training", "training_set"},
-    "gate": {"fit", "source", "view"},
+    "gate": {"fit", "guard", "source", "spent", "view"},
     "labels": {"stored"},
     "networks": {"layers", "started", "structure"},
     "objectives": {"batches", "student"},
@@ -94,6 +94,17 @@ def violations(path, source):
                 yield f"{path} imports {name}, which is not below it"
         elif own[-1] != "__init__" and (rest[1:2] or ["__init__"])[0] not in {"base", own[-1], *SHARED.get(own[0], ())}:
             yield f"{path} imports its sibling {name}"
+
+
+def of_other_plugins(source, own):
+    """What a plugin's module knows of other plugins: their modules, and their options by name."""
+    others = {path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()} - {own}
+    tree = ast.parse(source)
+    yield from (name for name in imports(tree) if name.split(".")[0] in {f"ddcore_{other}" for other in others})
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield from (node.value for other in others if re.search(rf"^{other}$|plugins\.{other}", node.value))
 
 
 def around_the_face(source):
@@ -220,6 +231,27 @@ def test_guests_and_scenarios_import_only_the_face(folder):
 )
 def test_the_checker_sees_a_guest_around_the_face(source):
     assert list(around_the_face(source))
+
+
+@pytest.mark.parametrize("own", sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()))
+def test_no_plugin_knows_anothers_options(own):
+    for path in (ROOT / "plugins" / own).rglob("*.py"):
+        assert list(of_other_plugins(path.read_text(), own)) == [], path
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from ddcore_private.gate import PrivateGate",
+        "def f():\n    import ddcore_private",
+        "recipe.plugins.get('private')",
+        "overrides = {'plugins.private.requests': 3}",
+        "f'set plugins.private.epsilon to {x}'",
+    ],
+)
+def test_the_checker_sees_a_plugin_that_knows_another(source):
+    assert list(of_other_plugins(source, "federated"))
+    assert not list(of_other_plugins(source, "private"))
 
 
 def test_nothing_is_unpickled_that_a_stranger_could_have_made():

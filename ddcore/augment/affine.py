@@ -24,6 +24,10 @@ class Affine(Augment):
     scale: Decay = 0.1
     """Largest change of size: the factor is uniform in 1 +- ``scale``."""
 
+    @property
+    def itemwise(self) -> bool:
+        return True
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         n = n or 1
         turned = rotation(n, shape, generator, self.degrees).theta

@@ -61,5 +61,9 @@ class Crop(Augment):
         mirrored = 1 - 2 * (torch.rand(n, generator=generator) < 0.5).float() if self.flip else torch.ones(n)
         return torch.cat([sides[:, :1] * mirrored[:, None], sides[:, 1:], place], 1)
 
+    @property
+    def itemwise(self) -> bool:
+        return True
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         return cropped(self.boxes(generator, n or 1))

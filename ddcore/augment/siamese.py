@@ -92,6 +92,10 @@ class Siamese(Augment):
             raise RecipeRefused(f"augment.ops only flips, and a mirrored image of {card.name} may change its label.")
         return replace(self, ops=ops)
 
+    @property
+    def itemwise(self) -> bool:
+        return True
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         op = self.ops[int(torch.randint(len(self.ops), (), generator=generator))]
         return OPERATIONS[op](n or 1, shape, generator)

@@ -78,7 +78,7 @@ def enlarging(card: DataCard, channels: int, width: int, scale: int) -> list[Lay
 
 
 class Decoders(nn.Module):
-    """``nets`` networks of one structure side by side, whose weights are parameters of this module."""
+    """``nets`` networks of the same structure, whose weights are parameters of this module."""
 
     def __init__(self, chain: Chain, nets: int = 1) -> None:
         super().__init__()

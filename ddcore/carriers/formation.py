@@ -1,4 +1,4 @@
-"""Images that are cut into tiles, each tile an image of its own."""
+"""Images that are cut into tiles, each tile an item."""
 
 from __future__ import annotations
 

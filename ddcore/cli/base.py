@@ -53,9 +53,10 @@ def sentences(resume: Path | None = None, again: bool = False) -> Iterator[None]
     try:
         yield
     except DdcoreError as error:
-        _refuse(str(error))
+        _refuse(" ".join([str(error), *getattr(error, "__notes__", ())]))
     except OSError as error:
-        _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
+        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+        _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.{notes}")
     except KeyboardInterrupt:
         begun = resume is not None and (resume / "recipe.toml").exists()
         how = f" Go on with: ddcore resume {resume}" if begun else " The same command goes on." if again else ""

@@ -101,7 +101,13 @@ def _conduct(
         raise RecipeRefused(NOTHING_TO_TEACH_BY.format(experiment.settings.protocol.temperature))
     recorder = Recorder(folder, checkpoint_seconds, progress)
     run = host.start(
-        experiment.recipe, data, device=device, on_step=recorder, progress=progress, on_pause=recorder.paused
+        experiment.recipe,
+        data,
+        device=device,
+        on_step=recorder,
+        progress=progress,
+        on_pause=recorder.paused,
+        on_distilled=recorder.distilled,
     )
     if new:
         folder.create(experiment)
@@ -109,8 +115,13 @@ def _conduct(
         folder.restore(run)
     try:
         distilled = run.hooks.ddcore_distill(run=run)
-    except Exception:
-        if new and not run.step and not folder.state.exists():
+    except Exception as error:
+        if recorder.saved:
+            error.add_note(
+                f"The distilled set was finished before a plugin's hook failed, and lies in {folder.distilled}."
+                f" Once the plugin is repaired, go on with: ddcore resume {folder.path}"
+            )
+        elif new and not run.step and not folder.state.exists():
             folder.discard()
         raise
     distilled.save(folder.distilled)

@@ -56,7 +56,7 @@ class Fit(Part, kind="fit"):
 
     @property
     def itemwise(self) -> bool:
-        return self.cutmix == 0
+        return self.cutmix == 0 and super().itemwise
 
     def length(self, items: int) -> int:
         """Steps on ``items`` of T. Raises RecipeRefused where there are fewer than snapshots."""

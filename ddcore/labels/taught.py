@@ -1,4 +1,4 @@
-"""Shares that a teacher gives in the end."""
+"""Shares that a teacher gives to the finished images."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TaughtLabels(LabelModule):
 
     def finish(self, ctx: Context, inputs: Callable[[], Tensor]) -> None:
         if not self.teacher:
-            raise RecipeRefused("The run was ended before its teacher was there, so nobody can label S: let it go on.")
+            raise RecipeRefused("The run was ended before its teacher was there, so nothing can label S: resume it.")
         self._label(ctx, inputs())
 
     def _label(self, ctx: Context, inputs: Tensor) -> None:
@@ -114,7 +114,7 @@ class TaughtLabels(LabelModule):
         for number in range(self.plan.crops):
             said.append(logits(boxes[:, number]))
             if ctx.progress:
-                ctx.progress("labelling views", number + 1, self.plan.crops)
+                ctx.progress("labelling crops", number + 1, self.plan.crops)
         self._views = {"boxes": boxes, "logits": torch.stack(said, 1)} if said else {}
 
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class Bptt(Objective):
         groups = classes.unique().tensor_split(self.tasks)
         if not len(groups[-1]):
             raise RecipeRefused(
-                f"objective.tasks = {self.tasks}, but S has {len(classes.unique())} classes: each task wants one."
+                f"objective.tasks = {self.tasks}, but S has {len(classes.unique())} classes: each task needs one."
             )
         parts, size = [], self.batch or len(groups[0])
         for t, group in enumerate(groups):

@@ -16,7 +16,8 @@ from ddcore.unroll import UnrollMemory, Way, unroll
 class Student:
     """Training on S: its items decoded once, as leaves in which the gradients of all steps gather.
 
-    Step i sees the items ``rows[i]`` (b,), under its own draw of the recipe's augmentation, an item its own.
+    Step i sees the items ``rows[i]`` (b,), under its own draw of the recipe's augmentation, drawn separately for each
+    item.
     """
 
     def __init__(self, draw: Draw, synthetic: SyntheticSet, rows: Sequence[Tensor], ctx: Context) -> None:
@@ -31,7 +32,7 @@ class Student:
         return self._synthetic.labels.loss(self._draw(self._transforms[i](x[rows]), params), y[rows]).mean()
 
     def trained(self, lr: Tensor, momentum: float, memory: UnrollMemory, window: int | None = None) -> Way:
-        """Where the steps lead from ``draw.params``, at the step size ``lr``, () or one a step (t,)."""
+        """Where the steps lead from ``draw.params``, at the step size ``lr``, () or one per step (t,)."""
         learned = [*self._leaves, *self._synthetic.groups().get("step_size", ())]
         leaves = [leaf for leaf in learned if leaf.requires_grad]
         return unroll(self.loss, self._draw.params, len(self._rows), lr, leaves, momentum, memory, window)

@@ -1,4 +1,4 @@
-"""A pool of networks that grow up on S."""
+"""A pool of networks that are trained on S."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second player beside another policy's network."""
+"""A second player that is trained with another policy's networks."""
 
 from __future__ import annotations
 

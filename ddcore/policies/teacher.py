@@ -1,4 +1,4 @@
-"""One network that was trained on T and then stands still."""
+"""One network that is trained on T and then fixed."""
 
 from __future__ import annotations
 

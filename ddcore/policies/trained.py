@@ -40,7 +40,7 @@ class Trained(Policy):
 
     @abstractmethod
     def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
-        """Where a bout of training from ``draw`` leads, and its steps."""
+        """The parameters after training from ``draw``, and its number of steps."""
 
 
 @dataclass(frozen=True)

@@ -39,27 +39,15 @@ class ByLoss(dd.Objective):
         return self.objective.accumulate(draw, synthetic, replace(ctx, gate=Weighing(ctx.gate, self.tau)))
 
 
-class Weighing(dd.Gate):
+class Weighing(dd.WrappedGate):
     """``gate``, whose gradients are of losses that weigh themselves."""
 
     def __init__(self, gate: dd.Gate, tau: float) -> None:
-        super().__init__(gate.source, gate.rng)
-        self.gate, self.tau = gate, tau
+        super().__init__(gate)
+        self.tau = tau
 
     def gradient(self, draw, groups, loss):
         return self.gate.gradient(draw, groups, weighed(loss, self.tau))
-
-    def features(self, draw, groups):
-        return self.gate.features(draw, groups)
-
-    def clip_features(self, features):
-        return self.gate.clip_features(features)
-
-    def examples(self, groups):
-        return self.gate.examples(groups)
-
-    def fit(self, *arguments, **named):
-        return self.gate.fit(*arguments, **named)
 
 
 def weighed(loss: dd.ItemLoss, tau: float) -> dd.ItemLoss:

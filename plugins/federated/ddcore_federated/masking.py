@@ -25,6 +25,10 @@ class Masking(dd.Augment):
     share: dd.Decay = 0.1
     """Probability that an item is replaced."""
 
+    @property
+    def itemwise(self) -> bool:
+        return True
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:
             raise dd.RecipeRefused(
@@ -44,6 +48,6 @@ class Replaced:
 
     def __call__(self, x: Tensor) -> Tensor:
         if len(self.gone) != len(x):
-            raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be made to {len(x)}.")
+            raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be applied to {len(x)}.")
         gone = self.gone.to(x.device).view(-1, *[1] * (x.ndim - 1))
         return torch.where(gone, self.noise.to(x), x)

@@ -16,7 +16,8 @@ from ddcore import plugin as dd
 from ddcore_federated.shared import Shared
 
 Encoding = Literal["uint4", "uint8", "float16", "float32"]
-"""How inputs travel: half a byte or a byte a value, spread over the range of each channel, or floats of that width.
+"""How inputs are sent: half a byte or one byte per value, spread over the range of each channel, or floats of that
+width.
 
 Label values and step sizes travel as float32 where inputs do and as float16 otherwise, classes as bytes.
 """

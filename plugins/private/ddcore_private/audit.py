@@ -32,46 +32,46 @@ COPY = 1 / 255
 class Audit(dd.Study):
     """Membership inference over shadow distillations (LiRA), and distances to the nearest real items.
 
-    Each of ``shadows`` distillations sees another random half of T. Networks are trained on what comes out, and
-    every item of T, not only those that resemble S, is scored by its scaled logit log(p_y / (1 - p_y)). For each
-    item and each shadow the other shadows with and without it give two Gaussians; the log ratio of their densities
-    is the attack's score (Carlini et al., S&P 2022, Algorithm 1, with one variance for all items, as they advise
-    for few shadows). Told are the true positive rate at 0.1 % and 1 % false positives, and the area under the curve.
+    Each shadow distillation sees another random half of T. Networks are trained on the results, and every item of T,
+    not only those that resemble S, is scored by its scaled logit log(p_y / (1 - p_y)). For each item and each shadow
+    the other shadows with and without it give two Gaussians; the log ratio of their densities is the attack's score. It
+    reports the true positive rate at 0.1 % and 1 % false positives, and the area under the curve. Distances from each
+    synthetic image to the nearest item of its half and to the nearest of the other half are compared, in pixels and in
+    features of a network: a ratio of 1 says that S is no nearer to what it saw.
 
-    Beside the method stand ``random`` (as many real items, unchanged: a planted leak) and ``dp_sgd`` (networks
-    trained on each half by opacus at ``epsilon``). Distances from each synthetic image to the nearest item of its
-    half and to the nearest of the other half are set against each other, in pixels and in features of a network:
-    a ratio of 1 says that S is no nearer to what it saw.
+    **Reference**: Carlini et al., S&P 2022, Algorithm 1, with one variance for all items, as they advise for few
+    shadows.
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
 
     data: dd.DataSet = field(default_factory=dd.Digits)
-    """Whose items are the members and the others."""
+    """The data whose halves are distilled."""
     method: str = "dm"
-    """What is audited, by name."""
+    """The method that is audited."""
     ipc: dd.Count = 1
     """Images per class."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Fields of the method's recipe by dotted path, ``plugins.private.epsilon`` among them."""
+    """Fields of the recipe by dotted path, ``plugins.private.epsilon`` among them."""
     shadows: dd.Count = 16
-    """Distillations of each set, an even number of at least 4."""
+    """Shadow distillations, an even number of at least 4."""
     protocol: dd.Protocol = field(default_factory=lambda: dd.Protocol(repeats=1))
-    """How the networks that are attacked are trained; its first network and first rate."""
+    """How networks are trained on each result."""
     controls: tuple[Literal["random", "dp_sgd"], ...] = ("random", "dp_sgd")
-    """What stands beside the method."""
+    """What the method is compared with: ``random``, as many real items, unchanged (a planted leak); ``dp_sgd``,
+    networks trained on each half by opacus."""
     dp_sgd: DpSgd = field(default_factory=DpSgd)
-    """How the control by opacus is trained."""
+    """How opacus trains."""
     epsilon: dd.Positive = 8.0
-    """Of that control."""
+    """Epsilon of DP-SGD."""
     delta: dd.OpenShare = 1e-5
-    """Of that control."""
+    """Delta of DP-SGD."""
     seed: dd.Whole = 0
-    """Of the first shadow; each next one has the next."""
+    """Seed of halves, distillations and networks."""
 
     def faults(self) -> Iterator[str]:
         if self.shadows < 4 or self.shadows % 2:
-            yield (f"shadows = {self.shadows}: an even number of at least 4 is needed.")
+            yield f"shadows = {self.shadows}: it must be an even number of at least 4"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         names = dict.fromkeys((self.method, *self.controls))

@@ -48,7 +48,7 @@ class Distilled(Bounded):
         return self.method
 
     def recipe(self, host: dd.Host) -> Callable[[int], dd.Recipe]:
-        """The recipe for a number of images a class."""
+        """The recipe for a number of images per class."""
         return lambda ipc: host.recipe(self.method, ipc=ipc, overrides=dd.dotted(self.overrides))
 
     def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptDistilled:
@@ -76,7 +76,8 @@ class Condensed:
 
 
 class KeptDistilled(KeptBounded):
-    """``recipe`` makes the recipe for a number of images a class; ``soft``: labels that are not classes are served."""
+    """``recipe`` makes the recipe for a number of images per class; ``soft``: labels that are not classes are
+    served."""
 
     def __init__(
         self,
@@ -124,8 +125,7 @@ class KeptDistilled(KeptBounded):
             raise dd.RecipeRefused("The experience has no items: there is nothing to condense.")
         if self.plan.classes is not None and len(classes) > self.plan.classes:
             raise dd.RecipeRefused(
-                f"{len(classes)} classes have come, and the memory was told of {self.plan.classes}: raise its number of"
-                " classes."
+                f"{len(classes)} classes have come, and the memory was made for {self.plan.classes}: raise its classes."
             )
         self.resize(self.images, len(classes))
         again = [kept for kept in self.sets if set(new) & set(present(kept.store))]
@@ -134,7 +134,7 @@ class KeptDistilled(KeptBounded):
         left = None if self.plan.nbytes is None else self.plan.nbytes - sum(kept.nbytes for kept in others)
         if left is not None and condensed.nbytes > left:
             raise dd.RecipeRefused(
-                f"What {self.recipe(self.room).name} makes of {self.room} images a class takes {condensed.nbytes}"
+                f"What {self.recipe(self.room).name} makes of {self.room} images per class takes {condensed.nbytes}"
                 f" bytes, and {left} of the budget are left: raise nbytes."
             )
         self._passed.update(store.targets.tolist())

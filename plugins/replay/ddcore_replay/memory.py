@@ -72,7 +72,7 @@ class KeptEverything(Kept):
 
 
 def item_bytes(card: dd.DataCard) -> int:
-    """Bytes of an image at a byte a value, and of its label."""
+    """Bytes of an image at one byte per value, and of its label."""
     return math.prod(card.shape) + (1 if card.classes <= 256 else 2)
 
 

@@ -28,6 +28,8 @@ SURVEY = dd.Citation(
 class LabelNoise(dd.View):
     """A share of the items gets a label drawn at random."""
 
+    itemwise = True
+
     share: dd.Share = 0.1
     """Probability that an item is relabelled."""
 
@@ -35,7 +37,7 @@ class LabelNoise(dd.View):
         return LiveLabelNoise(self, store.classes, rng["label_noise"])
 
 
-class LiveLabelNoise:
+class LiveLabelNoise(dd.LiveView):
     def __init__(self, plan, classes, generator):
         self.plan, self.classes, self.generator = plan, classes, generator
 
@@ -43,8 +45,8 @@ class LiveLabelNoise:
         hit = torch.rand(targets.shape, generator=self.generator) < self.plan.share
         return torch.where(hit, torch.randint(self.classes, targets.shape, generator=self.generator), targets)
 
-    def apply(self, batch, draw):
-        return batch
+    def facts(self):
+        return {"label_noise": self.plan.share}
 
 
 @dataclass(frozen=True)

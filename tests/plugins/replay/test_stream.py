@@ -198,7 +198,7 @@ def test_a_byte_budget_counts_what_is_stored(data, host):
     mixed = {**told, "method": "ccmcl", "classes": 2, "overrides": {"iterations": 1, "network.depth": 2}}
     weighty = built(Distilled(nbytes=4 * 65 + 2 * 8, **mixed), data, host)
     with pytest.raises(
-        RecipeRefused, match="What ccmcl makes of 2 images a class takes 290 bytes, and 276 .* are left"
+        RecipeRefused, match="What ccmcl makes of 2 images per class takes 290 bytes, and 276 .* are left"
     ):
         weighty.learn(first)
     both = built(Distilled(size=4, nbytes=3 * 65 + 2 * 8, **{**told, "classes": 2}), data, host)
@@ -294,7 +294,7 @@ def test_what_a_distilled_memory_cannot_serve_is_refused(data, host):
     with pytest.raises(RecipeRefused, match="no items"):
         memory.learn(taken(first, torch.zeros(0, dtype=torch.long)))
     memory.learn(first)
-    with pytest.raises(RecipeRefused, match="6 classes have come, and the memory was told of 4"):
+    with pytest.raises(RecipeRefused, match="6 classes have come, and the memory was made for 4"):
         memory.learn(joined([second, third]))
     with pytest.raises(RecipeRefused, match="memory of 3 images cannot hold one of each of 4"):
         memory.resize(3)
