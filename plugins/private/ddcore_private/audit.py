@@ -43,6 +43,8 @@ class Audit(dd.Study):
     shadows.
     """
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
+
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data whose halves are distilled."""
     method: str = "dm"
@@ -66,8 +68,6 @@ class Audit(dd.Study):
     """Delta of DP-SGD."""
     seed: dd.Whole = 0
     """Seed of halves, distillations and networks."""
-
-    chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
 
     def faults(self) -> Iterator[str]:
         if self.shadows < 4 or self.shadows % 2:
