@@ -174,9 +174,9 @@ def resume(
     `ddcore resume runs/digits-dm-ipc1-0`
     """
     with sentences(resume=folder), progress() as told:
-        from ddcore import experiment
+        from ddcore.experiment.running import resume as go_on
 
-        metrics = experiment.resume(folder, device=device, checkpoint_seconds=checkpoint_seconds, progress=told)
+        metrics = go_on(folder, device=device, checkpoint_seconds=checkpoint_seconds, progress=told)
     _finish(metrics, folder)
 
 

@@ -157,9 +157,9 @@ def cite(method: Annotated[str, typer.Argument(help="A method: `ddcore list meth
     `ddcore cite dm`
     """
     with sentences():
-        from ddcore import experiment
+        from ddcore.experiment.reading import cite as papers
 
-        print("\n".join(paper.bibtex().strip() for paper in experiment.cite(method)))
+        print("\n".join(paper.bibtex().strip() for paper in papers(method)))
 
 
 @app.command()
@@ -174,10 +174,10 @@ def compare(
     `ddcore compare runs/* --out comparison`
     """
     with sentences():
-        from ddcore import report
         from ddcore.files import write_whole
+        from ddcore.report.comparison import compare as side_by_side
 
-        found = report.compare(folders)
+        found = side_by_side(folders)
         write_whole(into / "compare.md", found.markdown().encode())
         write_whole(into / "compare.csv", found.csv().encode())
         found.plot(into / "compare.png")
