@@ -1,6 +1,7 @@
 """The floors: an import may only go down. Read from the syntax, so that no import hides in a function."""
 
 import ast
+import importlib
 import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -130,7 +131,7 @@ def around_the_face(source):
     aliases = {a.asname for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names if a.name == "plugin"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"ddcore.plugin", *aliases}:
-            yield from {f"ddcore.plugin.{node.attr}"} - {f"ddcore.plugin.{name}" for name in vars(ddcore.plugin)}
+            yield from {f"ddcore.plugin.{node.attr}"} - {f"ddcore.plugin.{name}" for name in ddcore.plugin.__all__}
     for name in imports(tree):
         top, *rest = name.split(".")
         if top == "ddcore" and rest and (len(rest) > 1 or rest[0] not in offered):
@@ -286,3 +287,16 @@ def test_nothing_is_unpickled_that_a_stranger_could_have_made():
 )
 def test_the_checker_sees_unsafe_loading(source):
     assert list(unsafe(source))
+
+
+@pytest.mark.parametrize("module", ["ddcore", "ddcore.plugin"])
+def test_each_name_of_a_lazy_module_can_be_had(module):
+    lazy = importlib.import_module(module)
+    stub = CORE / ("__init__.pyi" if module == "ddcore" else "plugin.pyi")
+    named = {a.asname for node in ast.parse(stub.read_text()).body for a in node.names}
+    assert named == set(lazy.__all__)
+    assert all(getattr(lazy, name) is not None for name in named)
+
+
+def test_the_face_has_few_nouns():
+    assert len(ddcore.__all__) <= 90
