@@ -16,9 +16,9 @@ from ddcore.rng import Streams
 from ddcore.store import Inputs, Items, Store
 from ddcore.types import Batch, Draw, Group
 
-MOST = 32
+MOST = 16
 """Items by which a declaration is checked."""
-NOISE = 0.1
+NOISE = 0.2
 """Share of items that may differ: rounding can turn the sign of a gradient, and with it an attack on one item."""
 
 
