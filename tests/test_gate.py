@@ -209,11 +209,8 @@ def test_a_wrapped_gate_changes_what_it_says_and_nothing_else(host, small, tiny)
         fit = Gate.fit
 
     run = begun(host, small, tiny)
-    draw, group, fit = (
-        run.ctx.fresh(),
-        [Group(classes=(1,))],
-        Fit(steps=1, batch=60, optimiser=Sgd(momentum=0.0, weight_decay=0.0)),
-    )
+    draw, group = run.ctx.fresh(), [Group(classes=(1,))]
+    fit = Fit(steps=1, batch=60, optimiser=Sgd(momentum=0.0, weight_decay=0.0))
     (plain,), (doubled,) = (gate.gradient(draw, group, cross_entropy) for gate in (run.gate, Doubling(run.gate)))
     assert all(torch.equal(doubled[name], 2 * plain[name]) for name in plain)
     assert torch.equal(*(gate.features(draw, group)[0] for gate in (run.gate, Doubling(run.gate))))

@@ -409,6 +409,8 @@ def test_an_augmentation_that_says_it_is_itemwise_and_is_not_is_found_out(begun,
     run.gate.features(draw, [Group(classes=(0,), transform=run.ctx.transform())])
     with pytest.raises(RecipeRefused, match="mixes items, though its plan declares that it is itemwise"):
         run.gate.features(draw, [Group(classes=(0,), transform=lambda x: x - x.mean(0))])
+    with pytest.raises(RecipeRefused, match="A request mixes items of T"):
+        run.gate.features(draw, [Group(classes=(0,), mixing=lambda x, y: (x, y))])
 
 
 READING = {

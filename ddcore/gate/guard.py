@@ -16,9 +16,9 @@ from ddcore.rng import Streams
 from ddcore.store import Inputs, Items, Store
 from ddcore.types import Batch, Draw, Group
 
-MOST = 32
+MOST = 16
 """Items by which a declaration is checked."""
-NOISE = 0.1
+NOISE = 0.2
 """Share of items that may differ: rounding can turn the sign of a gradient, and with it an attack on one item."""
 
 
@@ -99,11 +99,14 @@ class Guard:
             )
         return Batch(whole.inputs.detach(), whole.targets.detach(), whole.index)
 
-    def transform(self, batch: Batch, group: Group) -> None:
-        """Raises RecipeRefused where the augmentation of ``group`` lets an item of ``batch`` depend on others.
+    def group(self, batch: Batch, group: Group) -> None:
+        """Check the augmentation of ``group``, each kind on the first ``batch`` that meets it.
 
-        Each kind of change is checked on the first batch that meets it.
+        Raises:
+            RecipeRefused: it lets an item depend on others, or the group is to be mixed.
         """
+        if group.mixing is not None:
+            raise RecipeRefused("A request mixes items of T, so the gate could not bound what it tells of one.")
         kind = getattr(group.transform, "__qualname__", type(group.transform))
         if group.transform is None or kind in self._passed or len(batch) < 2:
             return

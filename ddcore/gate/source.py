@@ -58,7 +58,7 @@ class Source:
         batch = self.raw(self.store.take(rows), draw)
         batch = Batch(self.preprocess(batch.inputs), batch.targets, batch.index)
         if self.guard is not None:
-            self.guard.transform(batch, group)
+            self.guard.group(batch, group)
         inputs, targets = group.seen(batch.inputs), batch.targets
         if group.mixing is not None:
             inputs, targets = group.mixing(inputs, targets)
