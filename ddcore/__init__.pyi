@@ -72,6 +72,12 @@ from .evaluation.scores import (
 from .evaluation.scores import (
     Scores as Scores,
 )
+from .experiment.evaluating import (
+    evaluate as evaluate,
+)
+from .experiment.evaluating import (
+    evaluate_saved as evaluate_saved,
+)
 from .experiment.folder import (
     Folder as Folder,
 )
@@ -83,12 +89,6 @@ from .experiment.plan import (
 )
 from .experiment.reading import (
     cite as cite,
-)
-from .experiment.running import (
-    evaluate as evaluate,
-)
-from .experiment.running import (
-    evaluate_saved as evaluate_saved,
 )
 from .experiment.running import (
     resume as resume,
@@ -228,6 +228,9 @@ from .verbs import (
 )
 from .verbs import (
     load_distilled as load_distilled,
+)
+from .verbs import (
+    protocol as protocol,
 )
 from .verbs import (
     recipe as recipe,

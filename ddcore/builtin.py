@@ -10,12 +10,15 @@ from ddcore import (
     evaluation,
     gate,
     kernels,
+    kinds,
     labels,
     networks,
     objectives,
+    optimisers,
     policies,
     preprocess,
     recipes,
+    schedules,
     update,
 )
 from ddcore.artefact import DistilledSet
@@ -34,11 +37,14 @@ FAMILIES = (
     evaluation,
     gate,
     kernels,
+    kinds,
     labels,
     networks,
     objectives,
+    optimisers,
     policies,
     preprocess,
+    schedules,
     update,
 )
 """Where the core's parts stand."""

@@ -100,8 +100,8 @@ class Recipe(Part, kind="recipe"):
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
-        self._check_itemwise()
-        self._check_suits(card, catalogue or Catalogue())
+        self._check_guard(card)
+        check_suits(self, card, catalogue or Catalogue())
         network = self.network.build(card)
         self._check_needs(network, catalogue or Catalogue())
         taken = self.objective.step_sizes if self.objective is not None else 0
@@ -125,24 +125,18 @@ class Recipe(Part, kind="recipe"):
                     + (f" {instead}" if instead else "")
                 )
 
-    def _check_itemwise(self) -> None:
+    def _check_guard(self, card: DataCard) -> None:
+        if self.gate.guards and not card.apart:
+            raise RecipeRefused(
+                f"gate = {self.gate.part_name()} bounds what is told of single items, but those of {card.name} know"
+                " each other (apart = false), so that one is told of through the others: take gate.name = open."
+            )
         for where, part in self.parts() if self.gate.guards else ():
             if not part.itemwise:
                 raise RecipeRefused(
                     f"{where} = {part} mixes items of T, or does not declare that it is itemwise, so the gate"
                     f" {self.gate.part_name()!r} could not bound what it tells of one. Take one that changes each item"
                     " by itself (cutmix = 0 where it trains a network)."
-                )
-
-    def _check_suits(self, card: DataCard, catalogue: Catalogue) -> None:
-        for where, part in self.within():
-            if part.suits is not None and card.kind not in part.suits:
-                others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
-                instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
-                raise RecipeRefused(
-                    f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
-                    f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
-                    " left out."
                 )
 
     def _check_needs(self, network: Network, catalogue: Catalogue) -> None:
@@ -181,15 +175,45 @@ class Recipe(Part, kind="recipe"):
         return from_dict(Recipe, parse_toml(text, where), catalogue)
 
 
+def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
+    """Raises RecipeRefused where ``whole``, or a part within it, does not suit the kind of the items of ``card``."""
+    for where, part in whole.within():
+        if part.suits is not None and card.kind not in part.suits:
+            others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
+            instead = f"Take {where}.name = {' or '.join(others)}" if others else "Take another"
+            raise RecipeRefused(
+                f"{where} = {part.part_name()} is for items of the kind {' or '.join(sorted(part.suits))}, and"
+                f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
+                " left out."
+            )
+        if card.values is not None and part.classes_only:
+            raise RecipeRefused(
+                f"{where} = {part.part_name()} is for classes, and the targets of {card.name} are values: take another"
+                f" {part.kind}, or give the labels as whole numbers where they are classes."
+            )
+        for name, off in part.image_fields.items():
+            if card.kind != "image" and getattr(part, name) != off:
+                path = f"{where}.{name}".lstrip(".")
+                raise RecipeRefused(
+                    f"{path} = {getattr(part, name)} is for images, and the items of {card.name} are of the kind"
+                    f" {card.kind}: set {path} = {str(off).lower()}."
+                )
+
+
 M = TypeVar("M", bound=Callable[..., Recipe])
 
 
-def method(*cites: Citation) -> Callable[[M], M]:
-    """Mark a function that returns a recipe as a published method, with its papers."""
+def method(*cites: Citation, family: str | None = None) -> Callable[[M], M]:
+    """Mark a function that returns a recipe as a published method, with its papers.
+
+    ``family``: what it is listed under; by default the name of its module, or of its package for ``recipes``.
+    """
 
     def mark(function: M) -> M:
+        package, _, module = function.__module__.rpartition(".")
         function.kind = "method"  # type: ignore[attr-defined]
         function.cites = cites  # type: ignore[attr-defined]
+        function.family = family or (package if module == "recipes" else module)  # type: ignore[attr-defined]
         return function
 
     return mark

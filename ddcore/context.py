@@ -11,6 +11,7 @@ import torch
 
 from ddcore.chunking import chunk_size
 from ddcore.gate.base import Gate
+from ddcore.networks.seeded import seeded
 from ddcore.rng import Streams
 from ddcore.types import DataCard, Draw, Network, Progress, Transform
 
@@ -40,11 +41,15 @@ class Context:
             return sys.maxsize
         return chunk_size(Draw(self.network, *self.network.init(torch.Generator())), self.card.shape)
 
+    def network_of(self, rng: Streams) -> Network:
+        """The network, whose dropout and the like draw from ``rng`` instead of the run's streams."""
+        return seeded(self.network, rng["network"])
+
     def fresh(self, rng: Streams | None = None) -> Draw:
         """The network at newly drawn parameters, from the run's streams or from others."""
         params, buffers = self.network.init((rng or self.rng)["nets"])
         return Draw(
-            self.network,
+            self.network if rng is None else self.network_of(rng),
             {name: value.to(self.device) for name, value in params.items()},
             {name: value.to(self.device) for name, value in buffers.items()},
         )

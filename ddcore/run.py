@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import chain
 from typing import Any, Protocol, cast
 
 import torch
@@ -17,6 +18,7 @@ from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate.base import Gate
+from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
@@ -105,13 +107,13 @@ class Run:
         step_sizes = recipe.objective.step_sizes if recipe.objective else 0
         self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
         self.averaged: AveragedModel | None = None
-        self.optimiser, self.schedule = None, None
+        self.optimiser = None
         if recipe.objective is not None:
-            self.optimiser, self.schedule = recipe.update.build(self.synthetic, recipe.iterations)
+            self.optimiser = recipe.update.build(self.synthetic)
             if recipe.update.ema is not None:
                 running_mean = get_ema_multi_avg_fn(recipe.update.ema)
                 self.averaged = AveragedModel(self.synthetic, multi_avg_fn=running_mean)
-        network = recipe.network.build(data.card)
+        network = seeded(recipe.network.build(data.card), self.rng["network"])
         self.ctx = Context(
             data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress, self._pause
         )
@@ -174,14 +176,19 @@ class Run:
         recipe = self.recipe
         assert recipe.objective is not None and self.optimiser is not None
         self.draw = recipe.policy.draw(self.policy, self.synthetic, self.ctx)
+        self.synthetic.carrier.follow(self.draw, self.rng["carrier"])
         self.synthetic.follow(self.draw)
         self.gate.source.follow(self.draw)
+        resting = [self.synthetic.groups()[name] for name in recipe.update.resting(self.step)]
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         total = 0.0
+        recipe.update.schedule.apply(self.optimiser, self.step, recipe.iterations)
         self.optimiser.zero_grad()
         for loss in recipe.objective.accumulate(self.draw, self.synthetic, self.ctx):
             if not math.isfinite(loss):
                 raise self._diverged(f"The loss of {recipe.name} is {loss}", f"update.lr (now {recipe.update.lr})")
+            for parameter in chain.from_iterable(resting):
+                parameter.grad = None
             if recipe.update.clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.update.clip)
             self.optimiser.step()
@@ -200,8 +207,6 @@ class Run:
             total += loss
         if self.averaged is not None:
             self.averaged.update_parameters(self.synthetic)
-        if self.schedule is not None:
-            self.schedule.step()
         self.step += 1
         return total
 
@@ -227,7 +232,6 @@ class Run:
             "synthetic": self.synthetic.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimiser": self.optimiser.state_dict() if self.optimiser else None,
-            "schedule": self.schedule.state_dict() if self.schedule else None,
             "preprocess": self.preprocess.state_dict() if self.preprocess else None,
             "policy": self.policy,
             "gate": self.gate.state_dict(),
@@ -252,8 +256,6 @@ class Run:
                 self.averaged.load_state_dict(state["averaged"])
             if self.optimiser:
                 self.optimiser.load_state_dict(state["optimiser"])
-            if self.schedule:
-                self.schedule.load_state_dict(state["schedule"])
             if state["preprocess"] is not None:
                 self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
             self.started = state["started"]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
-import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from ddcore.bounds import Decay, Positive
+from ddcore.bounds import Count, Decay, Positive
 from ddcore.errors import RecipeRefused, UnknownName
+from ddcore.optimisers import Optimiser, Sgd
 from ddcore.parts import Part
+from ddcore.schedules import Constant, Schedule
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import DataCard, Network
 
@@ -21,16 +22,22 @@ class Update(Part, kind="update"):
     """How gradients move S: a learning rate for each group of S's parameters, and one optimiser."""
 
     lr: dict[str, Positive] = field(default_factory=lambda: {"inputs": 1.0})
-    optimiser: Literal["sgd", "adam"] = "sgd"
-    momentum: Decay = 0.5
-    """SGD's momentum, or Adam's first beta."""
+    """The learning rate of each group."""
+    optimiser: Optimiser = Sgd(momentum=0.5)
+    """What follows the gradients."""
     clip: Positive | None = None
     """Largest norm of the whole gradient, None for no limit."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = Constant()
+    """How the learning rates change over the iterations."""
     ema: Decay | None = None
     """Decay of a running mean of all that is learned, which then is what comes out; None for the last values."""
     clamp: bool = False
     """Bring stored images back into the range of T's raw inputs, [0, 1], after each update."""
+    turns: dict[str, Count] = field(default_factory=dict)
+    """Groups that take turns, each with its steps in a row, in this order and round again: {"edges": 10, "inputs": 40}.
+    Groups that are not named learn at every step."""
+
+    image_fields = MappingProxyType({"clamp": False})
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         if self.clamp and not recipe.preprocess.pointwise:
@@ -39,8 +46,17 @@ class Update(Part, kind="update"):
                 " mixes: set update.clamp = false."
             )
 
-    def build(self, synthetic: SyntheticSet, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-        """The optimiser of ``synthetic`` and its schedule over ``steps``.
+    def resting(self, step: int) -> frozenset[str]:
+        """The groups that do not learn at ``step``."""
+        left = step % sum(self.turns.values()) if self.turns else 0
+        for name, steps in self.turns.items():
+            if left < steps:
+                return frozenset(self.turns) - {name}
+            left -= steps
+        return frozenset()
+
+    def build(self, synthetic: SyntheticSet) -> Optimizer:
+        """The optimiser of ``synthetic``.
 
         Raises:
             RecipeRefused: a learned group without a learning rate, or a rate for a group that does not exist.
@@ -50,17 +66,13 @@ class Update(Part, kind="update"):
             if name in self.lr:
                 raise RecipeRefused(f"update.lr: {UnknownName('group of parameters', name, groups)}")
             raise RecipeRefused(f"S learns its {name}, but update.lr gives no rate for it: add update.lr.{name}.")
+        for name in self.turns.keys() - groups.keys():
+            raise RecipeRefused(f"update.turns: {UnknownName('group of parameters', name, groups)}")
         if not groups:
             raise RecipeRefused(
                 "Nothing of S is learned: its images and its labels are fixed. Take a synthetic or labels that learn."
             )
-        rates = [{"params": groups[name], "lr": self.lr[name]} for name in sorted(groups)]
-        optimiser: Optimizer
-        if self.optimiser == "sgd":
-            optimiser = torch.optim.SGD(rates, momentum=self.momentum)
-        else:
-            optimiser = torch.optim.Adam(rates, betas=(self.momentum, 0.999))
-        return optimiser, CosineAnnealingLR(optimiser, steps) if self.schedule == "cosine" else None
+        return self.optimiser.build(*((groups[name], self.lr[name]) for name in sorted(groups)))
 
 
 PARTS = (Update,)

@@ -64,7 +64,13 @@ KEEPS = 5
 
 def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
     short = options.smoke
-    fit = ddcore.Fit(steps=2 if short else None, epochs=None if short else 1.0, batch=64, lr=0.01, weight_decay=0.0)
+    fit = ddcore.Fit(
+        steps=2 if short else None,
+        epochs=None if short else 1.0,
+        batch=64,
+        lr=0.01,
+        optimiser=ddcore.plugin.Sgd(momentum=0.9),
+    )
     server = TrainOnUnion(ddcore.Protocol(steps=3, repeats=1)) if short else None
     overrides = {"iterations": 2, "objective": {"real": 8}} if short else {}
 

@@ -53,7 +53,7 @@ class Short(ddcore.Experiments):
     def settings(self, recipe: ddcore.Recipe) -> ddcore.Settings:
         """The protocol quick with two networks; baselines beside the first method of each ipc, whole beside one."""
         baselines = {"dm": ("random", "herding", *(["whole"] if recipe.ipc == 10 else []))}.get(recipe.name, ())
-        protocol = replace(ddcore.Protocol.named("quick"), repeats=2, networks=(recipe.network,))
+        protocol = ddcore.protocol("quick", repeats=2, networks=(recipe.network,))
         if self.smoke:
             protocol, baselines = replace(protocol, steps=3, repeats=1), baselines[:1]
         return ddcore.Settings(self.data, protocol, baselines)

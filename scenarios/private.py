@@ -81,7 +81,7 @@ class Private(ddcore.Study):
         return {"method": about["method"], "epsilon": about["epsilon"], **measure(case, folder, host, device, progress)}
 
     def distilled(self, case: ddcore.Case, folder: Path, host: ddcore.Host, device: str, progress) -> dict:
-        protocol = replace(ddcore.Protocol.named("quick"), steps=500, repeats=3, networks=(ddcore.ConvNet(width=64),))
+        protocol = ddcore.protocol("quick", steps=500, repeats=3, networks=(ddcore.ConvNet(width=64),))
         if self.smoke:
             protocol = replace(protocol, steps=3, repeats=1, networks=(ddcore.ConvNet(width=4),))
         private = case.description["epsilon"] is not None

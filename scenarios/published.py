@@ -100,7 +100,7 @@ class Published(ddcore.Experiments):
 
     def experiments(self, host: ddcore.Host) -> list[ddcore.Experiment]:
         network = ddcore.ConvNet(width=4 if self.smoke else 64)
-        protocol = replace(ddcore.Protocol.named("quick"), repeats=3, networks=(network,))
+        protocol = ddcore.protocol("quick", repeats=3, networks=(network,))
         if self.smoke:
             protocol = replace(protocol, steps=3, repeats=1)
         found = []

@@ -15,7 +15,7 @@ import ddcore
 from ddcore import BadData, RecipeRefused, UnknownName
 from ddcore.datasets import PARTS as DATASETS
 from ddcore.datasets import folder as folder_of_images
-from ddcore.experiment.running import evaluate_all
+from ddcore.experiment.evaluating import evaluate_all
 
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 

@@ -23,6 +23,7 @@ from ddcore.networks.convnet import ConvNet
 from ddcore.networks.probe import batch_moments
 from ddcore.networks.resnet import ResNet18
 from ddcore.objectives.batches import interleave_classes
+from ddcore.optimisers import AdamW, Sgd
 from ddcore.plugin import Crop, Taught, cropped
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
@@ -441,17 +442,17 @@ def training(tiny):
 
 
 def test_the_preset_is_what_it_is_named_for():
-    fkd = Protocol.named("fkd")
-    assert (fkd.epochs, fkd.batch, fkd.optimiser, fkd.lr, fkd.weight_decay) == (300, 64, "adamw", (1e-3,), 0.01)
+    fkd = ddcore.protocol("fkd")
+    assert (fkd.epochs, fkd.batch, fkd.optimiser, fkd.lr) == (300, 64, AdamW(weight_decay=0.01), (1e-3,))
     assert (fkd.augment, fkd.temperature) == (Crop(low=0.08), 20.0)
     parameter = torch.zeros(1, requires_grad=True)
-    assert type(fkd.build_optimiser([parameter], 1e-3)) is torch.optim.AdamW
-    with pytest.raises(RecipeRefused, match="temperature is above zero"):
+    assert type(fkd.optimiser.build(([parameter], 1e-3))) is torch.optim.AdamW
+    with pytest.raises(RecipeRefused, match="temperature = 0.0: it must be above 0"):
         Protocol(temperature=0.0)
 
 
 def test_a_step_follows_the_divergence_at_the_temperature(training, tiny):
-    protocol = Protocol(steps=1, batch=60, optimiser="sgd", momentum=0.0, lr=(1.0,), augment=None, temperature=5.0)
+    protocol = Protocol(steps=1, batch=60, optimiser=Sgd(momentum=0.0), lr=(1.0,), augment=None, temperature=5.0)
     logits = torch.randn(60, 3, generator=seeded(), dtype=torch.float32)
 
     def teacher_targets(rows, inputs, augment, generator):
@@ -505,7 +506,7 @@ def test_nets_are_taught_alone_as_they_are_together(begun, host, training, tiny)
     distilled = run.export()
     teacher_targets = ddcore.plugin.teacher_targets_of(distilled, host.catalogue)
     assert isinstance(teacher_targets, LiveTeacher)
-    protocol = replace(Protocol.named("fkd"), epochs=None, steps=5, batch=4)
+    protocol = ddcore.protocol("fkd", epochs=None, steps=5, batch=4)
     network = PLAN.build(tiny.card)
 
     def taught(nets):

@@ -60,7 +60,7 @@ def test_killed_at_any_moment_and_resumed_equals_never_stopped(method, tmp_path)
     records = [[json.loads(line) for line in Folder(f).records.read_text().splitlines()] for f in (straight, killed)]
     assert [r["step"] for r in records[1]] == list(range(1, 31))
     assert [r["loss"] for r in records[0]] == [r["loss"] for r in records[1]]
-    accuracies = [json.loads(Folder(folder).metrics.read_text())["accuracy"] for folder in (straight, killed)]
+    accuracies = [json.loads(Folder(folder).metrics.read_text())["scores"]["accuracy"] for folder in (straight, killed)]
     assert accuracies[0] == accuracies[1]
 
 
@@ -80,8 +80,8 @@ def test_a_run_leaves_its_files(finished):
     ]
     metrics = json.loads(Folder(finished).metrics.read_text())
     assert metrics["bytes"] == 20 * (256 * 4 + 1)
-    assert metrics["accuracy"].keys() == {"mlp"}
-    assert 0 < metrics["accuracy"]["mlp"]["mean"] <= 100
+    assert metrics["scores"]["accuracy"].keys() == {"mlp"}
+    assert 0 < metrics["scores"]["accuracy"]["mlp"]["mean"] <= 100
     assert metrics["baselines"].keys() == {"random"}
     assert metrics["baseline_bytes"] == {"random": metrics["bytes"]}
     assert (metrics["seed"], metrics["steps"], metrics["ipc"]) == (0, 2, 2)
@@ -108,12 +108,28 @@ def test_an_experiment_is_begun_gone_on_with_or_read(finished, tmp_path, monkeyp
     place = Folder(tmp_path / "run")
     experiment = Folder(finished).experiment(ddcore.Host().catalogue)
     begun = ddcore.run_or_resume(experiment, place.path)
-    assert begun["accuracy"] == json.loads(Folder(finished).metrics.read_text())["accuracy"]
+    assert begun["scores"]["accuracy"] == json.loads(Folder(finished).metrics.read_text())["scores"]["accuracy"]
     place.metrics.unlink()
     gone_on = ddcore.run_or_resume(experiment, place.path)
-    assert gone_on["accuracy"] == begun["accuracy"]
-    monkeypatch.setattr("ddcore.experiment.running._conduct", lambda *_, **__: pytest.fail("done again"))
+    assert gone_on["scores"]["accuracy"] == begun["scores"]["accuracy"]
+    monkeypatch.setattr("ddcore.experiment.running._run", lambda *_, **__: pytest.fail("done again"))
     assert ddcore.run_or_resume(experiment, place.path) == gone_on
+
+
+def test_a_folder_of_another_experiment_is_refused_and_says_what_differs(finished, tmp_path):
+    experiment = Folder(finished).experiment(ddcore.Host().catalogue)
+    recipe = replace(experiment.recipe, iterations=3, network=ddcore.MLP())
+    settings = replace(experiment.settings, validation=0.1)
+    for other in (replace(experiment, recipe=recipe), replace(experiment, settings=settings)):
+        before = Folder(finished).metrics.read_bytes()
+        with pytest.raises(RecipeRefused, match="holds another experiment: .*Name another folder") as refused:
+            ddcore.run_or_resume(other, finished)
+        assert Folder(finished).metrics.read_bytes() == before
+        if other.recipe is recipe:
+            assert "iterations is 2 there and 3 here" in str(refused.value)
+            assert "network.name is convnet there and mlp here" in str(refused.value)
+        else:
+            assert "experiment.validation is none there and 0.1 here" in str(refused.value)
 
 
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(finished, tmp_path):

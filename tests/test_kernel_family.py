@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+import ddcore
 from ddcore import BadArtefact, DistilledSet, Draw, LossDiverged, Protocol, RecipeRefused, Update
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
@@ -15,6 +15,7 @@ from ddcore.evaluation.scores import evaluate
 from ddcore.evaluation.training import train
 from ddcore.losses import LOSSES
 from ddcore.networks.convnet import ConvNet
+from ddcore.optimisers import Adam, Sgd
 from ddcore.plugin import (
     ConvTangent,
     DenseTangent,
@@ -30,6 +31,7 @@ from ddcore.plugin import (
     Vectors,
 )
 from ddcore.preprocess import Standardise
+from ddcore.schedules import Warm
 from ddcore.tensors import LabelledTensors
 
 PLAN = ConvNet(width=4, depth=2)
@@ -122,7 +124,7 @@ def test_a_file_of_before_there_was_a_loss_still_loads(tiny, tmp_path):
 def test_evaluation_trains_with_the_loss_of_the_targets(loss, tiny):
     """One step of plain SGD, net by net, against the formula."""
     training = a_set(tiny, torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).abs(), loss)
-    protocol = Protocol(steps=1, optimiser="sgd", momentum=0, lr=(0.1,), augment=None)
+    protocol = Protocol(steps=1, optimiser=Sgd(momentum=0), lr=(0.1,), augment=None)
     network = PLAN.build(tiny.card)
     draw = train(network, training, tiny.card, protocol, 0.1, [0, 1], 0, torch.device("cpu"))
     still = train(network, training, tiny.card, protocol, 0.0, [0, 1], 0, torch.device("cpu"))
@@ -152,15 +154,14 @@ def test_squared_targets_teach_a_network_and_the_cross_entropy_would_not(tiny):
 
 def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
     rates = []
-    monkeypatch.setattr(
-        import_module("ddcore.evaluation.training"), "_set_rate", lambda optimiser, lr: rates.append(lr)
-    )
-    protocol = replace(Protocol.named("frepo"), steps=8, batch=8, repeats=1)
+    rate = Warm.rate
+    monkeypatch.setattr(Warm, "rate", lambda *given: rates.append(rate(*given)) or rates[-1])
+    protocol = ddcore.protocol("frepo", steps=8, batch=8, repeats=1)
     training = a_set(tiny, torch.tensor([0, 1, 2]), "cross_entropy")
     train(PLAN.build(tiny.card), training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
-    assert (Protocol.named("frepo").steps, protocol.optimiser, protocol.lr, protocol.augment) == (
+    assert (ddcore.protocol("frepo").steps, protocol.optimiser, protocol.lr, protocol.augment) == (
         1000,
-        "adam",
+        Adam(),
         (3e-4,),
         Siamese(),
     )
@@ -169,7 +170,10 @@ def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
 
 def test_labels_that_leave_their_range_are_named_with_their_rate(host, small, tiny):
     recipe = small(host.recipe("dc", iterations=3), labels=Vectors())
-    run = host.start(replace(recipe, update=Update(lr={"inputs": 0.1, "labels": 3e38}, momentum=0.9)), tiny)
+    run = host.start(
+        replace(recipe, update=Update(lr={"inputs": 0.1, "labels": 3e38}, optimiser=Sgd(momentum=0.9))),
+        tiny,
+    )
     with pytest.raises(LossDiverged, match=r"no longer finite in its labels at step .* smaller update\.lr\.labels"):
         run.run_until()
     assert torch.isfinite(run.synthetic.carrier.pixels).all()
@@ -311,7 +315,7 @@ def test_bad_kernels_are_refused(tiny):
 
 FREE = Vectors(scale=2.0, centred=True, loss="squared")
 PLATT = replace(FREE, temperature=3.0)
-RATES = Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser="adam")
+RATES = Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser=Adam(betas=(0.5, 0.999)))
 
 
 def run_of(host, tiny, objective, labels=FREE, policy=None, flips=False, **fields):
@@ -319,7 +323,12 @@ def run_of(host, tiny, objective, labels=FREE, policy=None, flips=False, **field
     rates = dict.fromkeys(("inputs", *(["labels"] if labels.learned else [])), 0.1)
     rates |= {"temperature": 0.1} if labels.temperature else {}
     recipe = replace(host.recipe("frepo", ipc=2, iterations=4), objective=objective, labels=labels, network=PLAN)
-    recipe = replace(recipe, policy=policy or Fresh(), update=Update(lr=rates, optimiser="adam"), **fields)
+    recipe = replace(
+        recipe,
+        policy=policy or Fresh(),
+        update=Update(lr=rates, optimiser=Adam(betas=(0.5, 0.999))),
+        **fields,
+    )
     data = replace(tiny, card=replace(tiny.card, flips=flips))
     run = host.start(recipe, data)
     run.start()

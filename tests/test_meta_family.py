@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import DistilledSet, Protocol, RecipeRefused
+import ddcore
+from ddcore import DistilledSet, RecipeRefused
 from ddcore.carriers.shared_bases import SharedBases
 from ddcore.errors import BadArtefact
 from ddcore.evaluation.scores import evaluate
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.student import Student
+from ddcore.optimisers import Sgd
 from ddcore.rng import Streams
 from ddcore.types import DataCard, Group
 from ddcore.update import Update
@@ -26,7 +28,7 @@ def meta(host, small, tiny):
     def make(objective, step_size=0.1, ipc=2, name="dd", **fields):
         recipe = host.recipe(name, ipc=ipc, iterations=4)
         rates = {"inputs": 1.0} if step_size is None else {"inputs": 1.0, "step_size": 1.0}
-        fields = {"update": Update(rates, momentum=0.0), "augment": None, **fields}
+        fields = {"update": Update(rates, optimiser=Sgd(momentum=0.0)), "augment": None, **fields}
         run = host.start(replace(small(recipe), objective=objective, step_size=step_size, **fields), tiny)
         run.start()
         return run
@@ -131,7 +133,7 @@ def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny, mome
     rates = torch.tensor([0.3, 0.2, 0.1, 0.05])
     distilled = replace(distilled, tensors=replace(distilled.tensors, step_sizes=rates))
     assert distilled.momentum == momentum
-    protocol = replace(Protocol.named("dd"), repeats=2, networks=(run.recipe.network,))
+    protocol = ddcore.protocol("dd", repeats=2, networks=(run.recipe.network,))
     score = evaluate(distilled, tiny, run.preprocess, protocol, seed=5)["accuracy"]["convnet"]
     values = []
     for i in range(2):
@@ -160,7 +162,7 @@ def test_a_fixed_step_size_is_replayed_too_and_a_single_step_may_have_its_own(me
 
 def test_a_set_without_an_order_is_trained_as_usual_under_dd(meta, tiny, host, small):
     plain = host.distill(small(host.recipe("random")), tiny)
-    protocol = replace(Protocol.named("dd"), repeats=1, networks=(small(host.recipe("random")).network,))
+    protocol = ddcore.protocol("dd", repeats=1, networks=(small(host.recipe("random")).network,))
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True))
     assert 0 <= evaluate(plain, tiny, run.preprocess, protocol)["accuracy"]["convnet"].mean <= 100
 

@@ -31,13 +31,14 @@ from ddcore.labels.soft import Soft
 from ddcore.objectives.base import Objective
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.trajectory import TrajectoryMatch
+from ddcore.optimisers import Sgd
 from ddcore.plugin import ZCA, Experts
 from ddcore.policies.experts import CARD
 from ddcore.policies.rival import Rival
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import DataCard
 
-SHORT = Fit(steps=8, batch=6, lr=0.05, momentum=0.0, weight_decay=0.0, snapshots=4)
+SHORT = Fit(steps=8, batch=6, lr=0.05, snapshots=4, optimiser=Sgd(momentum=0.0))
 TWO = Experts(experts=2, fit=SHORT, last=2, span=2)
 
 
@@ -114,7 +115,7 @@ def test_it_needs_experts_and_a_step_size(host, small, tiny):
 
 
 def test_the_step_size_stays_positive_and_stands_in_the_artefact(trajectory, tmp_path):
-    run = trajectory(update=Update({"inputs": 1.0, "step_size": 300.0}, momentum=0.0), step_size=0.02)
+    run = trajectory(update=Update({"inputs": 1.0, "step_size": 300.0}, optimiser=Sgd(momentum=0.0)), step_size=0.02)
     before = float(run.synthetic.log_step_size.detach())
     run.update()
     run.synthetic.log_step_size.grad = None
@@ -191,7 +192,7 @@ def test_noise_moves_the_start_alone(trajectory):
 def test_flat_fits_follow_the_surrogate_gap(trajectory, monkeypatch):
     """g_p at w + rho w^2 g / || |w| g ||, less gap times the part of g orthogonal to g_p."""
     run = trajectory()
-    fit = Fit(steps=1, lr=1.0, momentum=0.0, weight_decay=0.0, rho=0.3, gap=0.4)
+    fit = Fit(steps=1, lr=1.0, rho=0.3, gap=0.4, optimiser=Sgd(momentum=0.0))
     draw = run.ctx.fresh()
     asked, batches = [], []
 
@@ -557,7 +558,7 @@ def test_a_budget_spent_before_the_start_exports_nothing(host, small, tiny):
 
 
 def test_what_is_no_longer_finite_stops_the_run(trajectory):
-    run = trajectory(update=Update({"inputs": 1.0, "step_size": 1e38}, momentum=0.0))
+    run = trajectory(update=Update({"inputs": 1.0, "step_size": 1e38}, optimiser=Sgd(momentum=0.0)))
     with pytest.raises(LossDiverged, match=r"is no longer finite|The loss of mtt"):
         run.run_until()
 

@@ -13,8 +13,10 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class LeNet(NetworkPlan):
+class LeNet(NetworkPlan, name="lenet"):
     """LeNet-5 with ReLU and max pooling; grey images of 28 pixels are padded to 32."""
+
+    suits = frozenset({"image"})
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(
@@ -41,4 +43,4 @@ class LeNet(NetworkPlan):
             *(Conv(6, 16, 5, padding=0), Activation(), Pooling("max"), Flatten()),
             *(Linear(16 * left[0] * left[1], 120), Activation(), Linear(120, 84), Activation()),
         )
-        return Structure(features, Linear(84, card.classes))
+        return Structure(features, Linear(84, card.outputs))

@@ -18,6 +18,7 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
 from ddcore.gate.fit import Fit
+from ddcore.optimisers import Sgd
 from ddcore.packing import to_dict
 from ddcore.policies.base import Policy
 from ddcore.policies.training import trained_on
@@ -42,7 +43,7 @@ class Experts(Policy):
 
     experts: Count = 5
     """Number of experts. Published: 100."""
-    fit: Fit = Fit(None, 20, 64, momentum=0.0, weight_decay=0.0, snapshots=20, augment=Siamese())
+    fit: Fit = Fit(None, 20, 64, snapshots=20, augment=Siamese(), optimiser=Sgd(momentum=0.0))
     """How each expert is trained on T, and how many snapshots are kept."""
     first: Whole = 0
     """Earliest snapshot that a step starts at."""
@@ -91,7 +92,7 @@ class Experts(Policy):
                 last += round((self.grown - self.last) * min(1.0, ctx.step() / self.growth))
             state["chosen"] = [number, int(torch.randint(self.first, last + 1, (), generator=generator))]
         number, start = state["chosen"]
-        begun = ctx.fresh(Streams(self._seed(number)))
+        begun = replace(ctx.fresh(Streams(self._seed(number))), network=ctx.network)
         params, target = self._snapshots(state, number, (start, start + self.span), begun.params, ctx)
         del state["chosen"]
         if self.noise:
@@ -157,7 +158,7 @@ def fingerprint(ctx: Context) -> str:
     ramp = torch.linspace(-1, 1, math.prod(ctx.card.shape)).view(ctx.card.shape)
     probe = torch.stack([ramp, -ramp])
     with torch.no_grad():
-        logits = ctx.network(params, buffers, probe)
+        logits = ctx.network_of(Streams(0))(params, buffers, probe)
     said = f"{ctx.network!r} {[f'{value:.3g}' for value in logits.flatten().tolist()]}"
     return hashlib.sha256(said.encode()).hexdigest()
 

@@ -38,7 +38,8 @@ def trained_on(
             ctx.keep()
 
     gate = ctx.gate if rng is None else ctx.gate.with_streams(rng)
-    way = gate.fit(Draw(ctx.network, at["params"], at["buffers"]), fit, told, ctx.progress, at["fit"], keep)
+    network = ctx.network if rng is None else ctx.network_of(rng)
+    way = gate.fit(Draw(network, at["params"], at["buffers"]), fit, told, ctx.progress, at["fit"], keep)
     del state["training"]
     return [at["params"], *way], at["buffers"]
 

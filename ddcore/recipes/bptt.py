@@ -11,7 +11,9 @@ from ddcore.labels.soft import Soft
 from ddcore.labels.vectors import Vectors
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.ridge import KernelRidge
+from ddcore.optimisers import Adam
 from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -73,7 +75,7 @@ def dd(ipc: int = 1, iterations: int = 200) -> Recipe:
         "dd",
         synthetic=Pixels(ipc, init="real"),
         objective=Bptt(steps=30, each=True, ordered=True),
-        update=Update(lr={"inputs": 0.05, "step_size": 0.05}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"inputs": 0.05, "step_size": 0.05}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         step_size=0.02,
         iterations=iterations,
     )
@@ -114,7 +116,7 @@ def ld(ipc: int = 1, iterations: int = 300) -> Recipe:
         objective=Bptt(steps=1, lr=0.05),
         policy=TrainedOnSynthetic(rounds=20, epochs=5, lr=0.05),
         labels=Soft(None),
-        update=Update(lr={"labels": 0.1}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"labels": 0.1}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -136,7 +138,7 @@ def ld_ridge(ipc: int = 1, iterations: int = 300) -> Recipe:
         name="ld_ridge",
         objective=KernelRidge(ridge=1.0),
         labels=Vectors(centred=True, loss="squared"),
-        update=Update(lr={"labels": 0.02}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"labels": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
     )
 
 
@@ -160,7 +162,9 @@ def rtp(ipc: int = 1, iterations: int = 120) -> Recipe:
         "rtp",
         synthetic=SharedBases(ipc, bases=12, init="centres"),
         objective=Bptt(steps=60, batch=70, lr=0.03, momentum=0.9, window=15),
-        update=Update(lr={"inputs": 0.02, "bases": 0.02}, optimiser="adam", clip=2.0, schedule="cosine"),
+        update=Update(
+            lr={"inputs": 0.02, "bases": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), clip=2.0, schedule=Cosine()
+        ),
         iterations=iterations,
     )
 
@@ -186,7 +190,11 @@ def gtn(ipc: int = 1, iterations: int = 150) -> Recipe:
         "gtn",
         synthetic=Latents(ipc, learned=True, training=Adversarial(steps=500)),
         objective=Bptt(steps=15, batch=40, each=True, ordered=True, momentum=0.5, checks=3),
-        update=Update(lr={"inputs": 0.03, "generator": 0.003, "step_size": 0.02}, optimiser="adam", schedule="cosine"),
+        update=Update(
+            lr={"inputs": 0.03, "generator": 0.003, "step_size": 0.02},
+            optimiser=Adam(betas=(0.5, 0.999)),
+            schedule=Cosine(),
+        ),
         step_size=0.02,
         iterations=iterations,
     )

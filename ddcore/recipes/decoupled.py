@@ -10,7 +10,9 @@ from ddcore.gate.fit import Fit
 from ddcore.labels.taught import Taught
 from ddcore.networks.convnet import ConvNet
 from ddcore.objectives.statistics import StatisticMatch
+from ddcore.optimisers import Adam
 from ddcore.policies.teacher import Teacher
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -77,7 +79,7 @@ def sre2l(ipc: int = 1, iterations: int = 200) -> Recipe:
         labels=Taught(fit=None, temperature=3.0),
         network=ConvNet(norm="batch"),
         augment=Crop(low=0.5),
-        update=Update(lr={"inputs": 0.25}, optimiser="adam", momentum=0.5, schedule="cosine", clamp=True),
+        update=Update(lr={"inputs": 0.25}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine(), clamp=True),
         iterations=iterations,
     )
 

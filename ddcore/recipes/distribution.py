@@ -7,8 +7,10 @@ from ddcore.carriers.pixels import Pixels
 from ddcore.composition import Recipe, method
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.optimisers import Adam
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.steady import UntilSteady
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -64,7 +66,7 @@ def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
         objective=FeatureMatch(real=256),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, momentum=0.5, schedule="cosine"),
+        update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -95,7 +97,7 @@ def cafe(ipc: int = 1, iterations: int = 300) -> Recipe:
         objective=LayerMatch(discrimination=0.2, real=64),
         policy=UntilSteady(window=3, rounds=4, steps=5, real=32, lr=0.1),
         augment=Siamese(),
-        update=Update(lr={"inputs": 0.1}, momentum=0.5, schedule="cosine"),
+        update=Update(lr={"inputs": 0.1}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -119,7 +121,7 @@ def kfs(ipc: int = 1, iterations: int = 400) -> Recipe:
         objective=FeatureMatch(real=64),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 0.1, "decoders": 0.02}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"inputs": 0.1, "decoders": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -147,6 +149,6 @@ def it_gan(ipc: int = 1, iterations: int = 400) -> Recipe:
         objective=FeatureMatch(real=64),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 0.2}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"inputs": 0.2}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         iterations=iterations,
     )

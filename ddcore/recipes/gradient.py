@@ -13,6 +13,7 @@ from ddcore.objectives.gradient import GradientMatch
 from ddcore.policies.early import Early
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -99,7 +100,7 @@ def dc(ipc: int = 1, iterations: int = 300) -> Recipe:
         synthetic=Pixels(ipc, init="noise"),
         objective=GradientMatch(real=256),
         policy=TrainedOnSynthetic(rounds, epochs),
-        update=Update(lr={"inputs": 0.3}, momentum=0.5, schedule="cosine"),
+        update=Update(lr={"inputs": 0.3}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -176,7 +177,7 @@ def idc(ipc: int = 1, iterations: int = 200) -> Recipe:
         objective=GradientMatch(Lp(p=2), real=64, joint=False),
         policy=TrainedOnReal(rounds=10, fit=Fit(steps=8, cutmix=0.5)),
         augment=Siamese(ops=("color", "crop", "cutout")),
-        update=Update(lr={"inputs": 0.1 * ipc}, momentum=0.5, schedule="cosine", clamp=True),
+        update=Update(lr={"inputs": 0.1 * ipc}, schedule=Cosine(), clamp=True),
         iterations=iterations,
     )
 

@@ -6,8 +6,10 @@ from ddcore.composition import Recipe, method
 from ddcore.kernels import DenseTangent
 from ddcore.labels.vectors import Vectors
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
+from ddcore.optimisers import Adam
 from ddcore.policies.pool import Pool
 from ddcore.policies.side_by_side import SideBySide
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -42,7 +44,7 @@ RFAD = Citation(
 
 
 def _adam(**lr: float) -> Update:
-    return Update(lr=lr, optimiser="adam", momentum=0.9, schedule="cosine")
+    return Update(lr=lr, optimiser=Adam(), schedule=Cosine())
 
 
 @method(KIP, KIP_INFINITE)

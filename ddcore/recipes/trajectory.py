@@ -11,6 +11,7 @@ from ddcore.labels.soft import Soft
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.trajectory import TrajectoryMatch
+from ddcore.optimisers import Sgd
 from ddcore.policies.experts import Experts
 from ddcore.policies.rival import Rival
 from ddcore.types import Citation
@@ -53,7 +54,7 @@ DATM = Citation(
 )
 
 
-EXPERTS = Fit(None, 10, 64, momentum=0.0, weight_decay=0.0, snapshots=10, augment=Siamese())
+EXPERTS = Fit(None, 10, 64, snapshots=10, augment=Siamese(), optimiser=Sgd(momentum=0.0))
 """Ten epochs of SGD at 0.01, a snapshot each."""
 
 
@@ -81,7 +82,7 @@ def mtt(ipc: int = 1, iterations: int = 200) -> Recipe:
         objective=TrajectoryMatch(steps=20, batch=256),
         policy=Experts(experts=5, fit=EXPERTS, last=5, span=2),
         augment=Siamese(),
-        update=Update(lr={"inputs": 100.0, "step_size": 0.1}, momentum=0.5),
+        update=Update(lr={"inputs": 100.0, "step_size": 0.1}),
         step_size=0.01,
         iterations=iterations,
     )

@@ -65,7 +65,7 @@ DYNAFED = dd.Citation(
     2023,
 )
 
-LOCAL = dd.Fit(None, 1, 64, momentum=0.0, weight_decay=0.0)
+LOCAL = dd.Fit(None, 1, 64, optimiser=dd.Sgd(momentum=0.0))
 """Local training of a round: an epoch of SGD at 0.01."""
 
 
@@ -88,7 +88,7 @@ def feddm(ipc: int = 10, iterations: int = 40) -> dd.Recipe:
         synthetic=dd.Pixels(ipc, init="real"),
         objective=dd.FeatureMatch(real=64, logits=1.0),
         network=Around(radius=3.0),
-        update=dd.Update(lr={"inputs": 0.05}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(lr={"inputs": 0.05}, optimiser=dd.Adam(betas=(0.5, 0.999)), schedule=dd.Cosine()),
         iterations=iterations,
     )
 
@@ -113,7 +113,11 @@ def dosfl(ipc: int = 1, iterations: int = 100, steps: int = 10) -> dd.Recipe:
         objective=dd.Bptt(steps=steps, each=True, ordered=True),
         labels=dd.Vectors(),
         network=Around(),
-        update=dd.Update(lr={"inputs": 0.05, "labels": 0.003, "step_size": 0.05}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(
+            lr={"inputs": 0.05, "labels": 0.003, "step_size": 0.05},
+            optimiser=dd.Adam(betas=(0.5, 0.999)),
+            schedule=dd.Cosine(),
+        ),
         step_size=0.02,
         iterations=iterations,
     )
@@ -137,7 +141,7 @@ def fedd3(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
         synthetic=dd.Pixels(ipc, init="real"),
         objective=dd.TangentRidge(real=256, ridge=1.0, kernel=dd.DenseTangent(depth=3)),
         augment=dd.Affine(),
-        update=dd.Update(lr={"inputs": 0.04}, optimiser="adam", momentum=0.9, schedule="cosine"),
+        update=dd.Update(lr={"inputs": 0.04}, optimiser=dd.Adam(), schedule=dd.Cosine()),
         iterations=iterations,
     )
 
@@ -160,7 +164,9 @@ def fedsynth(ipc: int = 1, iterations: int = 100, steps: int = 5) -> dd.Recipe:
         objective=UpdateMatch(steps),
         policy=dd.Experts(experts=1, fit=LOCAL, last=0, span=1),
         network=Around(),
-        update=dd.Update(lr={"inputs": 0.1, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(
+            lr={"inputs": 0.1, "step_size": 0.1}, optimiser=dd.Adam(betas=(0.5, 0.999)), schedule=dd.Cosine()
+        ),
         step_size=0.1,
         iterations=iterations,
     )
@@ -197,7 +203,7 @@ def meta_knowledge(ipc: int = 10, iterations: int = 40, path: str | None = None)
         synthetic=Remembered(ipc, path=path, init="real"),
         objective=ByLoss(dd.Bptt(steps=2, batch=32, lr=0.1, real=128)),
         network=Around(),
-        update=dd.Update(lr={"inputs": 0.02}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(lr={"inputs": 0.02}, optimiser=dd.Adam(betas=(0.5, 0.999)), schedule=dd.Cosine()),
         iterations=iterations,
     )
 
@@ -222,7 +228,11 @@ def dynafed(ipc: int = 10, iterations: int = 200) -> dd.Recipe:
         objective=dd.TrajectoryMatch(steps=10),
         policy=Trajectory(),
         labels=dd.Vectors(),
-        update=dd.Update(lr={"inputs": 0.1, "labels": 0.01, "step_size": 0.1}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(
+            lr={"inputs": 0.1, "labels": 0.01, "step_size": 0.1},
+            optimiser=dd.Adam(betas=(0.5, 0.999)),
+            schedule=dd.Cosine(),
+        ),
         step_size=0.02,
         iterations=iterations,
     )

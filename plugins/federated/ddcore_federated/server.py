@@ -47,7 +47,7 @@ class Server(dd.Part, kind="server"):
         """
 
 
-REPLAY = replace(dd.Protocol.named("dd"), repeats=1)
+REPLAY = dd.Protocol(steps=30, optimiser=dd.Sgd(momentum=0.0), lr=(0.02,), augment=None, replay=True, repeats=1)
 """Training that takes the steps that a set brings, as it brings them."""
 
 

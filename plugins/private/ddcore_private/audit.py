@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -83,8 +83,7 @@ class Audit(dd.Study):
         """One shadow: what the audit needs of it are tensors, in a file of their own."""
         data, name, t = dd.loaded(self.data), case.description["set"], case.seed - self.seed
         member = halves(len(data.train), self.shadows, self.seed)[t]
-        store = data.train.subset(member.nonzero().flatten())
-        half = replace(data, train=store, card=replace(data.card, counts=store.counts))
+        half = data.subset(member.nonzero().flatten())
         where = torch.device(device)
         if name == "dp_sgd":
             told = self._dp_sgd(data, half, t, where)
@@ -110,7 +109,7 @@ class Audit(dd.Study):
 
     def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
         overrides = dd.dotted(self.overrides) if method == self.method else {}
-        recipe = host.recipe(method, ipc=self.ipc, overrides=overrides)
+        recipe = host.recipe(method, kind=half.card.kind, ipc=self.ipc, overrides=overrides)
         distilled = host.distill(recipe, half, seed=self.seed + t, device=str(where))
         preprocess = dd.preprocess_of(distilled, host.catalogue)
         (plan, *_), (lr, *_) = self.protocol.networks, self.protocol.lr

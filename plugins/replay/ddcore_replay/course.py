@@ -152,7 +152,7 @@ def rehearse(
 ) -> None:
     """Train ``draw``'s parameters, in place, on ``now`` with items of ``memory`` beside it."""
     protocol = training.rehearsal
-    optimiser = protocol.build_optimiser(list(draw.params.values()), protocol.lr[0])
+    optimiser = protocol.optimiser.build((draw.params.values(), protocol.lr[0]))
     augment = protocol.augment.fitted(card) if protocol.augment else None
     batches, replayed = shuffled(len(now), protocol.batch, rng["now"]), iter(())
     if len(memory):

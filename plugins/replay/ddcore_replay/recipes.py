@@ -61,7 +61,7 @@ def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> dd
         synthetic=dd.Pixels(ipc, init="real"),
         objective=dd.Bptt(steps=steps, lr=0.05, checks=steps, real=128),
         network=dd.LeNet(),
-        update=dd.Update(lr={"inputs": 0.1 * steps}, momentum=0.0),
+        update=dd.Update(lr={"inputs": 0.1 * steps}, optimiser=dd.Sgd(momentum=0.0)),
         iterations=iterations,
     )
 
@@ -84,7 +84,9 @@ def ccmcl(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
         synthetic=Composite(ipc),
         objective=dd.GradientMatch(real=256),
         policy=dd.TrainedOnSynthetic(rounds=10, epochs=1),
-        update=dd.Update(lr={"inputs": 0.05, "weights": 0.01}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(
+            lr={"inputs": 0.05, "weights": 0.01}, optimiser=dd.Adam(betas=(0.5, 0.999)), schedule=dd.Cosine()
+        ),
         iterations=iterations,
     )
 
@@ -110,7 +112,9 @@ def dm_bases(ipc: int = 1, iterations: int = 20) -> dd.Recipe:
         policy=dd.Fresh(),
         network=dd.ConvNet(width=16),
         augment=dd.Siamese(),
-        update=dd.Update(lr={"inputs": 0.01, "bases": 0.01}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(
+            lr={"inputs": 0.01, "bases": 0.01}, optimiser=dd.Adam(betas=(0.5, 0.999)), schedule=dd.Cosine()
+        ),
         iterations=iterations,
     )
 
@@ -134,7 +138,10 @@ def stable_sequence(ipc: int = 1, iterations: int = 200, tasks: int = 2) -> dd.R
         synthetic=dd.Latents(ipc, learned=True, training=None, tries=1, most=100),
         objective=dd.Bptt(steps=20 * tasks, batch=20, each=True, ordered=True, tasks=tasks),
         update=dd.Update(
-            lr={"inputs": 0.1, "generator": 0.02, "step_size": 0.05}, optimiser="adam", schedule="cosine", clip=1.0
+            lr={"inputs": 0.1, "generator": 0.02, "step_size": 0.05},
+            optimiser=dd.Adam(betas=(0.5, 0.999)),
+            schedule=dd.Cosine(),
+            clip=1.0,
         ),
         step_size=0.1,
         iterations=iterations,

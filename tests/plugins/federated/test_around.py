@@ -123,7 +123,7 @@ def test_losses_of_a_shard_are_over_all_classes_and_label_vectors_too(host, part
     recipe = around(host.recipe("dosfl", iterations=1, steps=1), path, classes, 3)
     recipe = replace(recipe, network=replace(recipe.network, network=NETWORK), step_size=0.5)
     rates = {"inputs": 1.0, "labels": 1.0, "step_size": 1e-30}
-    recipe = replace(recipe, update=ddcore.Update(lr=rates, momentum=0.0))
+    recipe = replace(recipe, update=ddcore.Update(lr=rates, optimiser=ddcore.plugin.Sgd(momentum=0.0)))
     run = host.start(replace(recipe, objective=replace(recipe.objective, real=40)), data)
     run.start()
     run.synthetic.labels.vectors.data += torch.tensor([[0.0, 0.3], [0.1, 0.0]])

@@ -133,7 +133,7 @@ def test_feddm_matches_means_of_features_and_of_logits(host, tiny):
     """S' = S - d/dS sum_c ( || mean h(T_c) - mean h(S_c) ||^2 + || mean z(T_c) - mean z(S_c) ||^2 ), in float64."""
     recipe = made(host, "feddm", iterations=1, radius=1.5)
     recipe = replace(recipe, objective=replace(recipe.objective, real=20))
-    run = host.start(replace(recipe, update=ddcore.Update(momentum=0.0)), tiny)
+    run = host.start(replace(recipe, update=ddcore.Update(optimiser=ddcore.plugin.Sgd(momentum=0.0))), tiny)
     run.start()
     images = run.synthetic.everything()[0].detach().double().requires_grad_()
     loss = run.update()
@@ -292,7 +292,7 @@ def test_a_file_that_holds_something_else_is_refused(host, tiny, tmp_path, tenso
 def trajectory(tiny):
     """Points on the way of twelve epochs on T."""
     network = NETWORK.build(tiny.card)
-    fit = ddcore.Fit(None, 12, 16, lr=0.05, momentum=0.0, snapshots=6)
+    fit = ddcore.Fit(None, 12, 16, lr=0.05, snapshots=6, optimiser=ddcore.plugin.Sgd(momentum=0.0, weight_decay=5e-4))
     run = ddcore.Host().start(ddcore.recipe("random", ipc=1), tiny)
     run.start()
     start = network.init(torch.Generator().manual_seed(5))[0]

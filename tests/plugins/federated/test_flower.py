@@ -30,7 +30,7 @@ from flwr.supercore import telemetry
 import ddcore
 
 NET = ddcore.MLP(width=8)
-FIT = ddcore.Fit(steps=3, batch=4, lr=0.1, momentum=0.5)
+FIT = ddcore.Fit(steps=3, batch=4, lr=0.1, optimiser=ddcore.plugin.Sgd(momentum=0.5, weight_decay=5e-4))
 
 
 class Noting(Server):
