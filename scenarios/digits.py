@@ -50,8 +50,14 @@ def study(methods: list[str], seeds: int, smoke: bool) -> ddcore.Grid:
 
 def recorded(row: dict) -> dict:
     """What is recorded of a row of the comparison."""
-    kept = ("accuracy", "std_nets", "std_seeds", "seeds", "seconds", "bytes")
-    return {name: 0.0 if name == "seconds" and row[name] is None else row[name] for name in kept}
+    return {
+        "accuracy": row["accuracy"],
+        "std_nets": row["accuracy_std_nets"],
+        "std_seeds": row["accuracy_std_seeds"],
+        "seeds": row["seeds"],
+        "seconds": row["seconds"] or 0.0,
+        "bytes": row["bytes"],
+    }
 
 
 def recipe_of(method: str) -> dict:

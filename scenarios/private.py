@@ -89,13 +89,13 @@ class Private(ddcore.Study):
         experiment = ddcore.Experiment(replace(case.description["recipe"], seed=case.seed), settings)
         metrics = ddcore.run_or_resume(experiment, folder, host=host, device=device, progress=progress)
         found = ddcore.plugin.numbers_of(metrics)
-        score = found["accuracy"]["convnet"]
+        score = found["scores"]["accuracy"]["convnet"]
         return {
             "accuracy": score["mean"],
             "std_nets": score["std"],
             "spent": found["facts"]["privacy"]["epsilon"] if private else None,
             "seconds": found["seconds"]["distilling"],
-            "baselines": {name: scores["convnet"]["mean"] for name, scores in found["baselines"].items()},
+            "baselines": {name: scores["accuracy"]["convnet"]["mean"] for name, scores in found["baselines"].items()},
         }
 
     def trained(self, case: ddcore.Case, folder: Path, host: ddcore.Host, device: str, progress) -> dict:

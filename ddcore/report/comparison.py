@@ -121,7 +121,7 @@ class Comparison:
 
     def csv(self) -> str:
         text = io.StringIO()
-        rows = [_flat(row) for row in self.rows]
+        rows = [flat(row) for row in self.rows]
         writer = csv.DictWriter(text, list(dict.fromkeys(chain(*rows))), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -186,7 +186,7 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
     return Comparison(sorted(rows, key=lambda r: (r.data, r.network, r.ipc, r.protocol, -r.first.worth)))
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def flat(row: Row) -> dict[str, Any]:
     """``row`` as columns, a few for each measure."""
     scores = {
         f"{name}{suffix}": value

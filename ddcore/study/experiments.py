@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ddcore.experiment.plan import Experiment
 from ddcore.experiment.running import run_or_resume
 from ddcore.host import Host
-from ddcore.report.comparison import compare
+from ddcore.report.comparison import compare, flat
 from ddcore.study.base import Case, Found, Study
 from ddcore.study.finding import Finding
 from ddcore.types import Progress
@@ -35,7 +35,7 @@ class Experiments(Study):
     def summarise(self, found: Sequence[Found]) -> Finding:
         """The comparison: one row for what differs by its seed alone, and one for each baseline."""
         comparison = compare([one.folder for one in found])
-        rows = [asdict(row) for row in comparison.rows]
+        rows = [flat(row) for row in comparison.rows]
         return Finding(*comparison.table(), {"rows": rows}, comparison.says(), (comparison.picture("compare"),))
 
 
@@ -48,5 +48,5 @@ def case_of(experiment: Experiment) -> Case:
 
 def numbers_of(metrics: dict[str, Any]) -> dict[str, Any]:
     """What a study keeps of an experiment's metrics: scores, bytes, seconds, memory, facts."""
-    kept = ("accuracy", "baselines", "bytes", "baseline_bytes", "seconds", "peak_mib", "facts")
+    kept = ("scores", "chosen_by", "baselines", "bytes", "baseline_bytes", "seconds", "peak_mib", "facts")
     return {"method": metrics["method"], "ipc": metrics["ipc"], **{name: metrics[name] for name in kept}}

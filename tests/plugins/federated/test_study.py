@@ -138,7 +138,7 @@ def test_a_torn_record_of_rounds_is_refused(tmp_path, federated_host):
     (kept,) = (tmp_path / "cases").glob("fedavg*/rounds.safetensors")
     kept.write_bytes(kept.read_bytes()[:100])
     kept.with_name("case.json").unlink()
-    with pytest.raises(CasesFailed, match="not a whole record of rounds"):
+    with pytest.raises(CasesFailed, match="rounds.safetensors is not a whole safetensors file"):
         ddcore.run_study(study(), tmp_path, host=federated_host)
 
 
