@@ -127,7 +127,7 @@ def test_the_step_size_stays_positive_and_stands_in_the_artefact(trajectory, tmp
     path = distilled.save(tmp_path / "mtt.safetensors")
     assert torch.equal(DistilledSet.load(path).step_sizes, distilled.step_sizes)
     for sizes in (torch.tensor([-0.1]), torch.tensor([float("nan")]), torch.zeros(0)):
-        with pytest.raises(BadArtefact, match="step sizes"):
+        with pytest.raises(BadArtefact, match="step_sizes"):
             DistilledSet.load(replace(distilled, tensors=replace(distilled.tensors, step_sizes=sizes)).save(path))
 
 
