@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.errors import BadArtefact
 from ddcore.losses import LossName
+from ddcore.preprocess import PARTS as PREPROCESSES
 from ddcore.tensors import HoldsTensors, LabelledTensors, read_tensors, write_tensors
 from ddcore.types import DataCard
 
@@ -72,6 +73,20 @@ class DistilledSet(HoldsTensors):
 
     def __post_init__(self) -> None:
         self.tensors.check(self.data)
+
+    def images(self) -> Tensor:
+        """The items as images (n, c, h, w) in [0, 1], their preprocessing undone.
+
+        Raises:
+            BadArtefact: they are no images, or a plugin's preprocessing keeps its way back to itself.
+        """
+        plans = {plan.part_name(): plan for plan in PREPROCESSES}
+        if self.data.kind != "image" or self.preprocess not in plans:
+            raise BadArtefact(
+                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which is no image that"
+                " can be shown: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
+            )
+        return plans[self.preprocess]().load(self.preprocess_state).inverse(self.inputs).clamp(0, 1)
 
     def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:
         """A plain torch loader of (inputs, targets)."""

@@ -100,7 +100,7 @@ class Recipe(Part, kind="recipe"):
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
-        self._check_itemwise()
+        self._check_guard(card)
         check_suits(self, card, catalogue or Catalogue())
         network = self.network.build(card)
         self._check_needs(network, catalogue or Catalogue())
@@ -125,7 +125,12 @@ class Recipe(Part, kind="recipe"):
                     + (f" {instead}" if instead else "")
                 )
 
-    def _check_itemwise(self) -> None:
+    def _check_guard(self, card: DataCard) -> None:
+        if self.gate.guards and not card.apart:
+            raise RecipeRefused(
+                f"gate = {self.gate.part_name()} bounds what is told of single items, but those of {card.name} know"
+                " each other (apart = false), so that one is told of through the others: take gate.name = open."
+            )
         for where, part in self.parts() if self.gate.guards else ():
             if not part.itemwise:
                 raise RecipeRefused(
@@ -171,7 +176,7 @@ class Recipe(Part, kind="recipe"):
 
 
 def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
-    """Raises RecipeRefused where a part within ``whole`` does not suit items of the kind that ``card`` says."""
+    """Raises RecipeRefused where ``whole``, or a part within it, does not suit the kind of the items of ``card``."""
     for where, part in whole.within():
         if part.suits is not None and card.kind not in part.suits:
             others = [entry.name for entry in catalogue.suited(part.kind, card.kind)]
@@ -181,6 +186,18 @@ def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
                 f" those of {card.name} are of the kind {card.kind}. {instead}, or {where} = none where it may be"
                 " left out."
             )
+        if card.values is not None and part.classes_only:
+            raise RecipeRefused(
+                f"{where} = {part.part_name()} is for classes, and the targets of {card.name} are values: take another"
+                f" {part.kind}, or give the labels as whole numbers where they are classes."
+            )
+        for name, off in part.image_fields.items():
+            if card.kind != "image" and getattr(part, name) != off:
+                path = f"{where}.{name}".lstrip(".")
+                raise RecipeRefused(
+                    f"{path} = {getattr(part, name)} is for images, and the items of {card.name} are of the kind"
+                    f" {card.kind}: set {path} = {str(off).lower()}."
+                )
 
 
 M = TypeVar("M", bound=Callable[..., Recipe])

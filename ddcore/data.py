@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from ddcore.store import Inputs, Items, Store, split_rows
 from ddcore.types import DataCard
 
 Split = tuple[np.ndarray | Inputs, np.ndarray | Tensor]
-"""Images and labels of a split."""
+"""Items of a split, and their labels or values."""
+LAYOUTS: Mapping[str, str] = MappingProxyType(
+    {"image": "(n, h, w), (n, c, h, w) or (n, h, w, c)", "vector": "(n, d)", "signal": "(n, c, t) or (n, t)"}
+)
+"""How arrays of the core's kinds of items may be laid out."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,11 @@ class RealData:
         """The items of ``store`` that are of ``classes``, ascending, as a data set that has no others.
 
         Class i is ``classes[i]`` of ``card``; there is no test split but the items themselves.
+
+        Raises:
+            BadData: the items know each other.
         """
+        _apart(card)
         wanted = torch.tensor(classes)
         store = store.subset(torch.isin(store.targets, wanted).nonzero().flatten())
         own = replace(store, targets=torch.searchsorted(wanted, store.targets), classes=len(wanted))
@@ -44,6 +53,8 @@ class RealData:
         train: Split,
         test: Split,
         *,
+        kind: str | None = None,
+        apart: bool = True,
         validation: Split | None = None,
         classes: int | None = None,
         class_names: Sequence[str] = (),
@@ -51,18 +62,30 @@ class RealData:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> RealData:
-        """Images and labels of each split, checked.
+        """Items and labels of each split, checked.
 
-        Images: (n, h, w), (n, c, h, w) or (n, h, w, c), uint8 or finite floats; items unread (n, c, h, w). Labels:
-        whole numbers from 0.
+        ``kind`` says what an item is. By default train's arrays (n, d) are vectors, all others images; signals must be
+        called so. Arrays are uint8 or finite floats, laid out as :data:`LAYOUTS` says; ``Items`` are taken as they are,
+        and so is the shape of arrays of a plugin's kind. Labels are whole numbers from 0, or floats (n,) or (n, v),
+        which are values to predict. ``apart``: see :class:`~ddcore.types.DataCard`.
 
         Raises:
             BadData: in a sentence that says which split, what is wrong, and what to do.
         """
         splits = {"train": train, "test": test} | ({"validation": validation} if validation else {})
-        arrays = {s: (_images(name, s, x), _labels(name, s, y)) for s, (x, y) in splits.items()}
-        known = classes or max(len(class_names), int(arrays["train"][1].max()) + 1)
-        stores = {s: _store(name, s, x, y, known) for s, (x, y) in arrays.items()}
+        kind = kind or ("vector" if not isinstance(train[0], Items) and len(np.shape(train[0])) == 2 else "image")
+        arrays = {s: (_inputs(name, s, kind, x), _targets(name, s, y)) for s, (x, y) in splits.items()}
+        widths = {s: y.shape[1] if y.ndim == 2 else None for s, (_, y) in arrays.items()}
+        for split, width in widths.items():
+            if width != widths["train"]:
+                said = [f"{w} values per item" if w else "classes" for w in (width, widths["train"])]
+                raise BadData(
+                    f"{name}: the labels of {split} are {said[0]}, those of train {said[1]}: give all splits classes"
+                    " (whole numbers), or all as many values (floats)."
+                )
+        valued = widths["train"] is not None
+        known = 1 if valued else classes or max(len(class_names), int(arrays["train"][1].max()) + 1)
+        stores = {s: _store(name, s, kind, x, y, known) for s, (x, y) in arrays.items()}
         if len(class_names) not in (0, known):
             raise BadData(
                 f"{name}: {len(class_names)} class names for {known} classes. Give one name a class, or none."
@@ -71,8 +94,8 @@ class RealData:
         for split, store in stores.items():
             if tuple(store.inputs.shape[1:]) != shape:
                 raise BadData(
-                    f"{name}: {split} images are {tuple(store.inputs.shape[1:])}, those of train {shape}."
-                    " All splits must have images of one shape."
+                    f"{name}: {split} {kind}s are {tuple(store.inputs.shape[1:])}, those of train {shape}."
+                    f" All splits must have {kind}s of one shape."
                 )
         for c, count in enumerate(stores["train"].counts):
             if not count:
@@ -84,15 +107,23 @@ class RealData:
             shape,
             known,
             stores["train"].counts,
-            flips,
+            flips and kind == "image",
             tuple(class_names),
             tuple(mean) if mean else None,
             tuple(std) if std else None,
+            kind,
+            apart,
+            widths["train"],
         )
         return RealData(card, stores["train"], stores["test"], stores.get("validation"))
 
     def subset(self, rows: Tensor) -> RealData:
-        """The same problem, of whose training items only those at ``rows`` are there; some classes may have none."""
+        """The same problem, of whose training items only those at ``rows`` are there; some classes may have none.
+
+        Raises:
+            BadData: the items know each other.
+        """
+        _apart(self.card)
         store = self.train.subset(rows)
         return replace(self, card=replace(self.card, counts=store.counts), train=store)
 
@@ -119,21 +150,29 @@ class RealData:
         )
 
 
-def _images(name: str, split: str, images: np.ndarray | Inputs) -> Inputs:
-    if isinstance(images, Items):
-        return images
-    images = images if isinstance(images, Tensor) else np.asarray(images)
-    x = _tensor(images) if isinstance(images, np.ndarray) else images
-    if x is None or not (x.dtype == torch.uint8 or x.is_floating_point()):
-        raise BadData(f"{name}: {split} images are {images.dtype}. Save them as uint8, or as floats in [0, 1].")
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
-        x = x.movedim(3, 1).contiguous()
-    if x.ndim != 4 or not x.numel():
+def _apart(card: DataCard) -> None:
+    if not card.apart:
         raise BadData(
-            f"{name}: {split} images have the shape {tuple(images.shape)}. Wanted: some of (n, h, w), (n, c, h, w) or"
-            " (n, h, w, c)."
+            f"The items of {card.name} know each other (apart = false): a part of them still shows the others, so they"
+            " cannot be split among owners."
+        )
+
+
+def _inputs(name: str, split: str, kind: str, given: np.ndarray | Inputs) -> Inputs:
+    if isinstance(given, Items):
+        return given
+    given = given if isinstance(given, Tensor) else np.asarray(given)
+    x = _tensor(given) if isinstance(given, np.ndarray) else given
+    if x is None or not (x.dtype == torch.uint8 or x.is_floating_point()):
+        raise BadData(
+            f"{name}: {split} {kind}s are {given.dtype}. Save them as uint8, which stand for [0, 1], or as floats."
+        )
+    others = [f'kind = "{other}"' for other in LAYOUTS if x.numel() and _laid_out(x, other) is not None]
+    x = _laid_out(x, kind)
+    if x is None or not x.numel():
+        raise BadData(
+            f"{name}: {split} {kind}s have the shape {tuple(given.shape)}. Wanted: some of"
+            f" {LAYOUTS.get(kind, '(n, ...)')}." + (f" Or say what they are: {' or '.join(others)}." if others else "")
         )
     if x.dtype == torch.uint8:
         return x
@@ -141,9 +180,20 @@ def _images(name: str, split: str, images: np.ndarray | Inputs) -> Inputs:
     bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten()
     if len(bad):
         raise BadData(
-            f"{name}: {len(bad)} {split} images hold NaN or infinity, the first at {int(bad[0])}. Mend or drop them."
+            f"{name}: {len(bad)} {split} {kind}s hold NaN or infinity, the first at {int(bad[0])}. Mend or drop them."
         )
     return x
+
+
+def _laid_out(x: Tensor, kind: str) -> Tensor | None:
+    """``x`` with its axes as networks of the ``kind`` take them; None where it has others."""
+    if kind == "image":
+        if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
+            return x.movedim(3, 1).contiguous()
+        return x[:, None] if x.ndim == 3 else x if x.ndim == 4 else None
+    if kind == "signal":
+        return x[:, None] if x.ndim == 2 else x if x.ndim == 3 else None
+    return x if x.ndim == 2 or (kind != "vector" and x.ndim > 1) else None
 
 
 def _tensor(images: np.ndarray) -> Tensor | None:
@@ -159,25 +209,26 @@ def _tensor(images: np.ndarray) -> Tensor | None:
     return torch.from_numpy(np.require(images, requirements=("C", "W")))
 
 
-def _labels(name: str, split: str, labels: np.ndarray | Tensor) -> Tensor:
-    y = torch.as_tensor(np.asarray(labels).astype(np.int64, casting="same_kind") if _whole(labels) else [])
-    y = y.flatten()
-    if not len(y):
+def _targets(name: str, split: str, given: np.ndarray | Tensor) -> Tensor:
+    """Classes (n,), or values (n, v) where floats were given."""
+    array = np.asarray(given)
+    if array.dtype.kind == "f" and array.ndim in (1, 2) and array.size:
+        values = torch.from_numpy(array.reshape(len(array), -1).astype(np.float32))
+        if not values.isfinite().all():
+            raise BadData(f"{name}: {split} values hold NaN or infinity. Mend or drop their items.")
+        return values
+    if array.dtype.kind not in "iu" or not array.size or not (array.ndim == 1 or array.shape[1:] == (1,)):
         raise BadData(
-            f"{name}: {split} labels are {labels.dtype} {tuple(labels.shape)}. Wanted: whole numbers, one an item."
+            f"{name}: {split} labels are {array.dtype} {array.shape}. Wanted: whole numbers, one per item; or floats"
+            " (n,) or (n, v), which are values to predict."
         )
-    return y
+    return torch.from_numpy(array.astype(np.int64).flatten())
 
 
-def _whole(labels: np.ndarray | Tensor) -> bool:
-    array = np.asarray(labels)
-    return array.dtype.kind in "iu" and (array.ndim == 1 or array.shape[1:] == (1,))
-
-
-def _store(name: str, split: str, x: Inputs, y: Tensor, classes: int) -> Store:
+def _store(name: str, split: str, kind: str, x: Inputs, y: Tensor, classes: int) -> Store:
     if len(x) != len(y):
-        raise BadData(f"{name}: {split} has {len(x)} images and {len(y)} labels. Each image needs one label.")
-    if int(y.min()) < 0 or int(y.max()) >= classes:
+        raise BadData(f"{name}: {split} has {len(x)} {kind}s and {len(y)} labels. Each {kind} needs one label.")
+    if y.ndim == 1 and (int(y.min()) < 0 or int(y.max()) >= classes):
         wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
         raise BadData(f"{name}: a {split} label is {wrong}, outside 0 to {classes - 1}. Number the classes from 0.")
     return Store.of(x, y, classes)

@@ -17,10 +17,11 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from ddcore import builtin, hookspecs
 from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue, Maker
-from ddcore.composition import Recipe
+from ddcore.composition import Recipe, check_suits
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
 from ddcore.evaluation.protocol import Protocol
+from ddcore.kinds import ItemKind, kind_named
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.packing import overridden
 from ddcore.run import Hooks, Run
@@ -187,9 +188,16 @@ class Host:
             chosen.append((name, self.plugins[name].module))
         return _manager(chosen)
 
-    def recipe(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **arguments: Any) -> Recipe:
+    def kind(self, name: str) -> ItemKind:
+        """The kind of items of that name. Raises UnknownName where nothing brings it."""
+        return kind_named(name, self.catalogue)
+
+    def recipe(
+        self, name: str, /, *, kind: str = "image", overrides: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> Recipe:
         """The recipe of the method ``name``, or of the TOML file at that path.
 
+        A method is made for items of the ``kind``: of its defaults, those that do not suit give way to the kind's.
         ``arguments`` go to the method; ``overrides`` set single fields by dotted path, as ``--set`` does.
 
         Raises:
@@ -202,7 +210,7 @@ class Host:
             takes = inspect.signature(maker).parameters
             for argument in arguments.keys() - takes.keys():
                 raise RecipeRefused(str(UnknownName(f"setting of {name}", argument, takes)))
-            recipe = maker(**arguments)
+            recipe = self.kind(kind).adapted(maker(**arguments))
         return overridden(recipe, overrides or {}, self.catalogue)
 
     def protocol(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **fields: Any) -> Protocol:
@@ -231,6 +239,7 @@ class Host:
         It is one of ``rounds`` on these data, which share what the gate may tell (``GatePlan.for_rounds``).
         """
         hooks = self.manager(recipe.plugins).hook
+        check_suits(recipe, data.card, self.catalogue)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
         final = replace(final, gate=final.gate.for_rounds(rounds))
         final.check(data.card, self.catalogue)

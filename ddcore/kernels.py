@@ -18,9 +18,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ddcore.bounds import Count, NotNegative
-from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
-from ddcore.types import Call, Citation, DataCard, Draw, Network, Params
+from ddcore.types import Call, Citation, Draw, Network, Params
 
 
 @dataclass(frozen=True)
@@ -119,16 +118,10 @@ class ConvTangent(Kernel):
     **Reference**: Arora et al., On Exact Computation with an Infinitely Wide Neural Net, NeurIPS 2019, Section 4.
     """
 
+    suits = frozenset({"image"})
+
     depth: Count = 3
     """Convolutions with a ReLU."""
-
-    def fitted(self, card: DataCard) -> ConvTangent:
-        if len(card.shape) != 3:
-            raise RecipeRefused(
-                f"A conv_tangent slides over images, but the items of {card.name} are {card.shape}: take the kernel"
-                " dense_tangent."
-            )
-        return self
 
     def _products(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.einsum("nchw,mchw->nmhw", x, y) / x.shape[1]

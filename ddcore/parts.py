@@ -8,10 +8,11 @@ import re
 import textwrap
 import typing
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from ddcore.bounds import broken
@@ -36,6 +37,10 @@ class Part(ABC):
     cites: ClassVar[tuple[Citation, ...]] = ()
     suits: ClassVar[frozenset[str] | None] = None
     """The kinds of items it can take (``image``, ``vector``, ``signal`` ...), None for any."""
+    classes_only: ClassVar[bool] = False
+    """It needs classes, and can do nothing with targets that are values."""
+    image_fields: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields that only images can have, each with the value that leaves it out."""
 
     def __init_subclass__(cls, kind: str | None = None, name: str | None = None, **kwargs: Any) -> None:
         """``name``: what the part is called, where that is not its class name in snake case."""

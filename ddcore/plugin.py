@@ -103,6 +103,7 @@ from ddcore.host import Host as Host
 from ddcore.kernels import ConvTangent as ConvTangent
 from ddcore.kernels import DenseTangent as DenseTangent
 from ddcore.kernels import Kernel as Kernel
+from ddcore.kinds import ItemKind as ItemKind
 from ddcore.labels.base import Labels as Labels
 from ddcore.labels.expert import Expert as Expert
 from ddcore.labels.hard import Hard as Hard

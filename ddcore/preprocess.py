@@ -74,7 +74,7 @@ class Identity(Preprocess):
 
 
 class ByChannel(Fitted):
-    """(x - mean) / std by channel."""
+    """(x - mean) / std, a channel at a time; of vectors, a feature at a time."""
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         self.mean, self.std = mean, std
@@ -97,11 +97,13 @@ class ByChannel(Fitted):
 
 @dataclass(frozen=True)
 class Standardise(Preprocess):
-    """(x - mean) / std by channel.
+    """(x - mean) / std by channel, or by feature of vectors. What never changes is only shifted.
 
     Where neither is given, what the data's card declares is used; where it declares nothing, both are fitted through
     the gate.
     """
+
+    suits = frozenset({"image", "signal", "vector"})
 
     mean: tuple[Number, ...] | None = None
     """Channel means of inputs in [0, 1], known publicly: they ask nothing of T. Given with ``std`` or not at all."""
@@ -125,7 +127,7 @@ class Standardise(Preprocess):
         plan = self.fitted(card)
         if plan.mean is None or plan.std is None:
             found = statistics()
-            return ByChannel(found["mean"], found["std"].clamp_min(1e-6))
+            return ByChannel(found["mean"], found["std"].where(found["std"] > 1e-6, 1.0))
         if len(plan.mean) != card.shape[0]:
             raise RecipeRefused(
                 f"preprocess.mean has {len(plan.mean)} values, {card.name} has {card.shape[0]} channels."
@@ -165,6 +167,8 @@ class ZCA(Preprocess):
 
     **Reference**: Bell and Sejnowski, Vision Research 1997.
     """
+
+    suits = frozenset({"image", "signal", "vector"})
 
     eps: Positive = 0.1
     """Added to the eigenvalues. Published: 0.1 (Nguyen et al., NeurIPS 2021)."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import chain
 from typing import Any, Protocol, cast
 
 import torch
@@ -175,8 +176,10 @@ class Run:
         recipe = self.recipe
         assert recipe.objective is not None and self.optimiser is not None
         self.draw = recipe.policy.draw(self.policy, self.synthetic, self.ctx)
+        self.synthetic.carrier.follow(self.draw, self.rng["carrier"])
         self.synthetic.follow(self.draw)
         self.gate.source.follow(self.draw)
+        resting = [self.synthetic.groups()[name] for name in recipe.update.resting(self.step)]
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         total = 0.0
         recipe.update.schedule.apply(self.optimiser, self.step, recipe.iterations)
@@ -184,6 +187,8 @@ class Run:
         for loss in recipe.objective.accumulate(self.draw, self.synthetic, self.ctx):
             if not math.isfinite(loss):
                 raise self._diverged(f"The loss of {recipe.name} is {loss}", f"update.lr (now {recipe.update.lr})")
+            for parameter in chain.from_iterable(resting):
+                parameter.grad = None
             if recipe.update.clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.update.clip)
             self.optimiser.step()

@@ -71,7 +71,7 @@ class Warm(Schedule):
 
     def rate(self, lr: float, step: int, steps: int) -> float:
         if 2 * step < steps:
-            return lr * 2 * (step + 1) / steps
+            return lr * min(1.0, 2 * (step + 1) / steps)
         return lr * (1 + math.cos(math.pi * (2 * step / steps - 1))) / 2
 
 

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from ddcore.losses import LossName
 from ddcore.types import Batch
 
 LOT_BYTES = 64 * 2**20
@@ -20,7 +22,10 @@ LOT_BYTES = 64 * 2**20
 
 
 class Items(ABC):
-    """Items that are read only when they are taken, and then are uint8."""
+    """Items that are no plain tensor: files that are read when they are taken, nodes that know their graph.
+
+    What networks of their kind take is what indexing gives: a tensor, or items of this class again.
+    """
 
     dtype = torch.uint8
 
@@ -30,12 +35,27 @@ class Items(ABC):
         """(n, ...), as a tensor of them would have it."""
 
     @abstractmethod
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        """The items at ``rows`` (n,), read."""
+    def __getitem__(self, rows: Tensor | slice) -> Inputs:
+        """The items at ``rows``, as networks take them; where they are items again, ``rows`` may have any shape."""
 
-    @abstractmethod
     def at(self, rows: Tensor) -> Items:
         """The items at ``rows`` (n,), unread."""
+        return self[rows]  # type: ignore[return-value]
+
+    def plain(self) -> Tensor:
+        """What a set stores of each item (n, ...)."""
+        found = self[torch.arange(len(self))]
+        if isinstance(found, Tensor):
+            return found
+        raise NotImplementedError(f"{type(self).__name__} says not what a set stores of it: give it plain().")
+
+    def joined(self, others: Sequence[Items]) -> Items:
+        """These items, and then ``others`` of the same class."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be joined: give it joined(others).")
+
+    def to(self, device: torch.device) -> Items:
+        """The items with what they hold on ``device``."""
+        return self
 
     @property
     def nbytes(self) -> int:
@@ -48,6 +68,33 @@ class Items(ABC):
 Inputs = Tensor | Items
 
 
+def plain(inputs: Inputs) -> Tensor:
+    """What a set stores of each item (n, ...)."""
+    return inputs if isinstance(inputs, Tensor) else inputs.plain()
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Inputs one after another, all tensors or all of one class of items."""
+    first, *others = parts
+    if not others:
+        return first
+    return torch.cat(list(parts)) if isinstance(first, Tensor) else first.joined(others)
+
+
+def dealt(inputs: Any, nets: int) -> Any:
+    """Inputs (e * n, ...) as those of e nets side by side (e, n, ...)."""
+    if isinstance(inputs, Tensor):
+        return inputs.unflatten(0, (nets, -1))
+    return inputs[torch.arange(len(inputs)).view(nets, -1)]
+
+
+def repeated(inputs: Any, nets: int) -> Any:
+    """Inputs (n, ...) shown to each of e nets (e, n, ...)."""
+    if isinstance(inputs, Tensor):
+        return inputs.expand(nets, *inputs.shape)
+    return inputs[torch.arange(len(inputs)).expand(nets, -1)]
+
+
 def picked(inputs: Inputs, rows: Tensor) -> Inputs:
     """``inputs`` at ``rows`` (n,), still unread where they were."""
     return inputs[rows] if isinstance(inputs, Tensor) else inputs.at(rows)
@@ -58,8 +105,8 @@ class Store:
     """One split: its items sorted by class, kept as uint8 where they came so.
 
     ``inputs`` (n, ...) uint8 stand for [0, 1] in 255 steps and are turned to float32 only when taken; float32 inputs
-    are used as they are. ``order`` (n,) is each item's place in its source: in what was handed over, whatever was
-    sorted, left out or set aside since.
+    are used as they are. ``targets`` are classes (n,), or values (n, v) of items that are all of one class. ``order``
+    (n,) is each item's place in its source: in what was handed over, whatever was sorted, left out or set aside since.
     """
 
     inputs: Inputs
@@ -69,14 +116,22 @@ class Store:
 
     @staticmethod
     def of(inputs: Inputs, targets: Tensor, classes: int) -> Store:
-        """The store of ``inputs`` (n, ...) with ``targets`` (n,), in any order."""
+        """The store of ``inputs`` (n, ...) with ``targets`` (n,) or (n, v), in any order."""
+        if targets.ndim == 2:
+            return Store(inputs, targets, classes, torch.arange(len(targets)))
         order = targets.argsort(stable=True)
         return Store(picked(inputs, order), targets[order].long(), classes, order)
+
+    @property
+    def loss(self) -> LossName:
+        """What networks learn its targets by."""
+        return "squared" if self.targets.ndim == 2 else "cross_entropy"
 
     @cached_property
     def offsets(self) -> Tensor:
         """(k + 1,): class c is the rows ``offsets[c]`` to ``offsets[c + 1]``."""
-        counts = torch.bincount(self.targets, minlength=self.classes).cpu()
+        classes = self.targets if self.targets.ndim == 1 else self.targets.new_zeros(len(self.targets)).long()
+        counts = torch.bincount(classes, minlength=self.classes).cpu()
         return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
 
     @property
@@ -85,7 +140,9 @@ class Store:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the items as they came, and of their labels: one byte each up to 256 classes, else two."""
+        """Bytes of the items as they came, and of their targets: a class is one byte up to 256 classes, else two."""
+        if self.targets.ndim == 2:
+            return self.inputs.nbytes + self.targets.nbytes
         return self.inputs.nbytes + len(self.targets) * (1 if self.classes <= 256 else 2)
 
     def __len__(self) -> int:
@@ -93,8 +150,9 @@ class Store:
 
     def take(self, index: Tensor) -> Batch:
         """The items at the rows ``index`` (n,), in float32."""
-        inputs = self.inputs[index]
-        inputs = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+        inputs: Any = self.inputs[index]
+        if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
+            inputs = inputs.float() / 255
         return Batch(inputs, self.targets[index], self.order[index])
 
     def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
@@ -128,7 +186,7 @@ class Store:
     def fingerprint(self, *more: Tensor) -> str:
         """A hash of all items and labels, and of ``more``."""
         digest = hashlib.sha256()
-        for tensor in chain((self.inputs[rows] for rows in self.lots()), (self.targets, *more)):
+        for tensor in chain((plain(self.inputs[rows]) for rows in self.lots()), (self.targets, *more)):
             digest.update(tensor.numpy().tobytes())
         return digest.hexdigest()
 

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from ddcore.context import Context
+from ddcore.errors import RecipeRefused
 from ddcore.losses import LOSSES, LossName
 from ddcore.types import Draw, ItemLoss, Transform
 
@@ -23,6 +24,13 @@ class CarrierModule(nn.Module, ABC):
     judge: Draw | None = None
     """The trained network by which the items were chosen, known once they are; None where there is none."""
 
+    values: Tensor | None
+    """The values (n, v) of the items that it began with, where T's targets are values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("values", None)
+
     @abstractmethod
     def forward(self, index: Tensor) -> Tensor:
         """The inputs (n, ...) at ``index`` (n,), as networks take them."""
@@ -30,6 +38,9 @@ class CarrierModule(nn.Module, ABC):
     @abstractmethod
     def start(self, ctx: Context) -> None:
         """Fill in the first values, through the gate; never called on load or resume."""
+
+    def follow(self, draw: Draw, rng: Generator) -> None:
+        """Told of each step's network before the objective, with draws of its own; nothing by default."""
 
     @property
     def origin(self) -> Tensor:
@@ -58,6 +69,12 @@ class LabelModule(nn.Module, ABC):
     loss_name: LossName = "cross_entropy"
     """Which loss goes with these targets."""
 
+    def begin(self, values: Tensor) -> None:
+        """Take the ``values`` (n, v) of the items that S began with for the first targets, before :meth:`start`."""
+        raise RecipeRefused(
+            f"{type(self).__name__} holds classes, and the targets of T are values: take labels hard or vectors."
+        )
+
     def start(self, ctx: Context, inputs: Tensor) -> None:
         """Fill in the first values for ``inputs`` (n, ...), through the gate; never called on load or resume."""
 
@@ -85,7 +102,9 @@ class LabelModule(nn.Module, ABC):
         return None
 
     def encoded(self, classes: Tensor, k: int) -> Tensor:
-        """Classes (n,) as vectors (n, k) like these targets; one-hot where nothing else is said."""
+        """Classes (n,) as vectors (n, k) like these targets, one-hot where nothing else is said; values as they are."""
+        if classes.ndim == 2:
+            return classes
         return (classes[:, None] == torch.arange(k, device=classes.device)).float()
 
     @abstractmethod
@@ -126,6 +145,8 @@ class SyntheticSet(nn.Module):
     def start(self, ctx: Context) -> None:
         """Fill in the first values, once, in the first moment of a run."""
         self.carrier.start(ctx)
+        if self.carrier.values is not None:
+            self.labels.begin(self.carrier.values)
         self.labels.start(ctx, self._decoded())
         if self.carrier.judge is not None:
             self.follow(self.carrier.judge)

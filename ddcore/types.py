@@ -34,7 +34,7 @@ class DataCard:
 
     name: str
     shape: tuple[int, ...]
-    """One item's shape, (c, h, w) for images."""
+    """One item's shape: (c, h, w) for images, (d,) for vectors, (c, t) for signals."""
     classes: int
     counts: tuple[int, ...]
     """Items of T in each class."""
@@ -46,11 +46,20 @@ class DataCard:
     std: tuple[float, ...] | None = None
     kind: str = "image"
     """What an item is: ``image``, ``vector``, ``signal``, or a kind that a plugin brings."""
+    apart: bool = True
+    """An item stands by itself; false where items know each other, as the nodes of one graph do."""
+    values: int | None = None
+    """How many values a target has, where targets are numbers to predict and not classes; ``classes`` is 1 then."""
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: one per class, or one per value."""
+        return self.classes if self.values is None else self.values
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Items with their targets."""
+    """Items with their targets; ``inputs`` are a tensor, or :class:`~ddcore.store.Items` of a kind of its own."""
 
     inputs: Tensor
     targets: Tensor

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from torch.optim import Optimizer
 
-from ddcore.bounds import Decay, Positive
+from ddcore.bounds import Count, Decay, Positive
 from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.optimisers import Optimiser, Sgd
 from ddcore.parts import Part
@@ -32,6 +33,11 @@ class Update(Part, kind="update"):
     """Decay of a running mean of all that is learned, which then is what comes out; None for the last values."""
     clamp: bool = False
     """Bring stored images back into the range of T's raw inputs, [0, 1], after each update."""
+    turns: dict[str, Count] = field(default_factory=dict)
+    """Groups that take turns, each with its steps in a row, in this order and round again: {"edges": 10, "inputs": 40}.
+    Groups that are not named learn at every step."""
+
+    image_fields = MappingProxyType({"clamp": False})
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         if self.clamp and not recipe.preprocess.pointwise:
@@ -39,6 +45,15 @@ class Update(Part, kind="update"):
                 f"update.clamp holds pixels in range one by one, which preprocess {recipe.preprocess.part_name()!r}"
                 " mixes: set update.clamp = false."
             )
+
+    def resting(self, step: int) -> frozenset[str]:
+        """The groups that do not learn at ``step``."""
+        left = step % sum(self.turns.values()) if self.turns else 0
+        for name, steps in self.turns.items():
+            if left < steps:
+                return frozenset(self.turns) - {name}
+            left -= steps
+        return frozenset()
 
     def build(self, synthetic: SyntheticSet) -> Optimizer:
         """The optimiser of ``synthetic``.
@@ -51,6 +66,8 @@ class Update(Part, kind="update"):
             if name in self.lr:
                 raise RecipeRefused(f"update.lr: {UnknownName('group of parameters', name, groups)}")
             raise RecipeRefused(f"S learns its {name}, but update.lr gives no rate for it: add update.lr.{name}.")
+        for name in self.turns.keys() - groups.keys():
+            raise RecipeRefused(f"update.turns: {UnknownName('group of parameters', name, groups)}")
         if not groups:
             raise RecipeRefused(
                 "Nothing of S is learned: its images and its labels are fixed. Take a synthetic or labels that learn."

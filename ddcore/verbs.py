@@ -18,9 +18,12 @@ def load(name: str, **fields: Any) -> RealData:
     return data_set(Host().catalogue, name, **fields).load()
 
 
-def recipe(name: str, **arguments: Any) -> Recipe:
-    """The recipe of a method (``ddcore list methods``), or of a recipe file."""
-    return Host().recipe(name, **arguments)
+def recipe(name: str, *, data: RealData | None = None, **arguments: Any) -> Recipe:
+    """The recipe of a method (``ddcore list methods``), with the defaults that suit ``data``; or of a recipe file.
+
+    Without ``data`` it is the one for images.
+    """
+    return Host().recipe(name, kind=data.card.kind if data else "image", **arguments)
 
 
 def protocol(name: str, **fields: Any) -> Protocol:

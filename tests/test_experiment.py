@@ -116,6 +116,22 @@ def test_an_experiment_is_begun_gone_on_with_or_read(finished, tmp_path, monkeyp
     assert ddcore.run_or_resume(experiment, place.path) == gone_on
 
 
+def test_a_folder_of_another_experiment_is_refused_and_says_what_differs(finished, tmp_path):
+    experiment = Folder(finished).experiment(ddcore.Host().catalogue)
+    recipe = replace(experiment.recipe, iterations=3, network=ddcore.MLP())
+    settings = replace(experiment.settings, validation=0.1)
+    for other in (replace(experiment, recipe=recipe), replace(experiment, settings=settings)):
+        before = Folder(finished).metrics.read_bytes()
+        with pytest.raises(RecipeRefused, match="holds another experiment: .*Name another folder") as refused:
+            ddcore.run_or_resume(other, finished)
+        assert Folder(finished).metrics.read_bytes() == before
+        if other.recipe is recipe:
+            assert "iterations is 2 there and 3 here" in str(refused.value)
+            assert "network.name is convnet there and mlp here" in str(refused.value)
+        else:
+            assert "experiment.validation is none there and 0.1 here" in str(refused.value)
+
+
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(finished, tmp_path):
     import shutil
 

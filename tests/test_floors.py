@@ -32,6 +32,7 @@ FLOORS = {
         {"carriers", "update"},
         {"labels"},
         {"objectives", "policies"},
+        {"kinds"},
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment"}, {"study"}],
@@ -222,7 +223,7 @@ def test_no_file_is_named_for_nothing():
     assert not names & NAMELESS
 
 
-@pytest.mark.parametrize("folder", ["plugins", "scenarios", "tests/example_plugin"])
+@pytest.mark.parametrize("folder", ["plugins", "scenarios", "tests/example_plugin", "tests/outside_plugin"])
 def test_guests_and_scenarios_import_only_the_face(folder):
     for path in (ROOT / folder).rglob("*.py"):
         assert list(around_the_face(path.read_text())) == [], path

@@ -16,6 +16,7 @@ from ddcore.gate.spent import Spent
 from ddcore.gate.wrapped import WrappedGate
 from ddcore.losses import cross_entropy, squared
 from ddcore.networks.convnet import ConvNet
+from ddcore.optimisers import Sgd
 from ddcore.rng import Streams
 from ddcore.types import Batch, Network, WrappedNetwork
 
@@ -208,7 +209,11 @@ def test_a_wrapped_gate_changes_what_it_says_and_nothing_else(host, small, tiny)
         fit = Gate.fit
 
     run = begun(host, small, tiny)
-    draw, group, fit = run.ctx.fresh(), [Group(classes=(1,))], Fit(steps=1, batch=60, optimiser=Sgd(momentum=0.0, weight_decay=0.0))
+    draw, group, fit = (
+        run.ctx.fresh(),
+        [Group(classes=(1,))],
+        Fit(steps=1, batch=60, optimiser=Sgd(momentum=0.0, weight_decay=0.0)),
+    )
     (plain,), (doubled,) = (gate.gradient(draw, group, cross_entropy) for gate in (run.gate, Doubling(run.gate)))
     assert all(torch.equal(doubled[name], 2 * plain[name]) for name in plain)
     assert torch.equal(*(gate.features(draw, group)[0] for gate in (run.gate, Doubling(run.gate))))

@@ -17,6 +17,8 @@ from ddcore.types import Transform
 class Affine(Augment):
     """A random rotation, shift and scaling in one."""
 
+    suits = frozenset({"image"})
+
     degrees: NotNegative = 10
     """Largest rotation in degrees, either way."""
     translate: NotNegative = 0.1

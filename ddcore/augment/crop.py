@@ -27,6 +27,8 @@ class Crop(Augment):
     **References**: Szegedy et al., CVPR 2015, Section 6; ``first``, Yin and Shen, CDA, 2023, Section 3.
     """
 
+    suits = frozenset({"image"})
+
     low: PositiveShare = 0.08
     """Smallest share of the image's area. Published: 0.08."""
     ratio: Annotated[float, Ge(1)] = 4 / 3

@@ -64,6 +64,8 @@ class Siamese(Augment):
     are sampled with ``align_corners=False``.
     """
 
+    suits = frozenset({"image"})
+
     ops: tuple[Operation, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
     """Operations to pick from. ``color``: brightness within +-0.5, saturation up to 2, contrast within 1 +- 0.5;
     ``crop``: a shift of up to 1/8 of the side; ``cutout``: a square of half the side; ``flip``: with probability 1/2,

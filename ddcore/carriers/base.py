@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +26,23 @@ class Carrier(Part, kind="carrier"):
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         """Raises RecipeRefused where the carrier does not suit the data."""
-        if "examples" in self.asks and self.ipc > min(card.counts):
-            small = card.counts.index(min(card.counts))
-            raise RecipeRefused(
-                f"ipc = {self.ipc} needs more real images than class {small} of {card.name} has"
-                f" ({card.counts[small]}). Choose a smaller ipc."
-            )
+        for c, (wanted, count) in enumerate(zip(self.per_class(card), card.counts, strict=True)):
+            if "examples" in self.asks and wanted > count:
+                raise RecipeRefused(
+                    f"ipc = {self.ipc} needs more real {card.kind}s than class {c} of {card.name} has ({count}). Choose"
+                    " a smaller ipc."
+                )
+
+    def per_class(self, card: DataCard) -> tuple[int, ...]:
+        """How many items of its kind each class gets: ``ipc`` each."""
+        return (self.ipc,) * card.classes
+
+    def shown(self, distilled: Any) -> Any:
+        """What networks are trained on, a :class:`~ddcore.evaluation.training_set.TrainingSet`: ``distilled`` itself.
+
+        A carrier that makes more than tensors, such as edges, puts them together from ``distilled.latent``.
+        """
+        return distilled
 
     @abstractmethod
     def build(self, card: DataCard) -> CarrierModule:
@@ -44,8 +56,9 @@ class ImagesModule(CarrierModule):
         """``items``: how many inputs each image holds."""
         super().__init__()
         self.versions = items
-        self.register_buffer("classes", classes_in_order(card, plan.ipc * items))
-        self.pixels = nn.Parameter(torch.zeros(card.classes * plan.ipc, *card.shape))
+        stored = plan.per_class(card)
+        self.register_buffer("classes", classes_in_order([items * n for n in stored]))
+        self.pixels = nn.Parameter(torch.zeros(sum(stored), *card.shape))
 
     def project(self, into: Transform) -> None:
         with torch.no_grad():
@@ -65,6 +78,11 @@ class DecodedModule(CarrierModule):
         return {name: value.detach().cpu().clone() for name, value in self.named_parameters()}
 
 
-def classes_in_order(card: DataCard, ipc: int) -> Tensor:
-    """The class of each item (k * ipc,), class by class."""
-    return torch.arange(card.classes).repeat_interleave(ipc)
+def values_to_come(card: DataCard, items: int) -> Tensor | None:
+    """Where the values of ``items`` items will stand, (n, v); None where targets are classes."""
+    return None if card.values is None else torch.zeros(items, card.values)
+
+
+def classes_in_order(per_class: Sequence[int]) -> Tensor:
+    """The class of each item (n,), class by class, of so many items ``per_class``."""
+    return torch.arange(len(per_class)).repeat_interleave(torch.tensor(per_class))

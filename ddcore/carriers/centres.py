@@ -107,6 +107,8 @@ class Centres(Carrier):
     **Differs**: see :func:`ddcore.recipes.generative.d4m`.
     """
 
+    suits = frozenset({"image"})
+
     stored: Literal["codes", "images"] = "codes"
     """``codes``: the centres and the decoder are kept, as many centres as fit the bytes of ``ipc`` images per class
     with the decoder's weights counted. ``images``: ``ipc`` centres per class are decoded once, and only the images are
@@ -211,7 +213,7 @@ class CentreCodes(DecodedModule):
     def __init__(self, plan: Centres, card: DataCard) -> None:
         super().__init__()
         self.plan = plan
-        self.register_buffer("classes", classes_in_order(card, plan.each(card)))
+        self.register_buffer("classes", classes_in_order([plan.each(card)] * card.classes))
         self.codes = nn.Parameter(torch.zeros(len(self.classes), *plan.code(card)))
         self.decoder = Decoders(plan.decoder(card)).requires_grad_(False)
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ddcore.augment.crop import Crop
 from ddcore.augment.transforms import cropped
 from ddcore.bounds import Count
-from ddcore.carriers.base import Carrier, classes_in_order
+from ddcore.carriers.base import Carrier, classes_in_order, values_to_come
 from ddcore.carriers.picking import herd
 from ddcore.carriers.tiles import joined, tile_size
 from ddcore.chunking import chunk_size, slices
@@ -22,6 +22,7 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.losses import cross_entropy
+from ddcore.store import Inputs, plain
 from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Draw, Group, Network
 
@@ -38,8 +39,8 @@ class Chosen(Carrier):
         return ChosenModule(self, card)
 
     @abstractmethod
-    def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
-        """The chosen images (ipc, ...) of class ``c``."""
+    def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
+        """The chosen items (ipc, ...) of class ``c``, and their targets."""
 
     def prepare(self, ctx: Context) -> Draw | None:
         """The network to choose by; None where none is needed."""
@@ -50,9 +51,9 @@ class Chosen(Carrier):
 class Random(Chosen):
     """Uniformly, without replacement."""
 
-    def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
-        (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.ipc)])
-        return batch.inputs
+    def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
+        (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.per_class(ctx.card)[c])])
+        return batch.inputs, batch.targets
 
 
 class Judged(Chosen):
@@ -81,14 +82,15 @@ class Herding(Judged):
     fit: Fit = Fit()
     """How the network whose features are compared is trained."""
 
-    def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
+    def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
         size = chunk_size(draw, ctx.card.shape)
         with torch.no_grad():
             parts = [draw(batch.inputs[part], features=True, training=False) for part in slices(len(batch), size)]
         features = torch.cat(parts)
-        return batch.inputs[herd(features, features.mean(0), self.ipc)]
+        rows = herd(features, features.mean(0), self.per_class(ctx.card)[c])
+        return batch.inputs[rows], batch.targets[rows]
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,9 @@ class Mosaic(Judged):
 
     **Reference**: Sun et al., RDED, CVPR 2024, Section 4.
     """
+
+    classes_only = True
+    suits = frozenset({"image"})
 
     factor: Count = 2
     """Tiles per side of an image; it must divide both sides. Published: 2 for ImageNet-1K, 1 for small images."""
@@ -123,7 +128,7 @@ class Mosaic(Judged):
                 f" smallest class of {card.name}: raise synthetic.crops or synthetic.pool, or lower ipc."
             )
 
-    def choose(self, c: int, ctx: Context, draw: Draw | None) -> Tensor:
+    def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.pool)])
         boxes = self.crop.boxes(ctx.rng["crops"], len(batch) * self.crops)
@@ -137,7 +142,7 @@ class Mosaic(Judged):
         loss = cross_entropy(logits, torch.full((len(boxes),), c, device=logits.device)).cpu()
         best = surest(loss.view(len(batch), -1))[: self.ipc * self.factor**2]
         tiles = functional.interpolate(shown(best), size=tile_size(ctx.card, self.factor), mode="area")
-        return joined(tiles, self.factor)
+        return joined(tiles, self.factor), torch.full((self.ipc,), c)
 
 
 def surest(loss: Tensor) -> Tensor:
@@ -153,13 +158,17 @@ class ChosenModule(CarrierModule):
     def __init__(self, plan: Chosen, card: DataCard) -> None:
         super().__init__()
         self.plan = plan
-        self.register_buffer("classes", classes_in_order(card, plan.ipc))
-        self.register_buffer("images", torch.zeros(card.classes * plan.ipc, *card.shape))
+        self.register_buffer("classes", classes_in_order(plan.per_class(card)))
+        self.values = values_to_come(card, len(self.classes))
+        self.register_buffer("images", torch.zeros(len(self.classes), *card.shape))
 
     def start(self, ctx: Context) -> None:
         self.judge = self.plan.prepare(ctx)
         for c in range(ctx.card.classes):
-            self.images[self.classes == c] = self.plan.choose(c, ctx, self.judge)
+            inputs, targets = self.plan.choose(c, ctx, self.judge)
+            self.images[self.classes == c] = plain(inputs)
+            if self.values is not None:
+                self.values.copy_(targets)
 
     def forward(self, index: Tensor) -> Tensor:
         return self.images[index]

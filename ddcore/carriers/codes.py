@@ -33,6 +33,8 @@ class Codes(Carrier):
     weights.
     """
 
+    suits = frozenset({"image"})
+
     decoders: Count = 2
     """Decoders, shared by all classes; each makes an image of every code."""
     channels: Count = 2
@@ -83,7 +85,7 @@ class CodesModule(DecodedModule):
         self.each, self.versions = plan.codes(card), plan.decoders
         self.codes = nn.Parameter(torch.zeros(card.classes * self.each, *plan.code(card)))
         self.decoders = plan.live_decoders(card)
-        self.register_buffer("classes", classes_in_order(card, self.each * plan.decoders))
+        self.register_buffer("classes", classes_in_order([self.each * plan.decoders] * card.classes))
 
     def start(self, ctx: Context) -> None:
         self.decoders.start(ctx.rng["init"])

@@ -25,6 +25,8 @@ class Formation(Carrier):
     **Reference**: Kim et al., IDC, ICML 2022, the uniform multi-formation.
     """
 
+    suits = frozenset({"image"})
+
     factor: Count = 2
     """Tiles per side of a stored image; it must divide both sides. Published: 2 for CIFAR-10."""
     init: Literal["noise", "real"] = "noise"

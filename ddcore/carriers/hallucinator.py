@@ -32,6 +32,8 @@ class Hallucinated(Carrier):
     together.
     """
 
+    suits = frozenset({"image"})
+
     hallucinators: Count = 2
     """Hallucinators, shared by all classes; each makes an image of every base. Published: 5."""
     width: Count = 2
@@ -113,7 +115,7 @@ class HallucinatedModule(DecodedModule):
         self.side = (card.shape[1], card.shape[2])
         self.bases = nn.Parameter(torch.zeros(card.classes * bases, *shape))
         self.hallucinators = nn.ModuleList(Hallucinator(shape, plan.width) for _ in range(plan.hallucinators))
-        self.register_buffer("classes", classes_in_order(card, bases * self.versions))
+        self.register_buffer("classes", classes_in_order([bases * self.versions] * card.classes))
 
     def start(self, ctx: Context) -> None:
         generator = ctx.rng["init"]

@@ -95,6 +95,8 @@ class Latents(Carrier):
     needs examples.
     """
 
+    suits = frozenset({"image"})
+
     size: Count = 8
     """Values of a latent; they start standard normal."""
     channels: Count = 4
@@ -167,7 +169,7 @@ class LatentsModule(DecodedModule):
         super().__init__()
         self.plan = plan
         self.each = plan.latents(card)
-        self.register_buffer("classes", classes_in_order(card, self.each))
+        self.register_buffer("classes", classes_in_order([self.each] * card.classes))
         self.latents = nn.Parameter(torch.zeros(len(self.classes), plan.size))
         self.generator = plan.live_generator(card).requires_grad_(plan.learned)
         self._card = card

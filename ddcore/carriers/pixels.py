@@ -8,14 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddcore.carriers.base import Carrier, ImagesModule
+from ddcore.carriers.base import Carrier, ImagesModule, values_to_come
 from ddcore.context import Context
+from ddcore.store import plain
 from ddcore.types import DataCard, Group
 
 
 @dataclass(frozen=True)
 class Pixels(Carrier):
-    """``ipc`` images per class, each pixel learned."""
+    """``ipc`` items per class, each number (of an image, each pixel) learned."""
 
     init: Literal["noise", "real"] = "noise"
     """``noise`` draws a standard normal and asks nothing of T; ``real`` starts from random real images."""
@@ -32,15 +33,18 @@ class PixelsModule(ImagesModule):
     def __init__(self, plan: Pixels, card: DataCard) -> None:
         super().__init__(plan, card)
         self.plan = plan
+        self.values = values_to_come(card, len(self.classes))
 
     def start(self, ctx: Context) -> None:
         with torch.no_grad():
             if self.plan.init == "noise":
                 self.pixels.copy_(torch.randn(self.pixels.shape, generator=ctx.rng["init"]))
                 return
-            for c in range(ctx.card.classes):
-                (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.plan.ipc)])
-                self.pixels[self.classes == c] = batch.inputs
+            for c, wanted in enumerate(self.plan.per_class(ctx.card)):
+                (batch,) = ctx.gate.examples([Group(classes=(c,), size=wanted)])
+                self.pixels[self.classes == c] = plain(batch.inputs)
+                if self.values is not None:
+                    self.values.copy_(batch.targets)
 
     def forward(self, index: Tensor) -> Tensor:
         return self.pixels[index]

@@ -30,6 +30,8 @@ class SharedBases(Carrier):
     **Differs**: the paper starts from noise only.
     """
 
+    suits = frozenset({"image"})
+
     bases: Count = 16
     """Bases B, shared by all classes. Published: 16."""
     scale: Count = 2
@@ -70,7 +72,7 @@ class SharedBasesModule(DecodedModule):
         self.side = card.shape[1:]
         self.bases = nn.Parameter(torch.zeros(plan.bases, *plan.base(card)))
         self.addresses = nn.Parameter(torch.zeros(card.classes * self.versions, plan.bases))
-        self.register_buffer("classes", classes_in_order(card, self.versions))
+        self.register_buffer("classes", classes_in_order([self.versions] * card.classes))
 
     def start(self, ctx: Context) -> None:
         with torch.no_grad():

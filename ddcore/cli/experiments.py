@@ -67,7 +67,7 @@ def distill(
     root: Root = None,
     download: Download = False,
     size: Size = None,
-    ipc: Annotated[int, typer.Option(help="Images per class.")] = 1,
+    ipc: Annotated[int, typer.Option(help="Items per class.")] = 1,
     iterations: Annotated[int | None, typer.Option(help="Updates of the images; by default the method's.")] = None,
     seed: Seed = 0,
     change: Change = None,
@@ -99,11 +99,12 @@ def distill(
             raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
         arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
         changes, beside = routed(pairs(change or []))
-        recipe = host.recipe(method, overrides={"seed": seed, **changes}, **arguments)
         settings = Settings(data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size))
         settings = laid_over(
             host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation
         )
+        overrides, kind = {"seed": seed, **changes}, settings.data.item_kind()
+        recipe = host.recipe(method, kind=kind, overrides=overrides, **arguments)
     _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
 
 
@@ -150,7 +151,7 @@ def run(
         fields = {"root": root, "download": download or None, "size": size}
         if data and "experiment" not in parse_toml(text, str(file)):
             recipe = Recipe.from_toml(text, host.catalogue, str(file))
-            settings = Settings(data_set(host.catalogue, data, **fields))
+            settings = Settings(data_set(host.catalogue, data, **fields)).suited(host.catalogue)
         else:
             found = Experiment.from_toml(text, host.catalogue, str(file))
             recipe, settings = found.recipe, found.settings
@@ -232,6 +233,7 @@ def evaluate(
         bare = place.is_file() or place.suffix == ".safetensors"
         if bare:
             settings = Settings(data_set(host.catalogue, data or DistilledSet.load(place).data.name, **fields))
+            settings = settings.suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
             settings = replace(settings, data=data_of(host, settings.data, data, **fields))

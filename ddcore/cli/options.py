@@ -83,8 +83,13 @@ def laid_over(
     from ddcore.naming import parse_parts
     from ddcore.packing import overridden
 
+    data = {path: value for path, value in changes.items() if path.startswith("data.")}
+    settings = overridden(settings, data, host.catalogue)
+    if protocol:
+        settings = overridden(settings, {"protocol": protocol}, host.catalogue)
+    if protocol or settings.protocol == type(settings.protocol)():
+        settings = settings.suited(host.catalogue)
     given = {
-        "protocol": protocol,
         "protocol.networks": parse_parts(networks, "--networks") if networks else None,
         "protocol.measures": parse_parts(measures, "--measures") if measures else None,
         "protocol.repeats": repeats,
@@ -92,7 +97,8 @@ def laid_over(
         "baselines": _baselines(baselines),
         "validation": validation,
     }
-    return overridden(settings, {**{n: v for n, v in given.items() if v is not None}, **changes}, host.catalogue)
+    rest = {path: value for path, value in changes.items() if path not in data}
+    return overridden(settings, {**{n: v for n, v in given.items() if v is not None}, **rest}, host.catalogue)
 
 
 def _baselines(text: str | None) -> list[str] | None:

@@ -17,7 +17,7 @@ from ddcore.bounds import Count, Whole
 from ddcore.data import RealData
 from ddcore.datasets.base import DataSet, held_out
 from ddcore.errors import BadData
-from ddcore.store import Inputs, Items, picked
+from ddcore.store import Inputs, Items, Store, picked
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class ImageFolder(DataSet):
             pairs[split] = picked(images, torch.arange(start, start + len(labels))), labels
             start += len(labels)
         if "test" not in pairs:
-            pairs["train"], pairs["test"] = held_out(root.name, *pairs["train"])
+            pairs["train"], pairs["test"] = held_out(root.name, Store.of(*pairs["train"], len(names)))
         return RealData.of(root.name, **pairs, class_names=names)
 
     def _form(self, paths: Sequence[Path]) -> tuple[int, int]:

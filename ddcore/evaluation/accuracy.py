@@ -18,6 +18,7 @@ from ddcore.types import Draw
 class Accuracy(Measure):
     """Items whose largest logit is that of their class, in percent."""
 
+    classes_only = True
     unit: ClassVar[str] = "%"
 
     def __call__(self, draw: Draw, data: TrainingSet, chunk: int) -> Tensor:

@@ -26,6 +26,7 @@ class CalibrationError(Measure):
     bins: Count = 15
     """Bins of confidence between 0 and 1."""
 
+    classes_only = True
     unit: ClassVar[str] = "%"
     higher_is_better: ClassVar[bool] = False
     cites: ClassVar[tuple[Citation, ...]] = (

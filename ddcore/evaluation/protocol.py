@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
 from annotated_types import MinLen
@@ -66,6 +67,8 @@ class Protocol(Part, kind="protocol"):
     chosen_by: str | None = None
     """The measure, by its name in the report, that chooses among learning rates and comes first; None for the first."""
 
+    image_fields = MappingProxyType({"cutmix": 0.0})
+
     def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
             yield "A protocol says either steps or epochs, not both and not neither"
@@ -83,10 +86,13 @@ class Protocol(Part, kind="protocol"):
     def check(self, data: RealData, catalogue: Catalogue | None = None) -> None:  # type: ignore[override]
         """Refuse what cannot be evaluated on ``data``, before any work.
 
+        ``catalogue`` lets a refusal name the parts that would suit.
+
         Raises:
             RecipeRefused: several learning rates and no validation split to choose on; a part that does not suit the
                 kind of the items; a network that the items are too small for, or that lacks what a part needs.
         """
+        check_suits(self, data.card, catalogue or Catalogue())
         if len(self.lr) > 1 and data.validation is None:
             raise RecipeRefused(
                 f"The protocol tries {len(self.lr)} learning rates, which wants a validation split of T to choose on:"

@@ -18,6 +18,7 @@ from ddcore.networks.base import NetworkPlan
 from ddcore.networks.seeded import seeded
 from ddcore.optimisers import Sgd
 from ddcore.rng import Streams
+from ddcore.store import dealt
 from ddcore.types import DataCard, Draw, Network, Params, Progress
 
 Attack = Callable[[Draw, Tensor, Tensor], Tensor]
@@ -145,7 +146,7 @@ def _taken(
     """The batch of each net, under that net's augmentation: inputs (e, n, ...) and targets (e, n, ...)."""
     inputs, targets = training.take(torch.cat(list(rows)))
     inputs, targets = inputs.to(device), targets.to(device)
-    each, theirs = inputs.unflatten(0, (len(streams), -1)), targets.unflatten(0, (len(streams), -1))
+    each, theirs = dealt(inputs, len(streams)), dealt(targets, len(streams))
     if teacher_targets is not None:
         heard = [
             teacher_targets(r, x, protocol.augment, own["augment"])

@@ -57,7 +57,10 @@ class Preprocessed:
     step_sizes: None = None
     order: None = None
     momentum: float = 0.0
-    loss: LossName = "cross_entropy"
+
+    @property
+    def loss(self) -> LossName:
+        return self.store.loss
 
     @property
     def nbytes(self) -> int:

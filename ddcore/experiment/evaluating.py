@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ddcore.artefact import DistilledSet
+from ddcore.catalogue import Catalogue
 from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.device import check_device, peak_mib
@@ -60,13 +61,15 @@ def evaluate(
     Raises:
         RecipeRefused: the protocol cannot be followed on ``data``, or there is no such split.
     """
-    host, protocol = host or Host(), protocol or Protocol()
+    host = host or Host()
+    protocol = protocol or host.kind(data.card.kind).adapted(Protocol())
     protocol.check(data, host.catalogue)
     given = {"split": split, "attack": attack}
     if isinstance(training, DistilledSet):
         targets = needed_targets(training, protocol, host.catalogue, device)
         fitted = preprocess_of(training, host.catalogue)
-        return score(training, data, fitted, protocol, seed, device, progress, targets, distilled=training, **given)
+        shown = _shown(training, host.catalogue)
+        return score(shown, data, fitted, protocol, seed, device, progress, targets, distilled=training, **given)
     if protocol.temperature is not None:
         raise RecipeRefused("A protocol with a temperature wants a distilled set that teaches; take one without.")
     if isinstance(training, Store | Source):
@@ -76,6 +79,11 @@ def evaluate(
         raise RecipeRefused("Say with preprocess= what the items of the data go through, as those of the set did.")
     fitted = _fitted(preprocess, data.train, data, torch.device(device))
     return score(training, data, fitted, protocol, seed, device, progress, **given)
+
+
+def _shown(distilled: DistilledSet, catalogue: Catalogue) -> TrainingSet:
+    """What networks are trained on: ``distilled`` itself, or what its carrier makes of its latent."""
+    return Recipe.from_toml(distilled.recipe, catalogue).synthetic.shown(distilled) if distilled.latent else distilled
 
 
 def _fitted(preprocess: Preprocess | Fitted, items: Store | Source, data: RealData, device: torch.device) -> Fitted:
@@ -181,7 +189,7 @@ def evaluate_all(
     for name in ("random", "herding"):
         sets[name] = lambda name=name: host.distill(
             replace(
-                host.recipe(name, ipc=recipe.ipc),
+                host.recipe(name, kind=data.card.kind, ipc=recipe.ipc),
                 network=recipe.network,
                 preprocess=recipe.preprocess,
                 seed=recipe.seed,
@@ -199,7 +207,8 @@ def evaluate_all(
         training = sets[name]()
         targets = needed_targets(distilled, protocol, host.catalogue, device) if training is distilled else None
         given = (data, preprocess, protocol, recipe.seed, device, told(name), targets)
-        scores[name] = score(training, *given, distilled=distilled)
+        shown = _shown(training, host.catalogue) if training is distilled else training
+        scores[name] = score(shown, *given, distilled=distilled)
         sizes[name] = training.nbytes
     return scores, sizes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from ddcore.data import RealData
 from ddcore.datasets.base import DataSet
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.protocol import Protocol
+from ddcore.kinds import kind_named
 from ddcore.packing import dotted, from_dict, parse_toml, to_dict
 from ddcore.parts import Part
 
@@ -39,6 +40,10 @@ class Settings(Part, kind="settings"):
         """The data, with the validation split that is asked for, drawn from ``seed``."""
         data = self.data.load()
         return data if self.validation is None else data.with_validation(self.validation, seed)
+
+    def suited(self, catalogue: Catalogue) -> Settings:
+        """These settings with what of their protocol does not suit the items of their data in the place of defaults."""
+        return replace(self, protocol=kind_named(self.data.item_kind(), catalogue).adapted(self.protocol))
 
 
 @dataclass(frozen=True)
@@ -74,5 +79,8 @@ class Experiment:
         table = parse_toml(text, where)
         if "experiment" not in table:
             raise RecipeRefused(f"{where} names no data: add [experiment.data] with a name.")
-        settings = table.pop("experiment")
-        return Experiment(from_dict(Recipe, table, catalogue), from_dict(Settings, settings, catalogue, "experiment"))
+        written = table.pop("experiment")
+        settings = from_dict(Settings, written, catalogue, "experiment")
+        if "protocol" not in written:
+            settings = settings.suited(catalogue)
+        return Experiment(from_dict(Recipe, table, catalogue), settings)

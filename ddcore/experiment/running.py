@@ -120,7 +120,8 @@ def _run(
             folder.discard()
         raise
     distilled.save(folder.distilled)
-    write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
+    if host.kind(data.card.kind).picture:
+        write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
 
     metrics = metrics_of(experiment, run.recipe, distilled, data, host, device, progress)
     write_whole(folder.metrics, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())

@@ -21,7 +21,7 @@ from ddcore.gate.fit import Fit, flatter, uphill
 from ddcore.gate.source import Source
 from ddcore.gate.spent import Spent
 from ddcore.gate.view import LiveView, View
-from ddcore.losses import cross_entropy
+from ddcore.losses import LOSSES
 from ddcore.parts import Part
 from ddcore.rng import Streams
 from ddcore.store import Store
@@ -81,7 +81,7 @@ class Gate(ABC):
         return features
 
     def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
-        """``mean`` and ``std`` (c,) of T's channels, before preprocessing, images in [0, 1].
+        """``mean`` and ``std`` (c,) of T's channels, or of the features of vectors, before preprocessing.
 
         With ``pixels`` ``mean`` (d,) and ``covariance`` (d, d) of the flattened items of d numbers, in float64.
         """
@@ -100,7 +100,7 @@ class Gate(ABC):
         state: dict[str, Any] | None = None,
         keep: Callable[[], None] | None = None,
     ) -> list[Params]:
-        """Train ``draw``'s network on T by cross-entropy, through :meth:`gradient` alone; answers ``fit``'s snapshots.
+        """Train ``draw``'s network on T by its targets' loss, through :meth:`gradient` alone; ``fit``'s snapshots.
 
         ``progress`` is called with ``stage`` after each step. Where the training stands is kept in ``state``, a plain
         dict that is empty at first: with one that was saved when ``keep`` was called, along with ``draw``'s buffers,
@@ -144,7 +144,7 @@ class Gate(ABC):
         view = fit.augment.draw(rng, shape) if fit.augment else None
         mixed = fit.cutmix and float(torch.rand((), generator=rng)) < fit.cutmix
         mixing = CutMix.draw(rng, shape, store.classes) if mixed else None
-        (gradient,) = self.gradient(draw, [Group(size=fit.batch, transform=view, mixing=mixing)], cross_entropy)
+        (gradient,) = self.gradient(draw, [Group(size=fit.batch, transform=view, mixing=mixing)], LOSSES[store.loss])
         return gradient
 
     @overload

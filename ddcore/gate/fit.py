@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -51,6 +52,8 @@ class Fit(Part, kind="fit"):
     gap: NotNegative = 0.0
     """How many times the part of the plain gradient that is orthogonal to the one taken uphill is subtracted from
     it."""
+
+    image_fields = MappingProxyType({"cutmix": 0.0})
 
     def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):

@@ -13,6 +13,7 @@ from ddcore.chunking import CHUNK_BYTES, slices
 from ddcore.gate.base import DISCLOSURES, Gate, GatePlan, disjoint
 from ddcore.gate.source import Source
 from ddcore.rng import Streams
+from ddcore.store import joined
 from ddcore.types import Batch, Draw, Group, ItemLoss, Params
 
 
@@ -84,7 +85,7 @@ class OpenGate(Gate):
 
     def _features_joint(self, draw: Draw, batches: Sequence[Batch]) -> list[Tensor]:
         with torch.no_grad():
-            features = draw(torch.cat([batch.inputs for batch in batches]), features=True)
+            features = draw(joined([batch.inputs for batch in batches]), features=True)
         return [part.mean(0) for part in features.split([len(batch) for batch in batches])]
 
     def _joined(self, draw: Draw, groups: Sequence[Group]) -> Iterator[tuple[Tensor, list[tuple[int, slice]]]]:
@@ -111,15 +112,14 @@ class OpenGate(Gate):
         for owner, piece in pieces:
             owners.append((owner, slice(start, start + len(piece))))
             start += len(piece)
-        inputs = pieces[0][1] if len(pieces) == 1 else torch.cat([piece for _, piece in pieces])
-        return inputs, owners
+        return joined([piece for _, piece in pieces]), owners
 
     def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
         if pixels:
             return self._moments()
         total, squares, count = 0.0, 0.0, 0
         for batch in self.source.store.chunks():
-            x = self.source.raw(batch, None).inputs.double().flatten(2).movedim(1, 0).flatten(1)
+            x = self.source.raw(batch, None).inputs.double().unsqueeze(-1).flatten(2).movedim(1, 0).flatten(1)
             total, squares, count = total + x.sum(1), squares + (x * x).sum(1), count + x.shape[1]
         mean = torch.as_tensor(total) / count
         return {"mean": mean.float(), "std": (torch.as_tensor(squares) / count - mean**2).clamp_min(0).sqrt().float()}

@@ -24,6 +24,8 @@ class Expert(Labels):
     **Reference**: Cui et al., TESLA, ICML 2023, Section 3.4.
     """
 
+    classes_only = True
+
     temperature: Positive = 1.0
     """Temperature of the network's softmax."""
 

@@ -14,7 +14,7 @@ from ddcore.types import DataCard
 
 @dataclass(frozen=True)
 class Hard(Labels):
-    """Each item's own class, fixed."""
+    """Each item's own class, fixed; or, of values, that which the item began with."""
 
     def build(self, card: DataCard, carrier: CarrierModule) -> HardLabels:
         return HardLabels(carrier)
@@ -25,8 +25,12 @@ class HardLabels(LabelModule):
 
     def __init__(self, carrier: CarrierModule) -> None:
         super().__init__()
-        self.register_buffer("targets", carrier.classes.clone())
-        self.stored = class_bytes(carrier)
+        self.loss_name = "cross_entropy" if carrier.values is None else "squared"
+        self.register_buffer("targets", (carrier.classes if carrier.values is None else carrier.values).clone())
+        self.stored = class_bytes(carrier) if carrier.values is None else carrier.values.nbytes
+
+    def begin(self, values: Tensor) -> None:
+        self.targets.copy_(values)
 
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
         return self.targets[index]

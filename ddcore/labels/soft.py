@@ -22,6 +22,8 @@ class Soft(Labels):
     **Reference**: Guo et al., DATM, ICLR 2024, Section 3.3.
     """
 
+    classes_only = True
+
     fit: Fit | None = Fit()
     """How the network is trained on T whose logits they start from; None to start with equal shares."""
 

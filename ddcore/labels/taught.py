@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.labels.base import Labels
+from ddcore.parts import Part
 from ddcore.rng import Streams
 from ddcore.synthetic import CarrierModule, LabelModule
 from ddcore.types import DataCard, Draw, Params
@@ -34,6 +35,8 @@ class Taught(Labels):
     (relabel).
     """
 
+    classes_only = True
+
     fit: Fit | None = Fit()
     """How the teacher is trained when S begins; None for the network of the steps, or the one that images were chosen
     by."""
@@ -45,6 +48,9 @@ class Taught(Labels):
     """How those crops are drawn."""
     keep: bool = False
     """Whether the artefact holds the teacher itself."""
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        return ((name, part) for name, part in super().parts() if name != "crop" or self.crops)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ddcore.bounds import Positive
+from ddcore.errors import RecipeRefused
 from ddcore.labels.base import Labels
 from ddcore.labels.stored import class_bytes
 from ddcore.losses import LossName
 from ddcore.synthetic import CarrierModule, LabelModule
-from ddcore.types import DataCard
+from ddcore.types import DataCard, Network
 
 
 @dataclass(frozen=True)
 class Vectors(Labels):
-    """A free real vector (k,) per item, which starts as ``scale`` times its class one-hot."""
+    """A free real vector (k,) per item, which starts as ``scale`` times its class one-hot; or, of values, as those
+    which the item began with."""
 
     scale: Positive = 1.0
     """Value of the one in the one-hot vector."""
@@ -41,6 +44,13 @@ class Vectors(Labels):
                 ' "squared", or labels.centred = false'
             )
 
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        if card.values is not None and (self.loss != "squared" or self.temperature is not None):
+            raise RecipeRefused(
+                f"The targets of {card.name} are values, which are learned by the squared error: set labels.loss ="
+                ' "squared" and no labels.temperature.'
+            )
+
     def build(self, card: DataCard, carrier: CarrierModule) -> VectorLabels:
         return VectorLabels(self, card, carrier)
 
@@ -52,19 +62,25 @@ class VectorLabels(LabelModule):
         super().__init__()
         self.plan = plan
         self.loss_name = plan.loss
-        vectors = self.encoded(carrier.classes, card.classes)
+        vectors = self.encoded(carrier.classes, card.classes) if carrier.values is None else carrier.values.clone()
         if plan.learned:
             self.vectors = nn.Parameter(vectors)
         else:
             self.register_buffer("vectors", vectors)
-        self.stored = vectors.nbytes if plan.learned else class_bytes(carrier)
+        self.stored = class_bytes(carrier) if carrier.values is None and not plan.learned else vectors.nbytes
         start = plan.temperature
         self.log_temperature = None if start is None else nn.Parameter(torch.tensor(math.log(start)))
+
+    def begin(self, values: Tensor) -> None:
+        with torch.no_grad():
+            self.vectors.copy_(values)
 
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:
         return self.vectors[index]
 
     def encoded(self, classes: Tensor, k: int) -> Tensor:
+        if classes.ndim == 2:
+            return classes
         return self.plan.scale * (super().encoded(classes, k) - (1 / k if self.plan.centred else 0))
 
     @property

@@ -16,6 +16,8 @@ from ddcore.types import Citation, DataCard
 class AlexNet(NetworkPlan, name="alexnet"):
     """Five convolutions in three pooled stages and one linear layer, in this field's form for small images."""
 
+    suits = frozenset({"image"})
+
     norm: NormName = "instance"
     """Normalisation after each convolution; ``group`` has 4 groups."""
 
@@ -42,4 +44,4 @@ class AlexNet(NetworkPlan, name="alexnet"):
             *(Conv(256, 192), norm(self.norm, 192), Activation()),
             *(Conv(192, 192), norm(self.norm, 192), Activation(), Pooling("max"), Flatten()),
         )
-        return Structure(features, Linear(192 * left[0] * left[1], card.classes))
+        return Structure(features, Linear(192 * left[0] * left[1], card.outputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -29,8 +30,11 @@ from ddcore.types import Citation, DataCard
 class ConvNet(NetworkPlan, name="convnet"):
     """Blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
 
-    Grey images of 28 pixels are padded to 32 by the first convolution. 320 010 parameters for ten classes of 3x32x32.
+    On signals it slides along time, with kernels of 3 and pooling by 2. Grey images of 28 pixels are padded to 32 by
+    the first convolution. 320 010 parameters for ten classes of 3x32x32.
     """
+
+    suits = frozenset({"image", "signal"})
 
     width: Count | None = None
     """Channels; None for 128, or 32 for images up to 16 pixels. Published: 128."""
@@ -65,7 +69,7 @@ class ConvNet(NetworkPlan, name="convnet"):
         layers: list[Layer | None] = []
         for i in range(plan.depth):
             padding = 3 if i == 0 and tuple(card.shape) == (1, 28, 28) else 1
-            conv = Conv(channels, plan.width, padding=padding)
+            conv = Conv(channels, plan.width, padding=padding, dims=len(sides))
             layers += [conv, norm(plan.norm, plan.width), Activation(plan.activation), Pooling(plan.pooling)]
             channels = plan.width
             sides = [side + 2 * (padding - 1) for side in sides]
@@ -73,7 +77,7 @@ class ConvNet(NetworkPlan, name="convnet"):
                 sides = [side // 2 for side in sides]
             if min(sides) < 1:
                 raise RecipeRefused(
-                    f"A ConvNet of depth {plan.depth} leaves nothing of images of {card.shape[1]}x{card.shape[2]}"
-                    f" after block {i + 1}: take network.depth = {i} or less."
+                    f"A ConvNet of depth {plan.depth} leaves nothing of {card.kind}s of"
+                    f" {'x'.join(map(str, card.shape[1:]))} after block {i + 1}: take network.depth = {i} or less."
                 )
-        return Structure(chain(*layers, Flatten()), Linear(channels * sides[0] * sides[1], card.classes))
+        return Structure(chain(*layers, Flatten()), Linear(channels * math.prod(sides), card.outputs))

@@ -78,17 +78,20 @@ class Conv(Layer):
     stride: int = 1
     padding: int = 1
     bias: bool = True
+    dims: int = 2
+    """2 on images (n, c, h, w), 1 on signals (n, c, t)."""
 
     def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
-        fan_in = self.into * self.kernel**2
-        params[f"{path}.weight"] = uniform((self.out, self.into, self.kernel, self.kernel), fan_in, generator)
+        fan_in = self.into * self.kernel**self.dims
+        params[f"{path}.weight"] = uniform((self.out, self.into, *[self.kernel] * self.dims), fan_in, generator)
         if self.bias:
             params[f"{path}.bias"] = uniform((self.out,), fan_in, generator)
 
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         weight, bias = at.params[f"{path}.weight"], at.params.get(f"{path}.bias")
-        weight = weight.reshape(-1, *weight.shape[-3:])
-        return F.conv2d(x, weight, None if bias is None else bias.flatten(), self.stride, self.padding, 1, at.nets)
+        weight = weight.reshape(-1, *weight.shape[-1 - self.dims :])
+        slide = F.conv2d if self.dims == 2 else F.conv1d
+        return slide(x, weight, None if bias is None else bias.flatten(), self.stride, self.padding, 1, at.nets)
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,8 @@ class Pooling(Layer):
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         if self.name == "none":
             return x
-        pool = F.max_pool2d if self.name == "max" else F.avg_pool2d
-        return pool(x, self.kernel, self.stride, self.padding)
+        pools = {"max": (F.max_pool1d, F.max_pool2d), "avg": (F.avg_pool1d, F.avg_pool2d)}
+        return pools[self.name][x.ndim - 3](x, self.kernel, self.stride, self.padding)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from ddcore.types import Citation, DataCard
 class LeNet(NetworkPlan, name="lenet"):
     """LeNet-5 with ReLU and max pooling; grey images of 28 pixels are padded to 32."""
 
+    suits = frozenset({"image"})
+
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(
             "lecun1998gradient",
@@ -41,4 +43,4 @@ class LeNet(NetworkPlan, name="lenet"):
             *(Conv(6, 16, 5, padding=0), Activation(), Pooling("max"), Flatten()),
             *(Linear(16 * left[0] * left[1], 120), Activation(), Linear(120, 84), Activation()),
         )
-        return Structure(features, Linear(84, card.classes))
+        return Structure(features, Linear(84, card.outputs))

@@ -27,4 +27,4 @@ class MLP(NetworkPlan):
     def build(self, card: DataCard) -> Structure:
         sizes = [math.prod(card.shape)] + [self.width] * (self.depth - 1)
         hidden = [layer for a, b in pairwise(sizes) for layer in (Linear(a, b), Activation(self.activation))]
-        return Structure(chain(Flatten(), *hidden), Linear(sizes[-1], card.classes))
+        return Structure(chain(Flatten(), *hidden), Linear(sizes[-1], card.outputs))

@@ -97,5 +97,5 @@ class ModuleNetwork(Network):
 
 def _draws(module: nn.Module) -> bool:
     """``module`` is known to draw random numbers in training."""
-    share = getattr(module, "dropout", 0.0)
-    return isinstance(module, _DropoutNd | nn.RReLU) or (isinstance(share, float | int) and share > 0)
+    share = module.p if isinstance(module, _DropoutNd) else getattr(module, "dropout", 0.0)
+    return isinstance(module, nn.RReLU) or (isinstance(share, float | int) and share > 0)

@@ -20,6 +20,8 @@ class ResNet18(NetworkPlan, name="resnet18"):
     left: one pixel per channel has no spread, and instance norm would erase it.
     """
 
+    suits = frozenset({"image"})
+
     norm: NormName = "instance"
     """Normalisation after each convolution; ``group`` has 4 groups. The paper's is ``batch``; ``instance`` is what this
     field compares with."""
@@ -41,7 +43,7 @@ class ResNet18(NetworkPlan, name="resnet18"):
             stride = 2 if width > 64 and side > 2 else 1
             layers += [self._block(channels, width, stride), self._block(width, width, 1)]
             channels, side = width, math.ceil(side / stride)
-        return Structure(chain(*layers, GlobalPool(), Flatten()), Linear(channels, card.classes))
+        return Structure(chain(*layers, GlobalPool(), Flatten()), Linear(channels, card.outputs))
 
     def _block(self, into: int, out: int, stride: int) -> Residual:
         body = chain(

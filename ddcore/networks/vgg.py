@@ -17,6 +17,8 @@ STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 class VGG11(NetworkPlan):
     """Eight convolutions in five stages, pooled while more than one pixel is left, and one linear layer."""
 
+    suits = frozenset({"image"})
+
     norm: NormName = "instance"
     """Normalisation after each convolution; ``group`` has 4 groups."""
 
@@ -42,7 +44,7 @@ class VGG11(NetworkPlan):
             if min(sides) > 1:
                 layers.append(Pooling("max"))
                 sides = [side // 2 for side in sides]
-        return Structure(chain(*layers, Flatten()), Linear(channels * sides[0] * sides[1], card.classes))
+        return Structure(chain(*layers, Flatten()), Linear(channels * sides[0] * sides[1], card.outputs))
 
     def _norm(self, width: int, sides: list[int]) -> Layer | None:
         """One pixel a channel has no spread: instance norm would erase it, so it is left as it is."""

@@ -12,6 +12,7 @@ from ddcore.context import Context
 from ddcore.networks.probe import last_layer
 from ddcore.objectives.base import Objective
 from ddcore.objectives.batches import class_batches
+from ddcore.store import joined
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group
 
@@ -24,6 +25,8 @@ class FeatureMatch(Objective):
 
     **References**: Zhao and Bilen, WACV 2023, Eq. 6; ``logits``, Xiong et al., FedDM, CVPR 2023.
     """
+
+    classes_only = True
 
     real: Count = 256
     """Items of T per class and step. Published: 256."""
@@ -45,7 +48,7 @@ class FeatureMatch(Objective):
         total = 0.0
         for lot in class_batches(synthetic, range(ctx.card.classes), ctx):
             inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
-            features = ctx.gate.clip_features(draw(torch.cat(inputs), features=True))
+            features = ctx.gate.clip_features(draw(joined(inputs), features=True))
             means = torch.stack([f.mean(0) for f in features.split([len(x) for x in inputs])])
             targets = torch.stack([real[c] for c in lot])
             loss = (targets - means).square().sum()

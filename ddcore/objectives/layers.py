@@ -13,6 +13,7 @@ from ddcore.losses import cross_entropy
 from ddcore.networks.probe import by_centres, class_means, layers
 from ddcore.objectives.base import Objective
 from ddcore.objectives.batches import class_batches
+from ddcore.store import joined
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group
 
@@ -30,6 +31,8 @@ class LayerMatch(Objective):
 
     **Differs**: the two terms draw their items separately.
     """
+
+    classes_only = True
 
     weights: tuple[NotNegative, ...] = (1.0, 1.0, 0.1, 0.1)
     """Weights w_l of the layers, first to last; the last one holds for all further layers."""
@@ -60,11 +63,11 @@ class LayerMatch(Objective):
         for lot in class_batches(synthetic, classes, ctx):
             inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
             sizes = [len(x) for x in inputs]
-            answers = ctx.gate.clip_features(probe(torch.cat(inputs), features=True)).split(sizes)
+            answers = ctx.gate.clip_features(probe(joined(inputs), features=True)).split(sizes)
             loss = (torch.stack([real[c] for c in lot]) - torch.stack([a.mean(0) for a in answers])).square().sum()
             total += float(loss.detach())
             if pull is not None:
-                centres = torch.stack([f.mean(0) for f in draw(torch.cat(inputs), features=True).split(sizes)])
+                centres = torch.stack([f.mean(0) for f in draw(joined(inputs), features=True).split(sizes)])
                 loss = loss + (centres * pull[lot]).sum()
             loss.backward()
         yield total

@@ -30,6 +30,8 @@ class StatisticMatch(Objective):
     **Reference**: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Eq. 6 and 9.
     """
 
+    classes_only = True
+
     weight: NotNegative = 0.01
     """Weight r of the statistics. Published: 0.01 with ResNet-18."""
     first: NotNegative = 1.0

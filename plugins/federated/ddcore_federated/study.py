@@ -104,7 +104,8 @@ class Distilling(Exchange):
 
     def recipe(self, problem: Problem) -> dd.Recipe:
         """The recipe on the problem's network, its starts as far round the global weights as the method says."""
-        recipe = problem.host.recipe(self.method, ipc=self.ipc, overrides=dd.dotted(self.overrides))
+        kind, overrides = problem.card.kind, dd.dotted(self.overrides)
+        recipe = problem.host.recipe(self.method, kind=kind, ipc=self.ipc, overrides=overrides)
         around = recipe.network if isinstance(recipe.network, Around) else Around()
         network = replace(around, network=problem.network)
         return replace(recipe, network=network, preprocess=problem.preprocess)

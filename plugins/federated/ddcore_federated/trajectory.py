@@ -83,7 +83,7 @@ class Dynafed(dd.Part, kind="dynafed"):
         Raises:
             RecipeRefused: the method asks something of T, which the server has not, or looks at no way of weights.
         """
-        recipe = host.recipe(self.method, overrides=dd.dotted(self.overrides))
+        recipe = host.recipe(self.method, kind=card.kind, overrides=dd.dotted(self.overrides))
         recipe = replace(recipe, preprocess=preprocess or recipe.preprocess)
         if asks := recipe.fitted(card).asks:
             raise dd.RecipeRefused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -43,6 +43,8 @@ class Audit(dd.Study):
     shadows.
     """
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
+
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data whose halves are distilled."""
     method: str = "dm"
@@ -67,8 +69,6 @@ class Audit(dd.Study):
     seed: dd.Whole = 0
     """Seed of halves, distillations and networks."""
 
-    chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
-
     def faults(self) -> Iterator[str]:
         if self.shadows < 4 or self.shadows % 2:
             yield f"shadows = {self.shadows}: it must be an even number of at least 4"
@@ -83,8 +83,7 @@ class Audit(dd.Study):
         """One shadow: what the audit needs of it are tensors, in a file of their own."""
         data, name, t = dd.loaded(self.data), case.description["set"], case.seed - self.seed
         member = halves(len(data.train), self.shadows, self.seed)[t]
-        store = data.train.subset(member.nonzero().flatten())
-        half = replace(data, train=store, card=replace(data.card, counts=store.counts))
+        half = data.subset(member.nonzero().flatten())
         where = torch.device(device)
         if name == "dp_sgd":
             told = self._dp_sgd(data, half, t, where)
@@ -110,7 +109,7 @@ class Audit(dd.Study):
 
     def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
         overrides = dd.dotted(self.overrides) if method == self.method else {}
-        recipe = host.recipe(method, ipc=self.ipc, overrides=overrides)
+        recipe = host.recipe(method, kind=half.card.kind, ipc=self.ipc, overrides=overrides)
         distilled = host.distill(recipe, half, seed=self.seed + t, device=str(where))
         preprocess = dd.preprocess_of(distilled, host.catalogue)
         (plan, *_), (lr, *_) = self.protocol.networks, self.protocol.lr
