@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddcore.augment.base import Augment
-from ddcore.bounds import NotNegative
+from ddcore.bounds import Count, NotNegative, Positive, Share
 from ddcore.errors import RecipeRefused
 from ddcore.optimisers import Optimiser, Sgd
 from ddcore.parts import Part
@@ -23,36 +23,43 @@ from ddcore.types import Params
 class Fit(Part, kind="fit"):
     """How a network is trained on T: on batches drawn without replacement, for ``steps`` or ``epochs``.
 
-    ``rho`` above zero steps along gradients taken that far uphill, weight by weight in proportion to the weight, so
-    that flat minima are found; of the gradient at the point itself, what is orthogonal to that is then subtracted
-    ``gap`` times. Reference: Zhuang et al., Surrogate Gap Minimization, ICLR 2022, Algorithm 1. Each step is two
-    requests. Differs: where the gate's draws are secret, the two gradients are of two batches.
+    **Reference**: ``rho`` and ``gap``, Zhuang et al., Surrogate Gap Minimization, ICLR 2022, Algorithm 1.
+
+    **Differs**: where the gate's draws are secret, the two gradients of a step with ``rho`` are of two batches.
     """
 
-    steps: int | None = 200
-    epochs: float | None = None
-    batch: int = 64
-    lr: NotNegative = 0.01
+    steps: Count | None = 200
+    """Training steps; None where ``epochs`` are given."""
+    epochs: Positive | None = None
+    """Passes over T, not necessarily whole, instead of ``steps``."""
+    batch: Count = 64
+    """Items of T per step."""
+    lr: Positive = 0.01
+    """Learning rate."""
     optimiser: Optimiser = Sgd(momentum=0.9, weight_decay=5e-4)
+    """What follows the gradients."""
     schedule: Schedule = Constant()
-    snapshots: int = 1
-    """How many points of the way are kept, evenly spaced and the last one always; the start is not one."""
+    """How the learning rate changes over the training."""
+    snapshots: Count = 1
+    """Points of the training that are kept, evenly spaced, always including the last one; the start is not counted."""
     augment: Augment | None = None
-    """Drawn anew for each batch, one change for all of its items."""
-    cutmix: float = 0.0
+    """Augmentation, drawn anew for each batch, one change for all of its items."""
+    cutmix: Share = 0.0
     """Probability that a batch is mixed: a box of each item comes from another, the labels in proportion."""
     rho: NotNegative = 0.0
+    """How far uphill gradients are taken, weight by weight in proportion to the weight, so that flat minima are found;
+    each step is then two requests. 0 for plain gradients."""
     gap: NotNegative = 0.0
+    """How many times the part of the plain gradient that is orthogonal to the one taken uphill is subtracted from
+    it."""
 
     image_fields = MappingProxyType({"cutmix": 0.0})
 
     def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
-            yield ("A fit says either steps or epochs, not both and not neither.")
-        if not min(self.steps or self.epochs or 0, self.batch, self.snapshots) > 0 or not 0 <= self.cutmix <= 1:
-            yield (f"{self}: steps, batch and snapshots must be above zero, cutmix within 0 and 1.")
+            yield "a fit needs either steps or epochs, not both and not neither"
         if self.gap and not self.rho:
-            yield ("A fit's gap is the share of what the step uphill leaves over: give rho with it.")
+            yield f"gap = {self.gap} is the share of what the step uphill leaves over: give rho with it"
 
     @property
     def asks(self) -> frozenset[str]:
