@@ -13,9 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ddcore import Folder, Host, Recipe, load_distilled, recipe
-from ddcore.builtin import METHODS
 from ddcore.cli import app
 from ddcore.cli.base import sentences, show
+from ddcore.recipes import METHODS
 
 TINY = [
     *("--iterations", "2", "--repeats", "1", "--baselines", "none", "--networks", "mlp"),

@@ -7,9 +7,9 @@ import torch
 
 from ddcore import BadCheckpoint, Recipe, RecipeRefused
 from ddcore.augment.affine import Affine
-from ddcore.builtin import METHODS
 from ddcore.labels.taught import Taught
 from ddcore.networks.mlp import MLP
+from ddcore.recipes import METHODS
 from ddcore.recipes.gradient import LOOPS, loop_lengths
 from ddcore.update import Update
 
