@@ -80,7 +80,7 @@ class Protocol(Part, kind="protocol"):
             raise UnknownName("protocol", name, PRESETS)
         return cls(**PRESETS[name])
 
-    def check(self, data: RealData, catalogue: Catalogue | None = None) -> None:
+    def check(self, data: RealData, catalogue: Catalogue | None = None) -> None:  # type: ignore[override]
         """Refuse what cannot be evaluated on ``data``, before any work.
 
         ``catalogue`` lets a refusal name the parts that would suit.
