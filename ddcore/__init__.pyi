@@ -12,6 +12,9 @@ from .carriers.base import (
 from .carriers.pixels import (
     Pixels as Pixels,
 )
+from .cli.base import (
+    progress as progress,
+)
 from .composition import (
     Recipe as Recipe,
 )
@@ -35,6 +38,9 @@ from .errors import (
 )
 from .errors import (
     BadData as BadData,
+)
+from .errors import (
+    CasesFailed as CasesFailed,
 )
 from .errors import (
     DdcoreError as DdcoreError,
@@ -66,6 +72,12 @@ from .evaluation.scores import (
 from .evaluation.scores import (
     Scores as Scores,
 )
+from .experiment.evaluating import (
+    evaluate as evaluate,
+)
+from .experiment.evaluating import (
+    evaluate_saved as evaluate_saved,
+)
 from .experiment.folder import (
     Folder as Folder,
 )
@@ -77,12 +89,6 @@ from .experiment.plan import (
 )
 from .experiment.reading import (
     cite as cite,
-)
-from .experiment.running import (
-    evaluate as evaluate,
-)
-from .experiment.running import (
-    evaluate_saved as evaluate_saved,
 )
 from .experiment.running import (
     resume as resume,
@@ -166,13 +172,31 @@ from .run import (
 from .store import (
     Store as Store,
 )
-from .study import (
-    Finding as Finding,
+from .study.base import (
+    Case as Case,
 )
-from .study import (
+from .study.base import (
+    Found as Found,
+)
+from .study.base import (
     Study as Study,
 )
-from .study import (
+from .study.engine import (
+    Engine as Engine,
+)
+from .study.engine import (
+    Processes as Processes,
+)
+from .study.experiments import (
+    Experiments as Experiments,
+)
+from .study.finding import (
+    Finding as Finding,
+)
+from .study.grid import (
+    Grid as Grid,
+)
+from .study.running import (
     run_study as run_study,
 )
 from .types import (
@@ -204,6 +228,9 @@ from .verbs import (
 )
 from .verbs import (
     load_distilled as load_distilled,
+)
+from .verbs import (
+    protocol as protocol,
 )
 from .verbs import (
     recipe as recipe,

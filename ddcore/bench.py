@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar, cast
@@ -30,7 +30,7 @@ from ddcore.data import RealData
 from ddcore.datasets.digits import Digits
 from ddcore.device import peak_mib
 from ddcore.errors import DdcoreError, UnknownName
-from ddcore.evaluation.measures import Accuracy
+from ddcore.evaluation.accuracy import Accuracy
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.training import train
 from ddcore.evaluation.training_set import Preprocessed
@@ -153,14 +153,14 @@ def _evaluate_pair() -> Pair:
         return [plain.accuracy(module, inputs, targets) for module in modules], modules
 
     def apart() -> float:
-        short = replace(Protocol.named("dc"), epochs=20)  # Adam would blow rounding up where a gradient is nearly none
+        short = host.protocol("dc", epochs=20)  # Adam would blow rounding up where a gradient is nearly none
         (_, draw), (_, modules) = fast_of(short), plain_of(short)
         inputs, _ = test.take(torch.arange(len(test)))
         mine = draw(inputs.expand(len(nets), *inputs.shape), training=False)
         theirs = torch.stack([module(inputs).detach() for module in modules])
         return float((mine - theirs).norm() / theirs.norm())
 
-    protocol = Protocol.named("quick")
+    protocol = host.protocol("quick")
     setting = "digits 16px, ConvNet-3 width 32, 5 nets, protocol quick on 10 images, with testing"
     return Pair(lambda: fast_of(protocol), lambda: plain_of(protocol), apart, setting)
 
@@ -202,7 +202,7 @@ def _unroll_pair(steps: int) -> Pair:
 RECOVER = {
     **{"policy.fit.steps": 1, "policy.fit.batch": 16, "objective.batch": 50},
     # SGD: Adam would blow rounding up where a gradient is nearly none
-    **{"update.optimiser": "sgd", "update.lr.inputs": 100.0, "update.clamp": False},
+    **{"update.optimiser": "sgd", "update.optimiser.momentum": 0.5, "update.lr.inputs": 100.0, "update.clamp": False},
 }
 """SRe2L's recovery at any size: a teacher of one step, batches of 50."""
 

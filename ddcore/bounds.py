@@ -22,6 +22,7 @@ Positive = Annotated[float, Gt(0)]
 PositiveOrInfinite = Annotated[float, Gt(0), Infinite()]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
+PositiveShare = Annotated[float, Gt(0), Le(1)]
 OpenShare = Annotated[float, Gt(0), Lt(1)]
 Decay = Annotated[float, Ge(0), Lt(1)]
 Number = Annotated[float, Ge(-math.inf)]
@@ -51,7 +52,8 @@ def broken(name: str, value: Any, hint: Any) -> Iterator[str]:
     if origin is Annotated:
         yield from broken(name, value, arguments[0])
         if value is not None and not _within(value, arguments[1:]):
-            yield f"{name} = {value!r}: it must be {in_words(hint)}"
+            words = [_what_it_is_not(value, arguments[1:]), in_words(hint)]
+            yield f"{name} = {value!r}: it must be {' and '.join(filter(None, words))}"
     elif origin in (typing.Union, types.UnionType):
         if value is not None:
             for argument in arguments:
@@ -68,6 +70,12 @@ def _limits(marks: tuple[Any, ...]) -> list[tuple[str, Any]]:
     return [
         (sign, getattr(mark, name)) for mark in marks for kind, (sign, name) in _SIGNS.items() if type(mark) is kind
     ]
+
+
+def _what_it_is_not(value: Any, marks: tuple[Any, ...]) -> str:
+    if not isinstance(value, float) or math.isfinite(value):
+        return ""
+    return "a number" if math.isnan(value) else "" if Infinite() in marks else "finite"
 
 
 def _within(value: Any, marks: tuple[Any, ...]) -> bool:

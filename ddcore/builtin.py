@@ -14,9 +14,11 @@ from ddcore import (
     labels,
     networks,
     objectives,
+    optimisers,
     policies,
     preprocess,
     recipes,
+    schedules,
     update,
 )
 from ddcore.artefact import DistilledSet
@@ -39,8 +41,10 @@ FAMILIES = (
     labels,
     networks,
     objectives,
+    optimisers,
     policies,
     preprocess,
+    schedules,
     update,
 )
 """Where the core's parts stand."""
@@ -64,7 +68,10 @@ def ddcore_distill(run: Run) -> DistilledSet:
         if not run.started:
             raise RecipeRefused(f"S did not get its first values: {reason}") from reason
         run.facts["stopped"] = str(reason)
-    return run.export()
+    distilled = run.export()
+    if run.on_distilled:
+        run.on_distilled(distilled)
+    return distilled
 
 
 @hookimpl(trylast=True)

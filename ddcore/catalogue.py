@@ -104,8 +104,7 @@ def contract_faults(cls: type[Part]) -> Iterator[str]:
         mine, wanted = getattr(cls, name), getattr(kind, name)
         if not name.startswith("_") and inspect.isfunction(mine) and mine is not wanted and not _accepts(mine, wanted):
             yield f"its {name}{inspect.signature(mine)} is called as {name}{inspect.signature(wanted)}"
-    live = _returned(cls)
-    if live is not None:
+    for live in _returned(cls) - _returned(kind):
         yield from _lacking(live, f"what {cls.__name__}.build returns")
 
 
@@ -125,10 +124,10 @@ def _accepts(mine: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
     return [p.name for p in own[: len(asked)]] == [p.name for p in asked] and len(needed) <= len(asked)
 
 
-def _returned(cls: type) -> type | None:
-    """The class that ``cls.build`` is annotated to return, where it says so."""
+def _returned(cls: type) -> set[type]:
+    """The classes that ``cls.build`` is annotated to return, where it says so."""
     try:
         found = typing.get_type_hints(getattr(cls, "build")).get("return")  # noqa: B009
     except (AttributeError, NameError, TypeError):
-        return None
-    return found if isinstance(found, type) else None
+        return set()
+    return {each for each in (found, *typing.get_args(found)) if isinstance(each, type)}

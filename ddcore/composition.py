@@ -31,7 +31,7 @@ P = TypeVar("P", bound=Part)
 
 NEEDS = {
     "target": "a network's later weights to aim at (target)",
-    "rival": "a second player beside the network (rival)",
+    "rival": "a second player next to the network (rival)",
     "trained_network": "networks that were trained on T (trained_network)",
     "teacher": "a network trained on T that can label (teacher)",
     "step_size": "a step size that S learns (step_size)",
@@ -44,7 +44,7 @@ REMEDIES = {
     "step_size": "Give the recipe a step_size, such as 0.01.",
     "blocks": "Take a network of the core (network.name=convnet).",
     "batch_norm": "Take a network of the core that has them (network.norm=batch), which no private gate admits.",
-    "convolutions": "Take one (network.name=convnet), or a distance that wants none"
+    "convolutions": "Take one (network.name=convnet), or a distance that needs none"
     " (objective.distance.only_convolutions=false).",
 }
 """What helps where no part of the recipe gives a need."""
@@ -52,26 +52,38 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Recipe(Part, kind="recipe"):
-    """A composition of parts. ``objective`` is None for methods that choose real items instead of learning."""
+    """A composition of parts that says everything about a distillation."""
 
     name: str
+    """Name of the method, as it appears in reports."""
     synthetic: Carrier
+    """How the inputs of S are represented."""
     objective: Objective | None = None
+    """What S is learned by; None for methods that choose real items instead of learning."""
     policy: Policy = Fresh()
+    """The networks at which S is compared with T."""
     labels: Labels = Hard()
+    """What the targets of S are."""
     network: NetworkPlan = ConvNet()
+    """The network that S is distilled on."""
     augment: Augment | None = None
+    """Random changes of inputs that keep their labels; None for none."""
     gate: GatePlan = Open()
+    """What stands before T."""
     views: tuple[View, ...] = ()
+    """Changes of T within the gate, the first one applied first."""
     preprocess: Preprocess = Standardise()
+    """What real inputs go through before a network sees them."""
     update: Update = Update()
+    """How gradients move S."""
     step_size: Positive | None = None
-    """First value of a learning rate that is learned with S and belongs to it."""
+    """First value of a learning rate that is learned with S and belongs to it; None for none."""
     iterations: Whole = 0
-    """Updates of S; a method that steps several times an update counts one."""
-    seed: int = 0
+    """Updates of S; a method that steps several times per update counts one."""
+    seed: Whole = 0
+    """Seed of all that is drawn in the run."""
     plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The plugins whose hooks are heard, in this order, with their options."""
+    """The plugins whose hooks are called, in this order, with their options."""
 
     @property
     def ipc(self) -> int:
@@ -80,19 +92,16 @@ class Recipe(Part, kind="recipe"):
     def check(self, card: DataCard, catalogue: Catalogue | None = None) -> None:  # type: ignore[override]
         """Refuse what cannot work, before anything is built or read.
 
-        What the parts ask is within what the gate serves; what they need, others give; they suit the kind of the items;
-        and each part's own ``check`` is content. ``catalogue`` lets a refusal name the parts that would help.
+        What the parts ask is within what the gate serves, and they are itemwise where it guards; what they need, others
+        give; they suit the kind of the items; and each part's own ``check`` is content. ``catalogue`` lets a refusal
+        name the parts that would help.
 
         Raises:
             RecipeRefused: in a sentence that names the part and what would help.
         """
         self._check_asks()
+        self._check_guard(card)
         check_suits(self, card, catalogue or Catalogue())
-        if self.gate.guards and not card.apart:
-            raise RecipeRefused(
-                f"gate = {self.gate.part_name()} bounds what is told of single items, but those of {card.name} know"
-                " each other (apart = false), so that one is told of through the others: take gate.name = open."
-            )
         network = self.network.build(card)
         self._check_needs(network, catalogue or Catalogue())
         taken = self.objective.step_sizes if self.objective is not None else 0
@@ -114,6 +123,20 @@ class Recipe(Part, kind="recipe"):
                     f"{where} = {part} asks {ask} of the real data, which the gate"
                     f" {self.gate.part_name()!r} does not serve (it serves {', '.join(sorted(self.gate.serves))})."
                     + (f" {instead}" if instead else "")
+                )
+
+    def _check_guard(self, card: DataCard) -> None:
+        if self.gate.guards and not card.apart:
+            raise RecipeRefused(
+                f"gate = {self.gate.part_name()} bounds what is told of single items, but those of {card.name} know"
+                " each other (apart = false), so that one is told of through the others: take gate.name = open."
+            )
+        for where, part in self.parts() if self.gate.guards else ():
+            if not part.itemwise:
+                raise RecipeRefused(
+                    f"{where} = {part} mixes items of T, or does not declare that it is itemwise, so the gate"
+                    f" {self.gate.part_name()!r} could not bound what it tells of one. Take one that changes each item"
+                    " by itself (cutmix = 0 where it trains a network)."
                 )
 
     def _check_needs(self, network: Network, catalogue: Catalogue) -> None:
@@ -180,12 +203,17 @@ def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
 M = TypeVar("M", bound=Callable[..., Recipe])
 
 
-def method(*cites: Citation) -> Callable[[M], M]:
-    """Mark a function that returns a recipe as a published method, with its papers."""
+def method(*cites: Citation, family: str | None = None) -> Callable[[M], M]:
+    """Mark a function that returns a recipe as a published method, with its papers.
+
+    ``family``: what it is listed under; by default the name of its module, or of its package for ``recipes``.
+    """
 
     def mark(function: M) -> M:
+        package, _, module = function.__module__.rpartition(".")
         function.kind = "method"  # type: ignore[attr-defined]
         function.cites = cites  # type: ignore[attr-defined]
+        function.family = family or (package if module == "recipes" else module)  # type: ignore[attr-defined]
         return function
 
     return mark

@@ -11,6 +11,7 @@ import torch
 
 from ddcore.chunking import chunk_size
 from ddcore.gate.base import Gate
+from ddcore.networks.seeded import seeded
 from ddcore.rng import Streams
 from ddcore.types import DataCard, Draw, Network, Progress, Transform
 
@@ -25,26 +26,30 @@ class Context:
     rng: Streams
     device: torch.device
     transform: Callable[..., Transform]
-    """Draws the recipe's augmentation, one for all items or, of n items, one each; the identity where it has none."""
+    """Draws the recipe's augmentation: one for all items or, given n, one for each of n; the identity without one."""
     step: Callable[[], int] = lambda: 0
     """Steps of the run that are done."""
     progress: Progress | None = None
-    """Told of long work that is not a step."""
+    """Called during long work that is not a step."""
     keep: Callable[[], None] | None = None
     """Called in mid-step where all that the step has done stands in the states, so that the run may be left there."""
 
     @cached_property
     def room(self) -> int:
-        """Items whose largest activation fits one chunk of memory; no bound for networks whose items see each other."""
+        """How many items fit one chunk by their largest activation; no bound where items see each other."""
         if not self.network.per_sample:
             return sys.maxsize
         return chunk_size(Draw(self.network, *self.network.init(torch.Generator())), self.card.shape)
+
+    def network_of(self, rng: Streams) -> Network:
+        """The network, whose dropout and the like draw from ``rng`` instead of the run's streams."""
+        return seeded(self.network, rng["network"])
 
     def fresh(self, rng: Streams | None = None) -> Draw:
         """The network at newly drawn parameters, from the run's streams or from others."""
         params, buffers = self.network.init((rng or self.rng)["nets"])
         return Draw(
-            self.network,
+            self.network if rng is None else self.network_of(rng),
             {name: value.to(self.device) for name, value in params.items()},
             {name: value.to(self.device) for name, value in buffers.items()},
         )

@@ -43,7 +43,7 @@ class RealData:
         _apart(card)
         wanted = torch.tensor(classes)
         store = store.subset(torch.isin(store.targets, wanted).nonzero().flatten())
-        own = Store.of(store.inputs, torch.searchsorted(wanted, store.targets), len(wanted))
+        own = replace(store, targets=torch.searchsorted(wanted, store.targets), classes=len(wanted))
         names = tuple(card.class_names[c] for c in classes) if card.class_names else ()
         return RealData(replace(card, classes=len(wanted), counts=own.counts, class_names=names), own, own)
 

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ddcore.bounds import NotNegative
 from ddcore.parts import Part
 from ddcore.types import Params
 
@@ -26,13 +27,16 @@ class Distance(Part, kind="distance"):
 class FilterCosine(Distance):
     """D = sum over tensors of two and more dimensions, and over their output filters, of 1 - <s, t> / (|s| |t| + eps).
 
-    A filter is a row of the tensor flattened to (out, rest). Zhao, Mopuri and Bilen, ICLR 2021, Eq. 10.
+    A filter is a row of the tensor flattened to (out, rest).
 
-    Differs: the formula speaks of layers; as in the authors' code, tensors of one dimension (biases and the
+    **Reference**: Zhao, Mopuri and Bilen, ICLR 2021, Eq. 10.
+
+    **Differs**: the formula speaks of layers; as in the authors' code, tensors of one dimension (biases and the
     parameters of norms) contribute nothing.
     """
 
-    eps: float = 1e-6
+    eps: NotNegative = 1e-6
+    """Added to the product of norms. Published: 1e-6."""
 
     def __call__(self, S: Params, T: Params) -> Tensor:
         return torch.stack([_turned(s, t, self.eps).sum() for s, t in _filters(S, T)]).sum()
@@ -42,13 +46,15 @@ class FilterCosine(Distance):
 class MagnitudeAware(Distance):
     """D = sum over tensors of two and more dimensions, and over filters, of 1 - <s, t> / (|s| |t| + eps) + |s - t|.
 
-    The survey's Eq. 26; Jiang et al., Delving into Effective Gradient Matching, 2022. Where s = t, |s - t| has a
-    derivative of zero.
+    Where s = t, |s - t| has a derivative of zero.
 
-    Differs: as :class:`FilterCosine`.
+    **Reference**: Jiang et al., Delving into Effective Gradient Matching, 2022; Eq. 26 of the survey by Lei and Tao.
+
+    **Differs**: as :class:`FilterCosine`.
     """
 
-    eps: float = 1e-6
+    eps: NotNegative = 1e-6
+    """Added to the product of norms."""
 
     def __call__(self, S: Params, T: Params) -> Tensor:
         return torch.stack([(_turned(s, t, self.eps) + _length(s - t)).sum() for s, t in _filters(S, T)]).sum()
@@ -56,14 +62,15 @@ class MagnitudeAware(Distance):
 
 @dataclass(frozen=True)
 class Lp(Distance):
-    """D = sum over tensors, and over all their numbers, of |s - t|^p.
+    """D = sum over tensors, and over all their values, of |s - t|^p.
 
-    ``only_convolutions`` leaves out every tensor that has not four dimensions. Kim et al., IDC, ICML 2022: p = 2 for
-    CIFAR-10 and SVHN, p = 1 for MNIST, FashionMNIST and ImageNet, as in the authors' code.
+    **Reference**: Kim et al., IDC, ICML 2022; p from the authors' code.
     """
 
     p: Literal[1, 2] = 2
+    """Power of the difference. Published: 2 for CIFAR-10 and SVHN, 1 for MNIST, FashionMNIST and ImageNet."""
     only_convolutions: bool = True
+    """Whether tensors that do not have four dimensions are left out, as published."""
 
     @property
     def needs(self) -> frozenset[str]:

@@ -42,5 +42,9 @@ class PluginBroken(DdcoreError):
     """A plugin that was named, or met under the strict switch, cannot be used."""
 
 
+class CasesFailed(DdcoreError):
+    """Some cases of a study did not come to their end; the others are kept."""
+
+
 class StopRun(Exception):
     """Raised by a plugin or a gate to end a run in good order; what was distilled so far is kept."""

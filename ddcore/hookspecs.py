@@ -1,7 +1,8 @@
 """The four hooks. A plugin is a module with functions of these names, marked ``@ddcore.hookimpl``.
 
 Only the arguments that an implementation names are handed to it. ``ddcore_parts`` is asked of every
-installed plugin; the other three are heard only in a run whose recipe names the plugin.
+installed plugin; the other three are heard only in a run whose recipe names the plugin. What a hook may read of
+``run`` is listed in :class:`ddcore.run.Run`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def ddcore_recipe(recipe: Recipe, card: DataCard) -> Recipe:  # type: ignore[emp
 def ddcore_distill(run: Run) -> DistilledSet:  # type: ignore[empty-body]
     """Around a whole run; the core's own implementation is the loop.
 
-    A wrapper sees the run before its first step and after its last, and may answer a set with more facts::
+    A wrapper sees the run before its first step and after its last, and may answer a set with more facts. The set has
+    been saved by then, so a wrapper that fails loses only what it would have added::
 
         @ddcore.hookimpl(wrapper=True)
         def ddcore_distill(run):
@@ -59,8 +61,8 @@ def ddcore_distill(run: Run) -> DistilledSet:  # type: ignore[empty-body]
 def ddcore_step(run: Run) -> float:  # type: ignore[empty-body]
     """Around one update of S; the answer is its loss.
 
-    ``run.draw`` is the network of the step, known after the ``yield``. Raise ``StopRun`` to end the run in good
-    order::
+    After the ``yield`` ``run.draw`` is the network of the step, before it that of the last one. Raise ``StopRun`` to
+    end the run in good order::
 
         @ddcore.hookimpl(wrapper=True)
         def ddcore_step(run):

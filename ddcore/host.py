@@ -20,6 +20,7 @@ from ddcore.catalogue import Catalogue, Maker
 from ddcore.composition import Recipe, check_suits
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
+from ddcore.evaluation.protocol import Protocol
 from ddcore.kinds import ItemKind, kind_named
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.packing import overridden
@@ -27,6 +28,8 @@ from ddcore.run import Hooks, Run
 from ddcore.types import Progress
 
 STRICT = "DDCORE_STRICT_PLUGINS"
+ABOVE = EntryPoint("study", "ddcore.study", PROJECT)
+"""The core's parts that stand above the host are announced by name, as a plugin's are."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
 
 def _core() -> Catalogue:
     catalogue = Catalogue()
-    catalogue.add(builtin.ddcore_parts(), PROJECT)
+    catalogue.add([*builtin.ddcore_parts(), *ABOVE.load().PARTS], PROJECT)
     return catalogue
 
 
@@ -135,6 +138,7 @@ class Host:
     """
 
     def __init__(self, extra: Mapping[str, ModuleType | object] | None = None) -> None:
+        self._extra = dict(extra or {})
         found = [_load(entry) for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name)]
         self.problems = [p for p in found if isinstance(p, PluginProblem)]
         self.plugins: dict[str, Plugin] = {}
@@ -146,11 +150,11 @@ class Host:
                 self.problems.append(PluginProblem(p.name, p.distribution, p.version, cause, remedy))
             else:
                 self.plugins[p.name] = p
-        for name, module in (extra or {}).items():
+        for name, module in self._extra.items():
             try:
                 self.plugins[name] = Plugin(name, name, "0", module, _brought(name, module))
             except PluginBroken as error:
-                raise PluginBroken(f"Plugin {name!r} cannot be used: {error}.") from error
+                raise PluginBroken(f"Plugin {name!r} cannot be used: {str(error).rstrip('.')}.") from error
         self.catalogue = _core()
         for plugin in list(self.plugins.values()):
             try:
@@ -162,6 +166,10 @@ class Host:
                 del self.plugins[plugin.name]
         if self.problems and os.environ.get(STRICT) == "1":
             raise PluginBroken("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is made anew, of what is installed there and the same extra plugins."""
+        return Host, (self._extra,)
 
     def manager(self, names: Iterable[str]) -> pluggy.PluginManager:
         """A new hook manager in which the core and the named plugins are heard, in that order.
@@ -205,6 +213,15 @@ class Host:
             recipe = self.kind(kind).adapted(maker(**arguments))
         return overridden(recipe, overrides or {}, self.catalogue)
 
+    def protocol(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **fields: Any) -> Protocol:
+        """The protocol preset ``name``, with ``fields`` in the place of its own; ``overrides`` as for a recipe.
+
+        Raises:
+            UnknownName: no such preset. RecipeRefused: a field that does not exist or cannot be so.
+        """
+        made = cast(Callable[[], Protocol], self.catalogue.find("protocol", name).maker)()
+        return overridden(replace(made, **fields), overrides or {}, self.catalogue)
+
     def start(
         self,
         recipe: Recipe,
@@ -214,13 +231,19 @@ class Host:
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
         progress: Progress | None = None,
         on_pause: Callable[[Run], None] | None = None,
+        on_distilled: Callable[[DistilledSet], None] | None = None,
+        rounds: int = 1,
     ) -> Run:
-        """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet."""
+        """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet.
+
+        It is one of ``rounds`` on these data, which share what the gate may tell (``GatePlan.for_rounds``).
+        """
         hooks = self.manager(recipe.plugins).hook
         check_suits(recipe, data.card, self.catalogue)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
+        final = replace(final, gate=final.gate.for_rounds(rounds))
         final.check(data.card, self.catalogue)
-        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause)
+        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled)
 
     def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
         """Run ``recipe`` on ``data`` from beginning to end."""

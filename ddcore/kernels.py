@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -18,13 +17,14 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from ddcore.bounds import Count, NotNegative
 from ddcore.parts import Part
 from ddcore.types import Call, Citation, Draw, Network, Params
 
 
 @dataclass(frozen=True)
 class Kernel(Part, kind="kernel"):
-    """The neural tangent kernel of a network of ``depth`` hidden layers, ReLU after each, and a linear one.
+    """The neural tangent kernel of a network of hidden layers, ReLU after each, and a linear layer.
 
     Weights are drawn from N(0, 2 / fan-in) and biases from N(0, ``bias``^2). With S the covariance of a layer's
     pre-activations and N the tangent kernel, u = S(x, y) / sqrt(S(x, x) S(y, y)) and t = arccos u, a ReLU makes
@@ -33,13 +33,17 @@ class Kernel(Part, kind="kernel"):
 
     and the linear map after it S = 2 A S' + bias^2, N = S + 2 A N', A the mean over what a unit sees.
 
-    References: Cho and Saul, Kernel Methods for Deep Learning, NeurIPS 2009, Eq. 6; Jacot et al., Neural Tangent
-    Kernel, NeurIPS 2018, Theorem 1. Differs: where two items point the same way, u = 1, the derivative of the last
-    factor, which has none there, is taken as zero.
+    **References**: Cho and Saul, Kernel Methods for Deep Learning, NeurIPS 2009, Eq. 6; Jacot et al., Neural Tangent
+    Kernel, NeurIPS 2018, Theorem 1.
+
+    **Differs**: where two items point the same way, u = 1, the derivative of the last factor, which has none there, is
+    taken as zero.
     """
 
-    depth: int = 1
-    bias: float = 0.1
+    depth: Count = 1
+    """Hidden layers."""
+    bias: NotNegative = 0.1
+    """Standard deviation of the biases."""
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(
@@ -50,10 +54,6 @@ class Kernel(Part, kind="kernel"):
             2018,
         ),
     )
-
-    def faults(self) -> Iterator[str]:
-        if self.depth < 1 or not 0 <= self.bias < math.inf:
-            yield (f"{self}: depth must be at least 1, and bias zero or more and finite.")
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """The tangent kernel (n, m) of items x (n, ...) and y (m, ...)."""
@@ -113,13 +113,15 @@ class ConvTangent(Kernel):
     """The tangent kernel of 3x3 convolutions, zero-padded and without pooling, whose last output is flattened.
 
     Units at two positions share no weights in the flattened layer, so that only pairs of equal positions count and a
-    layer costs n m h w. Reference: Arora et al., On Exact Computation with an Infinitely Wide Neural Net, NeurIPS
-    2019, Section 4.
+    layer costs n m h w.
+
+    **Reference**: Arora et al., On Exact Computation with an Infinitely Wide Neural Net, NeurIPS 2019, Section 4.
     """
 
     suits = frozenset({"image"})
 
-    depth: int = 3
+    depth: Count = 3
+    """Convolutions with a ReLU."""
 
     def _products(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.einsum("nchw,mchw->nmhw", x, y) / x.shape[1]
@@ -151,16 +153,16 @@ class KernelMachine(Network):
         return True
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
-        raise NotImplementedError("A kernel machine stands where it was put, it is never drawn.")
+        raise NotImplementedError("A kernel machine has no start: it is made at given items and weights.")
 
     def apply(self, call: Call, x: Tensor) -> Tensor:
         """Logits (n, k), or with ``features`` the kernel's values (n, m)."""
-        assert call.ensemble is None, "a kernel machine is asked by itself"
+        assert call.ensemble is None, "a kernel machine is called alone"
         values = self.kernel(x, call.params["items"])
         return values if call.features else values @ call.params["weights"]
 
 
-# One machine a kernel, always the same: a gate remembers by a network's identity how many items fit its memory.
+# One machine per kernel, always the same: a gate remembers by a network's identity how many items fit its memory.
 _machine = cache(KernelMachine)
 
 

@@ -12,6 +12,7 @@ from ddcore.kernels import DenseTangent
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.mlp import MLP
+from ddcore.optimisers import Sgd
 from ddcore.parts import Part
 from ddcore.policies.pool import Pool
 from ddcore.update import Update
@@ -109,7 +110,7 @@ def _held_back(part: P) -> P:
 
     What many pixels share falls to few numbers here, so that rates of images would throw them out.
     """
-    if isinstance(part, Update) and part.optimiser == "sgd":
+    if isinstance(part, Update) and isinstance(part.optimiser, Sgd):
         return replace(part, lr={name: min(rate, 1.0) for name, rate in part.lr.items()}, clip=part.clip or 1.0)
     return part
 

@@ -13,7 +13,7 @@ from ddcore.types import ItemLoss
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of logits (n, k) and classes (n,) or shares of the classes (n, k), one number an item (n,).
+    """Cross-entropy of logits (n, k) and classes (n,) or shares of the classes (n, k), one value per item (n,).
 
     Shares of fewer classes than there are outputs leave nothing to the rest.
     """
@@ -21,7 +21,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Half the squared distance of outputs (n, k) from targets (n, k), summed over classes: one number an item (n,).
+    """Half the squared distance of outputs (n, k) from targets (n, k), summed over classes: one value per item (n,).
 
     Targets of fewer classes than there are outputs are 0 for the rest.
     """

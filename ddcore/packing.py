@@ -72,29 +72,30 @@ def _written(value: Any) -> str:
         return "none"
     if isinstance(value, Part) or (isinstance(value, tuple) and any(isinstance(v, Part) for v in value)):
         return ", ".join(v.part_name() for v in (value if isinstance(value, tuple) else (value,)))
-    return json.dumps(_pack(value))
+    return json.dumps(packed(value))
 
 
 def _is_part(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Part)
 
 
-def _pack(value: Any) -> Any:
+def packed(value: Any) -> Any:
+    """``value`` as plain data that TOML can write, the parts in it as tables with their names."""
     if value is None:
         return dict(NONE)
     if isinstance(value, Part):
         return {"name": type(value).part_name(), **to_dict(value)}
     if isinstance(value, Mapping):
-        return {str(k): _pack(v) for k, v in value.items()}
+        return {str(k): packed(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_pack(v) for v in value]
+        return [packed(v) for v in value]
     return value
 
 
 def to_dict(part: Part) -> dict[str, Any]:
     """The part's fields as plain data that TOML can write: a None that is the default is left out."""
     return {
-        f.name: _pack(getattr(part, f.name))
+        f.name: packed(getattr(part, f.name))
         for f in fields(part)
         if not (getattr(part, f.name) is None and _default(f) is None)
     }
@@ -111,31 +112,34 @@ def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> An
         if len(rest) == 1:
             return _unpack(rest[0], value, where, catalogue)
     if _is_part(annotation):
-        if not isinstance(value, Mapping):
-            raise RecipeRefused(
-                f"{where} must be a table that names a part of the kind {annotation.kind}, as {where}.name does, not"
-                f" {value!r}."
-            )
-        table = dict(value)
-        own = annotation.part_name()
-        name = table.pop("name", own if Part not in annotation.__bases__ else None)
-        if name is None:
-            raise RecipeRefused(f'{where} lacks its name = "...": which {annotation.kind} is it?')
-        maker = (
-            annotation
-            if name == own and Part not in annotation.__bases__
-            else catalogue.find(annotation.kind, name).maker
-        )
-        return from_dict(typing.cast(type[Part], maker), table, catalogue, where)
+        return _unpack_part(annotation, {"name": value} if isinstance(value, str) else value, where, catalogue)
     if origin is tuple and arguments and _is_part(arguments[0]):
         if not isinstance(value, list):
-            raise RecipeRefused(f'{where} must be a list of tables, such as [{{name="..."}}], not {value!r}.')
+            raise RecipeRefused(f'{where} must be a list of names or tables, such as [{{name="..."}}], not {value!r}.')
         return tuple(_unpack(arguments[0], v, f"{where}[{i}]", catalogue) for i, v in enumerate(value))
     try:
         return TypeAdapter(_bare(annotation)).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         said = "; ".join(e["msg"] for e in error.errors())
         raise RecipeRefused(f"{where} = {value!r} is not usable: {said}.") from None
+
+
+def _unpack_part(kind: type[Part], value: Any, where: str, catalogue: Catalogue) -> Part:
+    """The part that a table describes. What a function makes, such as a protocol's preset, has the table's fields."""
+    if not isinstance(value, Mapping):
+        raise RecipeRefused(
+            f"{where} must be a table that names a part of the kind {kind.kind}, as {where}.name does, or the name"
+            f" alone, not {value!r}."
+        )
+    table, final = dict(value), Part not in kind.__bases__
+    name = table.pop("name", kind.part_name() if final else None)
+    if name is None:
+        raise RecipeRefused(f'{where} lacks its name = "...": which {kind.kind} is it?')
+    maker = kind if final and name == kind.part_name() else catalogue.find(kind.kind, name).maker
+    if isinstance(maker, type):
+        return from_dict(maker, table, catalogue, where)
+    made = maker()
+    return from_dict(type(made), {**to_dict(made), **table}, catalogue, where)
 
 
 def _bare(annotation: Any) -> Any:
@@ -179,22 +183,27 @@ def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, wher
 def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
     """``part`` with the fields at the dotted paths of ``changes`` set; text is read as a TOML value where it is one.
 
-    Another ``name`` is another part: it begins with its own defaults.
+    Another ``name`` is another part: it begins with its own defaults. A text in the place of a part is its name.
 
     Raises:
         RecipeRefused: a field that does not exist or cannot have that value.
     """
     table = to_dict(part)
-    names_first = sorted(changes.items(), key=lambda change: not change[0].endswith("name"))
-    for path, value in names_first:
+    outer_first = sorted(changes.items(), key=lambda change: (change[0].count("."), not change[0].endswith("name")))
+    for path, value in outer_first:
         *way, last = path.split(".")
         below = table
         for i, name in enumerate(way):
-            below = below.setdefault(name, {})
+            if isinstance(below.setdefault(name, {}), str):
+                below[name] = {"name": below[name]}
+            below = below[name]
             if not isinstance(below, dict):
                 raise RecipeRefused(f"{path} cannot be set: nothing lies below {'.'.join(way[: i + 1])}.")
-        new = _value(value) if isinstance(value, str) else _pack(value)
-        if last == "name" and below.get("name") != new:
+        new = read_value(value) if isinstance(value, str) else packed(value)
+        held = below.get(last)
+        if isinstance(held, dict) and "name" in held and held["name"] == new:
+            continue
+        if way and last == "name" and held != new:
             below.clear()
         below[last] = new
     return from_dict(type(part), table, catalogue)
@@ -208,7 +217,7 @@ def dotted(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

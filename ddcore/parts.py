@@ -25,13 +25,15 @@ class Part(ABC):
     """A plan: comparable, printable, replaceable, and the same again after a trip through TOML.
 
     A kind of part is a direct subclass that names itself (``class Carrier(Part, kind="carrier")``); the parts
-    of that kind are its subclasses, known by their class name in snake case. A part is abstract or final: what a kind
+    of that kind are its subclasses, known by their class name in snake case or by what the
+    class line says (``class ConvNet(NetworkPlan, name="convnet")``). A part is abstract or final: what a kind
     leaves abstract is there when a part is announced, and a part that alters another one holds it.
 
     Each field has a docstring, and bounds where it has bounds (:mod:`ddcore.bounds`).
     """
 
     kind: ClassVar[str] = ""
+    _called: ClassVar[str] = "part"
     cites: ClassVar[tuple[Citation, ...]] = ()
     suits: ClassVar[frozenset[str] | None] = None
     """The kinds of items it can take (``image``, ``vector``, ``signal`` ...), None for any."""
@@ -40,8 +42,10 @@ class Part(ABC):
     image_fields: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Fields that only images can have, each with the value that leaves it out."""
 
-    def __init_subclass__(cls, kind: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, kind: str | None = None, name: str | None = None, **kwargs: Any) -> None:
+        """``name``: what the part is called, where that is not its class name in snake case."""
         super().__init_subclass__(**kwargs)
+        cls._called = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if kind is not None:
             cls.kind = kind
 
@@ -60,7 +64,7 @@ class Part(ABC):
 
     @classmethod
     def part_name(cls) -> str:
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return cls._called
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         """The parts it holds, each with the name of its field."""

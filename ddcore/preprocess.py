@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ddcore.bounds import Number, Positive
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
+from ddcore.tensors import read_tensors
 from ddcore.types import DataCard
 
 Statistics = Callable[..., dict[str, Tensor]]
@@ -99,23 +99,22 @@ class ByChannel(Fitted):
 class Standardise(Preprocess):
     """(x - mean) / std by channel, or by feature of vectors. What never changes is only shifted.
 
-    Given numbers are public and ask nothing of T; where there are none, those that the data's card declares are
-    used, and where it declares none they are fitted through the gate.
+    Where neither is given, what the data's card declares is used; where it declares nothing, both are fitted through
+    the gate.
     """
 
     suits = frozenset({"image", "signal", "vector"})
 
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    mean: tuple[Number, ...] | None = None
+    """Channel means of inputs in [0, 1], known publicly: they ask nothing of T. Given with ``std`` or not at all."""
+    std: tuple[Positive, ...] | None = None
+    """Channel standard deviations, likewise."""
 
     def faults(self) -> Iterator[str]:
         if (self.mean is None) != (self.std is None):
-            yield ("preprocess: mean and std belong together, give both or neither.")
-        if self.mean is None or self.std is None:
-            return
-        sound = all(map(math.isfinite, (*self.mean, *self.std))) and all(s > 0 for s in self.std)
-        if not sound or len(self.std) != len(self.mean):
-            yield (f"preprocess: mean {self.mean} and std {self.std} must be as long, finite, and std above zero.")
+            yield "mean and std belong together: give both or neither"
+        elif self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            yield f"mean = {self.mean} and std = {self.std} must have the same length"
 
     @property
     def asks(self) -> frozenset[str]:
@@ -131,7 +130,7 @@ class Standardise(Preprocess):
             return ByChannel(found["mean"], found["std"].where(found["std"] > 1e-6, 1.0))
         if len(plan.mean) != card.shape[0]:
             raise RecipeRefused(
-                f"preprocess.mean has {len(plan.mean)} numbers, {card.name} has {card.shape[0]} channels."
+                f"preprocess.mean has {len(plan.mean)} values, {card.name} has {card.shape[0]} channels."
             )
         return ByChannel(torch.tensor(plan.mean), torch.tensor(plan.std))
 
@@ -140,7 +139,7 @@ class Standardise(Preprocess):
 
 
 LARGEST = 12_288
-"""Numbers of an item (3x64x64) up to which a whitening matrix is made."""
+"""Values of an item (3x64x64) up to which a whitening matrix is made."""
 
 
 class Whitened(Fitted):
@@ -163,27 +162,21 @@ class Whitened(Fitted):
 class ZCA(Preprocess):
     """Zero-phase whitening: (x - m) W, W = U (L + eps)^-1/2 U', with m and U L U' the mean and covariance of items.
 
-    Pixels of any shape and number of channels. ``public`` names a safetensors file with ``mean`` (d,) and
-    ``covariance`` (d, d) of public items, which asks nothing of T; else both are fitted through the gate. The
-    matrix and its inverse stand in the artefact; they are not counted in the bytes of S.
+    Pixels of any shape and number of channels. The matrix and its inverse are in the artefact; they are not counted in
+    the bytes of S.
 
-    Reference: Bell and Sejnowski, Vision Research 1997; eps = 0.1 as in Nguyen et al., NeurIPS 2021.
+    **Reference**: Bell and Sejnowski, Vision Research 1997.
     """
 
     suits = frozenset({"image", "signal", "vector"})
 
-    pointwise: ClassVar[bool] = False
-
-    eps: float = 0.1
+    eps: Positive = 0.1
+    """Added to the eigenvalues. Published: 0.1 (Nguyen et al., NeurIPS 2021)."""
     public: str | None = None
+    """A safetensors file with ``mean`` (d,) and ``covariance`` (d, d) of public items, which asks nothing of T; None to
+    fit both through the gate."""
 
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.eps < math.inf:
-            yield (f"preprocess: eps = {self.eps} must be above zero and finite.")
-
-    @classmethod
-    def part_name(cls) -> str:
-        return "zca"
+    pointwise: ClassVar[bool] = False
 
     @property
     def asks(self) -> frozenset[str]:
@@ -193,7 +186,7 @@ class ZCA(Preprocess):
         d = math.prod(card.shape)
         if d > LARGEST:
             raise RecipeRefused(
-                f"ZCA of items of {d} numbers needs a matrix of {8 * d * d / 2**30:.0f} GiB (at most {LARGEST}"
+                f"ZCA of items of {d} values needs a matrix of {8 * d * d / 2**30:.0f} GiB (at most {LARGEST}"
                 " numbers): take preprocess.name = standardise, or smaller images."
             )
         found = statistics(pixels=True) if self.public is None else self._declared(self.public)
@@ -201,7 +194,7 @@ class ZCA(Preprocess):
         if mean.shape != (d,) or covariance.shape != (d, d):
             raise RecipeRefused(
                 f"preprocess.public: mean {tuple(mean.shape)} and covariance {tuple(covariance.shape)} are not those of"
-                f" {card.name}'s items of {d} numbers."
+                f" {card.name}'s items of {d} values."
             )
         values, vectors = torch.linalg.eigh(covariance)
         scale = (values.clamp_min(0) + self.eps).sqrt()
@@ -209,13 +202,8 @@ class ZCA(Preprocess):
 
     @staticmethod
     def _declared(path: str) -> dict[str, Tensor]:
-        try:
-            tensors = load_file(path)
-            return {"mean": tensors["mean"], "covariance": tensors["covariance"]}
-        except (OSError, SafetensorError, KeyError) as error:
-            raise RecipeRefused(
-                f"preprocess.public = {path!r} is not a safetensors file with mean and covariance ({error})."
-            ) from error
+        remedy = "preprocess.public names a safetensors file with mean and covariance."
+        return read_tensors(path, RecipeRefused, remedy, ("mean", "covariance"))[0]
 
     def load(self, state: dict[str, Tensor]) -> Fitted:
         return Whitened(state["mean"], state["matrix"], state["inverse"])

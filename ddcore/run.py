@@ -17,12 +17,13 @@ from ddcore.composition import Recipe
 from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
-from ddcore.gate.source import Source
+from ddcore.gate.base import Gate
+from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
-from ddcore.store import plain
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw, Progress, Transform
+from ddcore.tensors import LabelledTensors
+from ddcore.types import DataCard, Draw, Progress, Transform
 
 
 class Hooks(Protocol):
@@ -42,12 +43,38 @@ class Run:
             until iterations:
                 ddcore_step(run)        # a plugin's wrapper stands around each step
                     draw = policy.draw
+                    views follow draw
                     for loss in objective.accumulate(draw, S): clip, step, zero_grad
             export
 
-    ``draw`` is the network of the step in hand. ``on_step`` is called after each step with its record, ``on_pause``
-    in mid-step wherever ``state_dict`` holds all that the step has done.
+    A hook may read the attributes below; the others may change in any release. ``on_step`` is called after each step
+    with its record, ``on_pause`` in mid-step wherever ``state_dict`` holds all that the step has done, and
+    ``on_distilled`` with the set that the loop has made, before the plugins' wrappers see it.
     """
+
+    recipe: Recipe
+    """With all that was left to the data decided."""
+    card: DataCard
+    device: torch.device
+    rng: Streams
+    gate: Gate
+    ctx: Context
+    """What the parts are handed."""
+    synthetic: SyntheticSet
+    """S; on ``device``."""
+    started: bool
+    """The preprocessing is fitted and S has its first values: after the first ``yield`` of ``ddcore_distill``, and in
+    every ``ddcore_step``."""
+    preprocess: Fitted | None
+    """None until the run has started."""
+    draw: Draw | None
+    """The network of the last step, or of the one in hand; None before the first."""
+    step: int
+    """Steps that are done."""
+    seconds: float
+    """Time spent so far, earlier sittings included."""
+    facts: dict[str, Any]
+    """What the artefact's card shall say besides; a hook may add to it."""
 
     def __init__(
         self,
@@ -58,6 +85,7 @@ class Run:
         on_step: Callable[[Run, dict[str, Any]], None] | None = None,
         progress: Progress | None = None,
         on_pause: Callable[[Run], None] | None = None,
+        on_distilled: Callable[[DistilledSet], None] | None = None,
     ) -> None:
         recipe.check(data.card)
         if recipe.update.clamp and data.train.inputs.dtype != torch.uint8:
@@ -71,31 +99,32 @@ class Run:
         self.device = torch.device(device)
         self.on_step = on_step
         self.on_pause = on_pause
+        self.on_distilled = on_distilled
         self.rng = Streams(recipe.seed)
-        self.gate = recipe.gate.build(Source(data.train, recipe.views, self.rng, self.device), self.rng)
+        self.gate = recipe.gate.live(data.train, recipe.views, self.rng, self.device)
         carrier = recipe.synthetic.build(data.card)
         labels = recipe.labels.build(data.card, carrier)
         step_sizes = recipe.objective.step_sizes if recipe.objective else 0
         self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
         self.averaged: AveragedModel | None = None
-        self.optimiser, self.schedule = None, None
+        self.optimiser = None
         if recipe.objective is not None:
-            self.optimiser, self.schedule = recipe.update.build(self.synthetic, recipe.iterations)
+            self.optimiser = recipe.update.build(self.synthetic)
             if recipe.update.ema is not None:
                 running_mean = get_ema_multi_avg_fn(recipe.update.ema)
                 self.averaged = AveragedModel(self.synthetic, multi_avg_fn=running_mean)
-        network = recipe.network.build(data.card)
+        network = seeded(recipe.network.build(data.card), self.rng["network"])
         self.ctx = Context(
             data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress, self._pause
         )
         self.started = False
-        self.preprocess: Fitted | None = None
+        self.preprocess = None
         self.policy: dict[str, Any] = {}
-        self.draw: Draw | None = None
+        self.draw = None
         self.step = 0
         self.seconds = 0.0
         self._counted = 0.0
-        self.facts: dict[str, Any] = {}
+        self.facts = {}
 
     def _view(self, n: int | None = None) -> Transform:
         if self.recipe.augment is None:
@@ -149,9 +178,11 @@ class Run:
         self.draw = recipe.policy.draw(self.policy, self.synthetic, self.ctx)
         self.synthetic.carrier.follow(self.draw, self.rng["carrier"])
         self.synthetic.follow(self.draw)
+        self.gate.source.follow(self.draw)
         resting = [self.synthetic.groups()[name] for name in recipe.update.resting(self.step)]
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         total = 0.0
+        recipe.update.schedule.apply(self.optimiser, self.step, recipe.iterations)
         self.optimiser.zero_grad()
         for loss in recipe.objective.accumulate(self.draw, self.synthetic, self.ctx):
             if not math.isfinite(loss):
@@ -166,13 +197,16 @@ class Run:
                 if not all(bool(parameter.isfinite().all()) for parameter in group):
                     rate = f"update.lr.{name} (now {recipe.update.lr[name]})"
                     raise self._diverged(f"What {recipe.name} learns is no longer finite in its {name}", rate)
+            if self.synthetic.step_size is not None and not bool((self.synthetic.step_size > 0).all()):
+                raise self._diverged(
+                    f"The step size that {recipe.name} learns has shrunk to zero",
+                    f"update.lr.step_size (now {recipe.update.lr['step_size']})",
+                )
             if recipe.update.clamp:
                 self.synthetic.carrier.project(self._within_range)
             total += loss
         if self.averaged is not None:
             self.averaged.update_parameters(self.synthetic)
-        if self.schedule is not None:
-            self.schedule.step()
         self.step += 1
         return total
 
@@ -198,10 +232,10 @@ class Run:
             "synthetic": self.synthetic.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimiser": self.optimiser.state_dict() if self.optimiser else None,
-            "schedule": self.schedule.state_dict() if self.schedule else None,
             "preprocess": self.preprocess.state_dict() if self.preprocess else None,
             "policy": self.policy,
             "gate": self.gate.state_dict(),
+            "views": [view.state_dict() for view in self.gate.source.views],
             "rng": self.rng.state_dict(),
         }
 
@@ -222,13 +256,13 @@ class Run:
                 self.averaged.load_state_dict(state["averaged"])
             if self.optimiser:
                 self.optimiser.load_state_dict(state["optimiser"])
-            if self.schedule:
-                self.schedule.load_state_dict(state["schedule"])
             if state["preprocess"] is not None:
                 self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
             self.started = state["started"]
             self.policy = _moved(state["policy"], self.device)
             self.gate.load_state_dict(_moved(state["gate"], self.device))
+            for view, its in zip(self.gate.source.views, state["views"], strict=True):
+                view.load_state_dict(_moved(its, self.device))
             self.rng.load_state_dict(state["rng"])
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise BadCheckpoint(f"The checkpoint is damaged: {error}.") from error
@@ -244,23 +278,27 @@ class Run:
             inputs, targets = synthetic.everything()
             replay = self.recipe.objective.replay(synthetic) if self.recipe.objective else None
             step_sizes = synthetic.step_size if replay is None else replay.step_sizes
+        tensors = LabelledTensors(
+            inputs.detach().cpu().clone(),
+            targets.detach().cpu().clone(),
+            synthetic.labels.loss_name,
+            None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),
+            None if replay is None else replay.order.cpu(),
+            0.0 if replay is None else replay.momentum,
+        )
         return DistilledSet(
-            inputs=plain(inputs).detach().cpu().clone(),
-            targets=targets.detach().cpu().clone(),
+            tensors=tensors,
             data=self.card,
             method=self.recipe.name,
             recipe=self.recipe.to_toml(),
-            step_sizes=None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),
-            order=None if replay is None else replay.order.cpu(),
-            momentum=0.0 if replay is None else replay.momentum,
             nbytes=synthetic.nbytes(),
-            loss=synthetic.labels.loss_name,
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
             latent=synthetic.carrier.latent(),
             teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
             facts={
+                **{name: fact for view in self.gate.source.views for name, fact in view.facts().items()},
                 "seed": self.recipe.seed,
                 "steps": self.step,
                 "seconds": round(self.seconds, 3),

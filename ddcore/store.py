@@ -109,7 +109,7 @@ class Store:
 
     ``inputs`` (n, ...) uint8 stand for [0, 1] in 255 steps and are turned to float32 only when taken; float32 inputs
     are used as they are. ``targets`` are classes (n,), or values (n, v) of items that are all of one class. ``order``
-    (n,) is each item's place in its source.
+    (n,) is each item's place in its source: in what was handed over, whatever was sorted, left out or set aside since.
     """
 
     inputs: Inputs
@@ -156,7 +156,7 @@ class Store:
         inputs: Any = self.inputs[index]
         if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
             inputs = inputs.float() / 255
-        return Batch(inputs, self.targets[index], index)
+        return Batch(inputs, self.targets[index], self.order[index])
 
     def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
         """``size`` rows among those of ``classes``, uniformly without replacement; where too few, all in order."""

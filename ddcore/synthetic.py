@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,12 +15,12 @@ from ddcore.losses import LOSSES, LossName
 from ddcore.types import Draw, ItemLoss, Transform
 
 
-class CarrierModule(nn.Module):
+class CarrierModule(nn.Module, ABC):
     """Holds what S's inputs are made of. ``classes`` (n,) is the class of each item."""
 
     classes: Tensor
     versions: int = 1
-    """Items that are made of each stored thing; they stand side by side."""
+    """Items that are made of each stored thing; they are adjacent."""
     judge: Draw | None = None
     """The trained network by which the items were chosen, known once they are; None where there is none."""
 
@@ -59,11 +59,11 @@ class CarrierModule(nn.Module):
         """Bring what is stored as images back into their range by ``into``; nothing where no images are stored."""
 
     def latent(self) -> dict[str, Tensor]:
-        """What an artefact holds beside the decoded inputs; nothing where the inputs are all there is."""
+        """What an artefact holds besides the decoded inputs; nothing by default."""
         return {}
 
 
-class LabelModule(nn.Module):
+class LabelModule(nn.Module, ABC):
     """Holds what S's targets are made of."""
 
     loss_name: LossName = "cross_entropy"
@@ -79,7 +79,7 @@ class LabelModule(nn.Module):
         """Fill in the first values for ``inputs`` (n, ...), through the gate; never called on load or resume."""
 
     def follow(self, draw: Draw, inputs: Callable[[], Tensor]) -> None:
-        """Told of each step's network before the objective, and of the one by which a carrier chose.
+        """Called with each step's network before the objective, and with the one by which a carrier chose.
 
         ``inputs`` decodes all inputs (n, ...) as they are then.
         """
@@ -93,12 +93,12 @@ class LabelModule(nn.Module):
 
     @property
     def loss(self) -> ItemLoss:
-        """The loss that goes with these targets, one number an item."""
+        """The loss that goes with these targets, one value per item."""
         return LOSSES[self.loss_name]
 
     @property
     def temperature(self) -> Tensor | None:
-        """What () turns a prediction of these targets into logits, where the labels bring it."""
+        """The factor () that turns a prediction of these targets into logits, where the labels have one."""
         return None
 
     def encoded(self, classes: Tensor, k: int) -> Tensor:
@@ -115,7 +115,7 @@ class LabelModule(nn.Module):
         return {"labels": list(self.parameters())}
 
     def teaching(self) -> dict[str, Tensor]:
-        """What an artefact holds beside the targets, for networks to be taught by; nothing by default."""
+        """What an artefact holds besides the targets, for networks to be taught by; nothing by default."""
         return {}
 
 
@@ -136,7 +136,7 @@ class SyntheticSet(nn.Module):
 
     @property
     def step_size(self) -> Tensor | None:
-        """The learning rate that S is to be trained with, () for all steps or one a step (t,), where it brings one.
+        """The learning rate that S is to be trained with, () for all steps or one per step (t,), where it has one.
 
         Its logarithm is learned.
         """
@@ -156,7 +156,7 @@ class SyntheticSet(nn.Module):
         self.labels.finish(ctx, self._decoded)
 
     def follow(self, draw: Draw) -> None:
-        """Tell the labels of the step's network."""
+        """Pass the step's network to the labels."""
         self.labels.follow(draw, self._decoded)
 
     def _decoded(self) -> Tensor:

@@ -22,10 +22,10 @@ Mixing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """A drawn mixing of items: inputs (n, ...) and classes (n,) to inputs (n, ...) and shares of the classes (n, k)."""
 
 ItemLoss = Callable[[Tensor, Tensor], Tensor]
-"""Outputs (n, k) and targets (n, ...) to one loss an item (n,)."""
+"""Outputs (n, k) and targets (n, ...) to one loss per item (n,)."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is going on, how many steps of it are done, and how many there are."""
+"""Called during long work: what is going on, how many steps of it are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,12 @@ class DataCard:
 
 @dataclass(frozen=True)
 class Batch:
-    """Items with their targets and their places in the store they came from.
-
-    ``inputs`` are a tensor, or :class:`~ddcore.store.Items` where a kind of items brings its own.
-    """
+    """Items with their targets; ``inputs`` are a tensor, or :class:`~ddcore.store.Items` of a kind of its own."""
 
     inputs: Tensor
     targets: Tensor
     index: Tensor
+    """Each item's place (n,) in its source, in the order in which T was handed over."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -102,6 +100,8 @@ class Call:
     """Batch statistics are used, and the buffers updated in place."""
     ensemble: int | None = None
     """Every tensor of ``params`` and ``buffers``, the inputs and the answer have a leading axis of so many nets."""
+    generators: tuple[Generator, ...] | None = None
+    """Where a stochastic network draws from, one for each net; None for the global generator."""
 
 
 class Network(ABC):
@@ -116,6 +116,11 @@ class Network(ABC):
     def gives(self) -> frozenset[str]:
         """What of it can be seen, for parts that need it: ``blocks``, ``filters``, ``batch_norm``."""
         return frozenset()
+
+    @property
+    def stochastic(self) -> bool:
+        """It draws random numbers as it is trained, as dropout does; not by default."""
+        return False
 
     @property
     def unwrapped(self) -> Network:
@@ -158,6 +163,10 @@ class WrappedNetwork(Network):
         return self.network.gives
 
     @property
+    def stochastic(self) -> bool:
+        return self.network.stochastic
+
+    @property
     def unwrapped(self) -> Network:
         return self.network.unwrapped
 
@@ -182,6 +191,8 @@ class Draw:
     ensemble: int | None = None
     rival: Params | None = None
     """Another point of the same network, where a second player plays against S."""
+    before: Transform | None = None
+    """What inputs go through first: for views, which hand over raw ones, the run's preprocessing."""
 
     def __call__(
         self, x: Tensor, params: Params | None = None, features: bool = False, training: bool = True
@@ -190,7 +201,7 @@ class Draw:
         return self.network(
             self.params if params is None else params,
             self.buffers,
-            x,
+            x if self.before is None else self.before(x),
             features=features,
             training=training,
             ensemble=self.ensemble,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from ddcore.bounds import Count, Decay, Positive
 from ddcore.errors import RecipeRefused, UnknownName
+from ddcore.optimisers import Optimiser, Sgd
 from ddcore.parts import Part
+from ddcore.schedules import Constant, Schedule
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import DataCard, Network
 
@@ -22,12 +22,13 @@ class Update(Part, kind="update"):
     """How gradients move S: a learning rate for each group of S's parameters, and one optimiser."""
 
     lr: dict[str, Positive] = field(default_factory=lambda: {"inputs": 1.0})
-    optimiser: Literal["sgd", "adam"] = "sgd"
-    momentum: Decay = 0.5
-    """SGD's momentum, or Adam's first beta."""
+    """The learning rate of each group."""
+    optimiser: Optimiser = Sgd(momentum=0.5)
+    """What follows the gradients."""
     clip: Positive | None = None
     """Largest norm of the whole gradient, None for no limit."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = Constant()
+    """How the learning rates change over the iterations."""
     ema: Decay | None = None
     """Decay of a running mean of all that is learned, which then is what comes out; None for the last values."""
     clamp: bool = False
@@ -54,8 +55,8 @@ class Update(Part, kind="update"):
             left -= steps
         return frozenset()
 
-    def build(self, synthetic: SyntheticSet, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-        """The optimiser of ``synthetic`` and its schedule over ``steps``.
+    def build(self, synthetic: SyntheticSet) -> Optimizer:
+        """The optimiser of ``synthetic``.
 
         Raises:
             RecipeRefused: a learned group without a learning rate, or a rate for a group that does not exist.
@@ -71,13 +72,7 @@ class Update(Part, kind="update"):
             raise RecipeRefused(
                 "Nothing of S is learned: its images and its labels are fixed. Take a synthetic or labels that learn."
             )
-        rates = [{"params": groups[name], "lr": self.lr[name]} for name in sorted(groups)]
-        optimiser: Optimizer
-        if self.optimiser == "sgd":
-            optimiser = torch.optim.SGD(rates, momentum=self.momentum)
-        else:
-            optimiser = torch.optim.Adam(rates, betas=(self.momentum, 0.999))
-        return optimiser, CosineAnnealingLR(optimiser, steps) if self.schedule == "cosine" else None
+        return self.optimiser.build(*((groups[name], self.lr[name]) for name in sorted(groups)))
 
 
 PARTS = (Update,)

@@ -1,4 +1,4 @@
-"""The verbs of the face: load, recipe, distill, load_distilled."""
+"""The verbs of the face: load, recipe, protocol, distill, load_distilled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from ddcore.artefact import DistilledSet
 from ddcore.composition import Recipe
 from ddcore.data import RealData
+from ddcore.evaluation.protocol import Protocol
 from ddcore.experiment.reading import data_set
 from ddcore.host import Host
 
@@ -23,6 +24,11 @@ def recipe(name: str, *, data: RealData | None = None, **arguments: Any) -> Reci
     Without ``data`` it is the one for images.
     """
     return Host().recipe(name, kind=data.card.kind if data else "image", **arguments)
+
+
+def protocol(name: str, **fields: Any) -> Protocol:
+    """The protocol of that name (``ddcore list protocols``), with ``fields`` in the place of its own."""
+    return Host().protocol(name, **fields)
 
 
 def distill(recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:

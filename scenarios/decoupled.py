@@ -18,8 +18,9 @@ None of the three beats random images on the digits: their classes are simple, a
 """
 
 import argparse
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import ClassVar
 
 import ddcore
 
@@ -38,6 +39,26 @@ def recipe_of(name: str, ipc: int, smoke: bool) -> ddcore.Recipe:
     return recipe
 
 
+@dataclass(frozen=True)
+class Decoupled(ddcore.Experiments):
+    """Each method at each number of images per class with each seed."""
+
+    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "ipcs", "seeds"})
+
+    methods: tuple[str, ...] = METHODS
+    ipcs: tuple[int, ...] = (10, 50)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    smoke: bool = False
+
+    def experiments(self, host: ddcore.Host) -> list[ddcore.Experiment]:
+        protocol = ddcore.Protocol(steps=20, repeats=1) if self.smoke else ddcore.Protocol()
+        settings = ddcore.Settings(ddcore.plugin.Digits(), protocol, ())
+        return [
+            ddcore.Experiment(replace(recipe_of(name, ipc, self.smoke), seed=seed), settings)
+            for ipc, name, seed in product(self.ipcs, self.methods, self.seeds)
+        ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="runs/decoupled", help="where the runs and the comparison go")
@@ -48,22 +69,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.out, options.seeds, options.ipc = options.out + "-smoke", 1, options.ipc[:1]
-    protocol = ddcore.Protocol(steps=20, repeats=1) if options.smoke else ddcore.Protocol()
-    source = ddcore.plugin.data_set(ddcore.Host().catalogue, "digits")
-    folders = []
-    for ipc in options.ipc:
-        for name in options.methods:
-            for seed in range(options.seeds):
-                recipe = replace(recipe_of(name, ipc, options.smoke), seed=seed)
-                folders.append(Path(options.out) / f"{name}-ipc{ipc}-{seed}")
-                found = ddcore.run_or_resume(
-                    ddcore.Experiment(recipe, ddcore.Settings(source, protocol, ())), folders[-1]
-                )
-                score = found["accuracy"]["convnet"]
-                print(f"{name}, ipc {ipc}, seed {seed}: {score['mean']:.1f} ± {score['std']:.1f}", flush=True)
-    comparison = ddcore.compare(folders)
-    comparison.plot(Path(options.out) / "compare.png")
-    print(comparison.markdown())
+    plan = Decoupled(tuple(options.methods), tuple(options.ipc), tuple(range(options.seeds)), options.smoke)
+    with ddcore.progress() as told:
+        print(ddcore.run_study(plan, options.out, progress=told))
 
 
 if __name__ == "__main__":

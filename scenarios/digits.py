@@ -11,8 +11,8 @@ apart. Needs nothing but the installation.
 Seen: the table of methods in the README, which is made from scenarios/digits.json: three seeds, five networks each,
 protocol quick. Random 76.7 ± 1.7 over networks, herding 87.2 ± 1.8, the whole set 98.3 ± 0.3. Methods that learn images
 are from 89.7 (sldd) to 96.8 ± 0.5 (kfs); rtp has 96.3 ± 0.5, mtt 92.9 ± 1.2, dm 93.5 ± 1.1. Learning the labels alone
-of herded images brings 0 (ld) to 3 points (ld_ridge). By the evaluation that RTP is meant for (`ddcore evaluate
-runs/digits/rtp-0 --protocol rtp`, and so on) it has 96.1 ± 0.4 over three seeds, mtt 87.9 ± 1.0, dm 88.6 ± 0.6. sre2l,
+of herded images brings 0 (ld) to 3 points (ld_ridge). By the evaluation that RTP is meant for (`ddcore evaluate FOLDER
+--protocol rtp`, of each in runs/digits/cases) it has 96.1 ± 0.4 over three seeds, mtt 87.9 ± 1.0, dm 88.6 ± 0.6. sre2l,
 cda and rded stay below herding: they are made for tens of images a class (scenarios/decoupled.py).
 """
 
@@ -20,9 +20,7 @@ import argparse
 import json
 import re
 import tomllib
-from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
 
 import ddcore
 
@@ -38,27 +36,22 @@ def learned() -> list[str]:
     return [entry.name for entry in listed if entry.distribution == "ddcore" and entry.name not in CHOSEN]
 
 
-def measured(method: str, seed: int, folder: Path, smoke: bool) -> dict:
-    """The metrics of one run; finished ones are read, stopped ones go on."""
-    recipe = replace(ddcore.recipe(method, ipc=1, **({"iterations": 2} if smoke else {})), seed=seed)
-    protocol = ddcore.Protocol(steps=20, repeats=1) if smoke else ddcore.Protocol()
-    baselines = ("random", "herding", "whole") if method == "dm" and not smoke else ()
-    settings = ddcore.Settings(ddcore.plugin.data_set(ddcore.Host().catalogue, "digits"), protocol, baselines)
-    return ddcore.run_or_resume(ddcore.Experiment(recipe, settings), folder)
+def study(methods: list[str], seeds: int, smoke: bool) -> ddcore.Grid:
+    """Each method with each seed; the baselines stand beside dm."""
+    first = [method for method in methods if method == "dm"]
+    return ddcore.Grid(
+        methods=(*first, *(method for method in methods if method != "dm")),
+        seeds=tuple(range(seeds)),
+        iterations=2 if smoke else None,
+        protocol=ddcore.Protocol(steps=20, repeats=1) if smoke else ddcore.Protocol(),
+        baselines=("random", "herding", "whole") if first and not smoke else (),
+    )
 
 
-def summary(runs: list[dict]) -> dict:
-    """What is recorded of the runs of one method that differ by their seed."""
-    scores = [run["accuracy"]["convnet"] for run in runs]
-    means = [score["mean"] for score in scores]
-    return {
-        "accuracy": fmean(means),
-        "std_nets": fmean(score["std"] for score in scores),
-        "std_seeds": stdev(means) if len(means) > 1 else None,
-        "seeds": len(means),
-        "seconds": fmean(run["seconds"]["distilling"] for run in runs),
-        "bytes": runs[0]["bytes"],
-    }
+def recorded(row: dict) -> dict:
+    """What is recorded of a row of the comparison."""
+    kept = ("accuracy", "std_nets", "std_seeds", "seeds", "seconds", "bytes")
+    return {name: 0.0 if name == "seconds" and row[name] is None else row[name] for name in kept}
 
 
 def recipe_of(method: str) -> dict:
@@ -113,27 +106,23 @@ def main() -> None:
     parser.add_argument("--out", default="runs/digits", help="where the runs and the comparison go")
     parser.add_argument("--methods", nargs="+", default=learned(), help="which methods")
     parser.add_argument("--seeds", type=int, default=3, help="distillations of each")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side, each in a process on one thread")
     parser.add_argument("--smoke", action="store_true", help="two steps each, one network, one seed")
     parser.add_argument("--record", action="store_true", help="keep the numbers and make the README's table")
     options = parser.parse_args()
     if options.smoke:
         options.out += "-smoke"
+    plan = study(options.methods, 1 if options.smoke else options.seeds, options.smoke)
+    engine = ddcore.Processes(options.jobs) if options.jobs > 1 else None
+    with ddcore.progress() as told:
+        finding = ddcore.run_study(plan, options.out, progress=told, engine=engine)
+    print(finding)
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {"methods": {}}
-    folders = []
-    for method in options.methods:
-        runs = []
-        for seed in range(1 if options.smoke else options.seeds):
-            folders.append(Path(options.out) / f"{method}-{seed}")
-            runs.append(measured(method, seed, folders[-1], options.smoke))
-            score = runs[-1]["accuracy"]["convnet"]
-            print(f"{method}, seed {seed}: {score['mean']:.1f} ± {score['std']:.1f}", flush=True)
-        record["methods"][method] = {**summary(runs), "recipe": recipe_of(method)}
-        for name in set(runs[0]["baselines"]) & set(CHOSEN):
-            base = {"seconds": {"distilling": 0.0}, "bytes": runs[0]["baseline_bytes"][name]}
-            record["methods"][name] = summary([{"accuracy": run["baselines"][name], **base} for run in runs])
-    comparison = ddcore.compare(folders)
-    comparison.plot(Path(options.out) / "compare.png")
-    print(comparison.markdown())
+    for row in finding.numbers["rows"]:
+        if row["method"] in CHOSEN:
+            record["methods"][row["method"]] = recorded(row)
+        elif row["method"] in plan.methods:
+            record["methods"][row["method"]] = {**recorded(row), "recipe": recipe_of(row["method"])}
     if options.record and not options.smoke:
         keep(record)
 

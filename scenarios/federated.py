@@ -64,7 +64,13 @@ KEEPS = 5
 
 def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
     short = options.smoke
-    fit = ddcore.Fit(steps=2 if short else None, epochs=None if short else 1.0, batch=64, lr=0.01, weight_decay=0.0)
+    fit = ddcore.Fit(
+        steps=2 if short else None,
+        epochs=None if short else 1.0,
+        batch=64,
+        lr=0.01,
+        optimiser=ddcore.plugin.Sgd(momentum=0.9),
+    )
     server = TrainOnUnion(ddcore.Protocol(steps=3, repeats=1)) if short else None
     overrides = {"iterations": 2, "objective": {"real": 8}} if short else {}
 
@@ -118,15 +124,10 @@ def main() -> None:
         for alpha in options.alphas:
             some = "" if options.fraction == 1 else f"-{options.fraction:g}"
             folder = Path(options.out) / f"{data}-{alpha:g}-{options.clients}{some}"
-
-            def said(what: str, done: int, of: int) -> None:
-                print(f"{what}: {done} of {of}", flush=True)
-
-            finding = ddcore.run_study(study(data, alpha, options), folder, progress=said)
+            with ddcore.progress() as told:
+                finding = ddcore.run_study(study(data, alpha, options), folder, progress=told)
             print(f"{data}, Dirichlet {alpha:g}, {options.clients} clients")
-            for row in [finding.head, *finding.rows]:
-                print(" | ".join(row))
-            print(finding.says, folder / "report.md")
+            print(finding, folder / "report.md")
 
 
 if __name__ == "__main__":

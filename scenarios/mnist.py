@@ -19,21 +19,44 @@ Seen, one thread of a two-core machine, two networks, protocol quick (accuracy i
 """
 
 import argparse
-from dataclasses import replace
+import csv
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 import ddcore
 
 ITERATIONS = {("dm", 1): 40, ("dc", 1): 15, ("dsa", 1): 15, ("dm", 10): 40, ("dc", 10): 6, ("dsa", 10): 6}
 
 
-def settings(root: str, recipe: ddcore.Recipe, smoke: bool) -> ddcore.Settings:
-    """The protocol quick with two networks; baselines beside the first method of each ipc, whole beside one."""
-    baselines = {"dm": ("random", "herding", *(["whole"] if recipe.ipc == 10 else []))}.get(recipe.name, ())
-    protocol = replace(ddcore.Protocol.named("quick"), repeats=2, networks=(recipe.network,))
-    if smoke:
-        protocol, baselines = replace(protocol, steps=3, repeats=1), baselines[:1]
-    return ddcore.Settings(ddcore.plugin.data_set(ddcore.Host().catalogue, "mnist", root=root), protocol, baselines)
+@dataclass(frozen=True)
+class Short(ddcore.Experiments):
+    """Each method at each number of images per class, in few steps."""
+
+    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "ipcs"})
+
+    data: ddcore.DataSet
+    methods: tuple[str, ...] = ("dm", "dc", "dsa")
+    ipcs: tuple[int, ...] = (1, 10)
+    smoke: bool = False
+
+    def experiments(self, host: ddcore.Host) -> list[ddcore.Experiment]:
+        found = []
+        small = {"network.width": 8, "objective.real": 8} if self.smoke else {}
+        for ipc, method in product(self.ipcs, self.methods):
+            iterations = 2 if self.smoke else ITERATIONS[method, ipc]
+            recipe = host.recipe(method, ipc=ipc, iterations=iterations, overrides=small)
+            found.append(ddcore.Experiment(recipe, self.settings(recipe)))
+        return found
+
+    def settings(self, recipe: ddcore.Recipe) -> ddcore.Settings:
+        """The protocol quick with two networks; baselines beside the first method of each ipc, whole beside one."""
+        baselines = {"dm": ("random", "herding", *(["whole"] if recipe.ipc == 10 else []))}.get(recipe.name, ())
+        protocol = ddcore.protocol("quick", repeats=2, networks=(recipe.network,))
+        if self.smoke:
+            protocol, baselines = replace(protocol, steps=3, repeats=1), baselines[:1]
+        return ddcore.Settings(self.data, protocol, baselines)
 
 
 def main() -> None:
@@ -44,17 +67,12 @@ def main() -> None:
     parser.add_argument("--ipc", nargs="+", type=int, default=[1, 10], help="images per class")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
     options = parser.parse_args()
-    small = {"network.width": 8, "objective.real": 8} if options.smoke else {}
-    for ipc in options.ipc:
-        for method in options.methods:
-            iterations = 2 if options.smoke else ITERATIONS[method, ipc]
-            recipe = ddcore.recipe(method, ipc=ipc, iterations=iterations, overrides=small)
-            experiment = ddcore.Experiment(recipe, settings(options.root, recipe, options.smoke))
-            found = ddcore.run_experiment(experiment, Path(options.out) / f"{method}-ipc{ipc}")
-            scores = {method: found["accuracy"], **found["baselines"]}
-            accuracies = [f"{n} {s['convnet']['mean']:.1f} ± {s['convnet']['std']:.1f}" for n, s in scores.items()]
-            cost = f"{found['seconds']['distilling']:.0f} s of distilling, {found['peak_mib']} MiB at the peak"
-            print(f"{method} ipc {ipc}, {iterations} steps: {', '.join(accuracies)}; {cost}", flush=True)
+    data = ddcore.plugin.data_set(ddcore.Host().catalogue, "mnist", root=options.root)
+    plan = Short(data, tuple(options.methods), tuple(options.ipc), options.smoke)
+    with ddcore.progress() as told:
+        print(ddcore.run_study(plan, options.out, progress=told))
+    for line in csv.DictReader((Path(options.out) / "finding.csv").read_text().splitlines()):
+        print(f"{line['method']} ipc {line['ipc']}: {line['peak_mib']} MiB at the peak")
 
 
 if __name__ == "__main__":

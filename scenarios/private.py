@@ -19,17 +19,15 @@ DP-SGD is a network of width 32, not a set. psg makes 400 requests here; the pub
 """
 
 import argparse
-import csv
-import io
-import json
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
+from typing import ClassVar
 
 import torch
 from ddcore_private import DpSgd
-from matplotlib.figure import Figure
 
 import ddcore
 
@@ -42,46 +40,104 @@ OVERRIDES = {
 }
 
 
-def recipe(method: str, epsilon: float | None, seed: int, smoke: bool) -> ddcore.Recipe:
-    """``method`` at ``epsilon``; None for the matching of ndpdc through the open gate."""
-    name = method if epsilon is not None else "ndpdc"
-    overrides = {"network.width": 64, "seed": seed, **OVERRIDES.get(name, {})}
-    if epsilon is not None:
-        overrides["plugins.private.epsilon"] = epsilon
-    if smoke:
-        overrides |= {"network.width": 4, "objective.real": 8}
-    made = ddcore.recipe(name, ipc=IPC, iterations=2 if smoke else ITERATIONS[method], overrides=overrides)
-    return made if epsilon is not None else replace(made, name=method, plugins={})
+@dataclass(frozen=True)
+class Private(ddcore.Study):
+    """Each method at each epsilon with each seed; ``dp_sgd`` is a network, ``dm`` is not private."""
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "epsilons", "seeds"})
 
-def distilled(method: str, epsilon: float | None, seed: int, options: argparse.Namespace) -> dict:
-    """The metrics of one run; finished ones are read, stopped ones go on."""
-    folder = Path(options.out) / f"{method}-eps{epsilon}-seed{seed}"
-    plan = recipe(method, epsilon, seed, options.smoke)
-    protocol = replace(ddcore.Protocol.named("quick"), steps=500, repeats=3, networks=(ddcore.ConvNet(width=64),))
-    if options.smoke:
-        protocol = replace(protocol, steps=3, repeats=1, networks=(ddcore.ConvNet(width=4),))
-    baselines = ("random", "herding") if epsilon is None and not options.smoke else ()
-    data = ddcore.plugin.data_set(ddcore.Host().catalogue, "mnist", root=options.root)
-    return ddcore.run_or_resume(ddcore.Experiment(plan, ddcore.Settings(data, protocol, baselines)), folder)
+    data: ddcore.DataSet
+    methods: tuple[str, ...]
+    epsilons: tuple[float, ...]
+    seeds: tuple[int, ...]
+    smoke: bool
 
+    def cases(self, host: ddcore.Host) -> list[ddcore.Case]:
+        found = []
+        for seed, method in product(self.seeds, self.methods):
+            for epsilon in self.epsilons if method != "dm" else (None,):
+                label = method if epsilon is None else f"{method}, epsilon {epsilon:g}"
+                about = {"dp_sgd": self.network()} if method == "dp_sgd" else {"recipe": self.recipe(method, epsilon)}
+                found.append(ddcore.Case(label, seed, {"method": method, "epsilon": epsilon, **about}))
+        return found
 
-def dp_sgd(epsilon: float, seed: int, options: argparse.Namespace) -> dict:
-    """Test accuracy of a network that opacus trained at ``epsilon``."""
-    path = Path(options.out) / f"dp_sgd-eps{epsilon}-seed{seed}.json"
-    if not path.exists():
-        data = ddcore.load("mnist", root=options.root)
+    def network(self) -> DpSgd:
+        return DpSgd(epochs=1, width=4) if self.smoke else DpSgd(epochs=5, batch=512, width=32)
+
+    def recipe(self, method: str, epsilon: float | None) -> ddcore.Recipe:
+        """``method`` at ``epsilon``; None for the matching of ndpdc through the open gate."""
+        name = method if epsilon is not None else "ndpdc"
+        overrides = {"network.width": 64, **OVERRIDES.get(name, {})}
+        if epsilon is not None:
+            overrides["plugins.private.epsilon"] = epsilon
+        if self.smoke:
+            overrides |= {"network.width": 4, "objective.real": 8}
+        made = ddcore.recipe(name, ipc=IPC, iterations=2 if self.smoke else ITERATIONS[method], overrides=overrides)
+        return made if epsilon is not None else replace(made, name=method, plugins={})
+
+    def run(self, case: ddcore.Case, folder: Path, host: ddcore.Host, device: str, progress) -> dict:
+        about = case.description
+        measure = self.distilled if "recipe" in about else self.trained
+        return {"method": about["method"], "epsilon": about["epsilon"], **measure(case, folder, host, device, progress)}
+
+    def distilled(self, case: ddcore.Case, folder: Path, host: ddcore.Host, device: str, progress) -> dict:
+        protocol = ddcore.protocol("quick", steps=500, repeats=3, networks=(ddcore.ConvNet(width=64),))
+        if self.smoke:
+            protocol = replace(protocol, steps=3, repeats=1, networks=(ddcore.ConvNet(width=4),))
+        private = case.description["epsilon"] is not None
+        settings = ddcore.Settings(self.data, protocol, () if private or self.smoke else ("random", "herding"))
+        experiment = ddcore.Experiment(replace(case.description["recipe"], seed=case.seed), settings)
+        metrics = ddcore.run_or_resume(experiment, folder, host=host, device=device, progress=progress)
+        found = ddcore.plugin.numbers_of(metrics)
+        score = found["accuracy"]["convnet"]
+        return {
+            "accuracy": score["mean"],
+            "std_nets": score["std"],
+            "spent": found["facts"]["privacy"]["epsilon"] if private else None,
+            "seconds": found["seconds"]["distilling"],
+            "baselines": {name: scores["convnet"]["mean"] for name, scores in found["baselines"].items()},
+        }
+
+    def trained(self, case: ddcore.Case, folder: Path, host: ddcore.Host, device: str, progress) -> dict:
+        """A network that opacus trains."""
+        data = ddcore.plugin.loaded(self.data)
         preprocess = ddcore.Standardise().fitted(data.card).start(data.card, dict)
-        rows = torch.arange(2000 if options.smoke else len(data.train))
+        rows = torch.arange(2000 if self.smoke else len(data.train))
         inputs, targets = preprocess(data.train.take(rows).inputs), data.train.targets[rows]
-        plan = DpSgd(epochs=1, width=4) if options.smoke else DpSgd(epochs=5, batch=512, width=32)
-        module, spent = plan.train(inputs, targets, data.card, epsilon, 1e-5, seed)
+        plan, epsilon = case.description["dp_sgd"], case.description["epsilon"]
+        module, spent = plan.train(inputs, targets, data.card, epsilon, 1e-5, case.seed)
         test = data.test.take(torch.arange(len(data.test)))
         with torch.no_grad():
             right = torch.cat([module(preprocess(x)).argmax(1) for x in test.inputs.split(500)]) == test.targets
-        found = {"accuracy": 100 * float(right.float().mean()), "epsilon": spent}
-        ddcore.plugin.write_whole(path, json.dumps(found).encode())
-    return json.loads(path.read_text())
+        return {"accuracy": 100 * float(right.float().mean()), "spent": spent, "baselines": {}}
+
+    def summarise(self, found: Sequence[ddcore.Found]) -> ddcore.Finding:
+        """A table over the seeds, and the plot: accuracy against epsilon, bars over seeds."""
+        points = defaultdict(list)
+        for alike in ddcore.plugin.over_seeds(found):
+            numbers = [one.numbers for one in alike]
+            first = numbers[0]
+            points[first["method"]].append((first["epsilon"], [n["accuracy"] for n in numbers]))
+            for name in first["baselines"]:
+                points[name].append((None, [n["baselines"][name] for n in numbers]))
+        told = {method: [(e, ddcore.plugin.spread(v)) for e, v in values] for method, values in points.items()}
+        rows = [
+            [method, "not private" if epsilon is None else f"{epsilon:g}", ddcore.plugin.plus_minus(**accuracy)]
+            for method, values in told.items()
+            for epsilon, accuracy in values
+        ]
+        panel = ddcore.plots.Panel(
+            [line(method, values) for method, values in told.items()], "MNIST, 10 images per class", "x"
+        )
+        plot = ddcore.plots.Plot("private", "epsilon (delta 1e-5)", "test accuracy (%)", [[panel]])
+        return ddcore.Finding(["method", "epsilon", "accuracy ± seeds"], rows, {"methods": told}, plots=(plot,))
+
+
+def line(method: str, values: list[tuple[float | None, dict]]) -> ddcore.plots.Line:
+    if values[0][0] is None:
+        return ddcore.plots.Line(f"{method}, not private", [values[0][1]["mean"]], reference=True)
+    epsilons, accuracies = zip(*values, strict=True)
+    return ddcore.plots.Line(method, [a["mean"] for a in accuracies], epsilons, [a["std"] for a in accuracies])
 
 
 def main() -> None:
@@ -95,61 +151,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.out += "-smoke"
-    rows = []
-    for seed in options.seeds:
-        for method in options.methods:
-            for epsilon in options.epsilon if method != "dm" else [None]:
-                if method == "dp_sgd":
-                    found = dp_sgd(epsilon, seed, options)
-                    row = {"accuracy": found["accuracy"], "std_nets": None, "spent": found["epsilon"], "seconds": None}
-                else:
-                    found = distilled(method, epsilon, seed, options)
-                    score = found["accuracy"]["convnet"]
-                    row = {
-                        "accuracy": score["mean"],
-                        "std_nets": score["std"],
-                        "seconds": found["seconds"]["distilling"],
-                    }
-                    row["spent"] = found["facts"]["privacy"]["epsilon"] if epsilon is not None else None
-                    for name, scores in found["baselines"].items():
-                        base = scores["convnet"]
-                        rows.append({"method": name, "epsilon": None, "seed": seed, "accuracy": base["mean"]})
-                rows.append({"method": method, "epsilon": epsilon, "seed": seed, **row})
-                print(json.dumps(rows[-1]), flush=True)
-    summarise(rows, Path(options.out))
-
-
-def summarise(rows: list[dict], folder: Path) -> None:
-    """A table of all rows, and the plot: accuracy against epsilon, bars over seeds."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["method", "epsilon", "seed", "accuracy", "std_nets", "spent", "seconds"])
-    writer.writeheader()
-    writer.writerows(rows)
-    ddcore.plugin.write_whole(folder / "private.csv", text.getvalue().encode())
-    points = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        points[row["method"]][row["epsilon"]].append(row["accuracy"])
-    figure = Figure(figsize=(6, 4.2), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for method, found in points.items():
-        spread = [(e, fmean(v), stdev(v) if len(v) > 1 else 0.0) for e, v in found.items()]
-        if None in found:
-            axes.axhline(spread[0][1], linestyle=":", color="0.4")
-            axes.annotate(
-                f"{method}, not private",
-                (0.02, spread[0][1]),
-                xycoords=("axes fraction", "data"),
-                fontsize=8,
-                va="bottom",
-            )
-        else:
-            axes.errorbar(*zip(*spread, strict=True), marker="o", capsize=3, label=method)
-    axes.set(
-        xscale="log", xlabel="epsilon (delta 1e-5)", ylabel="test accuracy (%)", title="MNIST, 10 images per class"
-    )
-    axes.grid(alpha=0.3)
-    axes.legend()
-    ddcore.plugin.replaced_whole(folder / "private.png", lambda temporary: figure.savefig(temporary, format="png"))
+    data = ddcore.plugin.data_set(ddcore.Host().catalogue, "mnist", root=options.root)
+    plan = Private(data, tuple(options.methods), tuple(options.epsilon), tuple(options.seeds), options.smoke)
+    with ddcore.progress() as told:
+        print(ddcore.run_study(plan, options.out, progress=told))
 
 
 if __name__ == "__main__":

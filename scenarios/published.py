@@ -32,11 +32,11 @@ networks unevenly; all are evaluated by the protocol quick, FRePo too, not by it
 """
 
 import argparse
-import csv
-import io
-import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 import ddcore
 
@@ -85,20 +85,40 @@ def overrides(method: str, ipc: int, store: Path) -> dict:
     return {**fits, "policy.store": str(store), "objective.steps": STUDENT_STEPS[ipc]}
 
 
-def measured(method: str, data: str, ipc: int, options: argparse.Namespace) -> dict:
-    """The metrics of one run; finished ones are read, stopped ones go on."""
-    folder = Path(options.out) / f"{data}-{method}-ipc{ipc}"
-    network = ddcore.ConvNet(width=4 if options.smoke else 64)
-    iterations = 2 if options.smoke else OWN_ITERATIONS.get(method, ITERATIONS)[ipc]
-    short = overrides(method, ipc, Path(options.out) / "experts")
-    recipe = ddcore.recipe(method, ipc=ipc, iterations=iterations, overrides=short)
-    recipe = replace(recipe, network=network)
-    protocol = replace(ddcore.Protocol.named("quick"), repeats=3, networks=(network,))
-    if options.smoke:
-        protocol = replace(protocol, steps=3, repeats=1)
-    baselines = ("random", "herding") if method == options.methods[0] and not options.smoke else ()
-    source = ddcore.plugin.data_set(ddcore.Host().catalogue, data, root=options.root)
-    return ddcore.run_or_resume(ddcore.Experiment(recipe, ddcore.Settings(source, protocol, baselines)), folder)
+@dataclass(frozen=True)
+class Published(ddcore.Experiments):
+    """Each method at each number of images per class on one data set, beside what its paper reports."""
+
+    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "ipcs"})
+
+    data: ddcore.DataSet
+    experts: str
+    """The folder where trained experts are kept for all methods."""
+    methods: tuple[str, ...] = METHODS
+    ipcs: tuple[int, ...] = (1, 10)
+    smoke: bool = False
+
+    def experiments(self, host: ddcore.Host) -> list[ddcore.Experiment]:
+        network = ddcore.ConvNet(width=4 if self.smoke else 64)
+        protocol = ddcore.protocol("quick", repeats=3, networks=(network,))
+        if self.smoke:
+            protocol = replace(protocol, steps=3, repeats=1)
+        found = []
+        for ipc, method in product(self.ipcs, self.methods):
+            iterations = 2 if self.smoke else OWN_ITERATIONS.get(method, ITERATIONS)[ipc]
+            short = overrides(method, ipc, Path(self.experts))
+            recipe = replace(host.recipe(method, ipc=ipc, iterations=iterations, overrides=short), network=network)
+            baselines = ("random", "herding") if method == self.methods[0] and not self.smoke else ()
+            found.append(ddcore.Experiment(recipe, ddcore.Settings(self.data, protocol, baselines)))
+        return found
+
+    def summarise(self, found: Sequence[ddcore.Found]) -> ddcore.Finding:
+        finding = super().summarise(found)
+        published = [PUBLISHED.get((row["method"], row["data"]), {}).get(row["ipc"]) for row in finding.numbers["rows"]]
+        rows = [
+            [*row, "-" if value is None else str(value)] for row, value in zip(finding.rows, published, strict=True)
+        ]
+        return replace(finding, head=[*finding.head, "published"], rows=rows)
 
 
 def main() -> None:
@@ -112,23 +132,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.out += "-smoke"
-    rows = []
-    for data in options.data:
-        for ipc in options.ipc:
-            for method in options.methods:
-                found = measured(method, data, ipc, options)
-                for name, scores in {method: found["accuracy"], **found["baselines"]}.items():
-                    score = scores["convnet"]
-                    row = {"data": data, "ipc": ipc, "method": name, "accuracy": score["mean"], "std": score["std"]}
-                    row["published"] = PUBLISHED.get((name, data), {}).get(ipc)
-                    row["seconds"] = found["seconds"]["distilling"] if name == method else None
-                    rows.append(row)
-                    print(json.dumps(row), flush=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    ddcore.plugin.write_whole(Path(options.out) / "published.csv", text.getvalue().encode())
+    for name in options.data:
+        data = ddcore.plugin.data_set(ddcore.Host().catalogue, name, root=options.root)
+        experts = str(Path(options.out) / "experts")
+        plan = Published(data, experts, tuple(options.methods), tuple(options.ipc), options.smoke)
+        with ddcore.progress() as told:
+            print(ddcore.run_study(plan, Path(options.out) / name, progress=told))
 
 
 if __name__ == "__main__":

@@ -118,14 +118,9 @@ def main() -> None:
         options.out, options.seeds, options.sizes = f"{options.out}-smoke", options.seeds[:1], options.sizes[:1]
     for data in options.data:
         folder = Path(options.out) / data
-
-        def said(what: str, done: int, of: int) -> None:
-            print(f"{what}: {done} of {of}", flush=True)
-
-        finding = ddcore.run_study(study(data, options), folder, progress=said)
-        for row in [finding.head, *finding.rows]:
-            print(" | ".join(row))
-        print(finding.says, folder / "report.md")
+        with ddcore.progress() as told:
+            finding = ddcore.run_study(study(data, options), folder, progress=told)
+        print(finding, folder / "report.md")
 
 
 if __name__ == "__main__":

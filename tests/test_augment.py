@@ -141,7 +141,7 @@ def test_n_draws_are_n_changes(augment):
 @pytest.mark.parametrize("augment", AUGMENTS, ids=str)
 @pytest.mark.parametrize("m", [1, 3, 5])
 def test_n_draws_want_n_items(augment, m):
-    with pytest.raises(ValueError, match=f"drawn for 4 items and cannot be made to {m}"):
+    with pytest.raises(ValueError, match=f"drawn for 4 items and cannot be applied to {m}"):
         augment.draw(seeded(), SHAPE, n=4)(batch(m))
 
 

@@ -12,7 +12,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from ddcore import Folder, Host, Recipe, load_distilled, recipe
+from ddcore import Experiment, Folder, Host, Recipe, load_distilled, recipe
 from ddcore.cli import app
 from ddcore.cli.base import sentences, show
 from ddcore.recipes import METHODS
@@ -61,9 +61,77 @@ def test_evaluate_on_other_networks(runs, tmp_path):
     done = call("evaluate", runs[0], *words)
     assert done.exit_code == 0, done.output
     found = json.loads((runs[0] / "evaluation-quick.json").read_text())
-    assert found["accuracy"].keys() == {"mlp", "lenet"}
-    assert len(found["baselines"]["random"]["lenet"]["values"]) == 2
+    assert found["scores"]["accuracy"].keys() == {"mlp", "lenet"}
+    assert len(found["baselines"]["random"]["accuracy"]["lenet"]["values"]) == 2
     assert "lenet" in done.stdout
+
+
+def test_options_and_set_reach_what_the_recipe_file_reaches(runs, tmp_path):
+    words = ["--networks", "mlp(width=8),mlp(width=16)", "--measures", "accuracy,calibration_error(bins=5)"]
+    words += ["--set", "protocol.schedule=half", "--set", "protocol.steps=3", "--set", "experiment.validation=0.2"]
+    words += ["--set", "experiment.baselines=['random']", "--repeats", 2]
+    done = call("distill", "dm", "--out", tmp_path / "run", *TINY[:2], *TINY[8:], *words)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert list(found["scores"]) == ["accuracy", "calibration_error"]
+    assert list(found["scores"]["accuracy"]) == ["mlp(width=8)", "mlp(width=16)"]
+    assert found["baselines"]["random"].keys() == found["scores"].keys() == found["measures"].keys()
+    assert (found["chosen_by"], found["measures"]["calibration_error"]["higher_is_better"]) == ("accuracy", False)
+    assert found["protocol"]["schedule"] == {"name": "half"}
+    assert any("guo2017calibration" in cite for cite in found["cites"])
+    assert "calibration error (%, lower is better)" in (tmp_path / "run" / "report.md").read_text()
+    text = (tmp_path / "run" / "recipe.toml").read_text()
+    experiment = Experiment.from_toml(text, Host().catalogue)
+    assert experiment.settings.validation == 0.2 and experiment.settings.protocol.steps == 3
+    again = call("run", tmp_path / "run" / "recipe.toml", "--out", tmp_path / "again", "--set", "protocol.steps=2")
+    assert again.exit_code == 0, again.output
+    changed = call("evaluate", tmp_path / "run", "--set", "protocol.steps=2", "--json", tmp_path / "x.json")
+    assert changed.exit_code == 0, changed.output
+    one, two = (json.loads(p.read_text()) for p in (tmp_path / "again" / "metrics.json", tmp_path / "x.json"))
+    assert one["scores"] == two["scores"] != found["scores"]
+    refused = call("evaluate", tmp_path / "run", "--set", "objective.real=3")
+    assert refused.exit_code == 2 and "its recipe stays as it is" in refused.stderr
+
+
+def test_nets_that_diverge_are_said_to_and_the_files_stay_valid(tmp_path):
+    words = ["--set", "protocol.optimiser=sgd", "--set", "protocol.lr=[1e30]", "--set", "protocol.steps=5"]
+    words += ["--networks", "mlp", "--repeats", 2, "--baselines", "none"]
+    done = call("distill", "random", "--out", tmp_path / "run", *words)
+    assert done.exit_code == 0, done.output
+    assert "diverged 2 of 2" in done.stdout
+    text = (tmp_path / "run" / "metrics.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["scores"]["accuracy"]["mlp"]["values"] == [None, None]
+    shown = call("compare", tmp_path / "run", "--out", tmp_path)
+    assert shown.exit_code == 0 and "diverged 2 of 2" in shown.stdout
+
+
+def test_python_dash_m_runs_it_and_help_needs_no_torch():
+    """What is imported, not how long it takes."""
+    probe = (
+        "import sys, typer.testing\nfrom ddcore.cli import app\n"
+        "done = typer.testing.CliRunner().invoke(app, sys.argv[1:])\n"
+        "assert done.exit_code == 0, done.output\n"
+        "assert not {'torch', 'matplotlib', 'sklearn', 'numpy'} & {*sys.modules}, sorted(sys.modules)\n"
+    )
+    for words in (["--help"], ["list", "methods", "--help"], ["distill", "--help"], ["--version"]):
+        done = subprocess.run([sys.executable, "-c", probe, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-m", "ddcore", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "distill" in done.stdout
+
+
+def test_list_tells_families_and_first_sentences():
+    rows = json.loads(call("list", "methods", "--json").stdout)
+    families = {row["name"]: row["family"] for row in rows}
+    assert (families["dm"], families["mtt"], families["dc"]) == ("distribution", "trajectory", "gradient")
+    alone = json.loads(call("list", "methods", "--family", "gradient", "--json").stdout)
+    assert {row["name"] for row in alone} == {name for name, family in families.items() if family == "gradient"}
+    (mtt,) = (row for row in json.loads(call("list", "protocols", "--json").stdout) if row["name"] == "mtt")
+    assert (
+        mtt == {"name": "mtt", "from": "ddcore", "says": mtt["says"]} and "step size that the set brings" in mtt["says"]
+    )
+    kinds = {row["kind"] for row in json.loads(call("list", "parts", "--family", "schedule", "--json").stdout)}
+    assert kinds == {"schedule"}
 
 
 def test_evaluate_a_bare_file_gives_the_scores_of_its_folder(runs, tmp_path):
@@ -72,9 +140,9 @@ def test_evaluate_a_bare_file_gives_the_scores_of_its_folder(runs, tmp_path):
     done = call("evaluate", tmp_path / "s.safetensors", "--data", "digits", *words)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "s-evaluation-quick.json").read_text())
-    assert found["accuracy"] == json.loads((runs[0] / "metrics.json").read_text())["accuracy"]
+    assert found["scores"]["accuracy"] == json.loads((runs[0] / "metrics.json").read_text())["scores"]["accuracy"]
     assert call("evaluate", runs[0], *words, "--json", tmp_path / "again.json").exit_code == 0
-    assert json.loads((tmp_path / "again.json").read_text())["accuracy"] == found["accuracy"]
+    assert json.loads((tmp_path / "again.json").read_text())["scores"]["accuracy"] == found["scores"]["accuracy"]
 
 
 def test_evaluate_refuses_data_of_another_shape(runs, tmp_path):
@@ -116,7 +184,7 @@ def test_a_folder_of_images_is_distilled_from_where_it_lies(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     refused = call("distill", "dm", "--data", "woods", *TINY)
     assert refused.exit_code == 2
-    assert "Give the side that all images shall be brought to: --size" in refused.stderr
+    assert "Give the side that all images are to be resized to: --size" in refused.stderr
     done = call("distill", "dm", "--data", "woods", "--size", "8", *TINY)
     assert done.exit_code == 0, done.output
     recipe = tmp_path / "runs" / "woods-dm-ipc1-0" / "recipe.toml"
@@ -125,7 +193,7 @@ def test_a_folder_of_images_is_distilled_from_where_it_lies(tmp_path, monkeypatc
     done = call("run", recipe, "--out", "streamed")
     assert done.exit_code == 0, done.output
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (recipe.parent, tmp_path / "streamed")]
-    assert metrics[0]["accuracy"] == metrics[1]["accuracy"]
+    assert metrics[0]["scores"]["accuracy"] == metrics[1]["scores"]["accuracy"]
     assert "memory = 0" in (tmp_path / "streamed" / "recipe.toml").read_text()
 
 
@@ -187,10 +255,14 @@ def test_list_with_a_name_tells_all_of_one():
     assert Recipe.from_toml(method["recipe"], Host().catalogue, "told") == recipe("dm")
     assert "Zhao and Bilen" in method["says"] and "ipc = 1" in call("list", "methods", "dm").stdout
     (part,) = json.loads(call("list", "parts", "bptt", "--json").stdout)
-    assert {"field": "steps", "type": "int", "default": "15"} in part["fields"]
-    assert {"field": "fit", "type": "fit | none", "default": "fit"} in json.loads(
-        call("list", "parts", "taught", "--json").stdout
-    )[0]["fields"]
+    assert {"steps": ("int", "15")}.items() <= {f["field"]: (f["type"], f["default"]) for f in part["fields"]}.items()
+    (taught,) = json.loads(call("list", "parts", "taught", "--json").stdout)
+    assert {"type": "fit | none", "default": "fit"}.items() <= next(
+        f for f in taught["fields"] if f["field"] == "fit"
+    ).items()
+    (sgd,) = json.loads(call("list", "parts", "sgd", "--json").stdout)
+    momentum = {"field": "momentum", "type": "float", "default": "0.9", "bounds": "at least 0 and below 1"}
+    assert momentum.items() <= sgd["fields"][0].items() and sgd["fields"][0]["meaning"]
     assert json.loads(call("list", "protocols", "dd", "--json").stdout)[0]["name"] == "dd"
     done = call("list", "parts", "pixel")
     assert done.exit_code == 2 and "Did you mean pixels" in done.stderr
@@ -224,11 +296,26 @@ def test_cite_prints_the_method_and_its_parts():
             "nowhere (train-images-idx3-ubyte is missing). Name its folder with --root",
         ),
         (["distill", "dm", "--ipc", "0"], "at least one image per class"),
-        (["distill", "dm", "--ipc", "500"], "wants more real images than class"),
+        (["distill", "dm", "--ipc", "500"], "needs more real images than class"),
+        (
+            ["distill", "dm", "--networks", "convnet(widht=3)"],
+            "There is no field of protocol.networks[0] named 'widht'",
+        ),
+        (["distill", "dm", "--networks", "convnet(width=3"], "--networks: the brackets of 'convnet(width=3' do not"),
+        (["distill", "dm", "--networks", "mlp,mlp"], "networks holds the same one twice"),
+        (["distill", "dm", "--networks", "convnet(depth=6)"], "take network.depth = 4 or less"),
+        (["distill", "dm", "--measures", "acuracy"], "no measure named 'acuracy'. Did you mean accuracy"),
+        (["distill", "dm", "--lr", "fast"], "protocol.lr = '[fast]' is not usable"),
+        (["distill", "dm", "--lr", "-1"], "protocol.lr = -1.0: it must be above 0"),
+        (["distill", "dm", "--set", "protocol.repeat=3"], "no field of protocol named 'repeat'. Did you mean repeats"),
+        (["distill", "dm", "--set", "experiment.basline=3"], "no field of settings named 'basline'"),
+        (["distill", "dm", "--set", "update.schedule=cosin"], "no schedule named 'cosin'. Did you mean cosine"),
+        (["list", "methods", "--family", "gradent"], "no family of methods named 'gradent'. Did you mean gradient"),
+        (["list", "data", "--family", "x"], "--family is for methods and parts"),
         (["distill", "dm", "--networks", "convnett"], "no network named 'convnett'. Did you mean convnet"),
         (["distill", "dm", "--protocol", "quik"], "no protocol named 'quik'. Did you mean quick"),
         (["distill", "dm", "--baselines", "randm"], "no baseline named 'randm'. Did you mean random"),
-        (["distill", "dm", "--validation", "1.5"], "A validation split of 1.5 is not between 0 and 1"),
+        (["distill", "dm", "--validation", "1.5"], "validation = 1.5: it must be above 0 and below 1"),
         (["distill", "dm", "--iterations", "1", "--lr", "0.1,0.2"], "wants a validation split of T to choose on"),
         (["run", "nowhere.toml"], "There is no recipe file nowhere.toml"),
         (["resume", "nowhere"], "nowhere holds no experiment"),
@@ -236,7 +323,7 @@ def test_cite_prints_the_method_and_its_parts():
         (["compare", "nowhere"], "nowhere holds no finished experiment"),
         (["cite", "dn"], "no method named 'dn'"),
         (["bench", "dn"], "no benchmark named 'dn'"),
-        (["distill", "dm", "--repeats", "0"], "needs at least one step, item, repeat"),
+        (["distill", "dm", "--repeats", "0"], "repeats = 0: it must be at least 1"),
         (["distill", "dm", "--set", "seed"], "--set seed: wanted PATH=VALUE"),
         (["distill", "dm", "--device", "cuda:99"], "The device 'cuda:99' cannot be used"),
         (["distill", "dm", "--out", __file__], "cannot be used: "),

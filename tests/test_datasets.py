@@ -14,7 +14,8 @@ from PIL import Image
 import ddcore
 from ddcore import BadData, RecipeRefused, UnknownName
 from ddcore.datasets import PARTS as DATASETS
-from ddcore.experiment.running import evaluate_all
+from ddcore.datasets import folder as folder_of_images
+from ddcore.experiment.evaluating import evaluate_all
 
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
@@ -271,11 +272,11 @@ def cut_short(folder):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (stray, "stray.png lies beside the classes' folders"),
-        (below, "more is no file"),
+        (stray, "stray.png lies next to the classes' folders"),
+        (below, "more is not a file"),
         (unknown, "differ in the class odd"),
         (lacking, "differ in the class light"),
-        (deep, "x.png is not an image that can be read .*more than 8 bits a channel"),
+        (deep, "x.png is not an image that can be read .*more than 8 bits per channel"),
         (cut_short, "0.png is not an image that can be read"),
     ],
 )
@@ -348,7 +349,7 @@ def test_what_was_taken_first_is_kept_and_no_more(various, monkeypatch):
     assert len(kept) == 5
     assert data.test.inputs.kept is kept, "one limit for all splits"
     decoded = []
-    cropped = ddcore.datasets._cropped
+    cropped = folder_of_images._cropped
     monkeypatch.setattr("ddcore.datasets.folder._cropped", lambda *given: decoded.append(1) or cropped(*given))
     data.train.take(torch.arange(7))
     assert len(decoded) == 2
@@ -403,17 +404,20 @@ def test_an_image_that_breaks_off_is_named_when_it_is_taken(various):
     path = various / "train" / "ash" / "0.png"
     path.write_bytes(path.read_bytes()[:200])
     data = ddcore.load(str(various), size=8, memory=0)
-    with pytest.raises(BadData, match=r"ash/0.png is not an image that can be read .*Mend it"):
+    with pytest.raises(BadData, match=r"ash/0.png is not an image that can be read .*Repair or remove it"):
         data.train.take(torch.arange(3))
     (various / "train" / "ash" / "1.jpg").write_bytes(b"no image")
     with pytest.raises(BadData, match=r"ash/1.jpg is not an image that can be read"):
         ddcore.load(str(various), size=8, memory=0)
 
 
-@pytest.mark.parametrize("fields", [{"size": 0}, {"size": -1}, {"channels": 2}, {"memory": -1}])
-def test_sizes_and_channels_that_cannot_be(folder, fields):
-    with pytest.raises(BadData, match="wanted 1 or more, with 1 or 3, in 0 or more"):
-        ddcore.load(str(folder), **fields)
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [("size", 0, "at least 1"), ("size", -1, "at least 1"), ("channels", 2, "1 or 3"), ("memory", -1, "at least 0")],
+)
+def test_sizes_and_channels_that_cannot_be(folder, field, value, sentence):
+    with pytest.raises(RecipeRefused, match=f"{field} = {value}: it must be {sentence}"):
+        ddcore.load(str(folder), **{field: value})
 
 
 def test_a_name_comes_before_a_folder_that_is_called_so(folder, monkeypatch):
@@ -434,7 +438,7 @@ def test_unknown_names_and_fields():
 
 def test_the_names():
     names = ["digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz"]
-    assert [data_set.part_name() for data_set in DATASETS] == names
+    assert sorted(data_set.part_name() for data_set in DATASETS) == sorted(names)
     assert all(data_set.kind == "data" for data_set in DATASETS)
 
 

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import ddcore
-from ddcore import BadCheckpoint, Folder, RecipeRefused
+from ddcore import BadCheckpoint, Folder, Host, RecipeRefused
+from ddcore.cli import app
 
 SMALL = [
     *("--set", "network.width=4", "--set", "network.depth=2", "--set", "objective.real=4"),
@@ -57,7 +60,7 @@ def test_killed_at_any_moment_and_resumed_equals_never_stopped(method, tmp_path)
     records = [[json.loads(line) for line in Folder(f).records.read_text().splitlines()] for f in (straight, killed)]
     assert [r["step"] for r in records[1]] == list(range(1, 31))
     assert [r["loss"] for r in records[0]] == [r["loss"] for r in records[1]]
-    accuracies = [json.loads(Folder(folder).metrics.read_text())["accuracy"] for folder in (straight, killed)]
+    accuracies = [json.loads(Folder(folder).metrics.read_text())["scores"]["accuracy"] for folder in (straight, killed)]
     assert accuracies[0] == accuracies[1]
 
 
@@ -77,8 +80,8 @@ def test_a_run_leaves_its_files(finished):
     ]
     metrics = json.loads(Folder(finished).metrics.read_text())
     assert metrics["bytes"] == 20 * (256 * 4 + 1)
-    assert metrics["accuracy"].keys() == {"mlp"}
-    assert 0 < metrics["accuracy"]["mlp"]["mean"] <= 100
+    assert metrics["scores"]["accuracy"].keys() == {"mlp"}
+    assert 0 < metrics["scores"]["accuracy"]["mlp"]["mean"] <= 100
     assert metrics["baselines"].keys() == {"random"}
     assert metrics["baseline_bytes"] == {"random": metrics["bytes"]}
     assert (metrics["seed"], metrics["steps"], metrics["ipc"]) == (0, 2, 2)
@@ -105,12 +108,28 @@ def test_an_experiment_is_begun_gone_on_with_or_read(finished, tmp_path, monkeyp
     place = Folder(tmp_path / "run")
     experiment = Folder(finished).experiment(ddcore.Host().catalogue)
     begun = ddcore.run_or_resume(experiment, place.path)
-    assert begun["accuracy"] == json.loads(Folder(finished).metrics.read_text())["accuracy"]
+    assert begun["scores"]["accuracy"] == json.loads(Folder(finished).metrics.read_text())["scores"]["accuracy"]
     place.metrics.unlink()
     gone_on = ddcore.run_or_resume(experiment, place.path)
-    assert gone_on["accuracy"] == begun["accuracy"]
-    monkeypatch.setattr("ddcore.experiment.running._conduct", lambda *_, **__: pytest.fail("done again"))
+    assert gone_on["scores"]["accuracy"] == begun["scores"]["accuracy"]
+    monkeypatch.setattr("ddcore.experiment.running._run", lambda *_, **__: pytest.fail("done again"))
     assert ddcore.run_or_resume(experiment, place.path) == gone_on
+
+
+def test_a_folder_of_another_experiment_is_refused_and_says_what_differs(finished, tmp_path):
+    experiment = Folder(finished).experiment(ddcore.Host().catalogue)
+    recipe = replace(experiment.recipe, iterations=3, network=ddcore.MLP())
+    settings = replace(experiment.settings, validation=0.1)
+    for other in (replace(experiment, recipe=recipe), replace(experiment, settings=settings)):
+        before = Folder(finished).metrics.read_bytes()
+        with pytest.raises(RecipeRefused, match="holds another experiment: .*Name another folder") as refused:
+            ddcore.run_or_resume(other, finished)
+        assert Folder(finished).metrics.read_bytes() == before
+        if other.recipe is recipe:
+            assert "iterations is 2 there and 3 here" in str(refused.value)
+            assert "network.name is convnet there and mlp here" in str(refused.value)
+        else:
+            assert "experiment.validation is none there and 0.1 here" in str(refused.value)
 
 
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(finished, tmp_path):
@@ -206,3 +225,54 @@ def test_a_run_that_breaks_at_once_leaves_nothing_behind(host, small, conducted,
     with pytest.raises(ZeroDivisionError):
         conducted(small(host.recipe("random")))
     assert not (tmp_path / "run").exists()
+
+
+def late_failure(error):
+    """A plugin whose wrapper fails when all is done, while ``broken`` says so."""
+    broken = [True]
+
+    @ddcore.hookimpl(wrapper=True)
+    def ddcore_distill(run):
+        distilled = yield
+        if broken[0]:
+            raise error("No thanks.")
+        return distilled.with_facts(late=True)
+
+    return broken, Host({"late": SimpleNamespace(ddcore_distill=ddcore_distill)})
+
+
+@pytest.mark.parametrize("method", ["dm", "random"])
+@pytest.mark.parametrize("error", [RecipeRefused, ZeroDivisionError])
+def test_what_was_distilled_outlives_a_hook_that_fails_afterwards(tmp_path, method, error):
+    broken, host = late_failure(error)
+    fields = {"iterations": 2, "objective.real": 4} if method == "dm" else {}
+    recipe = host.recipe(method, overrides={"network.width": 4, "network.depth": 2, "plugins.late.x": 1, **fields})
+    protocol = ddcore.Protocol(steps=1, networks=(ddcore.MLP(width=8),), repeats=1)
+    settings = ddcore.Settings(ddcore.plugin.data_set(host.catalogue, "digits"), protocol, ())
+    folder = Folder(tmp_path / "run")
+    with pytest.raises(error) as caught:
+        ddcore.run_experiment(ddcore.Experiment(recipe, settings), folder.path, host=host)
+    (note,) = caught.value.__notes__
+    assert f"lies in {folder.distilled}" in note
+    assert f"ddcore resume {folder.path}" in note
+    kept = ddcore.load_distilled(folder.distilled)
+    assert kept.facts["steps"] == recipe.iterations
+    assert not folder.metrics.exists()
+    broken[0] = False
+    ddcore.resume(folder.path, host=host)
+    made = ddcore.load_distilled(folder.distilled)
+    assert torch.equal(made.inputs, kept.inputs)
+    assert made.facts["late"] is True
+    assert folder.metrics.exists()
+
+
+def test_the_command_says_where_the_set_lies_when_a_hook_fails_afterwards(tmp_path, monkeypatch):
+    _, host = late_failure(RecipeRefused)
+    monkeypatch.setattr("ddcore.host.Host", lambda: host)
+    words = ["distill", "dm", "--iterations", "1", "--out", tmp_path / "run", "--set", "plugins.late.x=1", *SMALL]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "Error: No thanks. The distilled set was finished before a plugin's hook failed, and lies in" in said
+    assert "distilled.safetensors" in said
+    assert len(ddcore.load_distilled(tmp_path / "run" / "distilled.safetensors")) == 10

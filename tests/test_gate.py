@@ -1,19 +1,24 @@
 """The door to the real data: what it answers, in chunks and whole, and what views do inside it."""
 
+import inspect
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import Group, RecipeRefused, View
+from ddcore import Gate, Group, LiveView, RecipeRefused, View
 from ddcore.chunking import slices
 from ddcore.gate.base import GatePlan
 from ddcore.gate.fit import Fit
 from ddcore.gate.open import Open
+from ddcore.gate.spent import Spent
+from ddcore.gate.wrapped import WrappedGate
 from ddcore.losses import cross_entropy, squared
 from ddcore.networks.convnet import ConvNet
-from ddcore.types import Batch
+from ddcore.optimisers import Sgd
+from ddcore.rng import Streams
+from ddcore.types import Batch, Network, WrappedNetwork
 
 
 def begun(host, small, data, **fields):
@@ -108,7 +113,7 @@ class Shuffled(View):
         return LiveShuffled(store.classes)
 
 
-class LiveShuffled:
+class LiveShuffled(LiveView):
     def __init__(self, classes):
         self.classes = classes
         self.draws = []
@@ -130,9 +135,14 @@ def test_a_view_stands_inside_the_door_and_relabels_before_the_classes_are_sorte
     live = run.gate.find(LiveShuffled)
     draw = run.ctx.fresh()
     run.gate.gradient(draw, [Group(classes=(0,), size=2)], cross_entropy)
-    assert live.draws[-1] is draw
-    with pytest.raises(LookupError, match="No view of class Chunked"):
-        run.gate.find(type("Chunked", (), {}))
+    assert live.draws[-1].network is draw.network
+    raw = tiny.train.take(torch.arange(4)).inputs
+    assert torch.equal(live.draws[-1](raw), draw(run.preprocess(raw))), "a view asks with raw inputs"
+    assert run.gate.find(Shuffled) is live, "by its plan as well"
+    with pytest.raises(LookupError, match=r"No view of class Chunked stands in this gate; its views: Shuffled\(\)"):
+        run.gate.find(type("Chunked", (View,), {}))
+    with pytest.raises(LookupError, match="its views: none"):
+        begun(host, small, tiny).gate.find(Shuffled)
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,7 @@ class Closed(GatePlan):
     def serves(self):
         return frozenset({"features"})
 
-    def build(self, store, views, rng, device):
+    def build(self, source, rng):
         raise AssertionError("a refused recipe must not reach the data")
 
 
@@ -150,6 +160,91 @@ def test_what_a_gate_does_not_serve_is_refused_before_the_data_are_read(host, sm
         begun(host, small, tiny, gate=Closed())
     with pytest.raises(RecipeRefused, match=r"objective = GradientMatch.* asks gradient"):
         host.start(small(host.recipe("dc"), gate=Closed()), tiny)
+
+
+class Recorded:
+    """Answers whatever it is asked, and remembers the last question."""
+
+    source, rng = object(), object()
+
+    def __getattr__(self, name):
+        def answer(*arguments, **named):
+            self.asked = name, arguments, named
+            return self
+
+        return answer
+
+
+def public(cls):
+    return [name for name in dir(cls) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", public(Gate))
+def test_a_wrapped_gate_forwards_all_that_a_gate_has(name):
+    inner = Recorded()
+    gate = WrappedGate(inner)
+    if isinstance(getattr(Gate, name), property):
+        inner.__dict__[name] = found = object()
+        assert getattr(gate, name) is found
+        return
+    takes = [p for p in inspect.signature(getattr(Gate, name)).parameters.values() if p.name != "self"]
+    values = [object() for _ in takes]
+    if name == "with_streams":
+        again = gate.with_streams(*values)
+        assert (type(again), again.gate, again is gate) == (WrappedGate, inner, False)
+    else:
+        answer = getattr(gate, name)(*values)
+        assert answer is inner or name.startswith("load_")
+    assert inner.asked == (name, tuple(values), {})
+
+
+def test_a_wrapped_gate_changes_what_it_says_and_nothing_else(host, small, tiny):
+    class Doubling(WrappedGate):
+        def gradient(self, draw, groups, loss):
+            return [
+                {name: 2 * value for name, value in answer.items()} for answer in super().gradient(draw, groups, loss)
+            ]
+
+    class Fitting(Doubling):
+        fit = Gate.fit
+
+    run = begun(host, small, tiny)
+    draw, group, fit = (
+        run.ctx.fresh(),
+        [Group(classes=(1,))],
+        Fit(steps=1, batch=60, optimiser=Sgd(momentum=0.0, weight_decay=0.0)),
+    )
+    (plain,), (doubled,) = (gate.gradient(draw, group, cross_entropy) for gate in (run.gate, Doubling(run.gate)))
+    assert all(torch.equal(doubled[name], 2 * plain[name]) for name in plain)
+    assert torch.equal(*(gate.features(draw, group)[0] for gate in (run.gate, Doubling(run.gate))))
+    (one,), (same,), (far,) = (gate.fit(draw, fit) for gate in (run.gate, Doubling(run.gate), Fitting(run.gate)))
+    for name, begun_at in draw.params.items():
+        assert torch.equal(one[name], same[name])
+        assert torch.allclose(far[name] - begun_at, 2 * (one[name] - begun_at), atol=1e-6)
+    streams = Streams(5)
+    twin = Doubling(run.gate).with_streams(streams)
+    assert isinstance(twin, Doubling)
+    assert twin.rng is streams
+
+
+@pytest.mark.parametrize("name", public(Network))
+def test_a_wrapped_network_forwards_all_that_a_network_has(name):
+    inner = Recorded()
+    if isinstance(getattr(Network, name), property):
+        inner.__dict__[name] = found = object()
+        assert getattr(WrappedNetwork(inner), name) is (found if name != "unwrapped" else inner.unwrapped)
+        return
+    takes = [p for p in inspect.signature(getattr(Network, name)).parameters.values() if p.name != "self"]
+    values = [object() for _ in takes]
+    assert getattr(WrappedNetwork(inner), name)(*values) is inner
+    assert inner.asked == (name, tuple(values), {})
+
+
+def test_an_open_gate_rations_nothing(host, small, tiny):
+    run = begun(host, small, tiny)
+    assert run.gate.spent() is None
+    assert Open().for_rounds(7) == Open()
+    assert Spent(1.0, 1e-5, 3) == Spent(epsilon=1.0, delta=1e-5, requests=3)
 
 
 def test_cut_covers_evenly():

@@ -213,17 +213,17 @@ def test_a_start_is_told_and_is_not_made_again_on_resume(host, small, tiny):
 @pytest.mark.parametrize(
     ("plan", "card", "sentence"),
     [
-        (lambda: Centres(2, centres="means"), CARD, r"one mean latent, which is one image, not 2: take ipc = 1"),
-        (lambda: Centres(1, width=0), CARD, "must be at least 1"),
-        (lambda: Centres(3, real=2), CARD, "and real at least ipc"),
-        (lambda: Centres(1, scale=3), CARD, "synthetic.scale = 3: sides are doubled"),
-        (lambda: Centres(1, scale=16), CARD, r"a 16th of their sides, but the items of made are \(2, 16, 8\)"),
+        (lambda: Centres(2, centres="means"), CARD, r"one mean latent, which is one image; take ipc = 1"),
+        (lambda: Centres(1, width=0), CARD, "width = 0: it must be at least 1"),
+        (lambda: Centres(3, real=2), CARD, "real = 2: it must be at least ipc = 3"),
+        (lambda: Centres(1, scale=3), CARD, "scale = 3: sides are doubled"),
+        (lambda: Centres(1, scale=16), CARD, r"1/16 of their sides, but the items of made are \(2, 16, 8\)"),
         (lambda: Centres(1), replace(CARD, shape=(7,)), r"items of made are \(7,\)"),
-        (lambda: Centres(8), CARD, r"ipc = 8 wants more real images than class 1 of made has \(7\)"),
-        (lambda: Centres(1, width=40), CARD, "what decodes takes"),
-        (lambda: Reconstruct(steps=0), CARD, "steps and batch must be at least 1"),
+        (lambda: Centres(8), CARD, r"ipc = 8 needs more real images than class 1 of made has \(7\)"),
+        (lambda: Centres(1, width=40), CARD, "decoding takes"),
+        (lambda: Reconstruct(steps=0), CARD, "steps = 0: it must be at least 1"),
     ],
 )
 def test_centres_that_cannot_be_are_refused_in_a_sentence(plan, card, sentence):
     with pytest.raises(RecipeRefused, match=sentence):
-        plan().check(card)
+        plan().check(None, card, None)

@@ -4,16 +4,20 @@ import inspect
 import re
 import sys
 import textwrap
+import types
+import typing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pluggy
 import pytest
 import torch
+from ddcore_example import AbsoluteMatch
 
 import ddcore
-from ddcore import Host, PluginBroken, RecipeRefused, StopRun, UnknownName, hookimpl, hookspecs
+from ddcore import Host, PluginBroken, RecipeRefused, Run, StopRun, UnknownName, hookimpl, hookspecs
 from ddcore.rng import Streams
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("ddcore_")]
@@ -75,6 +79,61 @@ def test_ddcore_step_sees_the_network_of_its_step(small, tiny):
     host = Host({"watch": SimpleNamespace(ddcore_step=ddcore_step)})
     host.distill(named(small(host.recipe("dm", iterations=2)), watch={}), tiny)
     assert seen == [(1, True), (2, True)]
+
+
+def is_of(value, hint):
+    """``value`` is of the annotated type, as far as can be seen at run time."""
+    if hint is Any:
+        return True
+    if isinstance(hint, types.UnionType):
+        return any(is_of(value, choice) for choice in typing.get_args(hint))
+    return isinstance(value, typing.get_origin(hint) or hint)
+
+
+def test_what_a_hook_may_read_of_the_run_is_there_and_of_its_type(small, tiny):
+    read = []
+
+    def look(where, run):
+        hints = typing.get_type_hints(Run)
+        read.append((where, {name: is_of(getattr(run, name), hint) for name, hint in hints.items()}, run.started))
+
+    @hookimpl(wrapper=True)
+    def ddcore_distill(run):
+        look("before", run)
+        assert (run.draw, run.preprocess) == (None, None)
+        distilled = yield
+        look("after", run)
+        run.facts["told"] = run.step
+        return distilled.with_facts(**run.facts)
+
+    @hookimpl(wrapper=True)
+    def ddcore_step(run):
+        before = run.draw
+        look("before a step", run)
+        loss = yield
+        look("after a step", run)
+        assert run.draw is not before
+        assert run.preprocess is not None
+        return loss
+
+    host = Host({"look": SimpleNamespace(ddcore_distill=ddcore_distill, ddcore_step=ddcore_step)})
+    distilled = host.distill(named(small(host.recipe("dm", iterations=2)), look={}), tiny)
+    steps = ["before a step", "after a step"] * 2
+    assert [where for where, _, _ in read] == ["before", *steps, "after"]
+    assert [started for _, _, started in read] == [False, True, True, True, True, True]
+    for where, found, _ in read:
+        assert len(found) >= 12
+        assert all(found.values()), (where, found)
+    assert distilled.facts["told"] == 2
+
+
+def test_every_attribute_that_a_hook_may_read_has_its_type_and_the_loop_names_the_hooks():
+    hints = typing.get_type_hints(Run)
+    assert {"recipe", "card", "gate", "rng", "draw", "step", "synthetic", "facts", "preprocess", "started"} <= set(
+        hints
+    )
+    assert not any(name.startswith("_") for name in hints)
+    assert all(hook in Run.__doc__ for hook in ("ddcore_distill(run)", "ddcore_step(run)"))
 
 
 # --- order, isolation, strictness ------------------------------------------------------------------------
@@ -145,7 +204,7 @@ def test_a_forgotten_marker_is_an_error_that_names_it():
 
 
 def test_a_hook_under_another_name_is_heard():
-    part = type("Brought", (ddcore.Objective,), {})
+    part = type("Brought", (AbsoluteMatch,), {})
     host = Host({"other": SimpleNamespace(brings=hookimpl(specname="ddcore_parts")(lambda: [part]))})
     assert host.catalogue.find("objective", "brought").distribution == "other"
 
@@ -192,7 +251,7 @@ BROKEN = {
         "pip install --upgrade unmarked",
     ),
     "claimant": (
-        "import ddcore\nclass Pixels(ddcore.Carrier):\n    pass\n"
+        "import ddcore\nclass Pixels(ddcore.Pixels):\n    pass\n"
         "@ddcore.hookimpl\ndef ddcore_parts():\n    return [Pixels]",
         "ddcore and claimant both bring a carrier named 'pixels'",
         "pip install --upgrade claimant",
@@ -244,7 +303,7 @@ def test_a_broken_plugin_is_isolated_listed_and_refused_when_named(name, install
 
 
 def test_two_plugins_with_one_part_name_are_told_apart():
-    good, impostor = (type(name, (ddcore.Objective,), {}) for name in ("Good", "AbsoluteMatch"))
+    good, impostor = (type(name, (AbsoluteMatch,), {}) for name in ("Good", "AbsoluteMatch"))
     parts = SimpleNamespace(ddcore_parts=hookimpl(lambda: [good, impostor]))
     host = Host({"impostor": parts})
     (problem,) = host.problems

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+import ddcore
 from ddcore import BadArtefact, DistilledSet, Draw, LossDiverged, Protocol, RecipeRefused, Update
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
@@ -15,6 +15,7 @@ from ddcore.evaluation.scores import evaluate
 from ddcore.evaluation.training import train
 from ddcore.losses import LOSSES
 from ddcore.networks.convnet import ConvNet
+from ddcore.optimisers import Adam, Sgd
 from ddcore.plugin import (
     ConvTangent,
     DenseTangent,
@@ -30,6 +31,8 @@ from ddcore.plugin import (
     Vectors,
 )
 from ddcore.preprocess import Standardise
+from ddcore.schedules import Warm
+from ddcore.tensors import LabelledTensors
 
 PLAN = ConvNet(width=4, depth=2)
 
@@ -81,20 +84,20 @@ def test_labels_that_no_loss_can_meet_are_refused():
     with pytest.raises(RecipeRefused, match=r"sum to zero, which no cross-entropy can meet: take labels.loss"):
         Vectors(centred=True)
     for scale in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(RecipeRefused, match="labels.scale = .* above zero and finite"):
+        with pytest.raises(RecipeRefused, match="scale = .*: it must be .*above 0"):
             Vectors(scale=scale)
 
 
 def a_set(tiny, targets, loss):
     inputs = tiny.train.inputs[: len(targets)] / 255
-    return DistilledSet(inputs, targets, tiny.card, "made", "", 0, loss=loss)
+    return DistilledSet(LabelledTensors(inputs, targets, loss), tiny.card, "made", "", 0)
 
 
 def test_the_artefact_says_which_loss_its_targets_are_for(tiny, tmp_path, host, small):
     targets = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     path = a_set(tiny, targets, "squared").save(tmp_path / "set.safetensors")
     assert DistilledSet.load(path).loss == "squared"
-    with pytest.raises(BadArtefact, match="targets are classes, and its loss 'squared' wants one row of 3 an item"):
+    with pytest.raises(BadArtefact, match="its loss 'squared' wants one row of label values per item"):
         DistilledSet.load(a_set(tiny, torch.zeros(5, dtype=torch.int64), "squared").save(path))
     for labels in (Vectors(loss="squared"), Vectors()):
         recipe = small(host.recipe("dc", iterations=1), labels=labels)
@@ -121,7 +124,7 @@ def test_a_file_of_before_there_was_a_loss_still_loads(tiny, tmp_path):
 def test_evaluation_trains_with_the_loss_of_the_targets(loss, tiny):
     """One step of plain SGD, net by net, against the formula."""
     training = a_set(tiny, torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).abs(), loss)
-    protocol = Protocol(steps=1, optimiser="sgd", momentum=0, lr=(0.1,), augment=None)
+    protocol = Protocol(steps=1, optimiser=Sgd(momentum=0), lr=(0.1,), augment=None)
     network = PLAN.build(tiny.card)
     draw = train(network, training, tiny.card, protocol, 0.1, [0, 1], 0, torch.device("cpu"))
     still = train(network, training, tiny.card, protocol, 0.0, [0, 1], 0, torch.device("cpu"))
@@ -140,7 +143,9 @@ def test_evaluation_trains_with_the_loss_of_the_targets(loss, tiny):
 def test_squared_targets_teach_a_network_and_the_cross_entropy_would_not(tiny):
     """Targets whose largest entry is the class, but below zero: only their own loss can use them."""
     targets = 3 * (F.one_hot(tiny.train.targets, 3) - 1.0)
-    whole = DistilledSet((tiny.train.inputs / 255 - 0.4) / 0.3, targets, tiny.card, "made", "", 0, loss="squared")
+    whole = DistilledSet(
+        LabelledTensors((tiny.train.inputs / 255 - 0.4) / 0.3, targets, "squared"), tiny.card, "made", "", 0
+    )
     protocol = Protocol(steps=60, lr=(5e-3,), repeats=2, networks=(PLAN,), augment=None)
     fitted = Standardise().start(tiny.card, dict)
     assert evaluate(whole, tiny, fitted, protocol)["accuracy"]["convnet"].mean > 80
@@ -149,15 +154,14 @@ def test_squared_targets_teach_a_network_and_the_cross_entropy_would_not(tiny):
 
 def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
     rates = []
-    monkeypatch.setattr(
-        import_module("ddcore.evaluation.training"), "_set_rate", lambda optimiser, lr: rates.append(lr)
-    )
-    protocol = replace(Protocol.named("frepo"), steps=8, batch=8, repeats=1)
+    rate = Warm.rate
+    monkeypatch.setattr(Warm, "rate", lambda *given: rates.append(rate(*given)) or rates[-1])
+    protocol = ddcore.protocol("frepo", steps=8, batch=8, repeats=1)
     training = a_set(tiny, torch.tensor([0, 1, 2]), "cross_entropy")
     train(PLAN.build(tiny.card), training, tiny.card, protocol, 1.0, [0], 0, torch.device("cpu"))
-    assert (Protocol.named("frepo").steps, protocol.optimiser, protocol.lr, protocol.augment) == (
+    assert (ddcore.protocol("frepo").steps, protocol.optimiser, protocol.lr, protocol.augment) == (
         1000,
-        "adam",
+        Adam(),
         (3e-4,),
         Siamese(),
     )
@@ -166,7 +170,10 @@ def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
 
 def test_labels_that_leave_their_range_are_named_with_their_rate(host, small, tiny):
     recipe = small(host.recipe("dc", iterations=3), labels=Vectors())
-    run = host.start(replace(recipe, update=Update(lr={"inputs": 0.1, "labels": 3e38}, momentum=0.9)), tiny)
+    run = host.start(
+        replace(recipe, update=Update(lr={"inputs": 0.1, "labels": 3e38}, optimiser=Sgd(momentum=0.9))),
+        tiny,
+    )
     with pytest.raises(LossDiverged, match=r"no longer finite in its labels at step .* smaller update\.lr\.labels"):
         run.run_until()
     assert torch.isfinite(run.synthetic.carrier.pixels).all()
@@ -296,9 +303,9 @@ def test_kernels_are_smooth_in_both_items_and_safe_where_they_meet(kernel):
 
 
 def test_bad_kernels_are_refused(tiny):
-    with pytest.raises(RecipeRefused, match="depth must be at least 1"):
+    with pytest.raises(RecipeRefused, match="depth = 0: it must be at least 1"):
         DenseTangent(depth=0)
-    with pytest.raises(RecipeRefused, match="bias zero or more"):
+    with pytest.raises(RecipeRefused, match="bias = -0.1: it must be at least 0"):
         ConvTangent(bias=-0.1)
     with pytest.raises(RecipeRefused, match=r"items of tiny are \(64,\): take the kernel dense_tangent"):
         TangentRidge(kernel=ConvTangent()).fitted(replace(tiny.card, shape=(64,)))
@@ -308,7 +315,7 @@ def test_bad_kernels_are_refused(tiny):
 
 FREE = Vectors(scale=2.0, centred=True, loss="squared")
 PLATT = replace(FREE, temperature=3.0)
-RATES = Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser="adam")
+RATES = Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser=Adam(betas=(0.5, 0.999)))
 
 
 def run_of(host, tiny, objective, labels=FREE, policy=None, flips=False, **fields):
@@ -316,7 +323,12 @@ def run_of(host, tiny, objective, labels=FREE, policy=None, flips=False, **field
     rates = dict.fromkeys(("inputs", *(["labels"] if labels.learned else [])), 0.1)
     rates |= {"temperature": 0.1} if labels.temperature else {}
     recipe = replace(host.recipe("frepo", ipc=2, iterations=4), objective=objective, labels=labels, network=PLAN)
-    recipe = replace(recipe, policy=policy or Fresh(), update=Update(lr=rates, optimiser="adam"), **fields)
+    recipe = replace(
+        recipe,
+        policy=policy or Fresh(),
+        update=Update(lr=rates, optimiser=Adam(betas=(0.5, 0.999))),
+        **fields,
+    )
     data = replace(tiny, card=replace(tiny.card, flips=flips))
     run = host.start(recipe, data)
     run.start()
@@ -440,12 +452,12 @@ def test_a_kernel_that_cannot_be_inverted_says_what_helps(host, tiny):
     with pytest.raises(LossDiverged, match=sentence):
         run.run_until()
     for bad in (-1e-6, float("nan"), float("inf")):
-        with pytest.raises(RecipeRefused, match="ridge must be zero or more and finite"):
+        with pytest.raises(RecipeRefused, match="ridge = .*: it must be .*at least 0"):
             KernelRidge(ridge=bad)
-    with pytest.raises(RecipeRefused, match="real at least 1"):
+    with pytest.raises(RecipeRefused, match="real = 0: it must be at least 1"):
         TangentRidge(real=0)
     for bad in (0.0, -1.0, float("inf")):
-        with pytest.raises(RecipeRefused, match="labels.temperature = .* above zero and finite"):
+        with pytest.raises(RecipeRefused, match="temperature = .*: it must be .*above 0"):
             Vectors(temperature=bad)
 
 
@@ -468,7 +480,7 @@ def test_networks_side_by_side_have_the_mean_of_their_kernels(host, tiny):
         return sum(at(a, features=True) @ at(b, features=True).T for at in doubled) / 3
 
     agree(written(run, draw)[1], direct(run, tiny, ridge_answers(kernel, 1e-2)), 1e-4)
-    with pytest.raises(RecipeRefused, match="policy.networks = 0"):
+    with pytest.raises(RecipeRefused, match="networks = 0: it must be at least 1"):
         SideBySide(0)
 
 
@@ -504,5 +516,5 @@ def test_all_of_a_pool_are_drawn(host, tiny):
     assert {seen.count(place) > 3 for place in range(3)} == {True}
     assert [member["age"] for member in state["pool"]] == [seen[:-1].count(place) for place in range(3)]
     for fields in ({"networks": 0}, {"age": 0}, {"batch": 0}, {"lr": 0.0}):
-        with pytest.raises(RecipeRefused, match="networks, age and batch must be at least 1"):
+        with pytest.raises(RecipeRefused, match="= 0.*: it must be (at least 1|above 0)"):
             Pool(**fields)

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import DistilledSet, Protocol, RecipeRefused
+import ddcore
+from ddcore import DistilledSet, RecipeRefused
 from ddcore.carriers.shared_bases import SharedBases
 from ddcore.errors import BadArtefact
 from ddcore.evaluation.scores import evaluate
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.student import Student
+from ddcore.optimisers import Sgd
 from ddcore.rng import Streams
 from ddcore.types import DataCard, Group
 from ddcore.update import Update
@@ -26,7 +28,7 @@ def meta(host, small, tiny):
     def make(objective, step_size=0.1, ipc=2, name="dd", **fields):
         recipe = host.recipe(name, ipc=ipc, iterations=4)
         rates = {"inputs": 1.0} if step_size is None else {"inputs": 1.0, "step_size": 1.0}
-        fields = {"update": Update(rates, momentum=0.0), "augment": None, **fields}
+        fields = {"update": Update(rates, optimiser=Sgd(momentum=0.0)), "augment": None, **fields}
         run = host.start(replace(small(recipe), objective=objective, step_size=step_size, **fields), tiny)
         run.start()
         return run
@@ -106,11 +108,11 @@ def test_order_goes_round_class_by_class_and_stands_in_the_artefact(meta, tmp_pa
     assert torch.equal(again.order, distilled.order)
     for order, why in (
         (torch.full((5, 3), 6), "names items that are not among its 6"),
-        (torch.zeros(5, dtype=torch.int64), "not one row of items a step"),
+        (torch.zeros(5, dtype=torch.int64), "not one row of items per step"),
         (torch.zeros(4, 3, dtype=torch.int64), "4 steps in order and 5 step sizes"),
     ):
         with pytest.raises(BadArtefact, match=why):
-            DistilledSet.load(replace(distilled, order=order).save(path))
+            DistilledSet.load(replace(distilled, tensors=replace(distilled.tensors, order=order)).save(path))
 
 
 def test_tasks_come_one_after_another_each_for_its_share_of_the_steps(meta):
@@ -127,9 +129,11 @@ def test_tasks_come_one_after_another_each_for_its_share_of_the_steps(meta):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_the_dd_protocol_replays_the_steps_as_they_were_learned(meta, tiny, momentum):
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True, momentum=momentum))
-    distilled = replace(run.export(), step_sizes=torch.tensor([0.3, 0.2, 0.1, 0.05]))
+    distilled = run.export()
+    rates = torch.tensor([0.3, 0.2, 0.1, 0.05])
+    distilled = replace(distilled, tensors=replace(distilled.tensors, step_sizes=rates))
     assert distilled.momentum == momentum
-    protocol = replace(Protocol.named("dd"), repeats=2, networks=(run.recipe.network,))
+    protocol = ddcore.protocol("dd", repeats=2, networks=(run.recipe.network,))
     score = evaluate(distilled, tiny, run.preprocess, protocol, seed=5)["accuracy"]["convnet"]
     values = []
     for i in range(2):
@@ -158,24 +162,24 @@ def test_a_fixed_step_size_is_replayed_too_and_a_single_step_may_have_its_own(me
 
 def test_a_set_without_an_order_is_trained_as_usual_under_dd(meta, tiny, host, small):
     plain = host.distill(small(host.recipe("random")), tiny)
-    protocol = replace(Protocol.named("dd"), repeats=1, networks=(small(host.recipe("random")).network,))
+    protocol = ddcore.protocol("dd", repeats=1, networks=(small(host.recipe("random")).network,))
     run = meta(Bptt(steps=4, batch=3, real=60, each=True, ordered=True))
     assert 0 <= evaluate(plain, tiny, run.preprocess, protocol)["accuracy"]["convnet"].mean <= 100
 
 
 def test_bptt_refuses_in_a_sentence():
     for fields, why in (
-        ({"steps": 0}, "steps, batch and real must be at least 1"),
-        ({"momentum": 1.0}, "momentum from 0 and below 1"),
+        ({"steps": 0}, "steps = 0: it must be at least 1"),
+        ({"momentum": 1.0}, "momentum = 1.0: it must be at least 0 and below 1"),
         ({"lr": 0.1, "each": True}, "each is for step sizes that S learns"),
-        ({"lr": -0.1}, "a fixed lr is above zero"),
-        ({"lr": float("nan")}, "a fixed lr is above zero"),
-        ({"batch": 0}, "steps, batch and real must be at least 1"),
-        ({"checks": 16}, "checks must be from 1"),
-        ({"window": 16}, "window must be from 1 to the 15 steps"),
+        ({"lr": -0.1}, "lr = -0.1: it must be above 0"),
+        ({"lr": float("nan")}, "lr = nan: it must be a number and above 0"),
+        ({"batch": 0}, "batch = 0: it must be at least 1"),
+        ({"checks": 16}, "checks = 16: it must be at most the steps"),
+        ({"window": 16}, "window = 16: it must be at most steps = 15"),
         ({"memory": "tesla"}, 'take "exact"'),
-        ({"tasks": 2}, "above 1 S must be ordered"),
-        ({"tasks": 16, "ordered": True}, "tasks must be from 1 to the steps"),
+        ({"tasks": 2}, "so S must be ordered"),
+        ({"tasks": 16, "ordered": True}, "tasks = 16: it must be at most steps = 15"),
     ):
         with pytest.raises(RecipeRefused, match=why):
             Bptt(**fields)
@@ -227,7 +231,7 @@ def test_a_memory_starts_as_the_best_approximation_of_real_images(host, tiny):
 
 def test_a_memory_that_does_not_fit_is_refused(host, small, tiny):
     for overrides, why in (
-        ({"synthetic.bases": 40}, "less to decode with"),
+        ({"synthetic.bases": 40}, "a smaller decoder"),
         ({"synthetic.scale": 3}, "divides both sides"),
         ({"synthetic.bases": 0}, "must be at least 1"),
     ):

@@ -67,9 +67,9 @@ def test_the_same_after_toml(part, catalogue):
         ('number = "three"', "number = 'three' is not usable"),
         ("number = 1.5", "number = 1.5 is not usable"),
         ('number = 1\nflag = "yes"', "flag = 'yes' is not usable"),
-        ('number = 1\nshape = "pair"', "shape must be a table that names a part"),
+        ("number = 1\nshape = 7", "shape must be a table that names a part"),
         ("number = 1\n[shape]\nradius = 2", "shape lacks its name"),
-        ("number = 1\n[shapes]\nname = 'pair'", "shapes must be a list of tables"),
+        ("number = 1\n[shapes]\nname = 'pair'", "shapes must be a list of names or tables"),
         ("number = 1\n[by_step]\nten = 0.1", "by_step = .* is not usable"),
         ("number = 1\nratio = x", "here is not TOML: .*line 2"),
     ],
@@ -92,6 +92,28 @@ def test_overrides_are_read_as_toml_and_checked(catalogue):
     assert overridden(changed, {"maybe": "none"}, catalogue).maybe is None
     with pytest.raises(RecipeRefused, match=r"number\.deeper cannot be set"):
         overridden(Everything(1), {"number.deeper": 1}, catalogue)
+
+
+def test_a_text_in_the_place_of_a_part_is_its_name(catalogue):
+    for text in ('number = 1\nshape = "pair"', "number = 1\n[shape]\nname = 'pair'"):
+        assert from_dict(Everything, parse_toml(text, "here"), catalogue).shape == Pair()
+    assert from_dict(Everything, parse_toml('number = 1\nshapes = ["pair"]', "here"), catalogue).shapes == (Pair(),)
+    changed = overridden(Everything(1, shape=Pair()), {"shape.radius": 3, "shape": "round_dot"}, catalogue)
+    assert changed.shape == RoundDot(3.0)
+    kept = overridden(Everything(1, shape=RoundDot(3.0)), {"shape": "round_dot"}, catalogue)
+    assert kept.shape == RoundDot(3.0), "the same name keeps its fields"
+    with pytest.raises(UnknownName, match="no shape named 'pear'. Did you mean pair"):
+        overridden(Everything(1), {"shape": "pear"}, catalogue)
+
+
+def test_a_function_that_makes_a_part_is_named_as_one(catalogue):
+    def big_dot():
+        return RoundDot(9.0)
+
+    big_dot.kind = "shape"
+    catalogue.add([big_dot], "here")
+    assert overridden(Everything(1), {"shape": "big_dot"}, catalogue).shape == RoundDot(9.0)
+    assert overridden(Everything(1), {"shape": "big_dot", "shape.radius": 2.0}, catalogue).shape == RoundDot(2.0)
 
 
 def test_two_parts_of_one_name_are_refused_and_the_same_twice_is_not(catalogue):

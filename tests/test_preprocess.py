@@ -55,11 +55,11 @@ def test_identity_is_one():
     ("mean", "std", "sentence"),
     [
         ((0.1,), None, "mean and std belong together"),
-        ((0.1,), (0.0,), "std above zero"),
-        ((0.1,), (-0.5,), "std above zero"),
-        ((0.1,), (float("nan"),), "finite"),
-        ((float("inf"),), (0.5,), "finite"),
-        ((0.1, 0.2), (1.0,), "must be as long"),
+        ((0.1,), (0.0,), "std = 0.0: it must be above 0"),
+        ((0.1,), (-0.5,), "std = -0.5: it must be above 0"),
+        ((0.1,), (float("nan"),), "std = nan: it must be a number and above 0"),
+        ((float("inf"),), (0.5,), "mean = inf: it must be finite"),
+        ((0.1, 0.2), (1.0,), "must have the same length"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(mean, std, sentence):
@@ -68,7 +68,7 @@ def test_numbers_that_cannot_be_are_refused(mean, std, sentence):
 
 
 def test_the_wrong_number_of_channels_is_refused():
-    with pytest.raises(RecipeRefused, match="has 1 numbers, bare has 2 channels"):
+    with pytest.raises(RecipeRefused, match="has 1 values, bare has 2 channels"):
         Standardise((0.1,), (0.5,)).start(BARE, forbidden)
 
 
@@ -123,10 +123,10 @@ def test_zca_of_public_moments_asks_nothing(tmp_path):
     assert plan.asks == frozenset()
     fitted = plan.start(BARE, forbidden)
     assert torch.equal(fitted(x), ZCA().start(BARE, lambda pixels: moments(x))(x))
-    with pytest.raises(RecipeRefused, match="not those of small's items of 4 numbers"):
+    with pytest.raises(RecipeRefused, match="not those of small's items of 4 values"):
         plan.start(DataCard("small", (1, 2, 2), 2, (1, 1)), forbidden)
     path.write_bytes(b"no")
-    with pytest.raises(RecipeRefused, match="not a safetensors file with mean and covariance"):
+    with pytest.raises(RecipeRefused, match="names a safetensors file with mean and covariance"):
         plan.start(BARE, forbidden)
     with pytest.raises(RecipeRefused, match="eps = 0"):
         ZCA(eps=0)

@@ -27,7 +27,8 @@ def test_mnist_smoke(shared, tmp_path):
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("MiB at the peak") == 2
-    assert (tmp_path / "runs" / "dc-ipc10" / "report.md").exists()
+    assert len(list((tmp_path / "runs" / "cases").glob("mnist-d?-ipc10-0-*/report.md"))) == 2
+    assert "dm | mnist | 10 | convnet" in done.stdout
 
 
 def test_private_smoke(shared, tmp_path):
@@ -49,10 +50,12 @@ def test_private_smoke(shared, tmp_path):
     for _ in range(2):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count('"accuracy"') == 3
-    assert (tmp_path / "runs-smoke" / "private.csv").read_text().count("\n") == 4
+        for line in ("psg | 10", "dp_sgd | 10", "dm | not private"):
+            assert line in done.stdout
+    assert (tmp_path / "runs-smoke" / "finding.csv").read_text().count("\n") == 4
     assert (tmp_path / "runs-smoke" / "private.png").stat().st_size > 5000
-    assert "## Privacy" in (tmp_path / "runs-smoke" / "psg-eps10.0-seed0" / "report.md").read_text()
+    (report,) = (tmp_path / "runs-smoke" / "cases").glob("psg-epsilon_10-0-*/report.md")
+    assert "## Privacy" in report.read_text()
 
 
 def test_replay_smoke(shared, tmp_path):
@@ -81,7 +84,7 @@ def test_federated_smoke(shared, tmp_path):
         *(f"{m}, 1 a class, one shot | 1" for m in ("feddm", "random")),
     ):
         assert name in done.stdout
-    for name in ("report.md", "bytes.png", "rounds.png", "split-0.json"):
+    for name in ("report.md", "bytes.png", "rounds.png", "cases"):
         assert (tmp_path / "runs-smoke" / "fashion-0.1-2" / name).exists()
 
 
@@ -106,12 +109,10 @@ def test_published_smoke(shared, tmp_path):
     for _ in range(2):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count('"accuracy"') == 1
-    assert (
-        (tmp_path / "runs-smoke" / "published.csv")
-        .read_text()
-        .startswith("data,ipc,method,accuracy,std,published,seconds")
-    )
+        assert "| seconds | published" in done.stdout
+        assert "kfs | mnist | 1 | convnet" in done.stdout
+    assert "1 of 1 cases found" in done.stderr
+    assert (tmp_path / "runs-smoke" / "mnist" / "finding.csv").exists()
 
 
 def test_digits_smoke(tmp_path):
@@ -120,7 +121,31 @@ def test_digits_smoke(tmp_path):
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs-smoke" / "compare.png").stat().st_size > 5000
-    assert "| idc | digits | 1 |" in done.stdout
+    assert "idc | digits | 1 |" in done.stdout
+
+
+def test_decoupled_smoke(tmp_path):
+    script = next(path for path in SCENARIOS if path.stem == "decoupled")
+    words = ["--out", tmp_path / "runs", "--smoke", "--methods", "random", "random-taught"]
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "random-taught | digits | 10 |" in done.stdout
+
+
+def test_what_is_recorded_of_the_digits_makes_the_readmes_table(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import digits
+
+    record, readme = json.loads(digits.RECORD.read_text()), digits.README.read_text()
+    monkeypatch.setattr(digits, "RECORD", tmp_path / "digits.json")
+    monkeypatch.setattr(digits, "README", tmp_path / "README.md")
+    digits.README.write_text(readme)
+    digits.keep(record)
+    assert digits.README.read_text() == readme
+    study = digits.study(["idc", "dm"], seeds=3, smoke=False)
+    assert (study.methods, study.seeds, study.baselines) == (("dm", "idc"), (0, 1, 2), ("random", "herding", "whole"))
+    row = {"method": "random", "accuracy": 1.0, "std_nets": 0.1, "std_seeds": 0.2, "seeds": 3, "bytes": 9}
+    assert digits.recorded({**row, "seconds": None, "setting": ""}).keys() == record["methods"]["random"].keys()
 
 
 def test_the_readmes_table_is_fresh(monkeypatch):

@@ -1,53 +1,93 @@
-"""Studies: settings, resume, what they leave."""
+"""Studies: cases, what they leave, going on, engines, failures; the grid."""
 
+import csv
 import json
-from dataclasses import dataclass
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
 import ddcore
-from ddcore import Finding, Host, RecipeRefused, Study, run_study
+from ddcore import Case, CasesFailed, Finding, Grid, Host, Processes, RecipeRefused, Study, run_study
 from ddcore.cli import app
+from ddcore.plugin import Line, Panel, Plot, over_seeds, spread
 
 
 @dataclass(frozen=True)
 class Count(Study):
-    """Counts to a number, one file a step."""
+    """Counts to a number from each start, one file a step."""
+
+    chooses: ClassVar[frozenset[str]] = frozenset({"starts", "seeds"})
 
     to: int = 3
-    data: ddcore.DataSet = ddcore.plugin.Digits()
+    starts: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1)
+    data: ddcore.DataSet = field(default_factory=ddcore.plugin.Digits)
 
-    def conduct(self, folder, host, device, progress):
-        made = 0
-        for i in range(self.to):
+    def cases(self, host):
+        return [Case("count", seed, {"start": start}) for start in self.starts for seed in self.seeds]
+
+    def run(self, case, folder, host, device, progress):
+        start, made = case.description["start"], 0
+        for i in range(start, self.to):
             if not (folder / f"{i}.txt").exists():
                 (folder / f"{i}.txt").write_text(device)
                 made += 1
             if progress:
                 progress("counting", i + 1, self.to)
-        return Finding(["counted", "made"], [[str(self.to), str(made)]], {"made": made}, "It can count.")
+        if start == 13:
+            raise ValueError("thirteen")
+        return {"sum": start + case.seed, "made": made}
+
+    def summarise(self, found):
+        sums = [spread([one.numbers["sum"] for one in alike]) for alike in over_seeds(found)]
+        numbers = {"sums": sums, "made": [one.numbers["made"] for one in found]}
+        plot = Plot("sums", "start", "sum", [[Panel([Line("count", [s["mean"] for s in sums], range(len(sums)))])]])
+        return Finding(["start", "sum"], [["all", str(len(sums))]], numbers, "It can count.", (plot,))
 
 
-def test_a_study_leaves_its_finding_and_goes_on_where_it_stopped(tmp_path):
+def test_a_study_leaves_its_finding_and_reads_the_cases_that_have_ended(tmp_path):
     told = []
-    study = Count(to=3)
-    finding = run_study(study, tmp_path / "s", device="cpu", progress=lambda *said: told.append(said))
-    assert finding.numbers == {"made": 3}
-    assert told[-1] == ("counting", 3, 3)
-    assert json.loads((tmp_path / "s" / "finding.json").read_text()) == {"study": "count", "made": 3}
-    report = (tmp_path / "s" / "report.md").read_text()
-    assert "| counted | made |" in report
-    assert "It can count." in report
-    assert 'name = "digits"' in report
-    (tmp_path / "s" / "1.txt").unlink()
-    assert run_study(study, tmp_path / "s").numbers == {"made": 1}
+    folder = tmp_path / "s"
+    finding = run_study(Count(), folder, progress=lambda *said: told.append(said))
+    assert finding.numbers == {"sums": [{"mean": 0.5, "std": pytest.approx(0.5**0.5), "n": 2}], "made": [3, 3]}
+    assert ("case 1 of 2: count, seed 0: counting", 2, 3) in told
+    assert told[-1] == ("case 2 of 2: count, seed 1", 2, 2)
+    assert json.loads((folder / "finding.json").read_text())["study"] == "count"
+    rows = list(csv.DictReader((folder / "finding.csv").read_text().splitlines()))
+    assert [(row["case"], row["seed"], row["sum"]) for row in rows] == [("count", "0", "0"), ("count", "1", "1")]
+    report = (folder / "report.md").read_text()
+    for said in ("| start | sum |", "It can count.", 'name = "digits"', "![sums](sums.png)"):
+        assert said in report
+    assert (folder / "sums.png").stat().st_size > 2000
+    assert str(finding) == "start | sum\nall | 1\nIt can count."
+    cases = sorted((folder / "cases").iterdir())
+    assert [json.loads((case / "case.json").read_text()) for case in cases] == [
+        {"sum": 0, "made": 3},
+        {"sum": 1, "made": 3},
+    ]
+    (cases[0] / "case.json").unlink()
+    (cases[0] / "1.txt").unlink()
+    assert run_study(Count(), folder).numbers["made"] == [1, 3], "one went on in its own folder, one was read"
 
 
-def test_another_study_in_the_folder_is_refused_and_left_alone(tmp_path):
+def test_what_only_chooses_cases_may_change_and_what_is_there_is_used_again(tmp_path):
+    run_study(Count(), tmp_path)
+    told = []
+    finding = run_study(Count(starts=(1, 0), seeds=(1,)), tmp_path, progress=lambda *said: told.append(said))
+    assert told[0] == ("1 of 2 cases found", 1, 2)
+    assert [s["mean"] for s in finding.numbers["sums"]] == [2, 1]
+
+
+def test_other_settings_in_the_folder_are_refused_and_what_is_there_left_alone(tmp_path):
     run_study(Count(to=1), tmp_path)
     before = (tmp_path / "finding.json").read_text()
-    with pytest.raises(RecipeRefused, match="holds a study with other settings"):
+    with pytest.raises(RecipeRefused, match=r"holds a study with other settings \(to; "):
         run_study(Count(to=2), tmp_path)
     assert (tmp_path / "finding.json").read_text() == before
 
@@ -63,6 +103,233 @@ def test_a_folder_where_nothing_has_begun_takes_other_settings_and_one_of_an_exp
     assert [path.name for path in other.iterdir()] == ["recipe.toml"]
     with pytest.raises(RecipeRefused, match="The device 'nowhere' cannot be used"):
         run_study(Count(to=2), tmp_path, device="nowhere")
+
+
+def test_damaged_files_have_a_sentence(tmp_path):
+    run_study(Count(), tmp_path)
+    kept = next((tmp_path / "cases").glob("*/case.json"))
+    kept.write_text('{"sum": ')
+    with pytest.raises(ddcore.DdcoreError, match=r"case.json is damaged .* Delete it"):
+        run_study(Count(), tmp_path)
+    (tmp_path / "study.toml").write_text("to = ")
+    with pytest.raises(RecipeRefused, match="study.toml is damaged"):
+        run_study(Count(), tmp_path)
+
+
+def test_every_study_chooses_cases_by_fields_that_it_has(host):
+    studies = [entry.maker for entry in host.catalogue.of("study")]
+    assert Grid in studies
+    for study in studies:
+        assert study.chooses <= {f.name for f in fields(study)}, study
+
+
+def test_no_two_cases_share_a_folder():
+    cases = [
+        Case("net", 0, {"network": ddcore.MLP(width=8)}),
+        Case("net", 0, {"network": ddcore.MLP(width=16)}),
+        Case("net", 1, {"network": ddcore.MLP(width=8)}),
+        Case("net", 0, {"network": ddcore.ConvNet(width=8)}),
+        Case("a b", 0),
+        Case("a/b", 0),
+        Case("x" * 100 + "1"),
+        Case("x" * 100 + "2"),
+    ]
+    folders = [case.folder for case in cases]
+    assert len({name.lower() for name in folders}) == len(cases)
+    assert all("/" not in name and len(name) < 90 for name in folders)
+    assert cases[0].content == cases[2].content != cases[1].content
+    assert cases[0].folder == Case("net", 0, {"network": ddcore.MLP(width=8)}).folder
+
+
+def test_one_case_twice_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(RecipeRefused, match="Two cases are the same: count, seed 1. Name each once"):
+        run_study(Count(seeds=(0, 1, 1)), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_failing_case_does_not_keep_the_others_from_running(tmp_path):
+    with pytest.raises(CasesFailed) as failed:
+        run_study(Count(starts=(13, 0)), tmp_path)
+    said = str(failed.value)
+    assert said.startswith("2 of 4 cases failed. case 1 of 4: count, seed 0: ValueError: thirteen. case 2 of 4: ")
+    assert "The other 2 are kept" in said and "the same command goes on" in said
+    assert len(list((tmp_path / "cases").glob("*/case.json"))) == 2
+    (log, _) = (tmp_path / "cases").glob("*/failed.txt")
+    assert 'raise ValueError("thirteen")' in log.read_text()
+    assert not (tmp_path / "finding.json").exists()
+    assert run_study(Count(), tmp_path).numbers["made"] == [3, 3]
+
+
+# --- processes of their own ------------------------------------------------------------------------------
+
+OUTSIDE = '''
+"""A plugin that is not installed, with a study."""
+
+import os
+import threading
+from dataclasses import dataclass
+
+import torch
+
+import ddcore
+
+
+@dataclass(frozen=True)
+class Squares(ddcore.Study):
+    """The squares of some numbers."""
+
+    of: tuple[int, ...] = (1, 2, 3)
+
+    def cases(self, host):
+        return [ddcore.Case(f"square of {n}", description={"n": n}) for n in self.of]
+
+    def run(self, case, folder, host, device, progress):
+        n = case.description["n"]
+        steps = folder / "steps.txt"
+        for step in range(2):
+            if steps.exists() and len(steps.read_text().split()) > step:
+                continue
+            with steps.open("a") as file:
+                file.write(f"{os.getpid()} ")
+            if n == int(os.environ.get("WAITS_AT", 0)):
+                print("waiting", flush=True)
+                threading.Event().wait()
+        if n == int(os.environ.get("DIES_AT", 0)):
+            os._exit(1)
+        host.catalogue.find("study", "squares")
+        return {"square": n * n, "threads": torch.get_num_threads()}
+
+    def summarise(self, found):
+        rows = [[one.case.label, str(one.numbers["square"])] for one in found]
+        return ddcore.Finding(["what", "is"], rows, {"threads": [one.numbers["threads"] for one in found]})
+
+
+@ddcore.hookimpl
+def ddcore_parts():
+    return [Squares]
+'''
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A module beside no distribution, where this process and its children find it."""
+    (tmp_path / "dd_squares.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "dd_squares", raising=False)
+    import dd_squares
+
+    return dd_squares
+
+
+def test_a_study_of_an_outside_module_is_found_by_name_and_runs_in_processes(outside, tmp_path):
+    host = Host({"squares": outside})
+    study = host.catalogue.find("study", "squares").maker()
+    here = run_study(study, tmp_path / "here", host=host)
+    there = run_study(study, tmp_path / "there", host=host, engine=Processes(2))
+    assert here.rows == there.rows == [["square of 1", "1"], ["square of 2", "4"], ["square of 3", "9"]]
+    assert set(there.numbers["threads"]) == {1}
+    ran = {path.read_text().split()[0] for path in (tmp_path / "there" / "cases").glob("*/steps.txt")}
+    assert str(os.getpid()) not in ran
+
+
+def test_a_process_that_dies_loses_no_case_that_has_ended(outside, tmp_path, monkeypatch):
+    host = Host({"squares": outside})
+    monkeypatch.setenv("DIES_AT", "3")
+    with pytest.raises(CasesFailed, match=r"square of 3: not run to its end, TerminatedWorkerError.*goes on"):
+        run_study(outside.Squares(), tmp_path / "s", host=host, engine=Processes(2))
+    monkeypatch.delenv("DIES_AT")
+    assert len(run_study(outside.Squares(), tmp_path / "s", host=host).rows) == 3
+
+
+def test_failures_in_processes_are_told_as_here(tmp_path):
+    said = []
+    study = grid(seeds=(0,), overrides={"dm": {"network.width": 4, "objective.real": 8, "update.lr.inputs": 1e38}})
+    for engine in (None, Processes(2)):
+        with pytest.raises(CasesFailed) as failed:
+            run_study(study, tmp_path / str(engine), engine=engine)
+        said.append(str(failed.value).partition(" are kept")[0])
+    assert said[0] == said[1]
+    assert said[0].startswith("1 of 2 cases failed. case 1 of 2: digits-dm-ipc1, seed 0: The loss")
+
+
+@pytest.fixture
+def waiting(outside, tmp_path):
+    """Starts the study in a program of its own, which waits in the middle of its second case."""
+    program = (
+        "import sys, ddcore, dd_squares as d\n"
+        "engine = ddcore.Processes(1) if sys.argv[2:] else None\n"
+        "ddcore.run_study(d.Squares(), sys.argv[1], host=ddcore.Host({'squares': d}), engine=engine)"
+    )
+    env = {**os.environ, "WAITS_AT": "2"}
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *filter(None, [env.get("PYTHONPATH")])])
+
+    def start(*words):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        run = subprocess.Popen([sys.executable, "-c", program, *words], env=env, cwd=tmp_path, **pipes)
+        assert run.stdout.readline() == "waiting\n"
+        return run
+
+    return start
+
+
+def test_an_interrupt_ends_the_processes(waiting, tmp_path):
+    run = waiting(tmp_path / "s", "in a process")
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate()  # ends when the last process that holds the pipe does
+    assert "KeyboardInterrupt" in said
+    assert len(list((tmp_path / "s" / "cases").glob("*/case.json"))) == 1
+
+
+def test_a_study_that_was_killed_in_mid_case_goes_on_there(outside, waiting, tmp_path):
+    run = waiting(tmp_path / "s")
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    cases = tmp_path / "s" / "cases"
+    (ended,) = cases.glob("*/case.json")
+    before = ended.stat().st_mtime_ns
+    finding = run_study(outside.Squares(), tmp_path / "s", host=Host({"squares": outside}))
+    assert [row[1] for row in finding.rows] == ["1", "4", "9"]
+    assert ended.stat().st_mtime_ns == before
+    steps = {path.parent.name.split("-")[0]: path.read_text().split() for path in cases.glob("*/steps.txt")}
+    assert [who == str(os.getpid()) for who in steps["square_of_2"]] == [False, True], "its second step alone is here"
+
+
+# --- the grid --------------------------------------------------------------------------------------------
+
+SHORT = ddcore.Protocol(steps=5, repeats=1, networks=(ddcore.MLP(width=8),))
+
+
+def grid(**fields):
+    small = {"network.width": 4, "objective.real": 8}
+    usual = {"methods": ("dm", "random"), "seeds": (0, 1), "iterations": 2, "overrides": {"dm": small}}
+    return Grid(protocol=SHORT, **{**usual, **fields})
+
+
+def without_seconds(rows):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_a_grid_is_the_comparison_of_its_experiments_on_every_engine(tmp_path):
+    finding = run_study(grid(baselines=("herding",)), tmp_path / "a")
+    rows = finding.numbers["rows"]
+    assert {(row["method"], row["seeds"]) for row in rows} == {("dm", 2), ("random", 2), ("herding", 2)}
+    compared = ddcore.compare((tmp_path / "a" / "cases").iterdir())
+    assert compared.table() == (finding.head, finding.rows)
+    assert (tmp_path / "a" / "compare.png").stat().st_size > 5000
+    there = run_study(grid(baselines=("herding",)), tmp_path / "b", engine=Processes(2))
+    assert without_seconds(there.numbers["rows"]) == without_seconds(rows)
+    (recipe,) = (tmp_path / "a" / "cases").glob("digits-dm-ipc1-0-*/recipe.toml")
+    assert "iterations = 2" in recipe.read_text()
+
+
+def test_a_grid_says_what_it_lacks():
+    with pytest.raises(RecipeRefused, match="at least one method, one number of images per class and one seed"):
+        grid(methods=())
+    with pytest.raises(ddcore.UnknownName, match="no method named 'dn'"):
+        grid(methods=("dn",)).cases(Host())
+
+
+# --- the command line ------------------------------------------------------------------------------------
 
 
 class Plugin:
@@ -86,6 +353,16 @@ def test_on_the_command_line(monkeypatch, tmp_path):
     text = (out / "study.toml").read_text()
     assert "to = 2" in text
     assert f'root = "{tmp_path}"' in text
+    assert call(monkeypatch, "count", "--set", "starts=[13]", "--out", tmp_path / "bad").exit_code == 2
+
+
+def test_jobs_are_processes(tmp_path):
+    changes = ["methods=['random']", "seeds=[0,1]", "protocol.steps=5", "protocol.repeats=1"]
+    words = [word for change in changes for word in ("--set", change)]
+    done = CliRunner().invoke(app, ["study", "grid", *words, "--jobs", "2", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "out" / "cases").glob("*/case.json"))) == 2
+    assert "case 1 of 2" in done.output and "training" not in done.output
 
 
 @pytest.mark.parametrize(
@@ -95,6 +372,7 @@ def test_on_the_command_line(monkeypatch, tmp_path):
         (["count", "--set", "too=2"], "no field of count named 'too'"),
         (["count", "--set", "to=many"], "to = 'many' is not usable"),
         (["count", "--data", "mnst"], "no data named 'mnst'"),
+        (["count", "--jobs", "0"], "jobs"),
     ],
 )
 def test_mistakes_have_a_sentence_and_leave_nothing(monkeypatch, tmp_path, words, sentence):

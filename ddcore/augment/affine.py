@@ -9,18 +9,26 @@ from torch import Generator
 
 from ddcore.augment.base import Augment
 from ddcore.augment.transforms import Warp, rotation, uniform
+from ddcore.bounds import Decay, NotNegative
 from ddcore.types import Transform
 
 
 @dataclass(frozen=True)
 class Affine(Augment):
-    """Rotation within ``degrees``, a shift of up to ``translate`` of the side and scaling by 1 +- ``scale``, in one."""
+    """A random rotation, shift and scaling in one."""
 
     suits = frozenset({"image"})
 
-    degrees: float = 10
-    translate: float = 0.1
-    scale: float = 0.1
+    degrees: NotNegative = 10
+    """Largest rotation in degrees, either way."""
+    translate: NotNegative = 0.1
+    """Largest shift along each axis, as a share of the side."""
+    scale: Decay = 0.1
+    """Largest change of size: the factor is uniform in 1 +- ``scale``."""
+
+    @property
+    def itemwise(self) -> bool:
+        return True
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         n = n or 1

@@ -5,42 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Generator, Tensor
 
 from ddcore.augment.base import Augment
 from ddcore.augment.transforms import cropped, uniform
+from ddcore.bounds import PositiveShare
 from ddcore.types import DataCard, Transform
 
 
 @dataclass(frozen=True)
 class Crop(Augment):
-    """A random box of the image brought to full size, mirrored with probability one half where ``flip`` allows it.
+    """A random box of the image resized to full size.
 
-    The box has a share of the area uniform from ``low`` to 1, sides whose ratio is log-uniform from 1 / ``ratio`` to
-    ``ratio``, each cut to the image's, and a uniform place. Reference: Szegedy et al., CVPR 2015, Section 6.
+    The box has a share of the area uniform from ``low`` to 1, sides whose ratio is log-uniform, each limited to the
+    image's, and a uniform place.
 
-    With ``first`` the least share falls along a run from ``first`` to ``low`` as a cosine, which it reaches when
-    ``until`` of the run is done: whole images come first, details later. Reference: Yin and Shen, CDA, 2023, Section 3.
+    **References**: Szegedy et al., CVPR 2015, Section 6; ``first``, Yin and Shen, CDA, 2023, Section 3.
     """
 
     suits = frozenset({"image"})
 
-    low: float = 0.08
-    ratio: float = 4 / 3
+    low: PositiveShare = 0.08
+    """Smallest share of the image's area. Published: 0.08."""
+    ratio: Annotated[float, Ge(1)] = 4 / 3
+    """Largest ratio of the box's sides, either way. Published: 4/3."""
     flip: bool = True
-    first: float | None = None
-    until: float = 1.0
+    """Whether the box is mirrored with probability 1/2, unless that could change a label of the data."""
+    first: PositiveShare | None = None
+    """Smallest share at the start of a run, which then falls to ``low`` as a cosine: whole images come first, details
+    later. None for ``low`` all along. Published: 1."""
+    until: PositiveShare = 1.0
+    """Share of the run after which ``low`` is reached."""
 
     def faults(self) -> Iterator[str]:
-        if not 0 < self.low <= 1 or not self.low <= (self.first or 1) <= 1:
-            yield (
-                f"A crop shows at least low = {self.low} of an image: low must be above 0 and at most 1, and"
-                f" first = {self.first} from low to 1."
-            )
-        if not 1 <= self.ratio < math.inf or not 0 < self.until <= 1:
-            yield (f"A crop's ratio = {self.ratio} must be at least 1, and until = {self.until} above 0 and at most 1.")
+        if self.first is not None and self.first < self.low:
+            yield f"first = {self.first}: it must be at least low = {self.low}"
 
     def fitted(self, card: DataCard) -> Crop:
         return replace(self, flip=self.flip and card.flips)
@@ -59,6 +62,10 @@ class Crop(Augment):
         place = uniform(-1, 1, 2 * n, generator).view(n, 2) * (1 - sides)
         mirrored = 1 - 2 * (torch.rand(n, generator=generator) < 0.5).float() if self.flip else torch.ones(n)
         return torch.cat([sides[:, :1] * mirrored[:, None], sides[:, 1:], place], 1)
+
+    @property
+    def itemwise(self) -> bool:
+        return True
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         return cropped(self.boxes(generator, n or 1))

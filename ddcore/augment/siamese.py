@@ -58,17 +58,18 @@ OPERATIONS: dict[str, Callable[[int, tuple[int, ...], Generator], Transform]] = 
 class Siamese(Augment):
     """Differentiable siamese augmentation: each draw picks one of ``ops``, then its strength.
 
-    Colour: brightness in +-0.5, saturation up to 2, contrast in 1 +- 0.5. Crop: a shift of up to an eighth of the
-    side. Cutout: a square of half the side. Flip: with probability one half. Scale: each side by 1/1.2 to 1.2.
-    Rotate: within 15 degrees. Zhao and Bilen, ICML 2021, Section 3.3; strengths from the authors' code.
+    **Reference**: Zhao and Bilen, ICML 2021, Section 3.3; strengths from the authors' code.
 
-    Differs: with ``n`` items of their own, the operation is still one for all of them, as in the authors' code;
-    grids are sampled with ``align_corners=False``.
+    **Differs**: with one change per item, the operation is still one for all of them, as in the authors' code; grids
+    are sampled with ``align_corners=False``.
     """
 
     suits = frozenset({"image"})
 
     ops: tuple[Operation, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    """Operations to pick from. ``color``: brightness within +-0.5, saturation up to 2, contrast within 1 +- 0.5;
+    ``crop``: a shift of up to 1/8 of the side; ``cutout``: a square of half the side; ``flip``: with probability 1/2,
+    where the data allow it; ``scale``: each side by 1/1.2 to 1.2; ``rotate``: within 15 degrees."""
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(
@@ -82,7 +83,7 @@ class Siamese(Augment):
 
     def faults(self) -> Iterator[str]:
         if not self.ops:
-            yield ("augment.ops is empty: name at least one operation, or have no augmentation.")
+            yield "ops is empty: name at least one operation, or take no augmentation"
         for op in self.ops:
             if op not in OPERATIONS:
                 raise UnknownName("operation of augment.ops", op, OPERATIONS)
@@ -92,6 +93,10 @@ class Siamese(Augment):
         if not ops:
             raise RecipeRefused(f"augment.ops only flips, and a mirrored image of {card.name} may change its label.")
         return replace(self, ops=ops)
+
+    @property
+    def itemwise(self) -> bool:
+        return True
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> Transform:
         op = self.ops[int(torch.randint(len(self.ops), (), generator=generator))]

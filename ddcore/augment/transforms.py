@@ -15,12 +15,12 @@ from torch.nn import functional as F
 def _of_items(values: Tensor, x: Tensor) -> Tensor:
     """Refuse values of n items (n, ...) for another number of images; values of all (1, ...) fit any."""
     if len(values) not in (1, len(x)):
-        raise ValueError(f"This change was drawn for {len(values)} items and cannot be made to {len(x)}.")
+        raise ValueError(f"This change was drawn for {len(values)} items and cannot be applied to {len(x)}.")
     return values
 
 
 def _columns(values: Tensor, x: Tensor) -> Tensor:
-    """One number an item (n,), or one for all (1,), against images (m, c, h, w)."""
+    """One value per item (n,), or one for all (1,), shaped for images (m, c, h, w)."""
     return _of_items(values, x).to(x).view(-1, 1, 1, 1)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ddcore.bounds import Count
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.synthetic import CarrierModule
@@ -18,20 +19,17 @@ from ddcore.types import DataCard, Network, Transform
 
 @dataclass(frozen=True)
 class Carrier(Part, kind="carrier"):
-    """How the inputs of S are represented, for ``ipc`` items per class."""
+    """How the inputs of S are represented."""
 
-    ipc: int = 1
-
-    def faults(self) -> Iterator[str]:
-        if self.ipc < 1:
-            yield (f"ipc = {self.ipc}: at least one image per class is needed.")
+    ipc: Count = 1
+    """Images per class; a carrier that decodes its inputs takes the bytes of that many."""
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         """Raises RecipeRefused where the carrier does not suit the data."""
         for c, (wanted, count) in enumerate(zip(self.per_class(card), card.counts, strict=True)):
             if "examples" in self.asks and wanted > count:
                 raise RecipeRefused(
-                    f"ipc = {self.ipc} wants more real {card.kind}s than class {c} of {card.name} has ({count}). Choose"
+                    f"ipc = {self.ipc} needs more real {card.kind}s than class {c} of {card.name} has ({count}). Choose"
                     " a smaller ipc."
                 )
 

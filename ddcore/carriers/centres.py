@@ -10,14 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from ddcore.bounds import Count, Positive
 from ddcore.carriers.base import Carrier, DecodedModule, ImagesModule, classes_in_order
-from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarging, reduced
+from ddcore.carriers.decoding import Decoders, Doubled, codes_that_fit, doublings, enlarging, reduced, scale_faults
 from ddcore.carriers.picking import cluster_centres
 from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
 from ddcore.networks.layers import Activation, At, Chain, Conv, Layer, Pooling, chain
 from ddcore.parts import Part
-from ddcore.synthetic import CarrierModule
 from ddcore.types import Call, DataCard, Draw, Group, Network, Params
 
 
@@ -42,7 +42,7 @@ class Autoencoder(Network):
         return params, {}
 
     def apply(self, call: Call, x: Tensor) -> Tensor:
-        assert call.ensemble is None, "an autoencoder is trained by itself"
+        assert call.ensemble is None, "an autoencoder is trained alone"
         at = At(call.params, call.buffers, call.training, 1)
         latent = self.encoder(at, "encoder", x)
         return latent.flatten(1) if call.features else (x - self.decoder(at, "decoder", latent)).flatten(1)
@@ -65,18 +65,17 @@ def mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Reconstruct(Part, kind="reconstruct"):
-    """How an autoencoder is trained on T: ``steps`` of Adam on the mean squared error of batches of ``batch`` items.
+    """How an autoencoder is trained on T: Adam on the mean squared error, at a rate that falls to zero along a cosine.
 
-    The rate falls from ``lr`` to zero along a cosine. A step is one request.
+    Each step is one request to the gate.
     """
 
-    steps: int = 1000
-    batch: int = 64
-    lr: float = 5e-3
-
-    def faults(self) -> Iterator[str]:
-        if min(self.steps, self.batch) < 1 or not 0 < self.lr < math.inf:
-            yield (f"{self}: steps and batch must be at least 1, lr above zero and finite.")
+    steps: Count = 1000
+    """Steps of training."""
+    batch: Count = 64
+    """Items of T per step."""
+    lr: Positive = 5e-3
+    """Learning rate of the first step."""
 
     def train(self, network: Autoencoder, ctx: Context) -> Draw:
         """``network`` as it is after training."""
@@ -98,45 +97,49 @@ class Reconstruct(Part, kind="reconstruct"):
 
 @dataclass(frozen=True)
 class Centres(Carrier):
-    """What an autoencoder decodes of the centres of each class's latents.
+    """What an autoencoder decodes of the centres of each class's latents: x_cj = D(z_cj).
 
-    A latent has ``channels`` and sides of the image's over ``scale``, a power of two. The encoder halves the sides by
-    turns with 3x3 convolutions to ``encoder`` channels, the decoder doubles them by turns with convolutions to
-    ``width``. Both are trained on T as ``training`` says and then stand still.
+    The encoder halves the sides step by step with 3x3 convolutions, the decoder doubles them likewise. Both are trained
+    on T and then fixed.
 
-    ``stored``: of ``codes`` there are as many as fit the bytes of ``ipc`` images per class, the decoder's weights
-    counted; ``images`` are decoded once, ``ipc`` a class, and all that is kept.
+    **Reference**: Su et al., D4M, CVPR 2024, Section 3.
 
-    ``centres``: ``clusters`` are those that k-means finds among the latents of a class, of which the items of one are
-    in memory at a time; ``means``, one a class, ask no more of T than mean features.
-
-    Reference: Su et al., D4M, CVPR 2024, Section 3. Differs: see :func:`ddcore.recipes.generative.d4m`.
+    **Differs**: see :func:`ddcore.recipes.generative.d4m`.
     """
 
     suits = frozenset({"image"})
 
     stored: Literal["codes", "images"] = "codes"
+    """``codes``: the centres and the decoder are kept, as many centres as fit the bytes of ``ipc`` images per class
+    with the decoder's weights counted. ``images``: ``ipc`` centres per class are decoded once, and only the images are
+    kept."""
     centres: Literal["clusters", "means"] = "clusters"
-    channels: int = 2
-    width: int = 8
-    encoder: int = 32
-    scale: int = 4
+    """``clusters``: the centres that k-means finds among the latents of a class, one class in memory at a time.
+    ``means``: one mean latent per class, which asks no more of T than mean features."""
+    channels: Count = 2
+    """Channels of a latent."""
+    width: Count = 8
+    """Channels between the convolutions of the decoder."""
+    encoder: Count = 32
+    """Channels between the convolutions of the encoder."""
+    scale: Doubled = 4
+    """Sides of an image over those of a latent: a power of two that divides both sides."""
     training: Reconstruct = Reconstruct()
-    real: int | None = None
-    """Items of a class whose latents are looked at; None for all."""
-    most: int = 500
-    """Codes a class at the most: beyond, bytes are left over."""
+    """How encoder and decoder are trained on T."""
+    real: Count | None = None
+    """Items of each class whose latents are used, at least ``ipc``; None for all."""
+    most: Count = 500
+    """Largest number of codes per class; bytes beyond that stay unused."""
 
     def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        if min(self.channels, self.width, self.encoder) < 1 or (self.real is not None and self.real < self.ipc):
-            yield (f"{self}: channels, width and encoder must be at least 1, and real at least ipc.")
+        yield from scale_faults(self.scale)
+        if self.real is not None and self.real < self.ipc:
+            yield f"real = {self.real}: it must be at least ipc = {self.ipc}"
         if self.centres == "means" and self.ipc > 1:
             yield (
-                f"A class has one mean latent, which is one image, not {self.ipc}: take ipc = 1, or"
-                ' synthetic.centres = "clusters".'
+                f"ipc = {self.ipc}: a class has one mean latent, which is one image; take ipc = 1, or"
+                ' centres = "clusters"'
             )
-        doublings(self.scale)
 
     @property
     def asks(self) -> frozenset[str]:
@@ -153,7 +156,7 @@ class Centres(Carrier):
         return Autoencoder(chain(*encoding(card, self.channels, self.encoder, self.scale)), self.decoder(card))
 
     def each(self, card: DataCard) -> int:
-        """Centres a class. Raises RecipeRefused where not even one fits."""
+        """Centres per class. Raises RecipeRefused where not even one fits."""
         if self.stored == "images":
             return self.ipc
         weights = sum(parameter.numel() for parameter in Decoders(self.decoder(card)).parameters())
@@ -165,7 +168,7 @@ class Centres(Carrier):
         self.code(card)
         self.each(card)
 
-    def build(self, card: DataCard) -> CarrierModule:
+    def build(self, card: DataCard) -> CentreImages | CentreCodes:
         return CentreImages(self, card) if self.stored == "images" else CentreCodes(self, card)
 
     def found(self, ctx: Context) -> tuple[Tensor, Draw]:
@@ -187,7 +190,7 @@ class Centres(Carrier):
 
 
 class CentreImages(ImagesModule):
-    """The images that were decoded."""
+    """Stores the decoded images."""
 
     def __init__(self, plan: Centres, card: DataCard) -> None:
         super().__init__(plan, card)
@@ -205,7 +208,7 @@ class CentreImages(ImagesModule):
 
 
 class CentreCodes(DecodedModule):
-    """The centres, and the decoder."""
+    """Stores the centres and the decoder."""
 
     def __init__(self, plan: Centres, card: DataCard) -> None:
         super().__init__()

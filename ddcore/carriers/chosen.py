@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.nn import functional
 
 from ddcore.augment.crop import Crop
 from ddcore.augment.transforms import cropped
+from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, classes_in_order, values_to_come
 from ddcore.carriers.picking import herd
 from ddcore.carriers.tiles import joined, tile_size
@@ -43,7 +43,7 @@ class Chosen(Carrier):
         """The chosen items (ipc, ...) of class ``c``, and their targets."""
 
     def prepare(self, ctx: Context) -> Draw | None:
-        """A network to choose by, where one is needed."""
+        """The network to choose by; None where none is needed."""
         return None
 
 
@@ -57,9 +57,10 @@ class Random(Chosen):
 
 
 class Judged(Chosen):
-    """Real images that are chosen by a network, trained on T as ``fit`` says."""
+    """Real images that are chosen by a network trained on T."""
 
     fit: Fit
+    """How that network is trained."""
 
     @property
     def gives(self) -> frozenset[str]:
@@ -73,12 +74,13 @@ class Judged(Chosen):
 
 @dataclass(frozen=True)
 class Herding(Judged):
-    """Greedily: each image is the one that brings the mean feature of the chosen nearest to the class mean.
+    """x_{t+1} = argmin_x || mu_c - (f(x) + sum_{s <= t} f(x_s)) / (t + 1) ||: greedily towards the class mean mu_c.
 
-    Features are those of one network trained on T as ``fit`` says.
+    f is the features of one network trained on T.
     """
 
     fit: Fit = Fit()
+    """How the network whose features are compared is trained."""
 
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
@@ -95,27 +97,26 @@ class Herding(Judged):
 class Mosaic(Judged):
     """Images of ``factor``^2 tiles, each a crop of a real image that a network trained on T is sure of.
 
-    Of at most ``pool`` images a class, ``crops`` boxes each are drawn from ``crop``, brought to full size and scored by
-    the network's cross-entropy at the class. Best are the boxes that are their image's best, the surest first; where
-    they do not suffice, second boxes of an image follow. The tiles are shrunk by the mean of the pixels that fall
-    together.
+    Each crop is resized to full size and scored by the network's cross-entropy at its class. The best crop of each
+    image comes first, in order of the score; where these do not suffice, second crops follow. Tiles are reduced by
+    averaging pixels.
 
-    Reference: Sun et al., RDED, CVPR 2024, Section 4.
+    **Reference**: Sun et al., RDED, CVPR 2024, Section 4.
     """
 
     classes_only = True
     suits = frozenset({"image"})
 
-    factor: int = 2
+    factor: Count = 2
+    """Tiles per side of an image; it must divide both sides. Published: 2 for ImageNet-1K, 1 for small images."""
     fit: Fit = Fit()
-    crops: int = 5
+    """How the network that scores crops is trained."""
+    crops: Count = 5
+    """Crops drawn of each image. Published: 5."""
     crop: Crop = Crop(low=0.25, flip=False)
-    pool: int | None = 300
-
-    def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        if min(self.crops, 1 if self.pool is None else self.pool) < 1:
-            yield (f"synthetic: crops = {self.crops} and pool = {self.pool} must be at least 1.")
+    """How crops are drawn."""
+    pool: Count | None = 300
+    """Largest number of images of each class that crops are drawn of, None for all. Published: 300."""
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         super().check(recipe, card, network)
@@ -123,7 +124,7 @@ class Mosaic(Judged):
         there = self.crops * min(self.pool or sys.maxsize, *card.counts)
         if self.ipc * self.factor**2 > there:
             raise RecipeRefused(
-                f"{self.ipc} images of {self.factor**2} tiles want more crops than the {there} that are drawn of the"
+                f"{self.ipc} images of {self.factor**2} tiles need more crops than the {there} that are drawn of the"
                 f" smallest class of {card.name}: raise synthetic.crops or synthetic.pool, or lower ipc."
             )
 
@@ -145,7 +146,7 @@ class Mosaic(Judged):
 
 
 def surest(loss: Tensor) -> Tensor:
-    """The places in ``loss`` (m, crops), flattened, of every image's best crop by loss, then of their second ones."""
+    """The places in ``loss`` (m, crops), flattened: every image's best crop in order of loss, then the second ones."""
     rank = loss.sort(dim=1, stable=True).indices.argsort(1).flatten()
     by_loss = loss.flatten().argsort(stable=True)
     return by_loss[rank[by_loss].argsort(stable=True)]

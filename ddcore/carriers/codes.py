@@ -10,8 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
-from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarging, reduced
+from ddcore.carriers.decoding import Decoders, Doubled, codes_that_fit, enlarging, reduced, scale_faults
 from ddcore.context import Context
 from ddcore.networks.layers import chain
 from ddcore.types import DataCard, Group, Network
@@ -19,35 +20,39 @@ from ddcore.types import DataCard, Group, Network
 
 @dataclass(frozen=True)
 class Codes(Carrier):
-    """Learned codes of each class, each an image through each of a few learned ``decoders`` that all classes share.
+    """Learned codes of each class, decoded to images by a few learned decoders that all classes share: x = g_d(z_cj).
 
-    A code has ``channels`` and sides of the image's over ``scale``, a power of two. A decoder enlarges it twofold, by
-    turns with 3x3 convolutions to ``width`` channels. There are as many codes as fit the bytes of ``ipc`` images per
-    class, the decoders' weights counted. Items stand class by class, a code's images together.
+    A decoder doubles the sides of a code step by step, with a 3x3 convolution after each. There are as many codes as
+    fit the bytes of ``ipc`` images per class, the decoders' weights counted. Items are ordered class by class, the
+    images of one code together.
 
-    ``init``: ``noise`` draws standard normal codes and asks nothing of T; ``real`` then fits codes and decoders to
-    random real images, an image a pair of them, by ``fit`` steps of Adam on the squared error.
+    **Reference**: Lee et al., Dataset Condensation with Latent Space Knowledge Factorization and Sharing, 2022, Section
+    3.
 
-    Reference: Lee et al., Dataset Condensation with Latent Space Knowledge Factorization and Sharing, 2022, Section 3.
-    Differs: the paper's decoders are transposed convolutions; ours enlarge bilinearly and convolve, in fewer weights.
+    **Differs**: the paper's decoders are transposed convolutions; ours enlarge bilinearly and convolve, with fewer
+    weights.
     """
 
     suits = frozenset({"image"})
 
-    decoders: int = 2
-    channels: int = 2
-    width: int = 8
-    scale: int = 4
+    decoders: Count = 2
+    """Decoders, shared by all classes; each makes an image of every code."""
+    channels: Count = 2
+    """Channels of a code."""
+    width: Count = 8
+    """Channels between the convolutions of a decoder."""
+    scale: Doubled = 4
+    """Sides of an image over those of a code: a power of two that divides both sides."""
     init: Literal["noise", "real"] = "noise"
-    fit: int = 500
-    most: int = 500
-    """Images a class at the most: beyond, bytes are left over."""
+    """``noise`` draws standard normal codes and asks nothing of T; ``real`` then fits codes and decoders to random real
+    images, one for each pair of code and decoder, by Adam on the squared error."""
+    fit: Count = 500
+    """Steps of that fit."""
+    most: Count = 500
+    """Largest number of images per class; bytes beyond that stay unused."""
 
     def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        if min(self.decoders, self.channels, self.width, self.fit) < 1:
-            yield (f"{self}: decoders, channels, width and fit must be at least 1.")
-        doublings(self.scale)
+        return scale_faults(self.scale)
 
     @property
     def asks(self) -> frozenset[str]:
@@ -61,7 +66,7 @@ class Codes(Carrier):
         return Decoders(chain(*enlarging(card, self.channels, self.width, self.scale)), self.decoders)
 
     def codes(self, card: DataCard) -> int:
-        """Codes a class. Raises RecipeRefused where not even one fits."""
+        """Codes per class. Raises RecipeRefused where not even one fits."""
         weights = sum(p.numel() for p in self.live_decoders(card).parameters())
         return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)), max(1, self.most // self.decoders))
 

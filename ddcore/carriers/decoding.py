@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
@@ -13,39 +16,45 @@ from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import Activation, At, Chain, Conv, Layer
 from ddcore.types import DataCard, Params
 
+Doubled = Annotated[int, Ge(2)]
+"""A factor that is reached by doubling."""
+
+
+def scale_faults(scale: int) -> Iterator[str]:
+    if scale & (scale - 1):
+        yield f"scale = {scale}: sides are doubled, so it must be a power of two"
+
 
 def doublings(scale: int) -> int:
-    """How often sides are doubled to grow ``scale`` times. Raises RecipeRefused where that is no whole number."""
-    if scale < 2 or scale & (scale - 1):
-        raise RecipeRefused(f"synthetic.scale = {scale}: sides are doubled, so it must be 2, 4, 8 or so on.")
+    """How often sides are doubled to grow ``scale`` times."""
     return scale.bit_length() - 1
 
 
 def reduced(card: DataCard, scale: int) -> tuple[int, int]:
-    """A ``scale``-th of the sides of an image. Raises RecipeRefused where the items have none."""
+    """Sides of an image over ``scale``. Raises RecipeRefused where that does not divide them, or items have none."""
     if len(card.shape) != 3 or any(side % scale for side in card.shape[1:]):
         raise RecipeRefused(
-            f"Images are decoded from a {scale}th of their sides, but the items of {card.name} are {card.shape}: take"
+            f"Images are decoded from 1/{scale} of their sides, but the items of {card.name} are {card.shape}: take"
             " a synthetic.scale that divides both sides."
         )
     return card.shape[1] // scale, card.shape[2] // scale
 
 
 def codes_that_fit(card: DataCard, ipc: int, decoding: int, code: int, most: int) -> int:
-    """Codes of ``code`` numbers a class that fit ``ipc`` images a class, beside ``decoding`` numbers for all classes.
+    """Codes per class, of ``code`` values each, that fit ``ipc`` images per class, beside ``decoding`` values for all.
 
-    They are no more than ``most``.
+    At most ``most``.
 
     Raises:
-        RecipeRefused: not even one.
+        RecipeRefused: not even one fits.
     """
     budget = ipc * card.classes * math.prod(card.shape)
     found = (budget - decoding) // (card.classes * code)
     if found < 1:
         raise RecipeRefused(
-            f"{ipc} images per class of {card.name} are {budget} numbers, but what decodes takes {decoding} and one"
-            f" code a class {card.classes * code}: take less to decode with and smaller codes (see the fields of"
-            " synthetic), or a larger ipc."
+            f"{ipc} images per class of {card.name} are {budget} values, but decoding takes {decoding} and one code per"
+            f" class {card.classes * code}: take a smaller decoder and smaller codes (see the fields of synthetic), or"
+            " a larger ipc."
         )
     return min(found, most)
 
@@ -69,7 +78,7 @@ def enlarging(card: DataCard, channels: int, width: int, scale: int) -> list[Lay
 
 
 class Decoders(nn.Module):
-    """``nets`` networks of one structure side by side, whose weights are parameters of this module."""
+    """``nets`` networks of the same structure, whose weights are parameters of this module."""
 
     def __init__(self, chain: Chain, nets: int = 1) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""Images that are cut into tiles, each tile an image of its own."""
+"""Images that are cut into tiles, each tile an item."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, ImagesModule
 from ddcore.carriers.tiles import joined, tile_size
 from ddcore.context import Context
@@ -20,22 +20,18 @@ from ddcore.types import DataCard, Group, Network
 class Formation(Carrier):
     """``ipc`` stored images per class, each cut into ``factor``^2 tiles that are decoded to items of full size.
 
-    A tile (c, h / factor, w / factor) is brought to (c, h, w) bilinearly, without aligned corners. ``init``: ``noise``
-    draws a standard normal and asks nothing of T; ``real`` makes each tile a random real image, shrunk by the mean of
-    the pixels that fall together; a class with fewer images than tiles shows them again.
+    A tile (c, h / factor, w / factor) is enlarged to (c, h, w) bilinearly, without aligned corners.
 
-    Reference: Kim et al., IDC, ICML 2022, the uniform multi-formation.
+    **Reference**: Kim et al., IDC, ICML 2022, the uniform multi-formation.
     """
 
     suits = frozenset({"image"})
 
-    factor: int = 2
+    factor: Count = 2
+    """Tiles per side of a stored image; it must divide both sides. Published: 2 for CIFAR-10."""
     init: Literal["noise", "real"] = "noise"
-
-    def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        if self.factor < 1:
-            yield (f"synthetic.factor = {self.factor}: an image is cut into at least one tile.")
+    """``noise`` draws a standard normal and asks nothing of T; ``real`` makes each tile a random real image, reduced by
+    averaging pixels. A class with fewer images than tiles uses them again."""
 
     @property
     def asks(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddcore.bounds import Count, NotNegative
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import reduced
 from ddcore.context import Context
@@ -19,23 +20,30 @@ from ddcore.types import DataCard, Group, Network
 
 @dataclass(frozen=True)
 class Hallucinated(Carrier):
-    """Bases (b per class, 1/``scale`` of the side) times ``hallucinators``, within the bytes of ``ipc`` images a class.
+    """x_ij = dec_j( sigma_j * enc_j(base_i) + mu_j ), within the bytes of ``ipc`` images per class.
 
-    x_ij = dec_j( sigma_j * enc_j(base_i) + mu_j ): a 3x3 convolution to ``width`` channels, a scale and a shift of each
-    of its numbers, and a 3x3 convolution back after bilinear growth. All weights count, so b is what is left of
-    ipc k c h w numbers, divided evenly. Hallucinators begin near growth alone, ``jitter`` away from it.
+    A hallucinator j is a 3x3 convolution to ``width`` channels, a scale and a shift of each value, bilinear enlargement
+    and a 3x3 convolution back. All weights count, so the number of bases per class is what remains of ipc k c h w
+    values, divided evenly.
 
-    Reference: Liu et al., HaBa, NeurIPS 2022, Section 3.1. Differs: bases are smaller than images, hallucinators are
-    two convolutions, and the budget holds for both together.
+    **Reference**: Liu et al., HaBa, NeurIPS 2022, Section 3.1.
+
+    **Differs**: bases are smaller than images, hallucinators are two convolutions, and the budget holds for both
+    together.
     """
 
     suits = frozenset({"image"})
 
-    hallucinators: int = 2
-    width: int = 2
-    scale: int = 2
-    jitter: float = 0.1
+    hallucinators: Count = 2
+    """Hallucinators, shared by all classes; each makes an image of every base. Published: 5."""
+    width: Count = 2
+    """Channels between the two convolutions of a hallucinator."""
+    scale: Count = 2
+    """Sides of an image over those of a base; it must divide both sides."""
+    jitter: NotNegative = 0.1
+    """Standard deviation of the noise by which hallucinators start away from plain enlargement."""
     init: Literal["noise", "real"] = "real"
+    """``noise`` draws standard normal bases and asks nothing of T; ``real`` starts from random real images, reduced."""
 
     @property
     def asks(self) -> frozenset[str]:
@@ -49,7 +57,7 @@ class Hallucinated(Carrier):
         left = (numbers - self.hallucinators * network) // (card.classes * c * h * w)
         if left < 1:
             raise RecipeRefused(
-                f"{self.hallucinators} hallucinators of {network} numbers leave no base of {c}x{h}x{w} a class within"
+                f"{self.hallucinators} hallucinators of {network} values leave no base of {c}x{h}x{w} per class within"
                 f" {self.ipc} images per class of {card.name}: take fewer hallucinators, a smaller width, or more ipc."
             )
         return left
@@ -58,12 +66,10 @@ class Hallucinated(Carrier):
         return card.shape[0], *reduced(card, self.scale)
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
-        if min(self.hallucinators, self.width, self.scale) < 1:
-            raise RecipeRefused("synthetic: hallucinators, width and scale must be at least 1.")
         bases = self.bases(card)
         if self.init == "real" and bases > min(card.counts):
             raise RecipeRefused(
-                f"{bases} bases per class want more real images than the smallest class of {card.name} has"
+                f"{bases} bases per class need more real images than the smallest class of {card.name} has"
                 f" ({min(card.counts)}). Take a smaller ipc, or synthetic.init = noise."
             )
 
@@ -85,7 +91,7 @@ class Hallucinator(nn.Module):
         self.decoder_bias = nn.Parameter(torch.zeros(c))
 
     def start(self, jitter: float, generator: torch.Generator) -> None:
-        """Each channel through, first come first served, and noise on every weight."""
+        """The identity from channel to channel, as far as there are channels, and noise on every weight."""
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter += jitter * torch.randn(parameter.shape, generator=generator).to(parameter)

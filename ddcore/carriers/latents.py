@@ -1,26 +1,25 @@
-"""Latents of a generator that is trained on T or read from a file and stands still, or is learned with them."""
+"""Latents of a generator that is trained on T or read from a file, then fixed or learned with them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddcore.bounds import Count, Decay, NotNegative, Positive
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
-from ddcore.carriers.decoding import Decoders, codes_that_fit, doublings, enlarging, reduced
+from ddcore.carriers.decoding import Decoders, Doubled, codes_that_fit, enlarging, reduced, scale_faults
 from ddcore.carriers.picking import herd
 from ddcore.chunking import slices
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import At, Layer, Linear, chain
 from ddcore.parts import Part
+from ddcore.tensors import read_tensors
 from ddcore.types import DataCard, Group, Network
 
 IN_ARTEFACT = "latent.generator."
@@ -40,39 +39,40 @@ class Shaped(Layer):
 
 @dataclass(frozen=True)
 class Adversarial(Part, kind="adversarial"):
-    """How a generator is trained on T against a discriminator, by turns, ``steps`` times with Adam.
+    """How a generator G is trained on T against a discriminator D, in alternating steps of Adam.
 
-    The discriminator D is the run's own network, its k outputs one predicted_shares a class. It descends
-    mean softplus(-D(x)[y]) + mean softplus(D(G(z, y'))[y']) over ``batch`` items of T and as many of the generator's,
-    of uniform classes y'. The generator descends mean softplus(-D(G(z, y'))[y']) + ``seeking`` mean |z - z'| /
-    |G(z, y') - G(z', y')|, so that latents of one class differ in what they make. T enters by the gradient of the
-    discriminator's first term alone: a request a step.
+    D is the run's own network, its k outputs one verdict per class. It descends
+    mean softplus(-D(x)[y]) + mean softplus(D(G(z, y'))[y']) over a batch of T and one of G's, of uniform classes y'. G
+    descends mean softplus(-D(G(z, y'))[y']) + ``seeking`` mean |z - z'| / |G(z, y') - G(z', y')|, so that different
+    latents of a class make different images. T enters by the gradient of D's first term alone: one request per step.
 
-    References: Goodfellow et al., NeurIPS 2014, Section 3, with the loss that does not saturate; Mao et al., Mode
-    Seeking Generative Adversarial Networks, CVPR 2019, whose ratio of distances is here turned over and minimised.
+    **References**: Goodfellow et al., NeurIPS 2014, Section 3, with the non-saturating loss; Mao et al., Mode Seeking
+    Generative Adversarial Networks, CVPR 2019.
+
+    **Differs**: Mao et al. maximise the ratio of distances; here its inverse is minimised.
     """
 
-    steps: int = 1000
-    seeking: float = 0.1
-    batch: int = 64
-    lr: float = 5e-3
-    discriminator_lr: float = 1e-3
-    beta: float = 0.5
-
-    def faults(self) -> Iterator[str]:
-        if min(self.steps, self.batch) < 1:
-            yield (f"{self}: steps and batch must be at least 1.")
-        if not all(0 < rate < math.inf for rate in (self.lr, self.discriminator_lr)) or not 0 <= self.beta < 1:
-            yield (f"{self}: rates must be above zero and finite, beta from 0 and below 1.")
+    steps: Count = 1000
+    """Steps of each of the two."""
+    seeking: NotNegative = 0.1
+    """Weight of the mode-seeking term; 0 leaves it out."""
+    batch: Count = 64
+    """Items of T, and of the generator, per step."""
+    lr: Positive = 5e-3
+    """Adam's learning rate of the generator."""
+    discriminator_lr: Positive = 1e-3
+    """Adam's learning rate of the discriminator."""
+    beta: Decay = 0.5
+    """Adam's first beta of both; 0.5 is usual for GANs."""
 
 
 def real_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """softplus(-D(x)[y]), one number an item: the discriminator's on real items, the generator's on its own."""
+    """softplus(-D(x)[y]), one value per item: the discriminator's on real items, the generator's on its own."""
     return F.softplus(-outputs.gather(1, targets[:, None])[:, 0])
 
 
 def fake_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """softplus(D(G(z, y))[y]), one number an item: the discriminator's on the generator's items."""
+    """softplus(D(G(z, y))[y]), one value per item: the discriminator's on the generator's items."""
     return F.softplus(outputs.gather(1, targets[:, None])[:, 0])
 
 
@@ -83,42 +83,46 @@ def mode_seeking(a: Tensor, b: Tensor, of_a: Tensor, of_b: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Latents(Carrier):
-    """Learned latents of each class in a class-conditional generator that stands still.
+    """Learned latents of each class in a class-conditional generator: x = G(z, c).
 
-    A latent has ``size`` numbers. The generator takes it with its class, one-hot, through a linear layer to
-    ``channels`` images of a ``scale``-th of the sides, and enlarges them twofold, by turns with 3x3 convolutions to
-    ``width`` channels. There are as many latents as fit the bytes of ``ipc`` images per class, the generator's
-    weights counted. It is trained on T as ``training`` says, or read from the safetensors file ``generator``: an
-    artefact whose carrier was of the same sizes, or the weights alone. What the file was trained on is not covered by
-    any guarantee of this run's: under a private gate it must be public. Without either it starts anew. It stands still,
-    or is learned with the latents where ``learned``.
+    G takes a latent and its class, one-hot, through a linear layer to small images and doubles their sides step by
+    step, with a 3x3 convolution after each. There are as many latents as fit the bytes of ``ipc`` images per class, the
+    generator's weights counted.
 
-    Latents start as standard normal numbers. With ``tries`` above 1, so many times as many are drawn, and those of
-    them stay whose mean feature is herded towards that of ``real`` items of the class, at one fresh network.
+    **Reference**: Zhao and Bilen, Synthesizing Informative Training Samples with GAN, 2022, Section 3.
 
-    Reference: Zhao and Bilen, Synthesizing Informative Training Samples with GAN, 2022, Section 3. Differs: the
-    paper's generator is a BigGAN, and its latents start as inversions of single real images, which wants examples.
+    **Differs**: the paper's generator is a BigGAN, and its latents start as inversions of single real images, which
+    needs examples.
     """
 
     suits = frozenset({"image"})
 
-    size: int = 8
-    channels: int = 4
-    width: int = 12
-    scale: int = 4
+    size: Count = 8
+    """Values of a latent; they start standard normal."""
+    channels: Count = 4
+    """Channels of the small images that the linear layer makes."""
+    width: Count = 12
+    """Channels between the convolutions of the generator."""
+    scale: Doubled = 4
+    """Sides of an image over those of the small images: a power of two that divides both sides."""
     training: Adversarial | None = Adversarial()
+    """How the generator is trained on T; None to start from random weights."""
     generator: str | None = None
+    """A safetensors file that the generator is read from instead of training it: an artefact whose carrier had the same
+    sizes, or the weights alone. No guarantee of this run covers what it was trained on: under a private gate that must
+    be public."""
     learned: bool = False
-    tries: int = 8
-    real: int = 64
-    most: int = 500
-    """Latents a class at the most: beyond, bytes are left over."""
+    """Whether the generator is learned together with the latents; else it is fixed."""
+    tries: Count = 8
+    """Candidates per latent. Above 1, so many times as many latents are drawn, and those are kept whose mean feature is
+    herded towards that of T at one fresh network."""
+    real: Count = 64
+    """Items of each class behind that mean feature of T."""
+    most: Count = 500
+    """Largest number of latents per class; bytes beyond that stay unused."""
 
     def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        if min(self.size, self.channels, self.width, self.tries, self.real) < 1:
-            yield (f"{self}: size, channels, width, tries and real must be at least 1.")
-        doublings(self.scale)
+        return scale_faults(self.scale)
 
     @property
     def asks(self) -> frozenset[str]:
@@ -131,19 +135,14 @@ class Latents(Carrier):
         return Decoders(chain(first, Shaped(height, width), *enlarging(card, self.channels, self.width, self.scale)))
 
     def latents(self, card: DataCard) -> int:
-        """Latents a class. Raises RecipeRefused where not even one fits."""
+        """Latents per class. Raises RecipeRefused where not even one fits."""
         weights = sum(p.numel() for p in self.live_generator(card).parameters())
         return codes_that_fit(card, self.ipc, weights, self.size, self.most)
 
     def read(self, card: DataCard) -> dict[str, Tensor]:
         """The generator's weights from its file. Raises RecipeRefused where it holds others."""
         assert self.generator is not None
-        try:
-            held = load_file(self.generator)
-        except (SafetensorError, OSError) as error:
-            raise RecipeRefused(
-                f"synthetic.generator = {self.generator} is not a safetensors file ({error})."
-            ) from error
+        held, _ = read_tensors(self.generator, RecipeRefused, "synthetic.generator names a generator's weights.")
         within = {name.removeprefix(IN_ARTEFACT): value for name, value in held.items() if name.startswith(IN_ARTEFACT)}
         weights = within or held
         wanted = {name: tuple(p.shape) for name, p in self.live_generator(card).named_parameters()}

@@ -1,4 +1,4 @@
-"""Every pixel is a free number."""
+"""Every pixel is learned."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from ddcore.types import DataCard, Group
 
 @dataclass(frozen=True)
 class Pixels(Carrier):
-    """``ipc`` items per class, each number (of an image, each pixel) learned.
-
-    ``init``: ``noise`` draws a standard normal and asks nothing of T; ``real`` starts from random real items.
-    """
+    """``ipc`` items per class, each number (of an image, each pixel) learned."""
 
     init: Literal["noise", "real"] = "noise"
+    """``noise`` draws a standard normal and asks nothing of T; ``real`` starts from random real images."""
 
     @property
     def asks(self) -> frozenset[str]:

@@ -1,9 +1,8 @@
-"""A memory of bases that all classes share, and the addresses at which each class reads it."""
+"""Bases that all classes share, and the addresses by which each class combines them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import codes_that_fit, reduced
 from ddcore.carriers.picking import cluster_centres
@@ -20,32 +20,29 @@ from ddcore.types import DataCard, Group, Network
 
 @dataclass(frozen=True)
 class SharedBases(Carrier):
-    """Images read from a shared memory: x_cj = enlarge( sum_b A_cjb B_b ).
+    """Images read from bases that all classes share: x_cj = enlarge( sum_b A_cjb B_b ).
 
-    B holds ``bases`` images of a ``scale``-th of the sides, A_c (m, bases) the addresses of class c, and images are
-    enlarged bilinearly. m is what fits the bytes of ``ipc`` images per class beside the bases.
+    A_c (m, bases) are the addresses of class c; images are enlarged bilinearly. m is what fits the bytes of ``ipc``
+    images per class beside the bases.
 
-    ``init``: ``noise`` draws standard normal bases, and addresses of that over the square root of their number, and
-    asks nothing of T; the others take the best approximation, by singular vectors, of m images per class: ``real`` of
-    random real ones, ``centres`` of the centres of m clusters of all real ones (k-means). Bases beyond
-    their rank start from noise.
+    **Reference**: Deng and Russakovsky, Remember the Past, NeurIPS 2022, Section 3.2, and the budget of their code.
 
-    Reference: Deng and Russakovsky, Remember the Past, NeurIPS 2022, Section 3.2, and their code's budget. Differs:
-    the paper starts from noise.
+    **Differs**: the paper starts from noise only.
     """
 
     suits = frozenset({"image"})
 
-    bases: int = 16
-    scale: int = 2
+    bases: Count = 16
+    """Bases B, shared by all classes. Published: 16."""
+    scale: Count = 2
+    """Sides of an image over those of a base; it must divide both sides. Published: 2."""
     init: Literal["noise", "real", "centres"] = "noise"
-    most: int = 500
-    """Images a class at the most: beyond, bytes are left over."""
-
-    def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        if min(self.bases, self.scale, self.most) < 1:
-            yield (f"{self}: bases, scale and most must be at least 1.")
+    """``noise`` draws standard normal bases, and addresses of standard deviation 1 / sqrt(bases), and asks nothing of
+    T. The others take the best approximation, by singular vectors, of m images per class: ``real`` of random real
+    images, ``centres`` of the centres of m clusters of all real ones (k-means). Bases beyond their rank start from
+    noise."""
+    most: Count = 500
+    """Largest number of images per class; bytes beyond that stay unused."""
 
     @property
     def asks(self) -> frozenset[str]:
@@ -56,7 +53,7 @@ class SharedBases(Carrier):
         return card.shape[0], *reduced(card, self.scale)
 
     def images(self, card: DataCard) -> int:
-        """Images a class. Raises RecipeRefused where not even one fits."""
+        """Images per class. Raises RecipeRefused where not even one fits."""
         return codes_that_fit(card, self.ipc, self.bases * math.prod(self.base(card)), self.bases, self.most)
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
@@ -91,7 +88,7 @@ class SharedBasesModule(DecodedModule):
             self.bases[:held] = size * right[:held].view(-1, *self.bases.shape[1:])
 
     def _wanted(self, c: int, ctx: Context) -> Tensor:
-        """What the images (m, d) of class ``c`` shall be, at the size of the bases."""
+        """The images (m, d) of class ``c`` that are approximated, at the size of the bases."""
         clustered = self.plan.init == "centres"
         (batch,) = ctx.gate.examples([Group((c,), None if clustered else self.versions)])
         small = F.interpolate(batch.inputs, self.bases.shape[2:], mode="area").flatten(1)

@@ -10,10 +10,10 @@ from ddcore.types import DataCard
 
 def tile_size(card: DataCard, factor: int) -> tuple[int, int]:
     """Height and width of the ``factor``^2 equal tiles of an image. Raises RecipeRefused where there are none."""
-    if factor < 1 or len(card.shape) != 3 or any(side % factor for side in card.shape[1:]):
+    if len(card.shape) != 3 or any(side % factor for side in card.shape[1:]):
         raise RecipeRefused(
             f"synthetic.factor = {factor} does not cut items of shape {card.shape} into equal tiles. Take one"
-            " that divides both sides of the images, or carrier pixels."
+            " that divides both sides of the images, or synthetic.name = pixels."
         )
     return card.shape[1] // factor, card.shape[2] // factor
 

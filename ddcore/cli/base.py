@@ -36,6 +36,8 @@ app = typer.Typer(
 screen = Console()
 err = Console(stderr=True)
 
+BARS = 8
+"""Stages that are shown at a time, the latest."""
 Told = Callable[[str, int, int], None]
 
 
@@ -51,9 +53,10 @@ def sentences(resume: Path | None = None, again: bool = False) -> Iterator[None]
     try:
         yield
     except DdcoreError as error:
-        _refuse(str(error))
+        _refuse(" ".join([str(error), *getattr(error, "__notes__", ())]))
     except OSError as error:
-        _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
+        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+        _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.{notes}")
     except KeyboardInterrupt:
         begun = resume is not None and (resume / "recipe.toml").exists()
         how = f" Go on with: ddcore resume {resume}" if begun else " The same command goes on." if again else ""
@@ -85,6 +88,8 @@ def progress() -> Iterator[Told]:
             stage = what.partition(", loss")[0]
             if stage not in tasks:
                 tasks[stage] = bar.add_task(what, total=of)
+                for old in list(tasks.values())[:-BARS]:
+                    bar.update(old, visible=False)
             bar.update(tasks[stage], description=what, completed=done)
 
         yield told

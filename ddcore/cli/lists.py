@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from enum import StrEnum
@@ -32,24 +33,26 @@ class What(StrEnum):
 def list_(
     what: Annotated[What, typer.Argument(help="What to list.")],
     name: Annotated[str | None, typer.Argument(help="One of them, whole: what it is, and what can be set.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Methods of this family alone (gradient, trajectory ...), or parts of this kind.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """What there is, which distribution brings it, and whether it can run; with a name, all about that one.
+    """WHAT there is (methods, parts, networks, data, protocols, studies or plugins), which distribution brings it, and
+    whether it can run; with a NAME, all about that one.
 
-    `ddcore list methods`, `ddcore list methods dm`, `ddcore list parts pixels`
+    `ddcore list methods`, `ddcore list methods dm`, `ddcore list methods --family gradient`, `ddcore list parts pixels`
     """
     with sentences():
-        from ddcore.evaluation.protocols import TOLD
         from ddcore.host import Host
 
         host = Host()
-        if name is not None and what not in (What.protocols, What.plugins):
+        if name is not None and what is not What.plugins:
             _one(host, what, name, as_json)
             return
-        if what is What.protocols:
-            rows = [{"name": name, "says": told} for name, told in TOLD.items()]
-        else:
-            rows = _plugins(host) if what is What.plugins else _entries(host, what)
+        rows = _plugins(host) if what is What.plugins else _entries(host, what)
+        if family is not None:
+            rows = _of_family(rows, what, family)
         if name is not None:
             rows = [row for row in rows if row["name"] == name] or _unknown(what, name, (row["name"] for row in rows))
     if as_json:
@@ -76,20 +79,44 @@ def _plugins(host) -> list[dict[str, str]]:
 
 
 def _entries(host, what: What) -> list[dict[str, str]]:
-    return [
+    rows = [
         {
             **({"kind": entry.kind} if what is What.parts else {}),
+            **({"family": entry.maker.family} if what is What.methods else {}),
             "name": entry.name,
             "from": entry.distribution,
-            "says": (inspect.getdoc(entry.maker) or "").partition("\n")[0].replace("``", ""),
+            "says": _first_sentence(inspect.getdoc(entry.maker) or ""),
         }
         for entry in _chosen(host, what)
     ]
+    return sorted(rows, key=lambda row: row.get("family", ""))
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.partition("\n\n")[0].split()).replace("``", "")
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", paragraph)[0]
+
+
+def _of_family(rows: list[dict[str, str]], what: What, family: str) -> list[dict[str, str]]:
+    from ddcore.errors import RecipeRefused, UnknownName
+
+    column = {What.methods: "family", What.parts: "kind"}.get(what)
+    if column is None:
+        raise RecipeRefused(f"--family is for methods and parts: {what.value} have none.")
+    if found := [row for row in rows if row[column] == family]:
+        return found
+    raise UnknownName(f"{column} of {what.value}", family, {row[column] for row in rows})
 
 
 def _chosen(host, what: What) -> list[Entry]:
+    from ddcore.experiment.reading import presets
+
     kinds = {What.methods: "method", What.networks: "network", What.data: "data", What.studies: "study"}
-    return [e for e in host.catalogue if (e.kind == kinds[what] if what in kinds else e.kind != "method")]
+    if what is What.protocols:
+        return presets(host)
+    if what in kinds:
+        return host.catalogue.of(kinds[what])
+    return [entry for entry in host.catalogue if isinstance(entry.maker, type)]
 
 
 def _one(host, what: What, name: str, as_json: bool) -> None:
@@ -111,7 +138,7 @@ def _all_of(entry: Entry) -> dict[str, Any]:
     from ddcore.packing import field_cards, to_toml
 
     says = {"says": inspect.getdoc(entry.maker) or ""}
-    if entry.kind == "method":
+    if not isinstance(entry.maker, type):
         return says | {"recipe": to_toml(entry.maker())}
     found = field_cards(cast(Any, entry.maker)) if is_dataclass(cast(object, entry.maker)) else []
     return says | {"fields": [asdict(card) for card in found]}
@@ -125,14 +152,14 @@ def _unknown(what: What, name: str, names: Iterable[str]) -> NoReturn:
 
 @app.command()
 def cite(method: Annotated[str, typer.Argument(help="A method: `ddcore list methods`.")]) -> None:
-    """BibTeX of a method and of the parts it uses.
+    """BibTeX of a METHOD (`ddcore list methods`) and of the parts it uses.
 
     `ddcore cite dm`
     """
     with sentences():
-        from ddcore import experiment
+        from ddcore.experiment.reading import cite as papers
 
-        print("\n".join(paper.bibtex().strip() for paper in experiment.cite(method)))
+        print("\n".join(paper.bibtex().strip() for paper in papers(method)))
 
 
 @app.command()
@@ -140,15 +167,17 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of finished experiments.")],
     into: Annotated[Path, typer.Option("--out", help="Where compare.md, compare.csv and compare.png go.")] = Path("."),
 ) -> None:
-    """Runs side by side: a table, and accuracy against stored bytes. Runs that differ by their seed alone are one row.
+    """The runs in FOLDERS side by side: a table, and what was measured against stored bytes.
+
+    Runs that differ by their seed alone are one row.
 
     `ddcore compare runs/* --out comparison`
     """
     with sentences():
-        from ddcore import report
         from ddcore.files import write_whole
+        from ddcore.report.comparison import compare as compared
 
-        found = report.compare(folders)
+        found = compared(folders)
         write_whole(into / "compare.md", found.markdown().encode())
         write_whole(into / "compare.csv", found.csv().encode())
         found.plot(into / "compare.png")
@@ -166,6 +195,8 @@ def bench(
     threads: Annotated[int, typer.Option(help="Threads of the arithmetic.")] = 1,
 ) -> None:
     """Speed as ratios against the plain path, after checking that both agree. Needs a checkout.
+
+    ROWS are what to measure: dm dsa dc unroll evaluate, or a row that a plugin brings.
 
     `ddcore bench dm dsa dc unroll evaluate --json bench.json`
     """

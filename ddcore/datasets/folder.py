@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddcore.bounds import Count, Whole
 from ddcore.data import RealData
 from ddcore.datasets.base import DataSet, held_out
 from ddcore.errors import BadData
@@ -21,29 +22,29 @@ from ddcore.store import Inputs, Items, Store, picked
 
 @dataclass(frozen=True)
 class ImageFolder(DataSet):
-    """Images in ``root/train/<class>/`` and ``root/test/<class>/`` (or ``val``), or right in ``root/<class>/``.
+    """Images in ``root/train/<class>/`` and ``root/test/<class>/`` (or ``val``), or directly in ``root/<class>/``.
 
     Where there are both test and val, val is the validation split; where there is neither, a stratified tenth, always
-    the same, is set aside to test on. Images are resized so that the shorter side is ``size``, then cropped in the
-    centre; without a ``size`` they must be alike. They get ``channels``, 1 or 3: by default 1 where all of them are
-    grey.
-
-    Where all of them, decoded, are more than ``memory`` bytes, they stay on disk and are decoded whenever they are
-    taken; those taken first, as many as ``memory`` holds, are kept. Only their heads are read then before the run.
+    the same, is held out for testing.
     """
 
     root: str
-    size: int | None = None
-    channels: int | None = None
-    memory: int = 2 * 2**30
+    """The folder."""
+    size: Count | None = None
+    """Side in pixels: images are resized so that the shorter side has it, then cropped in the centre. None where all
+    images have the same size."""
+    channels: Count | None = None
+    """Channels, 1 or 3; None for 1 where all images are grey, else 3."""
+    memory: Whole = 2 * 2**30
+    """Bytes up to which decoded images are kept in memory. Beyond, they stay on disk and are decoded whenever they are
+    taken, and the first ones up to ``memory`` are kept; before the run only their headers are read."""
+
+    def faults(self) -> Iterator[str]:
+        if self.channels not in (None, 1, 3):
+            yield f"channels = {self.channels}: it must be 1 or 3"
 
     def load(self) -> RealData:
         """Raises BadData, and names the file: an empty class, a stray file or folder, an image that cannot be used."""
-        if (self.size is not None and self.size < 1) or self.channels not in (None, 1, 3) or self.memory < 0:
-            raise BadData(
-                f"Images of size {self.size} with {self.channels} channels in {self.memory} bytes of memory: wanted 1"
-                " or more, with 1 or 3, in 0 or more."
-            )
         root = Path(self.root).expanduser().resolve()
         folders = _splits(root)
         files = {split: _by_class(folder) for split, folder in folders.items()}
@@ -77,7 +78,7 @@ class ImageFolder(DataSet):
             if self.size is None and sides != first:
                 raise BadData(
                     f"{path} is {sides[0]}x{sides[1]}, but {paths[0]} is {first[0]}x{first[1]}. Give the side that all"
-                    " images shall be brought to: --size, or size=."
+                    " images are to be resized to: --size, or size=."
                 )
         assert first is not None
         return self.size or min(first), self.channels or (1 if grey else 3)
@@ -145,17 +146,17 @@ def _by_class(folder: Path) -> dict[str, list[Path]]:
     found = {}
     for path in _shown(folder):
         if not path.is_dir():
-            raise BadData(f"{path} lies beside the classes' folders. Put it into one of them, or take it away.")
+            raise BadData(f"{path} lies next to the classes' folders. Move it into one of them, or remove it.")
         found[path.name] = _shown(path)
         if not found[path.name]:
             raise BadData(f"{path} holds no image: a class needs at least one.")
         for below in found[path.name]:
             if not below.is_file():
-                raise BadData(f"{below} is no file. Wanted: images right in the folder of their class.")
+                raise BadData(f"{below} is not a file. Wanted: images directly in the folder of their class.")
     if not found:
         raise BadData(
-            f"{folder} holds no folder. Wanted: one folder of images a class, here or in a folder train with a folder"
-            " test beside it."
+            f"{folder} holds no folder. Wanted: one folder of images per class, here or in a folder train with a folder"
+            " test next to it."
         )
     return found
 
@@ -172,10 +173,10 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with Image.open(path) as image:
             if image.mode[0] in "IF":
-                raise ValueError(f"{image.mode}: more than 8 bits a channel. Save it with 8")
+                raise ValueError(f"{image.mode}: more than 8 bits per channel. Save it with 8")
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadData(f"{path} is not an image that can be read ({error}). Mend it, or take it away.") from error
+        raise BadData(f"{path} is not an image that can be read ({error}). Repair or remove it.") from error
 
 
 def _cropped(image: Tensor, size: int) -> Tensor:

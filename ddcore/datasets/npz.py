@@ -16,16 +16,17 @@ from ddcore.errors import BadData
 
 @dataclass(frozen=True)
 class Npz(DataSet):
-    """One ``.npz`` file at ``root`` with ``train_images``, ``train_labels``, ``test_images``, ``test_labels``.
+    """One ``.npz`` file with ``train_images``, ``train_labels``, ``test_images``, ``test_labels``.
 
-    ``val_images`` and ``val_labels`` are the validation split where present, ``class_names`` the names. A file with
-    only ``images`` and ``labels`` gives a stratified tenth, always the same, to test on. ``x`` and ``y`` may stand for
-    ``images`` and ``labels`` everywhere. Arrays (n, d) are vectors, all others images; where they are not, as signals
-    (n, c, t) are not, ``items`` says what they are, or an entry ``kind`` of the file. Labels that are floats are values
-    to predict.
+    ``val_images`` and ``val_labels`` are the validation split where present, ``class_names`` the names. Of a file with
+    only ``images`` and ``labels`` a stratified tenth, always the same, is held out for testing. ``x`` and ``y`` may
+    stand for ``images`` and ``labels`` everywhere. Arrays (n, d) are vectors, all others images; where they are not, as
+    signals (n, c, t) are not, ``items`` says what they are, or an entry ``kind`` of the file. Labels that are floats
+    are values to predict.
     """
 
     root: str
+    """The file."""
     items: Literal["image", "vector", "signal"] | None = None
     """The kind of its items; None for what the file says, or its arrays show."""
 

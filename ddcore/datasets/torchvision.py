@@ -20,10 +20,12 @@ CACHE = "~/.cache/ddcore"
 
 @dataclass(frozen=True)
 class Torchvision(DataSet):
-    """A data set in torchvision's own files, below ``root``; fetched only with ``download``."""
+    """A data set in torchvision's own files."""
 
     root: str | None = None
+    """The folder that holds the files; None for ``~/.cache/ddcore``."""
     download: bool = False
+    """Whether missing files are downloaded."""
 
     names: ClassVar[tuple[str, ...]] = ()
     flips: ClassVar[bool] = True
@@ -69,7 +71,7 @@ def _idx(path: Path) -> np.ndarray:
     try:
         data = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
         if data[:3] != b"\x00\x00\x08":
-            raise ValueError("it does not begin as an IDX file of bytes")
+            raise ValueError("it does not start as an IDX file of bytes does")
         shape = np.frombuffer(data, ">i4", count=data[3], offset=4)
         return np.frombuffer(bytearray(data), np.uint8, offset=4 + 4 * data[3]).reshape(shape)
     except FileNotFoundError:
@@ -80,7 +82,7 @@ def _idx(path: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Mnist(Torchvision):
-    """MNIST (LeCun et al., 1998): ``root/MNIST/raw``, packed or unpacked. Nothing is written beside the files."""
+    """MNIST (LeCun et al., 1998): ``root/MNIST/raw``, packed or unpacked. Nothing is written next to the files."""
 
     names = DIGITS
     flips = False

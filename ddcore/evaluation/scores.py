@@ -1,41 +1,65 @@
-"""Evaluation: fresh networks are trained on a small set and tested on the real one."""
+"""Evaluation: fresh networks are trained on a set and measured on real items."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any, Literal
 
 import torch
 
+from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
-from ddcore.evaluation.measures import Accuracy
+from ddcore.errors import RecipeRefused
+from ddcore.evaluation.diverged import measured
+from ddcore.evaluation.measures import Measure
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import TeacherTargets
-from ddcore.evaluation.training import fresh_nets
+from ddcore.evaluation.training import Attack, fresh_nets
 from ddcore.evaluation.training_set import Preprocessed, TrainingSet
+from ddcore.naming import labels
 from ddcore.preprocess import Fitted
-from ddcore.types import Progress
+from ddcore.types import Draw, Progress
+
+Split = Literal["test", "validation"]
 
 
 @dataclass(frozen=True)
 class Score:
-    """One measure over fresh nets; ``std`` is the sample deviation over nets."""
+    """One measure over fresh nets; ``mean`` and ``std`` (of the sample) are over those that did not diverge."""
 
     values: tuple[float, ...]
+    """One per net; NaN for a net that diverged."""
     lr: float
     """The learning rate the nets were trained with."""
 
     @property
+    def finite(self) -> tuple[float, ...]:
+        return tuple(value for value in self.values if math.isfinite(value))
+
+    @property
+    def diverged(self) -> int:
+        """Nets whose parameters or outputs are not finite."""
+        return len(self.values) - len(self.finite)
+
+    @property
     def mean(self) -> float:
-        return fmean(self.values)
+        return fmean(self.finite) if self.finite else math.nan
 
     @property
     def std(self) -> float:
-        return stdev(self.values) if len(self.values) > 1 else 0.0
+        return stdev(self.finite) if len(self.finite) > 1 else 0.0 if self.finite else math.nan
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, which knows no NaN: null."""
+        values = {"mean": self.mean, "std": self.std}
+        said = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        return {**said, "values": [v if math.isfinite(v) else None for v in self.values], "lr": self.lr}
 
 
 Scores = dict[str, dict[str, Score]]
-"""Score by measure and network name."""
+"""Scores by measure and by network, each by its name, or by what tells it apart (:func:`ddcore.naming.labels`)."""
 
 
 def evaluate(
@@ -47,31 +71,47 @@ def evaluate(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     teacher_targets: TeacherTargets | None = None,
+    *,
+    distilled: DistilledSet | None = None,
+    split: Split = "test",
+    attack: Attack | None = None,
 ) -> Scores:
-    """Train ``protocol.repeats`` fresh nets of each network on ``training`` and measure them on ``data.test``.
+    """Train ``protocol.repeats`` fresh nets of each network on ``training``; measure them on a ``split`` of ``data``.
 
-    ``teacher_targets``: what ``training`` brings to be taught by, for protocols with a temperature.
+    ``teacher_targets``: what ``training`` brings to be taught by, for protocols with a temperature. ``distilled``: the
+    set that the measures are to know. ``attack``: as :func:`ddcore.evaluation.training.train` has it.
 
     Raises:
-        RecipeRefused: as :meth:`Protocol.check` says.
+        RecipeRefused: as :meth:`Protocol.check` says, or there is no such split.
     """
     protocol.check(data)
-    scores: Scores = {type(measure).part_name(): {} for measure in protocol.measures}
-    for plan in protocol.networks:
-        trained = []
-        own = training.step_sizes if protocol.learned_lr or (protocol.replay and training.order is not None) else None
-        for lr in protocol.lr if own is None else (float(own.mean()),):
-            nets = list(
-                fresh_nets(
-                    plan, training, data.card, protocol, lr, seed, torch.device(device), progress, teacher_targets
-                )
-            )
-            held = Preprocessed(data.validation, preprocess) if data.validation and len(protocol.lr) > 1 else None
-            chosen_by = fmean(v for d, chunk in nets for v in Accuracy()(d, held, chunk).tolist()) if held else 0.0
-            trained.append((chosen_by, lr, nets))
-        _, lr, nets = max(trained, key=lambda found: found[0])
-        test = Preprocessed(data.test, preprocess)
-        for measure in protocol.measures:
-            values = tuple(v for draw, chunk in nets for v in measure(draw, test, chunk).tolist())
-            scores[type(measure).part_name()][plan.part_name()] = Score(values, lr)
+    store = data.test if split == "test" else data.validation
+    if store is None:
+        raise RecipeRefused(f"{data.card.name} has no validation split: ask for one with data.with_validation(0.1, 0).")
+    names = labels(protocol.measures)
+    measures = dict(
+        zip(names, (measure.of(distilled) if distilled else measure for measure in protocol.measures), strict=True)
+    )
+    scores: Scores = {name: {} for name in names}
+    own = training.step_sizes if protocol.learned_lr or (protocol.replay and training.order is not None) else None
+    held = Preprocessed(data.validation, preprocess) if data.validation and len(protocol.lr) > 1 else None
+    for network, plan in zip(labels(protocol.networks), protocol.networks, strict=True):
+        given = (torch.device(device), progress, teacher_targets, attack)
+        trained = [
+            (lr, list(fresh_nets(plan, training, data.card, protocol, lr, seed, *given)))
+            for lr in (protocol.lr if own is None else (float(own.mean()),))
+        ]
+        chosen = measures[protocol.choosing]
+        lr, nets = max(trained, key=lambda found: _worth(chosen, found[1], held)) if held else trained[0]
+        measuring = Preprocessed(store, preprocess)
+        for name, measure in measures.items():
+            values = tuple(v for draw, chunk in nets for v in measured(measure, draw, measuring, chunk))
+            scores[name][network] = Score(values, lr)
     return scores
+
+
+def _worth(measure: Measure, nets: list[tuple[Draw, int]], held: Preprocessed) -> tuple[int, float]:
+    """What speaks for nets: first that few of them diverged, then their mean on validation."""
+    found = Score(tuple(v for draw, chunk in nets for v in measured(measure, draw, held, chunk)), 0.0)
+    mean = found.mean if found.finite else 0.0
+    return -found.diverged, mean if measure.higher_is_better else -mean

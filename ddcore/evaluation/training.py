@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from ddcore.augment.mixing import CutMix
 from ddcore.chunking import CHUNK_BYTES, activation_floats, slices
@@ -17,9 +15,14 @@ from ddcore.evaluation.teaching import TeacherTargets
 from ddcore.evaluation.training_set import TrainingSet
 from ddcore.losses import LOSSES
 from ddcore.networks.base import NetworkPlan
+from ddcore.networks.seeded import seeded
+from ddcore.optimisers import Sgd
 from ddcore.rng import Streams
 from ddcore.store import dealt
 from ddcore.types import DataCard, Draw, Network, Params, Progress
+
+Attack = Callable[[Draw, Tensor, Tensor], Tensor]
+"""A change of a batch made against the nets that are being trained on it."""
 
 ENSEMBLE_BYTES = 8 * CHUNK_BYTES
 """Largest activation of a training step for which nets are still trained side by side."""
@@ -35,6 +38,7 @@ def fresh_nets(
     device: torch.device,
     progress: Progress | None = None,
     teacher_targets: TeacherTargets | None = None,
+    attack: Attack | None = None,
 ) -> Iterator[tuple[Draw, int]]:
     """Trained ensembles that together hold all the repeats, each with the items it can be measured on at once."""
     network = plan.fitted(card).build(card)
@@ -47,7 +51,8 @@ def fresh_nets(
     for part in slices(protocol.repeats, together):
         nets = range(part.start, part.stop)
         told = f"training {plan.part_name()}"
-        yield train(network, training, card, own, lr, nets, seed, device, told, progress, teacher_targets), chunk
+        given = (device, told, progress, teacher_targets)
+        yield train(network, training, card, own, lr, nets, seed, *given, attack=attack), chunk
 
 
 def train(
@@ -63,43 +68,41 @@ def train(
     progress: Progress | None = None,
     teacher_targets: TeacherTargets | None = None,
     after_step: Callable[[Params], None] | None = None,
+    attack: Attack | None = None,
 ) -> Draw:
     """An ensemble with the fresh nets of the numbers ``nets``, trained side by side.
 
-    Net i has its own streams for its start, its batches and its augmentation, so it comes out the same,
-    up to rounding, whichever nets are trained beside it. ``after_step`` may change the parameters, in place.
+    Each net has streams of its own, from its number, for its start, its batches, its augmentation and its dropout: it
+    comes out the same, up to rounding, whichever nets are trained beside it, and so do two of one number.
+
+    ``attack`` is called in each step, before the loss, with the draw as it is being trained, the inputs (e, n, ...) and
+    the targets (e, n, ...), gradients enabled; the nets are trained on the inputs that it answers. ``after_step`` may
+    change the parameters, in place.
     """
-    rng = Streams(seed)
-    starts = [network.init(rng[f"net/{i}"]) for i in nets]
+    each = [_Own(Streams(seed), i) for i in nets]
+    network = seeded(network, *(own["dropout"] for own in each))
+    starts = [network.init(own["net"]) for own in each]
     params = {k: torch.stack([p[k] for p, _ in starts]).to(device).requires_grad_() for k in starts[0][0]}
     buffers = {k: torch.stack([b[k] for _, b in starts]).to(device) for k in starts[0][1]}
     draw = Draw(network, params, buffers, ensemble=len(nets))
     order = training.order if protocol.replay else None
     steps = protocol.length(len(training)) if order is None else len(order)
-    own = None if order is None or training.step_sizes is None else training.step_sizes.tolist()
+    rates = None if order is None or training.step_sizes is None else training.step_sizes.tolist()
     leaves = list(params.values())
-    optimiser = protocol.build_optimiser(leaves, lr)
-    if order is not None:
-        optimiser = torch.optim.SGD(leaves, lr, training.momentum)
+    plan = protocol.optimiser if order is None else Sgd(momentum=training.momentum)
+    optimiser = plan.build((leaves, lr))
     teacher_targets = teacher_targets if protocol.temperature is not None else None
     temperature = protocol.temperature if teacher_targets is not None and protocol.temperature else 1.0
-    batches = [
-        _batches(len(training), protocol.batch, rng[f"order/{i}"]) if order is None else iter(order) for i in nets
-    ]
+    batches = [_batches(len(training), protocol.batch, own["order"]) if order is None else iter(order) for own in each]
     for step in range(steps):
-        if own is not None:
-            _set_rate(optimiser, own[step])
-        elif protocol.schedule == "half" and step == steps // 2:
-            optimiser = protocol.build_optimiser(leaves, lr / 10)
-        elif protocol.schedule == "cosine":
-            _set_rate(optimiser, lr * (1 + math.cos(math.pi * step / steps)) / 2)
-        elif protocol.schedule == "thirds":
-            _set_rate(optimiser, lr * 0.2 ** ((3 * step >= 2 * steps) + (6 * step >= 5 * steps)))
-        elif protocol.schedule == "warm":
-            up, down = 2 * (step + 1) / steps, (1 + math.cos(math.pi * (2 * step / steps - 1))) / 2
-            _set_rate(optimiser, lr * (up if 2 * step < steps else down))
+        if rates is not None:
+            optimiser.param_groups[0]["lr"] = rates[step]
+        else:
+            protocol.schedule.apply(optimiser, step, steps)
         rows = [next(b) for b in batches]
-        inputs, targets = _taken(training, rows, protocol, rng, nets, card, device, teacher_targets, temperature)
+        inputs, targets = _taken(training, rows, protocol, each, card, device, teacher_targets, temperature)
+        if attack:
+            inputs = attack(draw, inputs, targets).detach()
         logits = draw(inputs) / temperature
         loss = LOSSES[training.loss](logits.flatten(0, 1), targets.flatten(0, 1)).mean() * len(nets)
         optimiser.zero_grad()
@@ -113,9 +116,15 @@ def train(
     return replace(draw, params={name: value.detach() for name, value in params.items()})
 
 
-def _set_rate(optimiser: Optimizer, lr: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = lr
+@dataclass(frozen=True)
+class _Own:
+    """The streams of one net, by what they are for."""
+
+    streams: Streams
+    number: int
+
+    def __getitem__(self, name: str) -> torch.Generator:
+        return self.streams[f"{name}/{self.number}"]
 
 
 def _batches(items: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -128,8 +137,7 @@ def _taken(
     training: TrainingSet,
     rows: Sequence[Tensor],
     protocol: Protocol,
-    rng: Streams,
-    nets: Sequence[int],
+    streams: Sequence[_Own],
     card: DataCard,
     device: torch.device,
     teacher_targets: TeacherTargets | None,
@@ -138,20 +146,20 @@ def _taken(
     """The batch of each net, under that net's augmentation: inputs (e, n, ...) and targets (e, n, ...)."""
     inputs, targets = training.take(torch.cat(list(rows)))
     inputs, targets = inputs.to(device), targets.to(device)
-    each, theirs = dealt(inputs, len(nets)), dealt(targets, len(nets))
+    each, theirs = dealt(inputs, len(streams)), dealt(targets, len(streams))
     if teacher_targets is not None:
         heard = [
-            teacher_targets(r, x, protocol.augment, rng[f"augment/{i}"])
-            for i, r, x in zip(nets, rows, each, strict=True)
+            teacher_targets(r, x, protocol.augment, own["augment"])
+            for own, r, x in zip(streams, rows, each, strict=True)
         ]
         each, logits = (torch.stack(tensors) for tensors in zip(*heard, strict=True))
         theirs = (logits / temperature).softmax(2)
     elif protocol.augment is not None:
-        views = [protocol.augment.draw(rng[f"augment/{i}"], card.shape, n=each.shape[1]) for i in nets]
+        views = [protocol.augment.draw(own["augment"], card.shape, n=each.shape[1]) for own in streams]
         each = torch.stack([view(x) for view, x in zip(views, each, strict=True)])
     if protocol.cutmix:
         mixed = [
-            _cut_and_mixed(protocol, rng[f"cutmix/{i}"], card, *of) for i, *of in zip(nets, each, theirs, strict=True)
+            _cut_and_mixed(protocol, own["cutmix"], card, x, y) for own, x, y in zip(streams, each, theirs, strict=True)
         ]
         each, theirs = (torch.stack(tensors) for tensors in zip(*mixed, strict=True))
     return each, theirs

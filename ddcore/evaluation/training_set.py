@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 
 from torch import Tensor
 
+from ddcore.gate.source import Source
 from ddcore.losses import LossName
 from ddcore.preprocess import Fitted
 from ddcore.store import Store
@@ -49,9 +50,9 @@ class TrainingSet(Interface):
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """A real store as networks take it."""
+    """A real store as networks take it; a gate's source under its views, which see no network here."""
 
-    store: Store
+    store: Store | Source
     preprocess: Fitted
     step_sizes: None = None
     order: None = None
@@ -63,11 +64,17 @@ class Preprocessed:
 
     @property
     def nbytes(self) -> int:
-        return self.store.nbytes
+        return self._plain.nbytes
+
+    @property
+    def _plain(self) -> Store:
+        return self.store.store if isinstance(self.store, Source) else self.store
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self._plain)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        batch = self.store.take(index)
+        batch = self._plain.take(index)
+        if isinstance(self.store, Source):
+            batch = self.store.raw(batch, None)
         return self.preprocess(batch.inputs), batch.targets

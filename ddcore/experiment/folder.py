@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue
 from ddcore.errors import BadCheckpoint, RecipeRefused
 from ddcore.experiment.plan import Experiment
@@ -93,6 +94,8 @@ class Recorder:
         self._every = every
         self._progress = progress
         self._last = time.monotonic()
+        self.saved = False
+        """The distilled set lies in the folder."""
 
     def __call__(self, run: Run, record: dict[str, Any]) -> None:
         with self._folder.records.open("a") as file:
@@ -104,6 +107,11 @@ class Recorder:
     def paused(self, run: Run) -> None:
         """In mid-step, where the run could go on from."""
         self._keep(run)
+
+    def distilled(self, distilled: DistilledSet) -> None:
+        """Keep what the loop has made, before a plugin's wrapper can fail."""
+        distilled.save(self._folder.distilled)
+        self.saved = True
 
     def _keep(self, run: Run, now: bool = False) -> None:
         if now or time.monotonic() - self._last >= self._every:

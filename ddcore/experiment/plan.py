@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tomli_w
 
+from ddcore.bounds import OpenShare
 from ddcore.catalogue import Catalogue
 from ddcore.composition import Recipe
+from ddcore.data import RealData
 from ddcore.datasets.base import DataSet
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.protocol import Protocol
 from ddcore.kinds import kind_named
-from ddcore.packing import from_dict, parse_toml, to_dict
+from ddcore.packing import dotted, from_dict, parse_toml, to_dict
 from ddcore.parts import Part
 
 BASELINES = ("random", "herding", "whole")
@@ -26,11 +28,18 @@ class Settings(Part, kind="settings"):
     """What an experiment needs beside its recipe."""
 
     data: DataSet
+    """What is distilled."""
     protocol: Protocol = Protocol()
+    """How networks are trained on the distilled set and on the baselines, and what is measured of them."""
     baselines: tuple[Literal["random", "herding", "whole"], ...] | None = None
     """None: all three, or none where the recipe's gate guards T, past which they look."""
-    validation: float | None = None
+    validation: OpenShare | None = None
     """Share of T set aside before anything is distilled, for choosing among a protocol's learning rates."""
+
+    def load(self, seed: int) -> RealData:
+        """The data, with the validation split that is asked for, drawn from ``seed``."""
+        data = self.data.load()
+        return data if self.validation is None else data.with_validation(self.validation, seed)
 
     def suited(self, catalogue: Catalogue) -> Settings:
         """These settings with what of their protocol does not suit the items of their data in the place of defaults."""
@@ -50,6 +59,15 @@ class Experiment:
         own = self.settings.data.part_name() in ("npz", "image_folder")
         data = Path(root).stem if own and root else self.settings.data.part_name()
         return Path("runs") / f"{data}-{self.recipe.name}-ipc{self.recipe.ipc}-{self.recipe.seed}"
+
+    def differing(self, other: Experiment) -> dict[str, tuple[Any, Any]]:
+        """The fields, by dotted path, in which the two differ, with both values."""
+        mine, theirs = (dotted({**to_dict(one.recipe), "experiment": to_dict(one.settings)}) for one in (self, other))
+        return {
+            path: (mine.get(path), theirs.get(path))
+            for path in {**mine, **theirs}
+            if mine.get(path) != theirs.get(path)
+        }
 
     def to_toml(self) -> str:
         """The recipe's fields, with the settings in a table ``[experiment]``."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from ddcore.artefact import DistilledSet
-from ddcore.catalogue import Catalogue
+from ddcore.catalogue import Catalogue, Entry
 from ddcore.composition import Recipe
 from ddcore.datasets.base import DataSet
 from ddcore.errors import BadArtefact, RecipeRefused
@@ -93,9 +94,25 @@ def cite(name: str, *, host: Host | None = None) -> list[Citation]:
     return papers_of(host.recipe(name), host)
 
 
-def papers_of(recipe: Recipe, host: Host) -> list[Citation]:
-    """The papers of the method that ``recipe`` is called after, where there is one, and of its parts, each once."""
+def papers_of(recipe: Recipe, host: Host, protocol: Protocol | None = None) -> list[Citation]:
+    """The papers of the method that ``recipe`` is called after, of its parts, and of ``protocol``, each once."""
     makers = [entry.maker for entry in host.catalogue.of("method") if entry.name == recipe.name]
-    return list(
-        dict.fromkeys([*(paper for maker in makers for paper in getattr(maker, "cites", ())), *recipe.papers()])
-    )
+    named = preset_of(protocol, host) if protocol else None
+    presets = [host.catalogue.find("protocol", named).maker] if named else []
+    found = [paper for maker in (*makers, *presets) for paper in getattr(maker, "cites", ())]
+    return list(dict.fromkeys([*found, *recipe.papers(), *(protocol.papers() if protocol else ())]))
+
+
+def presets(host: Host) -> list[Entry]:
+    """The protocols that have a name."""
+    return [entry for entry in host.catalogue.of("protocol") if not isinstance(entry.maker, type)]
+
+
+def preset_of(protocol: Protocol, host: Host) -> str | None:
+    """The preset that ``protocol`` is, whatever its networks, repeats and measures; None for none."""
+    for entry in presets(host):
+        made = host.protocol(entry.name)
+        alike = {name: getattr(protocol, name) for name in ("networks", "repeats", "measures", "chosen_by")}
+        if replace(made, **alike) == protocol:
+            return entry.name
+    return None

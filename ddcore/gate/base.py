@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -19,10 +19,15 @@ from torch import Tensor
 from ddcore.augment.mixing import CutMix
 from ddcore.gate.fit import Fit, flatter, uphill
 from ddcore.gate.source import Source
+from ddcore.gate.spent import Spent
+from ddcore.gate.view import LiveView, View
 from ddcore.losses import LOSSES
 from ddcore.parts import Part
 from ddcore.rng import Streams
+from ddcore.store import Store
 from ddcore.types import Batch, Draw, Group, ItemLoss, Params, Progress
+
+L = TypeVar("L", bound=LiveView)
 
 DISCLOSURES = ("gradient", "features", "statistics", "fit", "examples")
 """What a part may ask of T, from the least to the most."""
@@ -37,7 +42,11 @@ def disjoint(groups: Sequence[Group]) -> None:
 
 
 class Gate(ABC):
-    """A gate at work, before its ``source``."""
+    """A gate at work, before its ``source``.
+
+    Shapes: n items, d features, c channels. Each disclosure raises ValueError where the groups of a request are not
+    disjoint, RecipeRefused where they cannot be served, and StopRun where they would exceed what may be told.
+    """
 
     def __init__(self, source: Source, rng: Streams) -> None:
         self.source = source
@@ -58,11 +67,14 @@ class Gate(ABC):
 
     @abstractmethod
     def gradient(self, draw: Draw, groups: Sequence[Group], loss: ItemLoss) -> list[Params]:
-        """The mean loss gradient of each group, detached, at ``draw.params``."""
+        """The mean over the items of each group of their loss gradients at ``draw.params``, by parameter; detached.
+
+        ``loss`` takes outputs (n, k) and targets (n,) or (n, k), and gives one number per item (n,).
+        """
 
     @abstractmethod
     def features(self, draw: Draw, groups: Sequence[Group]) -> list[Tensor]:
-        """The mean feature (d,) of each group; never an item's."""
+        """The mean feature (d,) of each group, detached; never that of one item."""
 
     def clip_features(self, features: Tensor) -> Tensor:
         """Features (n, d) as this gate counts them in a mean: S's go through it too. Unchanged unless it clips."""
@@ -71,35 +83,35 @@ class Gate(ABC):
     def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
         """``mean`` and ``std`` (c,) of T's channels, or of the features of vectors, before preprocessing.
 
-        With ``pixels`` ``mean`` (d,) and ``covariance`` (d, d) of the flattened items, in float64.
+        With ``pixels`` ``mean`` (d,) and ``covariance`` (d, d) of the flattened items of d numbers, in float64.
         """
         raise NotImplementedError(f"{type(self).__name__} does not serve statistics.")
 
     def examples(self, groups: Sequence[Group]) -> list[Batch]:
-        """Items of each group, preprocessed."""
+        """Items of each group, preprocessed: inputs (n, ...) and targets (n,)."""
         raise NotImplementedError(f"{type(self).__name__} does not serve examples.")
 
     def fit(
         self,
         draw: Draw,
         fit: Fit,
-        told: str = "fitting",
+        stage: str = "fitting",
         progress: Progress | None = None,
         state: dict[str, Any] | None = None,
         keep: Callable[[], None] | None = None,
     ) -> list[Params]:
         """Train ``draw``'s network on T by its targets' loss, through :meth:`gradient` alone; ``fit``'s snapshots.
 
-        Where the training stands is kept in ``state``, a plain dict that is empty at first: with one that was saved
-        when ``keep`` was called, along with ``draw``'s buffers, the gate and its streams, it goes on from there bit for
-        bit.
+        ``progress`` is called with ``stage`` after each step. Where the training stands is kept in ``state``, a plain
+        dict that is empty at first: with one that was saved when ``keep`` was called, along with ``draw``'s buffers,
+        the gate and its streams, it goes on from there bit for bit.
         """
         state = {} if state is None else state
         if not state:
             params = {name: value.detach().clone() for name, value in draw.params.items()}
             state.update(step=0, params=params, way=[])
         params, way = state["params"], state["way"]
-        optimiser = torch.optim.SGD(params.values(), lr=fit.lr, momentum=fit.momentum, weight_decay=fit.weight_decay)
+        optimiser = fit.optimiser.build((params.values(), fit.lr))
         if "optimiser" in state:
             optimiser.load_state_dict(state["optimiser"])
         steps = fit.length(len(self.source.store))
@@ -114,12 +126,13 @@ class Gate(ABC):
                 gradient = flatter(gradient, self._fitting(worst, fit), fit.gap)
             for name, value in params.items():
                 value.grad = gradient[name]
+            fit.schedule.apply(optimiser, step - 1, steps)
             optimiser.step()
             if step in kept:
                 way.append({name: value.detach().clone() for name, value in params.items()})
             state.update(step=step, optimiser=optimiser.state_dict())
             if progress:
-                progress(told, step, steps)
+                progress(stage, step, steps)
             if keep:
                 keep()
         return way
@@ -134,14 +147,25 @@ class Gate(ABC):
         (gradient,) = self.gradient(draw, [Group(size=fit.batch, transform=view, mixing=mixing)], LOSSES[store.loss])
         return gradient
 
-    V = TypeVar("V")
+    @overload
+    def find(self, view: type[L]) -> L: ...
+    @overload
+    def find(self, view: type[View]) -> LiveView: ...
+    def find(self, view: type[LiveView] | type[View]) -> LiveView:
+        """The live view of that class, or of the plan of that class.
 
-    def find(self, view: type[V]) -> V:
-        """The live view of class ``view``. Raises LookupError where the recipe has none."""
-        for live in self.source.views:
-            if isinstance(live, view):
+        Raises:
+            LookupError: the recipe has none; it says which it has.
+        """
+        for plan, live in zip(self.source.plans, self.source.views, strict=True):
+            if isinstance(plan, view) or isinstance(live, view):
                 return live
-        raise LookupError(f"No view of class {view.__name__} stands in this gate.")
+        there = ", ".join(str(plan) for plan in self.source.plans) or "none"
+        raise LookupError(f"No view of class {view.__name__} stands in this gate; its views: {there}.")
+
+    def spent(self) -> Spent | None:
+        """What its answers have cost so far; None where it keeps no account."""
+        return None
 
     def facts(self) -> dict[str, Any]:
         """What this gate certifies of all that has left it; it stands on the artefact's card."""
@@ -159,14 +183,18 @@ class Gate(ABC):
         return {}
 
     def load_ledger(self, before: dict[str, Any]) -> None:
-        """Begin where an earlier run on the same data ended, which answered ``before`` to :meth:`carried`."""
+        """Begin where an earlier run on the same data ended, whose :meth:`ledger` was ``before``."""
 
 
 class GatePlan(Part, kind="gate"):
     """Which gate stands before T."""
 
     guards: ClassVar[bool] = False
-    """It bounds what may be learned of T: what looks at T past it (baselines, a validation split) is off by default."""
+    """It bounds what may be learned of one item of T.
+
+    Then all parts of the recipe must be ``itemwise``, which is checked before the first answer; views are built without
+    the items; and what looks at T past the gate (baselines, a validation split) is off by default.
+    """
 
     instead: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """What helps a recipe that asks a disclosure which this gate does not serve."""
@@ -176,5 +204,14 @@ class GatePlan(Part, kind="gate"):
     def serves(self) -> frozenset[str]:
         """The disclosures it answers."""
 
+    def for_rounds(self, rounds: int) -> Self:
+        """This gate for one of ``rounds`` runs on the same data, which share what may be told: the ledger of each is
+        loaded into the next. Unchanged where nothing is rationed."""
+        return self
+
     @abstractmethod
     def build(self, source: Source, rng: Streams) -> Gate: ...
+
+    def live(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> Gate:
+        """The gate at work before ``store`` under ``views``, which draw from ``rng`` as it does."""
+        return self.build(Source(store, views, rng, device, self.guards), rng)

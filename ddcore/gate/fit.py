@@ -11,14 +11,17 @@ import torch
 from torch import Tensor
 
 from ddcore.augment.base import Augment
+from ddcore.bounds import NotNegative
 from ddcore.errors import RecipeRefused
+from ddcore.optimisers import Optimiser, Sgd
 from ddcore.parts import Part
+from ddcore.schedules import Constant, Schedule
 from ddcore.types import Params
 
 
 @dataclass(frozen=True)
 class Fit(Part, kind="fit"):
-    """How a network is trained on T: SGD on batches drawn without replacement, for ``steps`` or ``epochs``.
+    """How a network is trained on T: on batches drawn without replacement, for ``steps`` or ``epochs``.
 
     ``rho`` above zero steps along gradients taken that far uphill, weight by weight in proportion to the weight, so
     that flat minima are found; of the gradient at the point itself, what is orthogonal to that is then subtracted
@@ -29,17 +32,17 @@ class Fit(Part, kind="fit"):
     steps: int | None = 200
     epochs: float | None = None
     batch: int = 64
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    lr: NotNegative = 0.01
+    optimiser: Optimiser = Sgd(momentum=0.9, weight_decay=5e-4)
+    schedule: Schedule = Constant()
     snapshots: int = 1
     """How many points of the way are kept, evenly spaced and the last one always; the start is not one."""
     augment: Augment | None = None
     """Drawn anew for each batch, one change for all of its items."""
     cutmix: float = 0.0
     """Probability that a batch is mixed: a box of each item comes from another, the labels in proportion."""
-    rho: float = 0.0
-    gap: float = 0.0
+    rho: NotNegative = 0.0
+    gap: NotNegative = 0.0
 
     image_fields = MappingProxyType({"cutmix": 0.0})
 
@@ -48,8 +51,6 @@ class Fit(Part, kind="fit"):
             yield ("A fit says either steps or epochs, not both and not neither.")
         if not min(self.steps or self.epochs or 0, self.batch, self.snapshots) > 0 or not 0 <= self.cutmix <= 1:
             yield (f"{self}: steps, batch and snapshots must be above zero, cutmix within 0 and 1.")
-        if not all(0 <= rate < math.inf for rate in (self.lr, self.momentum, self.weight_decay, self.rho, self.gap)):
-            yield (f"{self}: lr, momentum, weight_decay, rho and gap must be zero or more, and finite.")
         if self.gap and not self.rho:
             yield ("A fit's gap is the share of what the step uphill leaves over: give rho with it.")
 
@@ -59,7 +60,7 @@ class Fit(Part, kind="fit"):
 
     @property
     def itemwise(self) -> bool:
-        return self.cutmix == 0
+        return self.cutmix == 0 and super().itemwise
 
     def length(self, items: int) -> int:
         """Steps on ``items`` of T. Raises RecipeRefused where there are fewer than snapshots."""

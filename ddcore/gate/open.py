@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddcore.bounds import Count
 from ddcore.chunking import CHUNK_BYTES, slices
 from ddcore.gate.base import DISCLOSURES, Gate, GatePlan, disjoint
 from ddcore.gate.source import Source
@@ -18,13 +19,11 @@ from ddcore.types import Batch, Draw, Group, ItemLoss, Params
 
 @dataclass(frozen=True)
 class Open(GatePlan):
-    """No guard: every disclosure is answered exactly.
+    """No guard: every disclosure is answered exactly."""
 
-    T's side of a step is computed in chunks whose largest activation is at most ``max_bytes``; for
-    networks whose items do not see each other this changes nothing but the time and the memory.
-    """
-
-    max_bytes: int = CHUNK_BYTES
+    max_bytes: Count = CHUNK_BYTES
+    """Bytes of the largest activation: T's side of a step is computed in chunks that keep below it. For networks whose
+    items do not see each other this changes only time and memory."""
 
     @property
     def serves(self) -> frozenset[str]:

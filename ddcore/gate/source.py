@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ddcore.chunking import CHUNK_BYTES, chunk_size
+from ddcore.gate.guard import MOST, Guard, sealed
 from ddcore.gate.view import View
 from ddcore.rng import Streams
 from ddcore.store import Store
-from ddcore.types import Batch, Draw, Group
+from ddcore.types import Batch, Draw, Group, Transform
 
 
 class Source:
-    """T as a gate holds it: under the recipe's views, sorted by the classes that they give."""
+    """T as a gate holds it: under the recipe's views, sorted by the classes that they give.
 
-    def __init__(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> None:
-        self.views = [view.build(store, rng) for view in views]
+    With ``guards`` the views are built without the items, and a :class:`Guard` checks what changes items.
+    """
+
+    def __init__(
+        self, store: Store, views: Sequence[View], rng: Streams, device: torch.device, guards: bool = False
+    ) -> None:
+        self.plans = tuple(views)
+        self.views = [view.build(sealed(store) if guards else store, rng) for view in views]
+        """Live, in the order in which they are applied."""
         targets = store.targets
         for view in self.views:
             targets = view.relabel(targets)
         self.store = store if torch.equal(targets, store.targets) else store.relabelled(targets)
         self.device = device
-        self.preprocess: Callable[[Tensor], Tensor] = lambda x: x
+        self.guard = Guard(rng) if guards else None
+        self.preprocess: Transform = lambda x: x
         """Applied to whatever leaves the gate; set by the run once it is fitted."""
         self._chunk: dict[tuple[int, int], int] = {}
 
@@ -38,17 +48,45 @@ class Source:
             self._chunk[key] = chunk_size(draw, shape, max_bytes)
         return self._chunk[key]
 
+    def follow(self, draw: Draw) -> None:
+        """Show the views the network of a step."""
+        for live in self.views:
+            live.follow(self._shown(draw))
+
     def take(self, rows: Tensor, draw: Draw | None, group: Group) -> Batch:
         """The items at ``rows`` (n,) under the views, preprocessed, and under the augmentation of ``group``."""
         batch = self.raw(self.store.take(rows), draw)
-        inputs, targets = group.seen(self.preprocess(batch.inputs)), batch.targets
+        batch = Batch(self.preprocess(batch.inputs), batch.targets, batch.index)
+        if self.guard is not None:
+            self.guard.transform(batch, group)
+        inputs, targets = group.seen(batch.inputs), batch.targets
         if group.mixing is not None:
             inputs, targets = group.mixing(inputs, targets)
         return Batch(inputs, targets, batch.index)
 
     def raw(self, batch: Batch, draw: Draw | None) -> Batch:
         """``batch`` under the views, not preprocessed."""
-        batch = Batch(batch.inputs.to(self.device), batch.targets.to(self.device), batch.index)
-        for live in self.views:
-            batch = live.apply(batch, draw)
+        shown = self._shown(draw) if self.views and draw is not None else None
+        with torch.enable_grad():
+            if self.guard is not None:
+                names = [plan.part_name() for plan in self.plans]
+                self.guard.views(list(zip(names, self.views, strict=True)), shown, self._spread)
+            batch = self._here(batch)
+            for live in self.views:
+                batch = live.apply(batch, shown)
+                batch = Batch(batch.inputs.detach(), batch.targets.detach(), batch.index)
         return batch
+
+    def _here(self, batch: Batch) -> Batch:
+        return Batch(batch.inputs.to(self.device), batch.targets.to(self.device), batch.index)
+
+    def _spread(self) -> Batch:
+        """Raw items from all over T, as few as a check wants."""
+        rows = torch.linspace(0, len(self.store) - 1, min(MOST, len(self.store))).long()
+        return self._here(self.store.take(rows))
+
+    def _shown(self, draw: Draw) -> Draw:
+        """``draw`` for views: it takes raw inputs, and what they do with it leaves it as it was."""
+        params = {name: value.detach() for name, value in draw.params.items()}
+        buffers = {name: value.clone() for name, value in draw.buffers.items()}
+        return replace(draw, params=params, buffers=buffers, before=self.preprocess)

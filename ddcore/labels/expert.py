@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddcore.bounds import Positive
 from ddcore.labels.base import Labels
 from ddcore.labels.stored import answers
 from ddcore.synthetic import CarrierModule, LabelModule
@@ -18,13 +19,15 @@ from ddcore.types import DataCard, Draw
 class Expert(Labels):
     """Shares that the trained network of each step gives to the images as they are then; the last ones are kept.
 
-    The network is the one where the step's training led (``Draw.target``), at ``temperature``.
-    Reference: Cui et al., TESLA, ICML 2023, Section 3.4.
+    That network is the one that the step's training led to (``Draw.target``).
+
+    **Reference**: Cui et al., TESLA, ICML 2023, Section 3.4.
     """
 
     classes_only = True
 
-    temperature: float = 1.0
+    temperature: Positive = 1.0
+    """Temperature of the network's softmax."""
 
     def build(self, card: DataCard, carrier: CarrierModule) -> ExpertLabels:
         return ExpertLabels(self, card, len(carrier.classes))

@@ -19,13 +19,13 @@ from ddcore.types import DataCard
 class Soft(Labels):
     """Learned shares: the softmax of free logits (n, k).
 
-    They start as a network says that was trained on T as ``fit`` says, or without one all alike.
-    Reference: Guo et al., DATM, ICLR 2024, Section 3.3.
+    **Reference**: Guo et al., DATM, ICLR 2024, Section 3.3.
     """
 
     classes_only = True
 
     fit: Fit | None = Fit()
+    """How the network is trained on T whose logits they start from; None to start with equal shares."""
 
     def build(self, card: DataCard, carrier: CarrierModule) -> SoftLabels:
         return SoftLabels(self, card, len(carrier.classes))

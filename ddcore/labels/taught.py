@@ -1,8 +1,7 @@
-"""Shares that a teacher gives in the end."""
+"""Shares that a teacher gives to the finished images."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ddcore.augment.crop import Crop
 from ddcore.augment.transforms import cropped
+from ddcore.bounds import Positive, Whole
 from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
@@ -27,30 +27,27 @@ from ddcore.types import DataCard, Draw, Params
 class Taught(Labels):
     """Shares that a teacher, a network trained on T, gives to the images of S as they are in the end.
 
-    ``targets`` are the teacher's softmax at ``temperature``, one row an item. Beside them the artefact may hold what
-    a network is taught by while it is trained on augmented images (``Protocol.temperature``): of each item ``crops``
-    boxes drawn from ``crop``, with the teacher's logits of what each shows; or, with ``keep``, the teacher itself.
-    All of it counts among the bytes.
+    Targets are the teacher's softmax, one row per item. The artefact may also hold what networks are taught by while
+    they are trained on augmented images (``Protocol.temperature``): logits of stored crops, or the teacher itself. All
+    of it counts among the bytes.
 
-    The teacher is trained as ``fit`` says when S begins; with None it is the network of the steps, or the one by which
-    images were chosen.
-
-    Reference: Shen and Xing, FKD, ECCV 2022, for views; Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2 (relabel).
+    **References**: Shen and Xing, FKD, ECCV 2022, for crops; Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2
+    (relabel).
     """
 
     classes_only = True
 
     fit: Fit | None = Fit()
-    temperature: float = 1.0
-    crops: int = 0
+    """How the teacher is trained when S begins; None for the network of the steps, or the one that images were chosen
+    by."""
+    temperature: Positive = 1.0
+    """Temperature of the teacher's softmax in the targets."""
+    crops: Whole = 0
+    """Crops per item that are stored with the teacher's logits of them. Published: 300."""
     crop: Crop = Crop()
+    """How those crops are drawn."""
     keep: bool = False
-
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.temperature < math.inf:
-            yield (f"labels.temperature = {self.temperature}: it must be above zero and finite.")
-        if self.crops < 0:
-            yield (f"labels.crops = {self.crops}: it cannot be negative.")
+    """Whether the artefact holds the teacher itself."""
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         return ((name, part) for name, part in super().parts() if name != "crop" or self.crops)
@@ -103,7 +100,7 @@ class TaughtLabels(LabelModule):
 
     def finish(self, ctx: Context, inputs: Callable[[], Tensor]) -> None:
         if not self.teacher:
-            raise RecipeRefused("The run was ended before its teacher was there, so nobody can label S: let it go on.")
+            raise RecipeRefused("The run was ended before its teacher was there, so nothing can label S: resume it.")
         self._label(ctx, inputs())
 
     def _label(self, ctx: Context, inputs: Tensor) -> None:
@@ -123,7 +120,7 @@ class TaughtLabels(LabelModule):
         for number in range(self.plan.crops):
             said.append(logits(boxes[:, number]))
             if ctx.progress:
-                ctx.progress("labelling views", number + 1, self.plan.crops)
+                ctx.progress("labelling crops", number + 1, self.plan.crops)
         self._views = {"boxes": boxes, "logits": torch.stack(said, 1)} if said else {}
 
     def forward(self, index: Tensor, inputs: Tensor) -> Tensor:

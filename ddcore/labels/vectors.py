@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddcore.bounds import Positive
 from ddcore.errors import RecipeRefused
 from ddcore.labels.base import Labels
 from ddcore.labels.stored import class_bytes
@@ -20,31 +21,27 @@ from ddcore.types import DataCard, Network
 
 @dataclass(frozen=True)
 class Vectors(Labels):
-    """A free real vector (k,) an item, which starts as ``scale`` times its class one-hot, less 1/k where ``centred``;
-    or, of values, as those which the item began with.
+    """A free real vector (k,) per item, which starts as ``scale`` times its class one-hot; or, of values, as those
+    which the item began with."""
 
-    ``loss`` says what networks are trained with on such targets y: ``cross_entropy`` is - sum_k y_k log softmax(f)_k,
-    ``squared`` is sum_k (f_k - y_k)^2 / 2. Vectors that are not ``learned`` follow from the class and are stored as it.
-
-    A ``temperature`` is the first value of a number that turns predictions of such targets into logits for T's classes.
-    Its logarithm is learned beside the vectors, under a rate of its own; whoever trains on S needs it not.
-    """
-
-    scale: float = 1.0
+    scale: Positive = 1.0
+    """Value of the one in the one-hot vector."""
     centred: bool = False
+    """Subtract 1/k from the one-hot vector before it is scaled, so that it sums to zero; for a squared loss."""
     learned: bool = True
+    """Whether the vectors are learned; fixed ones follow from the class and are stored as it."""
     loss: LossName = "cross_entropy"
-    temperature: float | None = None
+    """What networks are trained with on targets y: ``cross_entropy`` is - sum_k y_k log softmax(f)_k, ``squared`` is
+    sum_k (f_k - y_k)^2 / 2."""
+    temperature: Positive | None = None
+    """First value of a factor that turns predictions of these targets into logits for T's classes. Its logarithm is
+    learned with the vectors, at a rate of its own (``update.lr.temperature``); training on S does not need it."""
 
     def faults(self) -> Iterator[str]:
-        if not 0 < self.scale < math.inf:
-            yield (f"labels.scale = {self.scale}: it must be above zero and finite.")
-        if self.temperature is not None and not 0 < self.temperature < math.inf:
-            yield (f"labels.temperature = {self.temperature}: it must be above zero and finite.")
         if self.centred and self.loss == "cross_entropy":
             yield (
-                "labels.centred = true makes targets that sum to zero, which no cross-entropy can meet: take"
-                ' labels.loss = "squared", or targets that are not centred.'
+                "centred targets sum to zero, which no cross-entropy can meet: take labels.loss ="
+                ' "squared", or labels.centred = false'
             )
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:

@@ -13,12 +13,13 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class AlexNet(NetworkPlan):
-    """Five convolutions in three pooled stages and one linear layer, as small images have it in this field."""
+class AlexNet(NetworkPlan, name="alexnet"):
+    """Five convolutions in three pooled stages and one linear layer, in this field's form for small images."""
 
     suits = frozenset({"image"})
 
     norm: NormName = "instance"
+    """Normalisation after each convolution; ``group`` has 4 groups."""
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(

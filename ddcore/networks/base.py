@@ -11,10 +11,6 @@ from ddcore.types import DataCard, Network
 class NetworkPlan(Part, kind="network"):
     """Which network, from its shape alone."""
 
-    @classmethod
-    def part_name(cls) -> str:
-        return cls.__name__.lower()
-
     @abstractmethod
     def build(self, card: DataCard) -> Network:
         """The network for items and classes of ``card``. Raises RecipeRefused where the items are too small."""

@@ -27,23 +27,25 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class ConvNet(NetworkPlan):
-    """``depth`` blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
+class ConvNet(NetworkPlan, name="convnet"):
+    """Blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
 
-    On signals it slides along time, with kernels of 3 and pooling by 2; read times for pixels below.
-
-    ``width`` None is 128, or 32 for images up to 16 pixels. ``depth`` None is 3 up to 32 pixels, 4 up to 64, 5
-    beyond. Grey images of 28 pixels are padded to 32 by the first convolution. 320 010 parameters for ten
-    classes of 3x32x32.
+    On signals it slides along time, with kernels of 3 and pooling by 2. Grey images of 28 pixels are padded to 32 by
+    the first convolution. 320 010 parameters for ten classes of 3x32x32.
     """
 
     suits = frozenset({"image", "signal"})
 
     width: Count | None = None
+    """Channels; None for 128, or 32 for images up to 16 pixels. Published: 128."""
     depth: Count | None = None
+    """Blocks; None for 3 up to 32 pixels, 4 up to 64, 5 beyond."""
     norm: NormName = "instance"
+    """Normalisation after each convolution; ``group`` has 4 groups. Published: instance."""
     activation: ActivationName = "relu"
+    """Activation of each block."""
     pooling: PoolingName = "avg"
+    """Pooling at the end of each block."""
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(

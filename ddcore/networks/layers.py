@@ -1,6 +1,6 @@
 """Layers: frozen values that know how to start their parameters and how to apply them.
 
-The parameters of a layer stand in a flat dict under its path in the network (``features.0.weight``), so a network
+The parameters of a layer are in a flat dict under its path in the network (``features.0.weight``), so a network
 can be evaluated at any point of its parameter space, differentiated there as often as one likes, and stacked: with an
 ensemble of e nets every parameter has a leading axis e and images travel as (n, e * c, h, w), so that e convolutions
 are one grouped convolution.
@@ -60,11 +60,11 @@ class At:
     nets: int
     """Nets of the ensemble, 1 for a single one."""
     watch: Callable[[Tensor, Tensor, Tensor], None] | None = None
-    """Told by each BatchNorm layer, on the way, of its input (n, c, ...), running mean (c,) and running variance."""
+    """Called by each BatchNorm layer with its input (n, c, ...), running mean (c,) and running variance."""
 
 
 def uniform(shape: tuple[int, ...], fan_in: int, generator: Generator) -> Tensor:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's own start of linear and convolution layers."""
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's initialisation of linear and convolution layers."""
     return (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(fan_in)
 
 
@@ -130,7 +130,7 @@ class GroupNorm(Layer):
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Normalises each channel over the batch; running statistics stand in the buffers."""
+    """Normalises each channel over the batch; running statistics are in the buffers."""
 
     channels: int
     per_sample = False
@@ -153,7 +153,7 @@ def norm(name: NormName, channels: int) -> Layer | None:
     groups = {"layer": 1, "instance": channels, "group": 4}
     if name == "group" and channels % groups[name]:
         raise RecipeRefused(
-            f"{channels} channels cannot be cut into the 4 groups of norm 'group': take a multiple of 4."
+            f"{channels} channels cannot be divided into the 4 groups of norm 'group': take a multiple of 4."
         )
     if name == "batch":
         return BatchNorm(channels)

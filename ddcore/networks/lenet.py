@@ -13,7 +13,7 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class LeNet(NetworkPlan):
+class LeNet(NetworkPlan, name="lenet"):
     """LeNet-5 with ReLU and max pooling; grey images of 28 pixels are padded to 32."""
 
     suits = frozenset({"image"})

@@ -15,11 +15,14 @@ from ddcore.types import DataCard
 
 @dataclass(frozen=True)
 class MLP(NetworkPlan):
-    """``depth`` linear layers in all, the hidden ones of ``width``."""
+    """Fully connected layers."""
 
     width: Count = 128
+    """Units of each hidden layer."""
     depth: Count = 3
+    """Linear layers in all."""
     activation: ActivationName = "relu"
+    """Activation of the hidden layers."""
 
     def build(self, card: DataCard) -> Structure:
         sizes = [math.prod(card.shape)] + [self.width] * (self.depth - 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.modules.dropout import _DropoutNd
 
 from ddcore.rng import forked
 from ddcore.types import Call, Network, Params
@@ -40,11 +41,13 @@ def _emptied(factory: Callable[[], nn.Module]) -> _Named:
 class ModuleNetwork(Network):
     """The network that ``factory`` makes: ``module(x)`` gives logits, ``module.features(x)`` flat features.
 
-    ``per_sample`` must be False where an item's output depends on its batch.
+    ``per_sample`` must be False where an item's output depends on its batch. Dropout is found; ``random`` must be True
+    where the module draws random numbers of its own.
     """
 
     factory: Callable[[], nn.Module]
     per_sample: bool = True  # type: ignore[assignment]
+    random: bool = False
 
     _empty: _Named = field(init=False, compare=False)
 
@@ -54,6 +57,10 @@ class ModuleNetwork(Network):
     @property
     def gives(self) -> frozenset[str]:
         return frozenset({"convolutions"} if any(p.ndim >= 3 for p in self._empty.parameters()) else ())
+
+    @property
+    def stochastic(self) -> bool:
+        return self.random or any(_draws(module) for module in self._empty.modules())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._empty.inner!r})"
@@ -73,5 +80,22 @@ class ModuleNetwork(Network):
         def one(params: Params, buffers: Params, x: Tensor) -> Tensor:
             return functional_call(module, (params, buffers), (x, method))
 
-        each = one if call.ensemble is None else vmap(one, randomness="different")
-        return each(call.params, call.buffers, x)
+        draws = call.generators if call.training or self.random else None
+        if draws is None:
+            each = one if call.ensemble is None else vmap(one, randomness="different")
+            return each(call.params, call.buffers, x)
+        if call.ensemble is None:
+            with forked(draws[0]):
+                return one(call.params, call.buffers, x)
+        answers = []
+        for i in range(call.ensemble):
+            with forked(draws[i % len(draws)]):
+                params, buffers = ({n: v[i] for n, v in held.items()} for held in (call.params, call.buffers))
+                answers.append(one(params, buffers, x[i]))
+        return torch.stack(answers)
+
+
+def _draws(module: nn.Module) -> bool:
+    """``module`` is known to draw random numbers in training."""
+    share = module.p if isinstance(module, _DropoutNd) else getattr(module, "dropout", 0.0)
+    return isinstance(module, nn.RReLU) or (isinstance(share, float | int) and share > 0)

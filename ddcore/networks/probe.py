@@ -1,6 +1,6 @@
 """Probes: networks that ask another network a question which the gate's disclosures can answer.
 
-A probe wraps the network of a draw and stands at a point; it has no start of its own.
+A probe wraps the network of a draw at its parameters; it has no start of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Probe(WrappedNetwork):
     """A network that asks another one a question."""
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
-        raise NotImplementedError(f"{type(self).__name__} stands where it was put, it is never drawn.")
+        raise NotImplementedError(f"{type(self).__name__} has no start: it is made at given parameters.")
 
     @abstractmethod
     def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:

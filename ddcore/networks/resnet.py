@@ -13,17 +13,18 @@ from ddcore.types import Citation, DataCard
 
 
 @dataclass(frozen=True)
-class ResNet18(NetworkPlan):
+class ResNet18(NetworkPlan, name="resnet18"):
     """A 3x3 stem without pooling, four stages of two basic blocks, the mean over the image, one linear layer.
 
-    Differs from the ImageNet form in the stem, and halves the image only while more than two pixels a side are
-    left: one pixel a channel has no spread, and instance norm would erase it. ``instance`` norm is what this
-    field compares with; the paper's is ``batch``.
+    **Differs** from the ImageNet form in the stem, and halves the image only while more than two pixels per side are
+    left: one pixel per channel has no spread, and instance norm would erase it.
     """
 
     suits = frozenset({"image"})
 
     norm: NormName = "instance"
+    """Normalisation after each convolution; ``group`` has 4 groups. The paper's is ``batch``; ``instance`` is what this
+    field compares with."""
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(

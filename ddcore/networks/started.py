@@ -1,4 +1,4 @@
-"""A network that begins elsewhere."""
+"""A network that starts from given parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ddcore.types import Params, WrappedNetwork
 
 @dataclass(frozen=True, eq=False)
 class Started(WrappedNetwork):
-    """``network`` that begins where ``start`` says instead of where its own start would be."""
+    """``network`` with another start than its own."""
 
     start: Callable[[Generator], tuple[Params, Params]]
     """Parameters and buffers, drawn from a generator."""

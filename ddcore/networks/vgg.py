@@ -20,6 +20,7 @@ class VGG11(NetworkPlan):
     suits = frozenset({"image"})
 
     norm: NormName = "instance"
+    """Normalisation after each convolution; ``group`` has 4 groups."""
 
     cites: ClassVar[tuple[Citation, ...]] = (
         Citation(

@@ -22,7 +22,7 @@ class Objective(Part, kind="objective"):
 
     @property
     def step_sizes(self) -> int:
-        """Learned step sizes that S must bring for it to train at: none, one for all steps, or one a step."""
+        """Learned step sizes that S must bring for it to train at: none, one for all steps, or one per step."""
         return max((part.step_sizes for _, part in self.parts() if isinstance(part, Objective)), default=0)
 
     @property

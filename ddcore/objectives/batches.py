@@ -14,7 +14,7 @@ from ddcore.types import ItemLoss
 
 
 def class_batches(synthetic: SyntheticSet, classes: Sequence[int], ctx: Context) -> Iterator[list[int]]:
-    """The classes in lots whose items of S fit one chunk of memory, at least one class in each."""
+    """The classes in batches whose items of S fit one chunk of memory, at least one class in each."""
     lot: list[int] = []
     held = 0
     counts = torch.bincount(synthetic.carrier.classes, minlength=ctx.card.classes).tolist()

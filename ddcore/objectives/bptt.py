@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ddcore.bounds import Count, Decay, Positive
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.objectives.base import Objective
@@ -21,53 +21,55 @@ from ddcore.unroll import UnrollMemory
 
 @dataclass(frozen=True)
 class Bptt(Objective):
-    """L = mean_T l( w_n(S) ): back-propagation through training.
+    """L = mean_T l( w_n(S) ): the loss on T after training on S, back-propagated through that training.
 
-    A student starts at ``draw.params`` and takes ``steps`` steps of SGD with ``momentum`` on ``batch`` items of S each
-    (None: all of them, or one of every class where ``ordered``), at the fixed step size ``lr``, or without one at that
-    which S learns: one for all steps, or one for ``each``. Batches are drawn without replacement, or, where S is
-    ``ordered``, taken round and round, the classes by turns; with ``tasks`` above 1 the classes come in so many groups,
-    one after another, each for its share of the steps. Each batch has its own draw of the recipe's augmentation, an
-    item its own.
+    A student starts at ``draw.params`` and takes n steps of SGD on S, each batch under its own draw of the recipe's
+    augmentation, drawn separately for each item. L is the loss of S's labels on all classes of T together. It reports
+    the norm of dL/dw_n: no gate discloses a loss.
 
-    L is the loss of S's labels on ``real`` items of T, all classes together, at the end of training; with ``checks``
-    above 1 it is the mean of that at so many points of the way, evenly spaced. With ``window`` training ends after a
-    random number of steps from ``window`` to ``steps``, and the derivative goes back through the last ``window`` only.
-
-    What it tells is the norm of dL/dw_n: no gate discloses a loss.
-
-    References: Wang et al., Dataset Distillation, 2018, Section 3; with momentum, Deng and Russakovsky, NeurIPS 2022,
-    Eq. 3; ``checks``, Such et al., ICML 2020; ``window``, Feng, Vedantam and Kempe, ICLR 2024.
+    **References**: Wang et al., Dataset Distillation, 2018, Section 3; with momentum, Deng and Russakovsky, NeurIPS
+    2022, Eq. 3; ``checks``, Such et al., ICML 2020; ``window``, Feng, Vedantam and Kempe, ICLR 2024.
     """
 
-    steps: int = 15
-    batch: int | None = None
-    lr: float | None = None
+    steps: Count = 15
+    """Steps of the student, n."""
+    batch: Count | None = None
+    """Items of S per step; None for all of them, or for one of every class where ``ordered``."""
+    lr: Positive | None = None
+    """Fixed step size of the student; None for what S learns (``step_size``)."""
     each: bool = False
+    """Whether S learns one step size per step instead of one for all."""
     ordered: bool = False
-    tasks: int = 1
-    momentum: float = 0.0
-    real: int = 256
-    checks: int = 1
-    window: int | None = None
+    """Whether batches are taken in a fixed order, classes interleaved, that belongs to S; else drawn without
+    replacement."""
+    tasks: Count = 1
+    """Groups of classes that come one after another, each for its share of the steps; above 1 S must be ordered."""
+    momentum: Decay = 0.0
+    """Momentum of the student's SGD."""
+    real: Count = 256
+    """Items of T on which L is taken."""
+    checks: Count = 1
+    """Evenly spaced points of the training over which L is averaged; 1 for its end alone."""
+    window: Count | None = None
+    """Steps that the derivative goes back through; training then ends after a random number of steps from ``window`` to
+    ``steps``. None for all steps."""
     memory: UnrollMemory = "exact"
+    """How the student's training is differentiated: ``full`` keeps all steps, ``exact`` has the same derivative at flat
+    memory; see :data:`ddcore.unroll.UnrollMemory`."""
 
     def faults(self) -> Iterator[str]:
-        if min(self.steps, self.real, 1 if self.batch is None else self.batch) < 1 or not 0 <= self.momentum < 1:
-            yield (f"{self}: steps, batch and real must be at least 1, momentum from 0 and below 1.")
-        if self.lr is not None and (not 0 < self.lr < math.inf or self.each):
-            yield (f"{self}: a fixed lr is above zero and finite, and each is for step sizes that S learns.")
-        if not 1 <= self.checks <= (self.window or self.steps):
-            yield (f"{self}: checks must be from 1 to the steps that a derivative goes back through.")
-        if not 1 <= self.tasks <= self.steps or (self.tasks > 1 and not self.ordered):
-            yield (f"{self}: tasks must be from 1 to the steps, and above 1 S must be ordered.")
-        if self.window is not None and not 1 <= self.window <= self.steps:
-            yield (f"{self}: window must be from 1 to the {self.steps} steps.")
+        if self.lr is not None and self.each:
+            yield "lr is a fixed step size, and each is for step sizes that S learns: give one of them"
+        if self.window is not None and self.window > self.steps:
+            yield f"window = {self.window}: it must be at most steps = {self.steps}"
+        if self.checks > (self.window or self.steps):
+            yield f"checks = {self.checks}: it must be at most the steps that a derivative goes back through"
+        if self.tasks > self.steps:
+            yield f"tasks = {self.tasks}: it must be at most steps = {self.steps}"
+        if self.tasks > 1 and not self.ordered:
+            yield f"tasks = {self.tasks} come one after another, so S must be ordered: set ordered = true"
         if self.memory == "tesla":
-            yield (
-                'objective.memory = "tesla" leaves out how later weights depend on S: take "exact", whose memory is as'
-                " flat."
-            )
+            yield ('memory = "tesla" leaves out how later weights depend on S: take "exact", whose memory is as flat')
 
     @property
     def asks(self) -> frozenset[str]:
@@ -86,7 +88,7 @@ class Bptt(Objective):
         groups = classes.unique().tensor_split(self.tasks)
         if not len(groups[-1]):
             raise RecipeRefused(
-                f"objective.tasks = {self.tasks}, but S has {len(classes.unique())} classes: each task wants one."
+                f"objective.tasks = {self.tasks}, but S has {len(classes.unique())} classes: each task needs one."
             )
         parts, size = [], self.batch or len(groups[0])
         for t, group in enumerate(groups):

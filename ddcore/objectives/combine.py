@@ -17,10 +17,11 @@ class Sum(Objective):
     """The sum of ``terms``: the first steps of all are one step, then the second ones, until the longest has ended."""
 
     terms: tuple[Objective, ...]
+    """The objectives that are added, at least one."""
 
     def faults(self) -> Iterator[str]:
         if not self.terms:
-            yield ("objective.terms is empty: a sum needs at least one term.")
+            yield "terms is empty: a sum needs at least one term"
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         steps = [term.accumulate(draw, synthetic, ctx) for term in self.terms]

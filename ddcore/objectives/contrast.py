@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ddcore.bounds import NotNegative
 from ddcore.context import Context
 from ddcore.distance import likeness
 from ddcore.objectives.base import LossObjective
@@ -17,10 +18,11 @@ from ddcore.types import Draw
 class Contrast(LossObjective):
     """L = ``weight`` times the mean cosine, in the rival's features, of items that come from one base.
 
-    Reference: Liu et al., HaBa, NeurIPS 2022, Section 3.3.
+    **Reference**: Liu et al., HaBa, NeurIPS 2022, Section 3.3.
     """
 
-    weight: float = 0.1
+    weight: NotNegative = 0.1
+    """Weight of the cosine. Published: 0.1."""
 
     @property
     def needs(self) -> frozenset[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
+from ddcore.bounds import Count, NotNegative
 from ddcore.context import Context
 from ddcore.networks.probe import last_layer
 from ddcore.objectives.base import Objective
@@ -21,23 +21,18 @@ from ddcore.types import Draw, Group
 class FeatureMatch(Objective):
     """L = sum_c || mean_n f(T_c) - mean_n f(S_c) ||^2, summed over the d features.
 
-    f is the input of the network's last layer, ``real`` the items of T drawn a class and step. Each class has
-    one augmentation, shared by T and S.
+    f is the input of the network's last layer. Each class has one augmentation, shared by T and S.
 
-    With ``logits`` l above zero, L gains l || mean_n z(T_c) - mean_n z(S_c) ||^2, z the outputs of that last layer. As
-    it is linear, mean outputs follow from mean features: nothing more is asked of T.
-
-    References: Zhao and Bilen, WACV 2023, Eq. 6; ``logits``, Xiong et al., FedDM, CVPR 2023.
+    **References**: Zhao and Bilen, WACV 2023, Eq. 6; ``logits``, Xiong et al., FedDM, CVPR 2023.
     """
 
     classes_only = True
 
-    real: int = 256
-    logits: float = 0.0
-
-    def faults(self) -> Iterator[str]:
-        if not 0 <= self.logits < math.inf:
-            yield (f"objective.logits = {self.logits}: a weight is zero or more, and finite.")
+    real: Count = 256
+    """Items of T per class and step. Published: 256."""
+    logits: NotNegative = 0.0
+    """Weight l of an added term l || mean_n z(T_c) - mean_n z(S_c) ||^2 on the outputs z of the last layer. That layer
+    is linear, so mean outputs follow from mean features: nothing more is asked of T."""
 
     @property
     def asks(self) -> frozenset[str]:

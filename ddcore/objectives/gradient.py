@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from ddcore.bounds import Count, NotNegative, Whole
 from ddcore.context import Context
 from ddcore.distance import Distance, FilterCosine
 from ddcore.objectives.base import Objective
@@ -27,28 +28,33 @@ class GradientMatch(Objective):
     - ``both``: sum_c D(s_c, t_c) + ``weight`` D(sum_c s_c, sum_c t_c);
     - ``all``: D(grad l(S; theta), grad l(T; theta)) on batches of all classes.
 
-    ``real`` is the items of T drawn a class and step, or a step under ``all``; one request asks for all of them. Each
-    class has one augmentation, shared by T and S. One class's graph is held at a time, and that is exact: the sums are
-    known from a pass without graphs, and their pull dD/dsum is then taken back through each s_c.
+    Each class has one augmentation, shared by T and S, and one request asks for all classes. One class's graph is held
+    at a time, and that is exact: the sums are known from a pass without graphs, and their pull dD/dsum is then taken
+    back through each s_c.
 
-    ``joint`` takes one step for all classes; without it S steps after every class, which ``class`` alone allows.
-
-    References: ``class``, Zhao, Mopuri and Bilen, ICLR 2021, Eq. 9 and 10; with an augmentation, Zhao and Bilen, ICML
-    2021, Eq. 8; a step a class, Kim et al., ICML 2022; ``sum``, Lee et al., ICML 2022; ``both``, Jiang et al., 2022.
+    **References**: ``class``, Zhao, Mopuri and Bilen, ICLR 2021, Eq. 9 and 10; with an augmentation, Zhao and Bilen,
+    ICML 2021, Eq. 8; a step per class, Kim et al., ICML 2022; ``sum``, Lee et al., ICML 2022; ``both``, Jiang et al.,
+    2022.
     """
 
     distance: Distance = FilterCosine()
-    real: int = 256
+    """Distance D between two gradients."""
+    real: Count = 256
+    """Items of T per class and step, or per step with ``scope`` all. Published: 256."""
     scope: Literal["class", "sum", "both", "all"] = "class"
-    warmup: int = 0
-    weight: float = 1.0
+    """Which gradients are compared: see above."""
+    warmup: Whole = 0
+    """First steps of S that compare class by class, with ``scope`` sum."""
+    weight: NotNegative = 1.0
+    """Weight of the second term, with ``scope`` both."""
     joint: bool = True
+    """One step of S for all classes; false steps after every class, with ``scope`` class alone."""
 
     def faults(self) -> Iterator[str]:
         if not self.joint and self.scope != "class":
             yield (
-                f"objective.joint = false steps after every class, but scope {self.scope!r} compares classes together:"
-                ' take scope = "class".'
+                f"joint = false steps after every class, but scope = {self.scope!r} compares classes together: take"
+                ' scope = "class"'
             )
 
     @property

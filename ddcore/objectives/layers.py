@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ddcore.bounds import Count, NotNegative
 from ddcore.context import Context
 from ddcore.losses import cross_entropy
 from ddcore.networks.probe import by_centres, class_means, layers
@@ -21,24 +22,28 @@ from ddcore.types import Draw, Group
 class LayerMatch(Objective):
     """L = sum_c sum_l w_l || mean_n f_l(T_c) - mean_n f_l(S_c) ||^2 + b sum_n -log softmax( M f(x_n) )[y_n].
 
-    f_l runs over the outputs of all blocks and of the network, first to last, with ``weights`` w_l; a network of
-    more layers goes on with the last weight. M (k, d) holds the class means of f over S, f is the input of the last
-    layer, and b is ``discrimination``: zero leaves that term out. n runs over the ``real`` items of T drawn a
-    class. Each class has one augmentation, shared by T and S. The loss it tells is the first term: of the second
-    the gate gives the gradient with respect to M, which S then gets through its features.
+    f_l runs over the outputs of all blocks and of the network, first to last. M (k, d) holds the class means of f over
+    S, f is the input of the last layer, and n runs over the items of T. Each class has one augmentation, shared by T
+    and S. It reports the first term: of the second the gate gives the gradient with respect to M, which S then gets
+    through its features.
 
-    Reference: Wang et al., CAFE, CVPR 2022, Sections 3.2 and 3.3. Differs: the two terms draw their items apart.
+    **Reference**: Wang et al., CAFE, CVPR 2022, Sections 3.2 and 3.3.
+
+    **Differs**: the two terms draw their items separately.
     """
 
     classes_only = True
 
-    weights: tuple[float, ...] = (1.0, 1.0, 0.1, 0.1)
-    discrimination: float = 0.01
-    real: int = 256
+    weights: tuple[NotNegative, ...] = (1.0, 1.0, 0.1, 0.1)
+    """Weights w_l of the layers, first to last; the last one holds for all further layers."""
+    discrimination: NotNegative = 0.01
+    """Weight b of the second term; 0 leaves it out. Published: 0.01."""
+    real: Count = 256
+    """Items of T per class and step."""
 
     def faults(self) -> Iterator[str]:
-        if not self.weights or min(*self.weights, self.discrimination, 0.0) < 0:
-            yield (f"{self}: there must be a weight at least, and none below zero.")
+        if not self.weights:
+            yield "weights is empty: give at least one"
 
     @property
     def asks(self) -> frozenset[str]:

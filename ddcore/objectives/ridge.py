@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ddcore.bounds import Count, NotNegative
 from ddcore.context import Context
 from ddcore.errors import LossDiverged
 from ddcore.kernels import ConvTangent, Kernel, machine
@@ -23,24 +23,20 @@ from ddcore.types import DataCard, Draw, Group, ItemLoss
 
 @dataclass(frozen=True)
 class Ridge(Objective):
-    """L = the mean loss on T of K(x, S) W, with W = (K(S, S) + ``ridge`` d I)^-1 y and d the mean of K's diagonal.
+    """L = the mean loss on T of K(x, S) W, with W = (K(S, S) + l d I)^-1 y and d the mean of K's diagonal.
 
-    The loss is sum_k (f_k - t_k)^2 / 2 from T's class t, written as S's labels write it; or, where those bring a
-    temperature, the cross-entropy of the outputs times it. ``real`` is the items of T drawn a step, under one
-    augmentation that S shares. With ``flip`` each item of S also stands there mirrored, unless that could change a
-    label of the data.
-
-    T enters through the gradient of L with respect to the predictor alone, which then goes back to S. No loss is told:
-    what is yielded is the norm of that gradient.
+    The loss is sum_k (f_k - t_k)^2 / 2 from T's class t, encoded as S's labels encode it; or, where those have a
+    temperature, the cross-entropy of the outputs times it. T and S share one augmentation. T enters through the
+    gradient of L with respect to the predictor alone, which then goes back to S. It reports the norm of that gradient:
+    no gate discloses a loss.
     """
 
-    real: int = 256
-    ridge: float = 1e-6
+    real: Count = 256
+    """Items of T per step."""
+    ridge: NotNegative = 1e-6
+    """Ridge l, in units of the mean of K's diagonal."""
     flip: bool = False
-
-    def faults(self) -> Iterator[str]:
-        if not 0 <= self.ridge < math.inf or self.real < 1:
-            yield (f"{self}: ridge must be zero or more and finite, real at least 1.")
+    """Whether each item of S also counts mirrored, unless that could change a label of the data."""
 
     @property
     def asks(self) -> frozenset[str]:
@@ -112,10 +108,13 @@ class KernelRidge(Ridge):
 class TangentRidge(Ridge):
     """:class:`Ridge` with the tangent kernel of an infinitely wide network; the network of the step is not used.
 
-    The gate is asked dL/dS and dL/dW. Reference: Nguyen, Chen and Lee, KIP, ICLR 2021, Eq. 7.
+    The gate is asked dL/dS and dL/dW.
+
+    **Reference**: Nguyen, Chen and Lee, KIP, ICLR 2021, Eq. 7.
     """
 
     kernel: Kernel = ConvTangent()
+    """The tangent kernel K."""
 
     def predictor(self, draw: Draw, inputs: Tensor, weights: Callable[[Tensor], Tensor]) -> Draw:
         return machine(self.kernel, inputs, weights(self.kernel(inputs, inputs)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddcore.bounds import Count, Positive
 from ddcore.context import Context
 from ddcore.objectives.base import Objective
 from ddcore.objectives.student import Student, shuffled
@@ -20,25 +21,22 @@ from ddcore.unroll import UnrollMemory
 class TrajectoryMatch(Objective):
     """L = || w_n(S) - w*_{t+M} ||^2 / || w*_t - w*_{t+M} ||^2.
 
-    The student starts where the expert was (``draw.params``, w*_t) and trains ``steps`` steps of SGD on batches of
-    ``batch`` items of S (None: all), at the step size that S learns, each batch under its own draw of the recipe's
-    augmentation, an item its own. w*_{t+M} is ``draw.target``. S's inputs, its labels where they are learned, and
-    the step size get gradients.
+    The student starts where the expert was (``draw.params``, w*_t) and takes n steps of SGD on S at the step size that
+    S learns, each batch under its own draw of the recipe's augmentation, drawn separately for each item. w*_{t+M} is
+    ``draw.target``. S's inputs, its labels where they are learned, and the step size get gradients.
 
-    ``memory``: ``full``, ``exact`` (the same derivative at flat memory) or ``tesla`` (not the exact one); see
-    :data:`ddcore.unroll.UnrollMemory`. Where ``threshold`` is given, a loss above it moves nothing.
-
-    Reference: Cazenavette et al., CVPR 2022, Eq. 2; the threshold Guo et al., ICLR 2024, from the authors' code.
+    **References**: Cazenavette et al., CVPR 2022, Eq. 2; ``threshold``, Guo et al., ICLR 2024, from the authors' code.
     """
 
-    steps: int = 20
-    batch: int | None = None
+    steps: Count = 20
+    """Steps of the student, n."""
+    batch: Count | None = None
+    """Items of S per step, None for all."""
     memory: UnrollMemory = "exact"
-    threshold: float | None = None
-
-    def faults(self) -> Iterator[str]:
-        if self.steps < 1 or (self.batch is not None and self.batch < 1):
-            yield (f"objective: steps = {self.steps} and batch = {self.batch} must be at least 1.")
+    """``full``, ``exact`` (the same derivative at flat memory) or ``tesla`` (not the exact one); see
+    :data:`ddcore.unroll.UnrollMemory`."""
+    threshold: Positive | None = None
+    """Loss above which a step moves nothing; None for no limit."""
 
     @property
     def step_sizes(self) -> int:

@@ -14,7 +14,7 @@ from ddcore.types import Draw
 class Policy(Part, kind="policy"):
     """Says at which networks S is compared with T.
 
-    All it remembers stands in ``state``, a plain dict of tensors, numbers, lists and dicts that the run keeps
+    All it remembers is in ``state``, a plain dict of tensors, numbers, lists and dicts that the run keeps
     and a checkpoint copies; the policy itself is a value.
     """
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from ddcore.bounds import Count
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
@@ -18,20 +18,19 @@ from ddcore.types import Draw
 
 @dataclass(frozen=True)
 class Early(Policy):
-    """A pool of ``networks`` networks, each trained on T for a little as ``fit`` says; each step has one of them.
+    """A pool of networks, each trained on T for a little; each step has one of them, drawn uniformly.
 
-    They are drawn uniformly, and a network is trained when it is first drawn; the run may be left in between.
-    Reference: Zhang et al., CVPR 2023, early-stage models.
+    A network is trained when it is first drawn; the run may be interrupted in between.
 
-    Differs: a network that was drawn is not trained further, and another may be drawn at the next step.
+    **Reference**: Zhang et al., CVPR 2023, early-stage models.
+
+    **Differs**: a network that was drawn is not trained further, and another may be drawn at the next step.
     """
 
-    networks: int = 5
+    networks: Count = 5
+    """Networks in the pool. Published: 5."""
     fit: Fit = Fit(steps=None, epochs=2)
-
-    def faults(self) -> Iterator[str]:
-        if self.networks < 1:
-            yield (f"policy.networks = {self.networks}: a pool holds at least one network.")
+    """How each is trained on T. Published: 2 epochs."""
 
     @property
     def gives(self) -> frozenset[str]:

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from ddcore.augment.siamese import Siamese
+from ddcore.bounds import Count, NotNegative, Whole
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
 from ddcore.gate.fit import Fit
+from ddcore.optimisers import Sgd
 from ddcore.packing import to_dict
 from ddcore.policies.base import Policy
 from ddcore.policies.training import trained_on
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
+from ddcore.tensors import read_tensors, write_tensors
 from ddcore.types import Draw, Params
 
 CARD = "buffer.json"
@@ -33,46 +34,49 @@ CARD = "buffer.json"
 class Experts(Policy):
     """Each step is at a random snapshot of a random expert, with the snapshot ``span`` further on as its target.
 
-    An expert is a network trained on T as ``fit`` says; its snapshots are numbered from 0, the start. Experts are
-    trained when they are first drawn, each from streams of its own that depend on ``seed`` alone; the run may be left
-    in between. The start is
-    uniform from ``first`` to ``last``; where ``grown`` is given, the upper end grows evenly from ``last`` to it over
-    the first ``growth`` steps. ``noise`` is the deviation of normal noise that is added to the start.
+    An expert is a network trained on T; its snapshots are numbered from 0, the start. Experts are trained when they are
+    first drawn, each from its own streams that depend on ``seed`` alone; the run may be interrupted in between.
 
-    ``store`` names a folder where trained experts lie, for other runs to share: each buffer in a folder below, named
-    by a hash of network, fit, seed, and T as the gate shows it. A folder that is a buffer itself is taken as it is,
-    and refused where it was made otherwise. ``half`` stores them in half precision. Without a store they stay in the
-    run and in its checkpoint.
-
-    Reference: Cazenavette et al., CVPR 2022, Section 3; the growing window Guo et al., ICLR 2024, Section 3.2; noise
-    on the start Lei and Tao, TPAMI 2024, on FTD.
+    **References**: Cazenavette et al., CVPR 2022, Section 3; ``grown``, Guo et al., ICLR 2024, Section 3.2; ``noise``,
+    Lei and Tao, TPAMI 2024, on FTD.
     """
 
-    experts: int = 5
-    fit: Fit = Fit(None, 20, 64, momentum=0.0, weight_decay=0.0, snapshots=20, augment=Siamese())
-    first: int = 0
-    last: int = 5
-    grown: int | None = None
-    growth: int = 1000
-    span: int = 2
-    noise: float = 0.0
-    seed: int = 0
+    experts: Count = 5
+    """Number of experts. Published: 100."""
+    fit: Fit = Fit(None, 20, 64, snapshots=20, augment=Siamese(), optimiser=Sgd(momentum=0.0))
+    """How each expert is trained on T, and how many snapshots are kept."""
+    first: Whole = 0
+    """Earliest snapshot that a step starts at."""
+    last: Whole = 5
+    """Latest snapshot that a step starts at; starts are uniform between the two. Published by ipc 1, 10, 50: 2, 20,
+    40."""
+    grown: Whole | None = None
+    """Where the latest start ends up, growing evenly from ``last`` over the first ``growth`` steps; None to keep it."""
+    growth: Count = 1000
+    """Steps of S over which the latest start grows."""
+    span: Count = 2
+    """Snapshots from a start to its target. Published: 2 or 3."""
+    noise: NotNegative = 0.0
+    """Standard deviation of normal noise that is added to the start."""
+    seed: Whole = 0
+    """Seed of the experts, apart from the run's."""
     store: str | None = None
+    """Folder where trained experts are kept for other runs to share: each buffer in a folder below, named by a hash of
+    network, fit, seed, and T as the gate shows it. A folder that is a buffer itself is used as it is, and refused where
+    it was made otherwise. None to keep them in the run and its checkpoint."""
     half: bool = False
+    """Whether stored experts are in half precision."""
 
     def faults(self) -> Iterator[str]:
-        if min(self.experts, self.span, self.growth) < 1 or not 0 <= self.first <= self.last:
-            yield (
-                f"policy: experts = {self.experts}, span = {self.span} and growth = {self.growth} must be at least 1,"
-                f" and first = {self.first} at most last = {self.last}."
-            )
+        if self.first > self.last:
+            yield f"first = {self.first}: it must be at most last = {self.last}"
         if self.grown is not None and self.grown < self.first:
-            yield (f"policy: grown = {self.grown} must be at least first = {self.first}.")
+            yield f"grown = {self.grown}: it must be at least first = {self.first}"
         reach = max(self.last, self.grown or 0) + self.span
         if reach > self.fit.snapshots:
             yield (
-                f"policy: a start at snapshot {reach - self.span} and {self.span} further reach snapshot {reach}, but"
-                f" an expert has {self.fit.snapshots}. Lower last, grown or span, or raise fit's epochs and snapshots."
+                f"a start at snapshot {reach - self.span} and {self.span} further reach snapshot {reach}, but an expert"
+                f" has {self.fit.snapshots}: lower last, grown or span, or raise fit's epochs and snapshots"
             )
 
     @property
@@ -88,7 +92,7 @@ class Experts(Policy):
                 last += round((self.grown - self.last) * min(1.0, ctx.step() / self.growth))
             state["chosen"] = [number, int(torch.randint(self.first, last + 1, (), generator=generator))]
         number, start = state["chosen"]
-        begun = ctx.fresh(Streams(self._seed(number)))
+        begun = replace(ctx.fresh(Streams(self._seed(number))), network=ctx.network)
         params, target = self._snapshots(state, number, (start, start + self.span), begun.params, ctx)
         del state["chosen"]
         if self.noise:
@@ -154,7 +158,7 @@ def fingerprint(ctx: Context) -> str:
     ramp = torch.linspace(-1, 1, math.prod(ctx.card.shape)).view(ctx.card.shape)
     probe = torch.stack([ramp, -ramp])
     with torch.no_grad():
-        logits = ctx.network(params, buffers, probe)
+        logits = ctx.network_of(Streams(0))(params, buffers, probe)
     said = f"{ctx.network!r} {[f'{value:.3g}' for value in logits.flatten().tolist()]}"
     return hashlib.sha256(said.encode()).hexdigest()
 
@@ -188,7 +192,7 @@ def write_expert(path: Path, way: list[Params], half: bool) -> None:
     """The snapshots of one expert, whole or not at all."""
     cast: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.half if half else torch.Tensor.float
     tensors = {f"{t}/{name}": cast(value).cpu() for t, point in enumerate(way) for name, value in point.items()}
-    write_whole(path, save(tensors))
+    write_tensors(path, tensors)
 
 
 def read_snapshot(path: Path, t: int, like: Params) -> Params:
@@ -197,11 +201,9 @@ def read_snapshot(path: Path, t: int, like: Params) -> Params:
     Raises:
         RecipeRefused: a file that is damaged or another network's.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: file.get_tensor(f"{t}/{name}").float() for name in like}
-    except (SafetensorError, OSError) as error:
-        raise RecipeRefused(f"{path} is not a whole expert of this network ({error}). Delete it.") from error
+    names = [f"{t}/{name}" for name in like]
+    held, _ = read_tensors(path, RecipeRefused, "It should hold an expert of this network: delete it.", names)
+    found = {name: held[f"{t}/{name}"].float() for name in like}
     for name, value in like.items():
         if found[name].shape != value.shape:
             raise RecipeRefused(f"{path} is of another network: {name} is {tuple(found[name].shape)} in it.")

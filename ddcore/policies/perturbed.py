@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddcore.bounds import NotNegative
 from ddcore.context import Context
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
@@ -17,21 +18,26 @@ from ddcore.types import Draw
 
 @dataclass(frozen=True)
 class Perturbed(Policy):
-    """The network of ``policy`` at theta + m d, with d drawn anew and m uniform in [``low``, ``high``] at each step.
+    """The network of ``policy`` at theta + m d, with d and m drawn anew at each step.
 
     d is standard normal, scaled filter by filter to || d_f || = || theta_f ||; a filter is a row of a tensor flattened
     to (out, rest). Tensors of one dimension (biases and the parameters of norms) stay where they are. What ``policy``
-    remembers is not moved. Reference: Zhang et al., CVPR 2023, parameter perturbation, with the filter norms of Li et
-    al., NeurIPS 2018; the range from the authors' code.
+    remembers is not moved.
+
+    **Reference**: Zhang et al., CVPR 2023, parameter perturbation, with the filter norms of Li et al., NeurIPS 2018;
+    the range from the authors' code.
     """
 
     policy: Policy
-    low: float = 0.01
-    high: float = 0.09
+    """The policy whose networks are moved."""
+    low: NotNegative = 0.01
+    """Smallest magnitude m. Published: 0.01."""
+    high: NotNegative = 0.09
+    """Largest magnitude m; m is uniform between the two. Published: 0.09."""
 
     def faults(self) -> Iterator[str]:
-        if not 0 <= self.low <= self.high:
-            yield (f"policy: low = {self.low} and high = {self.high} must be an interval from zero up.")
+        if self.low > self.high:
+            yield f"low = {self.low}: it must be at most high = {self.high}"
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw, rng = self.policy.draw(state, synthetic, ctx), ctx.rng["perturb"]

@@ -1,14 +1,13 @@
-"""A pool of networks that grow up on S."""
+"""A pool of networks that are trained on S."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from ddcore.bounds import Count, Positive
 from ddcore.context import Context
 from ddcore.policies.base import Policy
 from ddcore.policies.training import step_on
@@ -18,23 +17,24 @@ from ddcore.types import Draw
 
 @dataclass(frozen=True)
 class Pool(Policy):
-    """A pool of ``networks``; each step has one of them, drawn uniformly, which is then trained on S for one step.
+    """A pool of networks; each step has one of them, drawn uniformly, which is then trained on S for one step of Adam.
 
-    One that was trained for ``age`` steps is replaced by a fresh one when it is drawn again. Training is Adam at ``lr``
-    on ``batch`` items of S, under a draw of the recipe's augmentation, by the loss that S's labels are made for.
+    One that was trained for ``age`` steps is replaced by a fresh one when it is drawn again. Training is by the loss
+    that S's labels are made for, each batch under a draw of the recipe's augmentation.
 
-    Reference: Zhou et al., FRePo, NeurIPS 2022, Algorithm 1. Differs: a network is trained when the next step begins,
-    on S as it is then.
+    **Reference**: Zhou et al., FRePo, NeurIPS 2022, Algorithm 1.
+
+    **Differs**: a network is trained when the next step begins, on S as it is then.
     """
 
-    networks: int = 10
-    age: int = 100
-    lr: float = 3e-4
-    batch: int = 500
-
-    def faults(self) -> Iterator[str]:
-        if min(self.networks, self.age, self.batch) < 1 or not 0 < self.lr < math.inf:
-            yield (f"{self}: networks, age and batch must be at least 1, lr above zero.")
+    networks: Count = 10
+    """Networks in the pool. Published: 10."""
+    age: Count = 100
+    """Steps of training after which a network is replaced. Published: 100."""
+    lr: Positive = 3e-4
+    """Adam's learning rate. Published: 3e-4."""
+    batch: Count = 500
+    """Largest number of items of S per step."""
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])

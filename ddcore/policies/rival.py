@@ -1,4 +1,4 @@
-"""A second player beside another policy's network."""
+"""A second player that is trained with another policy's networks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ddcore.bounds import Decay, NotNegative, Positive
 from ddcore.context import Context
 from ddcore.distance import likeness
 from ddcore.policies.base import Policy
@@ -16,19 +17,22 @@ from ddcore.types import Draw
 
 @dataclass(frozen=True)
 class Rival(Policy):
-    """``policy``'s networks, and beside them (``Draw.rival``) one network of its own, trained on S before each step.
+    """``policy``'s networks, and with each (``Draw.rival``) a network of its own that is trained on S before each step.
 
-    The rival learns S by the loss of its labels, and to see the items that come from one base as alike: it descends
-    l(S) - ``alike`` times their mean cosine, by SGD at ``lr``, one step a step. What S gains by unlikeness it has
-    to gain against such eyes.
+    The rival descends l(S) - ``alike`` times the mean cosine of items that come from one base, one step of SGD per step
+    of S. What S gains by making items unlike it has to gain against a network that is trained to see them as alike.
 
-    Reference: Liu et al., HaBa, NeurIPS 2022, Section 3.3; rates from the authors' code.
+    **Reference**: Liu et al., HaBa, NeurIPS 2022, Section 3.3; rates from the authors' code.
     """
 
     policy: Policy
-    lr: float = 0.001
-    momentum: float = 0.9
-    alike: float = 0.1
+    """The policy whose networks S is compared at."""
+    lr: Positive = 0.001
+    """Learning rate of the rival. Published: 0.001."""
+    momentum: Decay = 0.9
+    """Momentum of the rival. Published: 0.9."""
+    alike: NotNegative = 0.1
+    """Weight of the cosine in the rival's loss. Published: 0.1."""
 
     @property
     def gives(self) -> frozenset[str]:

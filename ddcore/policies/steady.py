@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from ddcore.bounds import Count, NotNegative, Positive
 from ddcore.context import Context
 from ddcore.networks.probe import by_centres, class_means, predicted_shares
 from ddcore.policies.base import Policy
@@ -20,31 +20,37 @@ from ddcore.types import Draw, Group, Params
 class UntilSteady(Policy):
     """A network serves until S is steady at it, then is trained on S until it is steady itself; ``rounds`` times.
 
-    Before each step but a network's first, the share of T is taken that the network's features classify rightly by
-    inner products with the class centres of S. Once the last ``window`` of these shares lie within ``served`` of each
-    other, or after ``steps`` steps, the round is over. Then the network is trained on S, an epoch at a time, until
-    the shares of T that its own logits classify rightly after the last ``window`` epochs lie within ``trained``, or
-    for ``epochs``. After its last round a fresh network comes. Shares are means over classes, of ``real`` items of T
-    each. Training is SGD at ``lr`` without momentum on batches of ``batch``, each under its own draw of the recipe's
-    augmentation.
+    Before each step but a network's first, the share of T is taken that the network's features classify correctly by
+    inner products with the class centres of S. The round ends once the last ``window`` of these shares lie within
+    ``served`` of each other, or after ``steps`` steps. Then the network is trained on S, an epoch at a time, by SGD
+    without momentum under the recipe's augmentation, until the shares of T that its own logits classify correctly after
+    the last ``window`` epochs lie within ``trained`` of each other, or for ``epochs``. After its last round a fresh
+    network comes.
 
-    Reference: Wang et al., CAFE, CVPR 2022, Section 3.4 (served is lambda_1, trained lambda_2). Differs: the paper
-    leaves open how long the windows are and where the loops end at the latest; both are fields here.
+    **Reference**: Wang et al., CAFE, CVPR 2022, Section 3.4 (served is lambda_1, trained lambda_2).
+
+    **Differs**: the paper leaves open how long the windows are and where the loops end at the latest; both are fields
+    here.
     """
 
-    served: float = 0.04
-    trained: float = 0.03
-    window: int = 5
-    rounds: int = 2
-    steps: int = 20
-    epochs: int = 20
-    real: int = 64
-    batch: int = 256
-    lr: float = 0.01
-
-    def faults(self) -> Iterator[str]:
-        if min(self.window, self.rounds, self.steps, self.epochs, self.real, self.batch) < 1:
-            yield (f"{self}: window, rounds, steps, epochs, real and batch must be at least 1.")
+    served: NotNegative = 0.04
+    """Spread of shares at which S counts as steady. Published: 0.04."""
+    trained: NotNegative = 0.03
+    """Spread of shares at which a network counts as steady. Published: 0.03."""
+    window: Count = 5
+    """Shares that are compared."""
+    rounds: Count = 2
+    """Rounds that a network serves."""
+    steps: Count = 20
+    """Largest number of steps of S per round."""
+    epochs: Count = 20
+    """Largest number of epochs on S between two rounds."""
+    real: Count = 64
+    """Items of T per class behind a share, which is a mean over classes."""
+    batch: Count = 256
+    """Items of S per step of training."""
+    lr: Positive = 0.01
+    """Learning rate of training on S."""
 
     @property
     def asks(self) -> frozenset[str]:

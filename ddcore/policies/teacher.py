@@ -1,4 +1,4 @@
-"""One network that was trained on T and then stands still."""
+"""One network that is trained on T and then fixed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from ddcore.types import Draw
 
 @dataclass(frozen=True)
 class Teacher(Policy):
-    """Every step has the same network, trained on T as ``fit`` says when it is first drawn; it may be left in between.
+    """Every step has the same network, trained on T when it is first drawn; the run may be interrupted in between.
 
-    Reference: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2 (squeeze).
+    **Reference**: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2 (squeeze).
     """
 
     fit: Fit = Fit()
+    """How it is trained on T."""
 
     @property
     def gives(self) -> frozenset[str]:

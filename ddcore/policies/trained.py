@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from ddcore.bounds import Count, Positive
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
@@ -16,11 +17,12 @@ from ddcore.types import Draw, Params
 
 
 class Trained(Policy):
-    """A network serves ``rounds`` rounds of ``steps`` steps and is trained between one round and the next; then a fresh
-    one."""
+    """A network serves several rounds and is trained between them; then a fresh one comes."""
 
-    rounds: int
-    steps: int
+    rounds: Count
+    """Rounds that a network serves."""
+    steps: Count
+    """Steps of S per round, all at the same parameters."""
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         if not state or state["served"] == self.rounds * self.steps:
@@ -38,24 +40,28 @@ class Trained(Policy):
 
     @abstractmethod
     def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
-        """Where a bout of training from ``draw`` leads, and its steps."""
+        """The parameters after training from ``draw``, and its number of steps."""
 
 
 @dataclass(frozen=True)
 class TrainedOnSynthetic(Trained):
-    """A network serves ``rounds`` rounds, trained on S for ``epochs`` between one and the next; then a fresh one.
+    """A network serves several rounds and is trained on S between them; then a fresh one comes.
 
-    A round is ``steps`` steps at the same parameters. Training is SGD at ``lr`` without momentum on batches of
-    ``batch``, each batch under its own draw of the recipe's augmentation.
+    Training is SGD without momentum, each batch under its own draw of the recipe's augmentation.
 
-    Reference: Zhao, Mopuri and Bilen, ICLR 2021, Algorithm 1 (rounds T, epochs from the steps on theta).
+    **Reference**: Zhao, Mopuri and Bilen, ICLR 2021, Algorithm 1 (rounds T, epochs from the steps on theta).
     """
 
-    rounds: int = 10
-    epochs: int = 50
-    batch: int = 256
-    lr: float = 0.01
-    steps: int = 1
+    rounds: Count = 10
+    """Rounds that a network serves. Published by ipc 1, 10, 50: 1, 10, 50."""
+    epochs: Count = 50
+    """Epochs on S between two rounds. Published by ipc 10, 50: 50, 10."""
+    batch: Count = 256
+    """Items of S per step of training."""
+    lr: Positive = 0.01
+    """Learning rate of training on S. Published: 0.01."""
+    steps: Count = 1
+    """Steps of S per round, all at the same parameters."""
 
     def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
         params = {name: value.detach().clone().requires_grad_() for name, value in draw.params.items()}
@@ -66,16 +72,19 @@ class TrainedOnSynthetic(Trained):
 
 @dataclass(frozen=True)
 class TrainedOnReal(Trained):
-    """A network serves ``rounds`` rounds, trained on T as ``fit`` says between one and the next; then a fresh one.
+    """A network serves several rounds and is trained on T between them; then a fresh one comes.
 
-    A round is ``steps`` steps at the same parameters. Reference: Kim et al., IDC, ICML 2022, Algorithm 1.
+    **Reference**: Kim et al., IDC, ICML 2022, Algorithm 1.
 
-    Differs: the momentum of the training begins anew in each round.
+    **Differs**: the momentum of the training starts anew in each round.
     """
 
-    rounds: int = 100
+    rounds: Count = 100
+    """Rounds that a network serves. Published: 100."""
     fit: Fit = Fit()
-    steps: int = 1
+    """How it is trained on T between two rounds."""
+    steps: Count = 1
+    """Steps of S per round, all at the same parameters."""
 
     @property
     def asks(self) -> frozenset[str]:

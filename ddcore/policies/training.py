@@ -21,8 +21,8 @@ def trained_on(
 ) -> tuple[list[Params], Params]:
     """A fresh network trained on T: its start and its snapshots, and its buffers.
 
-    Where it stands is kept in ``state["training"]``, so that the run may be left in between; what was drawn before must
-    stand in ``state`` as well. Start and batches come from ``rng``, or from the run's own streams.
+    Its progress is kept in ``state["training"]``, so that the run may be interrupted; what was drawn before must be in
+    ``state`` as well. Start and batches come from ``rng``, or from the run's own streams.
     """
     if "training" not in state:
         begun = ctx.fresh(rng)
@@ -38,7 +38,8 @@ def trained_on(
             ctx.keep()
 
     gate = ctx.gate if rng is None else ctx.gate.with_streams(rng)
-    way = gate.fit(Draw(ctx.network, at["params"], at["buffers"]), fit, told, ctx.progress, at["fit"], keep)
+    network = ctx.network if rng is None else ctx.network_of(rng)
+    way = gate.fit(Draw(network, at["params"], at["buffers"]), fit, told, ctx.progress, at["fit"], keep)
     del state["training"]
     return [at["params"], *way], at["buffers"]
 

@@ -11,7 +11,9 @@ from ddcore.labels.soft import Soft
 from ddcore.labels.vectors import Vectors
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.ridge import KernelRidge
+from ddcore.optimisers import Adam
 from ddcore.policies.trained import TrainedOnSynthetic
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -59,19 +61,21 @@ GTN = Citation(
 def dd(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Dataset distillation: min_{S, a} l_T( w_n ), where w_{i+1} = w_i - a_i grad l_{S_i}( w_i ) from a fresh w_0.
 
-    S is one image of every class after another, in an order that belongs to it as its n step sizes do; both stand in
-    the artefact, and the protocol ``dd`` replays them (Wang et al., 2018, Eq. 2 and Algorithm 1). From the authors'
-    code: 30 steps, in three passes over ten images per class, step sizes that start at 0.02, Adam.
+    S is one image of every class after another, in an order that belongs to it as its n step sizes do; both are in the
+    artefact, and the protocol ``dd`` replays them.
 
-    Differs: 30 steps at any ipc, so 30 passes at 1; S starts from real images, not noise (``synthetic.init=noise``);
-    step sizes stay positive as logarithms, not through a softplus. 200 iterations with 256 items of T suit a small
-    machine; published are 400 epochs with 1 024, Adam at 0.01 and 0.5, halved every 40 epochs.
+    **Reference**: Wang et al., 2018, Eq. 2 and Algorithm 1. From the authors' code: 30 steps, in three passes over ten
+    images per class, step sizes that start at 0.02, Adam.
+
+    **Differs**: 30 steps at any ipc, so 30 passes at 1; S starts from real images, not noise
+    (``synthetic.init=noise``); step sizes stay positive as logarithms, not through a softplus. 200 iterations with 256
+    items of T suit a small machine; published are 400 epochs with 1 024, Adam at 0.01 and 0.5, halved every 40 epochs.
     """
     return Recipe(
         "dd",
         synthetic=Pixels(ipc, init="real"),
         objective=Bptt(steps=30, each=True, ordered=True),
-        update=Update(lr={"inputs": 0.05, "step_size": 0.05}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"inputs": 0.05, "step_size": 0.05}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         step_size=0.02,
         iterations=iterations,
     )
@@ -81,9 +85,11 @@ def dd(ipc: int = 1, iterations: int = 200) -> Recipe:
 def sldd(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Soft-label dataset distillation: ``dd`` with labels that are free real vectors and are learned with the images.
 
-    A step's loss is - sum_k y_k log softmax( f )_k; y starts one-hot (Sucholutsky and Schonlau, IJCNN 2021, Section 3).
+    The loss of a step is - sum_k y_k log softmax( f )_k; y starts one-hot.
 
-    Differs: as ``dd``.
+    **Reference**: Sucholutsky and Schonlau, IJCNN 2021, Section 3.
+
+    **Differs**: as ``dd``.
     """
     plain = dd(ipc, iterations)
     rates = {**plain.update.lr, "labels": 0.003}
@@ -92,15 +98,17 @@ def sldd(ipc: int = 1, iterations: int = 200) -> Recipe:
 
 @method(LD)
 def ld(ipc: int = 1, iterations: int = 300) -> Recipe:
-    """Label distillation: min_Y l_T( w - a grad l_{(X, Y)}( w ) ), with real images X that stay as they are.
+    """Label distillation: min_Y l_T( w - a grad l_{(X, Y)}( w ) ), with real images X that are not changed.
 
-    w is a network that goes on being trained on S and now and then begins anew (Bohdal et al., 2020, Algorithm 1). One
-    step is differentiated, at second order.
+    w is a network that is trained on S further and further and now and then replaced by a fresh one. One step is
+    differentiated, at second order.
 
-    Differs: X is herded, not random (``synthetic.name=random``); Y are the softmax of free logits that start all alike,
-    not numbers that are clamped and rescaled after each step; a network begins anew after 20 rounds of 5 epochs, not
-    when a moving average of its loss has stood still; all of S is seen at once, at 0.05 (published 50 of 100 images at
-    0.01, Adam at 0.001, 1 024 items of T, 400 epochs).
+    **Reference**: Bohdal et al., 2020, Algorithm 1.
+
+    **Differs**: X is herded, not random (``synthetic.name=random``); Y are the softmax of free logits that start equal,
+    not numbers that are clamped and rescaled after each step; a network is replaced after 20 rounds of 5 epochs, not
+    when a moving average of its loss has stopped moving; all of S is seen at once, at 0.05 (published: 50 of 100 images
+    at 0.01, Adam at 0.001, 1 024 items of T, 400 epochs).
     """
     return Recipe(
         "ld",
@@ -108,7 +116,7 @@ def ld(ipc: int = 1, iterations: int = 300) -> Recipe:
         objective=Bptt(steps=1, lr=0.05),
         policy=TrainedOnSynthetic(rounds=20, epochs=5, lr=0.05),
         labels=Soft(None),
-        update=Update(lr={"labels": 0.1}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"labels": 0.1}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -118,40 +126,45 @@ def ld_ridge(ipc: int = 1, iterations: int = 300) -> Recipe:
     """Label distillation by ridge regression: min_Y E || y_T - f(T) f(X)' (f(X) f(X)' + l I)^-1 Y ||^2 / 2.
 
     The step of training that ``ld`` differentiates is replaced by a last layer fitted in closed form, on the features f
-    of a network that goes on being trained on S (Bohdal et al., 2020, Section 3.2, second variant).
+    of a network that is trained on S further and further.
 
-    Differs: as ``ld``; Y are free vectors that start centred one-hot, for a squared error; l is in units of the mean of
-    the kernel's diagonal.
+    **Reference**: Bohdal et al., 2020, Section 3.2, second variant.
+
+    **Differs**: as ``ld``; Y are free vectors that start centred one-hot, for a squared error; l is in units of the
+    mean of the kernel's diagonal.
     """
     return replace(
         ld(ipc, iterations),
         name="ld_ridge",
         objective=KernelRidge(ridge=1.0),
         labels=Vectors(centred=True, loss="squared"),
-        update=Update(lr={"labels": 0.02}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"labels": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
     )
 
 
 @method(RTP)
 def rtp(ipc: int = 1, iterations: int = 120) -> Recipe:
-    """Remember the past: back-propagation through training with momentum, into a memory that all classes share.
+    """Remember the past: back-propagation through training with momentum, into bases that all classes share.
 
     min_{A, B} l_T( w_n ), m_{i+1} = mu m_i + grad l_{S_i}( w_i ), w_{i+1} = w_i - a m_{i+1}, over images x_cj =
-    enlarge( sum_b A_cjb B_b ) (Deng and Russakovsky, NeurIPS 2022, Eq. 3 and Section 3.2). Bases of half the sides, as
-    many addresses as fit ipc images per class, momentum 0.9 and a clip at 2 are from the authors' code. The protocol
-    ``rtp`` is theirs.
+    enlarge( sum_b A_cjb B_b ).
 
-    Differs: the memory starts from the centres of clusters of T, not from noise: at the lengths of a small machine that
-    decides. 12 bases, up to 60 steps at 0.03 on 70 images of S, of which a random 15 in a row are differentiated, and
-    120 iterations of Adam; published are 16 bases, all of 150 steps at 0.01 on 32 images of S and 64 of T a class, and
-    500 000 iterations of SGD at 0.1 with momentum 0.5. The penalty of their code on A has no derivative in S and is
-    left out.
+    **Reference**: Deng and Russakovsky, NeurIPS 2022, Eq. 3 and Section 3.2. From the authors' code: bases of half the
+    sides, as many addresses as fit ipc images per class, momentum 0.9 and a clip at 2. The protocol ``rtp`` is theirs.
+
+    **Differs**: the bases start from the centres of clusters of T, not from noise: with the short runs of a small
+    machine that is decisive. 12 bases, up to 60 steps at 0.03 on 70 images of S, of which a random 15 in a row are
+    differentiated, and 120 iterations of Adam; published are 16 bases, all of 150 steps at 0.01 on 32 images of S and
+    64 of T per class, and 500 000 iterations of SGD at 0.1 with momentum 0.5. The penalty of their code on A has no
+    derivative in S and is left out.
     """
     return Recipe(
         "rtp",
         synthetic=SharedBases(ipc, bases=12, init="centres"),
         objective=Bptt(steps=60, batch=70, lr=0.03, momentum=0.9, window=15),
-        update=Update(lr={"inputs": 0.02, "bases": 0.02}, optimiser="adam", clip=2.0, schedule="cosine"),
+        update=Update(
+            lr={"inputs": 0.02, "bases": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), clip=2.0, schedule=Cosine()
+        ),
         iterations=iterations,
     )
 
@@ -160,23 +173,28 @@ def rtp(ipc: int = 1, iterations: int = 120) -> Recipe:
 def gtn(ipc: int = 1, iterations: int = 150) -> Recipe:
     """Generative teaching network: a generator whose images, in a learned order, teach fresh networks T.
 
-    min_{G, z, a} of the mean over points of the way of l_T( w_i ), w_{i+1} the step of SGD with momentum on G( z_i ) at
-    its own step size (Such et al., ICML 2020, Section 2). Latents z are the curriculum; the artefact holds G and z and
-    counts both.
+    min_{G, z, a} of the mean of l_T( w_i ) over points i, w_{i+1} the step of SGD with momentum on G( z_i ) at its own
+    step size. Latents z are the curriculum; the artefact holds G and z and counts both.
 
-    Differs: G is a small one that fits the bytes of ipc images per class together with its latents, and is first
-    trained on T against a discriminator (``synthetic.training=none`` starts it anew). 15 steps of 40 images, the loss
-    at three points, a fixed momentum of 0.5 and 150 iterations suit a small machine; published are 64 steps of 128
-    images, the loss at every step, learned momentum, and 2 000 iterations of Adam at 0.02.
+    **Reference**: Such et al., ICML 2020, Section 2.
 
-    Privately, ``plugins.private.requests`` must count the generator's training and each point of the way, and all must
-    draw at one rate: ``synthetic.tries=1``, and ``objective.real`` as large as ``synthetic.training.batch``.
+    **Differs**: G is a small one that fits the bytes of ipc images per class together with its latents, and is first
+    trained on T against a discriminator (``synthetic.training=none`` starts it from random weights). 15 steps of 40
+    images, the loss at three points, a fixed momentum of 0.5 and 150 iterations suit a small machine; published are 64
+    steps of 128 images, the loss at every step, learned momentum, and 2 000 iterations of Adam at 0.02.
+
+    **Privately**, ``plugins.private.requests`` must count the generator's training and each point of the loss, and all
+    must draw at one rate: ``synthetic.tries=1``, and ``objective.real`` as large as ``synthetic.training.batch``.
     """
     return Recipe(
         "gtn",
         synthetic=Latents(ipc, learned=True, training=Adversarial(steps=500)),
         objective=Bptt(steps=15, batch=40, each=True, ordered=True, momentum=0.5, checks=3),
-        update=Update(lr={"inputs": 0.03, "generator": 0.003, "step_size": 0.02}, optimiser="adam", schedule="cosine"),
+        update=Update(
+            lr={"inputs": 0.03, "generator": 0.003, "step_size": 0.02},
+            optimiser=Adam(betas=(0.5, 0.999)),
+            schedule=Cosine(),
+        ),
         step_size=0.02,
         iterations=iterations,
     )

@@ -10,7 +10,9 @@ from ddcore.gate.fit import Fit
 from ddcore.labels.taught import Taught
 from ddcore.networks.convnet import ConvNet
 from ddcore.objectives.statistics import StatisticMatch
+from ddcore.optimisers import Adam
 from ddcore.policies.teacher import Teacher
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -52,23 +54,22 @@ def sre2l(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Squeeze-recover-relabel: min_x CE(f(A(x)), y) + r sum_l ( || mu_l - m_l || + || var_l - v_l || ), no T.
 
     f is a teacher with BatchNorm that was trained on T once (squeeze); m_l and v_l are what its layers have seen of T,
-    mu_l and var_l what they see of a batch of S under random crops A, an item its own (recover); then the teacher
-    labels S (relabel; Yin, Xing and Shen, NeurIPS 2023, Eq. 6 to 9). From the authors' script for ImageNet-1K: noise,
-    Adam at 0.25 with first beta 0.5 along a cosine, batches of 100 over the classes, pixels held within range.
+    mu_l and var_l what they see of a batch of S under random crops A, drawn separately for each item (recover); then
+    the teacher labels S (relabel). Cost grows in proportion to the images, and beyond S, its gradient and its moments
+    memory is that of one batch (``ddcore bench sre2l``). It is a method for tens of images per class: a batch of few
+    cannot have the statistics of T (``scenarios/decoupled.py``). No private gate can serve it: BatchNorm shows items
+    each other.
 
-    Cost grows in proportion to the images, and beyond S, its gradient and its moments memory is that of one batch
-    (``ddcore bench sre2l``). It is a method for tens of images a class: a batch of few cannot have the statistics of T
-    (``scenarios/decoupled.py``). Labels are the teacher's softmax at temperature 3, a row an item; what a network is
-    taught by as it sees it, as published, are ``labels.crops=N`` or ``labels.keep=true`` with ``--protocol fkd``. A
-    start at real images is ``synthetic.init=real``.
+    **Reference**: Yin, Xing and Shen, NeurIPS 2023, Eq. 6 to 9. From the authors' script for ImageNet-1K: noise, Adam
+    at 0.25 with first beta 0.5 along a cosine, batches of 100 over the classes, pixels held within range.
 
-    Differs: 200 iterations, a teacher of 600 steps and crops of at least half of the image suit a small machine, and
-    r = 10 a ConvNet of few layers, where 0.01 is far too little; published are 4 000 iterations, crops from 0.08,
-    r = 0.01 with ResNet-18, and 300 views at temperature 20. The first layer weighs as any other; the authors' code has
-    it tenfold (``objective.first=10``). Adam's second beta is 0.999, not 0.9; there is no jitter. All batches take
-    their first step before any takes its second.
-
-    No private gate can serve it: BatchNorm shows items each other.
+    **Differs**: labels are the teacher's softmax at temperature 3, one row per item; teaching a network on what it
+    sees, as published, is ``labels.crops=N`` or ``labels.keep=true`` with ``--protocol fkd``. A start from real images
+    is ``synthetic.init=real``. 200 iterations, a teacher of 600 steps and crops of at least half of the image suit a
+    small machine, and r = 10 a ConvNet of few layers, where 0.01 is far too little; published are 4 000 iterations,
+    crops from 0.08, r = 0.01 with ResNet-18, and 300 crops at temperature 20. The first layer has the weight of any
+    other; the authors' code has it tenfold (``objective.first=10``). Adam's second beta is 0.999, not 0.9; there is no
+    jitter. All batches take their first step before any takes its second.
     """
     return Recipe(
         "sre2l",
@@ -78,7 +79,7 @@ def sre2l(ipc: int = 1, iterations: int = 200) -> Recipe:
         labels=Taught(fit=None, temperature=3.0),
         network=ConvNet(norm="batch"),
         augment=Crop(low=0.5),
-        update=Update(lr={"inputs": 0.25}, optimiser="adam", momentum=0.5, schedule="cosine", clamp=True),
+        update=Update(lr={"inputs": 0.25}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine(), clamp=True),
         iterations=iterations,
     )
 
@@ -87,10 +88,11 @@ def sre2l(ipc: int = 1, iterations: int = 200) -> Recipe:
 def cda(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Curriculum data augmentation: SRe2L whose crops are whole images at first and show ever smaller details.
 
-    The least share of a crop falls as a cosine from 1 to its least over the run (Yin and Shen, TMLR 2024, Section 3).
-    All else as SRe2L.
+    The least share of a crop falls as a cosine from 1 to its least over the run. All else as SRe2L.
 
-    Differs: as SRe2L.
+    **Reference**: Yin and Shen, TMLR 2024, Section 3.
+
+    **Differs**: as SRe2L.
     """
     plain = sre2l(ipc, iterations)
     return replace(plain, name="cda", augment=Crop(low=0.5, first=1.0))
@@ -100,12 +102,14 @@ def cda(ipc: int = 1, iterations: int = 200) -> Recipe:
 def rded(ipc: int = 1) -> Recipe:
     """Realistic and diverse: real crops that a teacher is sure of, tiled into images and labelled by it.
 
-    Of each of 300 images a class five crops are scored by -log f(crop)[y]; the best of each image compete, and the
-    surest stand side by side, factor^2 to an image (Sun et al., CVPR 2024, Section 4). Nothing is learned but the
-    teacher.
+    Of each of 300 images per class five crops are scored by -log f(crop)[y]; the best of each image compete, and the
+    best of those are tiled, factor^2 per image. Nothing is learned but the teacher.
 
-    Differs: one tile an image and crops of at least 0.8 of it suit small images; published for ImageNet-1K are four
-    (``synthetic.factor=2``). Labels as SRe2L's: a row an item, or ``labels.crops`` and ``labels.keep``, without cutmix.
+    **Reference**: Sun et al., CVPR 2024, Section 4.
+
+    **Differs**: one tile per image and crops of at least 0.8 of it suit small images; published for ImageNet-1K are
+    four (``synthetic.factor=2``). Labels as SRe2L's: one row per item, or ``labels.crops`` and ``labels.keep``, without
+    cutmix.
     """
     return Recipe(
         "rded",

@@ -7,8 +7,10 @@ from ddcore.carriers.pixels import Pixels
 from ddcore.composition import Recipe, method
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.optimisers import Adam
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.steady import UntilSteady
+from ddcore.schedules import Cosine
 from ddcore.types import Citation
 from ddcore.update import Update
 
@@ -49,11 +51,13 @@ ITGAN = Citation(
 def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
     """Distribution matching: min_S sum_c || mean f(A(T_c)) - mean f(A(S_c)) ||^2 over random networks f.
 
-    A is one augmentation a class and step, shared by T and S; f is a freshly initialised ConvNet that is
-    never trained (Zhao and Bilen, WACV 2023, Eq. 6). Defaults from the authors' code: real start, 256 items
-    of T a class, SGD with momentum 0.5 at 1.0, or 10 from 100 images per class on.
+    A is one augmentation per class and step, shared by T and S; f is a freshly initialised ConvNet that is never
+    trained.
 
-    Differs: 1 000 iterations, along which the rate falls as a cosine to zero, suit a small machine; the published
+    **Reference**: Zhao and Bilen, WACV 2023, Eq. 6. From the authors' code: real start, 256 items of T per class, SGD
+    with momentum 0.5 at 1.0, or 10 from 100 images per class on.
+
+    **Differs**: 1 000 iterations, along which the rate falls as a cosine to zero, suit a small machine; the published
     runs take 20 000 at a constant rate (``iterations=20000``, ``update.schedule=constant``).
     """
     return Recipe(
@@ -62,7 +66,7 @@ def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
         objective=FeatureMatch(real=256),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, momentum=0.5, schedule="cosine"),
+        update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -71,18 +75,20 @@ def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
 def cafe(ipc: int = 1, iterations: int = 300) -> Recipe:
     """Feature alignment: the means of every layer, and class centres of S that tell the items of T apart.
 
-    min_S sum_c sum_l w_l || mean f_l(T_c) - mean f_l(S_c) ||^2 + b sum_n -log softmax( M f(x_n) )[y_n], over
-    networks that are trained on S once S has become steady at them (Wang et al., CVPR 2022, Sections 3.2 to 3.4).
-    Defaults from the authors' code: layer weights 1, 1, 0.1, 0.1, thresholds 0.04 and 0.03, S by SGD.
+    min_S sum_c sum_l w_l || mean f_l(T_c) - mean f_l(S_c) ||^2 + b sum_n -log softmax( M f(x_n) )[y_n], over networks
+    that are trained on S once S has become steady at them.
 
-    Differs: which layer has which weight is read as first to last; f in the second term is the input of the last
-    layer; window lengths and limits of the loops are ours, and so are the start at real images, the momentum, the
-    number of rounds of a network and its rate of 0.1. Siamese augmentation is on (the published option
-    ``--method DSA``; ``augment=none`` for the plain one). 300 iterations with 64 items of T a class and b = 0.2, at a
-    rate that falls from 0.1 along a cosine, suit a small machine; the published runs take 2 000 iterations and
-    b = 0.01 (``objective.discrimination=0.01``), at 0.1 halved at 1 200, 1 600 and 1 800.
+    **Reference**: Wang et al., CVPR 2022, Sections 3.2 to 3.4. From the authors' code: layer weights 1, 1, 0.1, 0.1,
+    thresholds 0.04 and 0.03, S by SGD.
 
-    Privately, each update makes up to three requests, and each epoch of training on S one: say
+    **Differs**: which layer has which weight is read as first to last; f in the second term is the input of the last
+    layer; window lengths and limits of the loops are ours, and so are the start from real images, the momentum, the
+    number of rounds of a network and its rate of 0.1. Siamese augmentation is on (the published option ``--method
+    DSA``; ``augment=none`` for the plain one). 300 iterations with 64 items of T per class and b = 0.2, at a rate that
+    falls from 0.1 along a cosine, suit a small machine; the published runs take 2 000 iterations and b = 0.01
+    (``objective.discrimination=0.01``), at 0.1 halved at 1 200, 1 600 and 1 800.
+
+    **Privately**, each update makes up to three requests, and each epoch of training on S one: set
     ``plugins.private.requests``.
     """
     return Recipe(
@@ -91,7 +97,7 @@ def cafe(ipc: int = 1, iterations: int = 300) -> Recipe:
         objective=LayerMatch(discrimination=0.2, real=64),
         policy=UntilSteady(window=3, rounds=4, steps=5, real=32, lr=0.1),
         augment=Siamese(),
-        update=Update(lr={"inputs": 0.1}, momentum=0.5, schedule="cosine"),
+        update=Update(lr={"inputs": 0.1}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -101,11 +107,13 @@ def kfs(ipc: int = 1, iterations: int = 400) -> Recipe:
     """Factorised distribution matching: S is every code of a class through every one of a few shared decoders.
 
     min_{z, g} sum_c || mean f(A(T_c)) - mean_{j, d} f(A(g_d(z_cj))) ||^2 over random networks f, as in ``dm``; codes
-    and decoders together take no more bytes than ``ipc`` images per class (Lee et al., 2022).
+    and decoders together take no more bytes than ``ipc`` images per class.
 
-    Differs: there is no public code, so sizes, rates and the start are ours: two decoders of one hidden layer, codes
-    at a quarter of the sides that are first fitted to real images, Adam. 400 iterations with 64 items of T a class
-    suit a small machine.
+    **Reference**: Lee et al., 2022.
+
+    **Differs**: there is no public code, so sizes, rates and the start are ours: two decoders of one hidden layer,
+    codes at a quarter of the sides that are first fitted to real images, Adam. 400 iterations with 64 items of T per
+    class suit a small machine.
     """
     return Recipe(
         "kfs",
@@ -113,24 +121,27 @@ def kfs(ipc: int = 1, iterations: int = 400) -> Recipe:
         objective=FeatureMatch(real=64),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 0.1, "decoders": 0.02}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"inputs": 0.1, "decoders": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         iterations=iterations,
     )
 
 
 @method(ITGAN)
 def it_gan(ipc: int = 1, iterations: int = 400) -> Recipe:
-    """Informative samples of a generator: its latents are learned by distribution matching, it stands still.
+    """Informative samples of a generator: its latents are learned by distribution matching, it is fixed.
 
     min_z sum_c || mean f(A(T_c)) - mean_j f(A(G(z_cj, c))) ||^2 over random networks f, as in ``dm``; G is a
-    class-conditional generator trained on T beforehand (Zhao and Bilen, 2022, Section 3).
+    class-conditional generator trained on T beforehand.
 
-    Differs: the generator is a small one of our own, trained here, and counts among the bytes: it and the latents
+    **Reference**: Zhao and Bilen, 2022, Section 3.
+
+    **Differs**: the generator is a small one of our own, trained here, and counts among the bytes: it and the latents
     together take no more than ``ipc`` images per class. Latents start herded towards the class means instead of as
-    inversions of real images, and there is no diversity regulariser. Only an evaluator is public, so rates and
-    lengths are ours: 1 000 steps of the generator, then 400 with 64 items of T a class.
+    inversions of real images, and there is no diversity regulariser. Only an evaluator is public, so rates and lengths
+    are ours: 1 000 steps of the generator, then 400 with 64 items of T per class.
 
-    Privately, ``plugins.private.requests`` must count the generator's training steps and one more beside the updates.
+    **Privately**, ``plugins.private.requests`` must count the generator's training steps and one more besides the
+    updates.
     """
     return Recipe(
         "it_gan",
@@ -138,6 +149,6 @@ def it_gan(ipc: int = 1, iterations: int = 400) -> Recipe:
         objective=FeatureMatch(real=64),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 0.2}, optimiser="adam", schedule="cosine"),
+        update=Update(lr={"inputs": 0.2}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
         iterations=iterations,
     )

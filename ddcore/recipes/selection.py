@@ -30,7 +30,10 @@ ICARL = Citation(
 
 @method(SURVEY)
 def random(ipc: int = 1) -> Recipe:
-    """``ipc`` real images per class, uniformly without replacement: the floor of the survey's Table 1."""
+    """``ipc`` real images per class, uniformly without replacement.
+
+    **Reference**: the lower baseline of the survey's Table 1 (Lei and Tao, TPAMI 2024).
+    """
     return Recipe("random", synthetic=Random(ipc))
 
 
@@ -38,9 +41,10 @@ def random(ipc: int = 1) -> Recipe:
 def herding(ipc: int = 1) -> Recipe:
     """``ipc`` real images per class whose mean feature follows the class mean, chosen greedily.
 
-    x_{t+1} = argmin_x || mu_c - (f(x) + sum_{s <= t} f(x_s)) / (t + 1) ||, with f a network trained on T
-    (Rebuffi et al., Algorithm 4).
+    x_{t+1} = argmin_x || mu_c - (f(x) + sum_{s <= t} f(x_s)) / (t + 1) ||, with f a network trained on T.
 
-    Differs: features are not scaled to unit length; no image is taken twice.
+    **Reference**: Rebuffi et al., CVPR 2017, Algorithm 4.
+
+    **Differs**: features are not scaled to unit length; no image is taken twice.
     """
     return Recipe("herding", synthetic=Herding(ipc))

@@ -11,6 +11,7 @@ from ddcore.labels.soft import Soft
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.trajectory import TrajectoryMatch
+from ddcore.optimisers import Sgd
 from ddcore.policies.experts import Experts
 from ddcore.policies.rival import Rival
 from ddcore.types import Citation
@@ -53,7 +54,7 @@ DATM = Citation(
 )
 
 
-EXPERTS = Fit(None, 10, 64, momentum=0.0, weight_decay=0.0, snapshots=10, augment=Siamese())
+EXPERTS = Fit(None, 10, 64, snapshots=10, augment=Siamese(), optimiser=Sgd(momentum=0.0))
 """Ten epochs of SGD at 0.01, a snapshot each."""
 
 
@@ -61,14 +62,16 @@ EXPERTS = Fit(None, 10, 64, momentum=0.0, weight_decay=0.0, snapshots=10, augmen
 def mtt(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Matching training trajectories: min_S,a || w_n(S, a) - w*_{t+M} ||^2 / || w*_t - w*_{t+M} ||^2.
 
-    A student starts at snapshot t of an expert, a network trained on T, and takes n steps of SGD at the step size a
-    on augmented batches of S; it shall come to where the expert was M epochs later (Cazenavette et al., CVPR 2022,
-    Eq. 2). S starts from real images; a is learned as its logarithm and stands in the artefact. From the authors'
-    code: S by SGD with momentum 0.5 at 100, experts by SGD at 0.01, each augmentation of S an item's own.
+    A student starts at snapshot t of an expert, a network trained on T, and takes n steps of SGD at the step size a on
+    augmented batches of S; it is to reach where the expert was M epochs later. S starts from real images; a is learned
+    as its logarithm and is in the artefact.
 
-    Differs: 5 experts of 10 epochs in batches of 64, 20 student steps and 200 iterations suit a small machine;
-    published are 100 experts of 50 epochs in batches of 256, 5 000 iterations, and by ipc 1, 10, 50: n 50, 30, 30,
-    M 2, a latest start 2, 20, 40, ZCA (``preprocess.name=zca``) at the first two; keep so many experts on disk
+    **Reference**: Cazenavette et al., CVPR 2022, Eq. 2. From the authors' code: S by SGD with momentum 0.5 at 100,
+    experts by SGD at 0.01, each augmentation of S drawn separately for each item.
+
+    **Differs**: 5 experts of 10 epochs in batches of 64, 20 student steps and 200 iterations suit a small machine;
+    published are 100 experts of 50 epochs in batches of 256, 5 000 iterations, and by ipc 1, 10, 50: n 50, 30, 30, M 2,
+    a latest start 2, 20, 40, ZCA (``preprocess.name=zca``) at the first two; keep that many experts on disk
     (``policy.store``), not in the run. An expert's batches have one augmentation each. The derivative is exact at flat
     memory. The step size cannot leave its range: its rate is that of the logarithm. A student step sees at most 256
     items of S.
@@ -79,7 +82,7 @@ def mtt(ipc: int = 1, iterations: int = 200) -> Recipe:
         objective=TrajectoryMatch(steps=20, batch=256),
         policy=Experts(experts=5, fit=EXPERTS, last=5, span=2),
         augment=Siamese(),
-        update=Update(lr={"inputs": 100.0, "step_size": 0.1}, momentum=0.5),
+        update=Update(lr={"inputs": 100.0, "step_size": 0.1}),
         step_size=0.01,
         iterations=iterations,
     )
@@ -89,12 +92,14 @@ def mtt(ipc: int = 1, iterations: int = 200) -> Recipe:
 def ftd(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Flat trajectory distillation: MTT with experts that find flat minima, and a running mean of S.
 
-    Experts follow gradients taken rho uphill, less a share of what is orthogonal to them (surrogate gap; Du et al.,
-    CVPR 2023, Section 3.3), so that a student that has drifted from the expert's way loses less. From the authors'
-    scripts: rho 0.01, share 0.4, decay 0.9995 over 5 000 iterations.
+    Experts follow gradients taken rho uphill, less a share of what is orthogonal to them (surrogate gap), so that a
+    student that has drifted from the expert's trajectory loses less.
 
-    Differs: as MTT; the decay is 0.99, for as many fewer iterations. The survey tells FTD as noise on the student's
-    start: that is ``policy.noise``.
+    **Reference**: Du et al., CVPR 2023, Section 3.3. From the authors' scripts: rho 0.01, share 0.4, decay 0.9995 over
+    5 000 iterations.
+
+    **Differs**: as MTT; the decay is 0.99, in proportion to the fewer iterations. The survey describes FTD as noise on
+    the student's start: that is ``policy.noise``.
     """
     plain = mtt(ipc, iterations)
     flat = replace(EXPERTS, rho=0.01, gap=0.4)
@@ -105,11 +110,13 @@ def ftd(ipc: int = 1, iterations: int = 200) -> Recipe:
 def tesla(ipc: int = 1, iterations: int = 200) -> Recipe:
     """MTT at constant memory: each step's share of the derivative is taken with the student's weights held fixed.
 
-    dL/dx_i = -a d<g_i(w_i, x_i), dL/dw_n>/dx_i (Cui et al., ICML 2023, Section 3.3). This is **not the exact
-    derivative**: that later weights depend on x_i is left out. ``mtt`` has the exact one at the same memory.
-    Labels given by each step's expert, as published for many classes, are ``labels.name=expert``.
+    dL/dx_i = -a d<g_i(w_i, x_i), dL/dw_n>/dx_i. This is **not the exact derivative**: that later weights depend on x_i
+    is left out. ``mtt`` has the exact one at the same memory. Labels given by each step's expert, as published for many
+    classes, are ``labels.name=expert``.
 
-    Differs: as MTT. The factor 2 of the derivative of a square, which the authors' code loses, is kept.
+    **Reference**: Cui et al., ICML 2023, Section 3.3.
+
+    **Differs**: as MTT. The factor 2 of the derivative of a square, which the authors' code loses, is kept.
     """
     plain = mtt(ipc, iterations)
     return replace(plain, name="tesla", objective=TrajectoryMatch(steps=20, batch=256, memory="tesla"))
@@ -119,13 +126,15 @@ def tesla(ipc: int = 1, iterations: int = 200) -> Recipe:
 def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Difficulty-aligned trajectory matching: a window of starts that grows, soft labels that are learned.
 
-    MTT's loss with t uniform in [t-, T(i)], T growing along the run, so that easy patterns come first; labels are
-    the softmax of learned logits, which start as a network trained on T gives them; a step whose loss is above a
-    threshold is left out (Guo et al., ICLR 2024, Sections 3.2 and 3.3; thresholds and rates from the authors' code:
-    1.1 and 5 at ipc 1, 1 and 2 beyond).
+    MTT's loss with t uniform in [t-, T(i)], T growing along the run, so that easy patterns come first; labels are the
+    softmax of learned logits, which start as a network trained on T gives them; a step whose loss is above a threshold
+    is left out.
 
-    Differs: as MTT. The real images that S starts from are any, not those alone that the network gets right. The
-    window grows from 2 to 6 over the first half of the run.
+    **Reference**: Guo et al., ICLR 2024, Sections 3.2 and 3.3. From the authors' code: threshold 1.1 and rate of labels
+    5 at ipc 1, 1 and 2 beyond.
+
+    **Differs**: as MTT. The real images that S starts from are any, not only those that the network classifies
+    correctly. The window grows from 2 to 6 over the first half of the run.
     """
     plain = mtt(ipc, iterations)
     growing = Experts(experts=5, fit=EXPERTS, last=2, grown=6, growth=max(1, iterations // 2), span=2)
@@ -145,11 +154,13 @@ def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
 def haba(ipc: int = 1, iterations: int = 80) -> Recipe:
     """Hallucinators and bases: MTT over images x_ij = h_j(base_i), plus 0.1 times how alike those of one base look.
 
-    Likeness is the mean cosine in the features of a second player, which is trained to find them alike (Liu et al.,
-    NeurIPS 2022, Eq. 5 and 6; weights, 0.001 and momentum 0.9 of the second player from the authors' code).
+    Likeness is the mean cosine in the features of a second player, which is trained to find them alike.
 
-    Differs: as MTT. Bases and hallucinators together keep within the bytes of ipc images a class; the published five
-    hallucinators come on top of the bases (27 840 numbers at 3x32x32).
+    **Reference**: Liu et al., NeurIPS 2022, Eq. 5 and 6; weights, and 0.001 and momentum 0.9 of the second player, from
+    the authors' code.
+
+    **Differs**: as MTT. Bases and hallucinators together keep within the bytes of ipc images per class; the published
+    five hallucinators come on top of the bases (27 840 values at 3x32x32).
     """
     plain = mtt(ipc, iterations)
     return replace(

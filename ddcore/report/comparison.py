@@ -5,23 +5,50 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from ddcore.naming import table_labels
+from ddcore.plots import Line, Panel, Plot
+from ddcore.report.measured import MeasuredBy, MeasuredScore, MeasuredSet, measured_sets
+from ddcore.report.tables import bytes_cell, markdown_table, measure_title, plus_minus
 
-from ddcore.files import replaced_whole
-from ddcore.report.measured import MeasuredSet, measured_sets
-from ddcore.report.tables import bytes_cell, markdown_table, plus_minus
-
-MARKERS = "osD^vPX"
-"""By turns, each for as many lines as there are colours."""
 BARS = "bars: deviation over seeds, or over networks where there is a single run"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One measure over the nets and the seeds of a row; NaN where all nets diverged."""
+
+    mean: float
+    std_nets: float | None
+    """Deviation over the networks of one evaluation, the mean of the runs'; None for a single network."""
+    std_seeds: float | None
+    """Deviation of the runs' means over their seeds; None for a single run."""
+    runs: int
+    """Those of the row in which a net did not diverge."""
+    diverged: int
+    nets: int
+    by: MeasuredBy
+
+    @property
+    def worth(self) -> float:
+        """Higher is better."""
+        return -math.inf if math.isnan(self.mean) else self.mean if self.by.higher_is_better else -self.mean
+
+    def cells(self) -> tuple[str, str]:
+        """Mean and deviation over nets, and the deviation over seeds."""
+        lost = f", diverged {self.diverged} of {self.nets}" if self.diverged else ""
+        if self.diverged == self.nets:
+            return lost.lstrip(", "), "-"
+        over_seeds = "-" if self.std_seeds is None else f"{self.std_seeds:.{self.by.digits}f} ({self.runs})"
+        return plus_minus(self.mean, self.std_nets, digits=self.by.digits) + lost, over_seeds
 
 
 @dataclass(frozen=True)
@@ -33,11 +60,10 @@ class Row:
     ipc: int
     protocol: str
     network: str
-    accuracy: float
-    std_nets: float | None
-    """Deviation over the networks of one evaluation, the mean of the runs'; None for a single network."""
-    std_seeds: float | None
-    """Deviation of the runs' means over their seeds; None for a single run."""
+    measure: str
+    """The one that chooses, which is shown first and in the plot."""
+    scores: dict[str, Spread]
+    """By measure."""
     seeds: int
     bytes: int
     seconds: float | None
@@ -47,6 +73,10 @@ class Row:
     @property
     def label(self) -> str:
         return f"{self.method} ({self.setting})" if self.setting else self.method
+
+    @property
+    def first(self) -> Spread:
+        return self.scores[self.measure]
 
 
 @dataclass(frozen=True)
@@ -58,12 +88,13 @@ class Comparison:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Head and rows as text; the protocol is a column only where there are several."""
         several = len({row.protocol for row in self.rows}) > 1
-        head = ["method", "data", "ipc", "network", "accuracy ± nets", "± seeds (n)", "bytes", "seconds"]
+        measures = self.measures
+        titles = [[f"{name.replace('_', ' ')} ± nets", "± seeds (n)"] for name in measures]
+        head = ["method", "data", "ipc", "network", *chain(*titles), "bytes", "seconds"]
         return [*head, *["protocol"] * several], [
             [
                 *(row.label, row.data, str(row.ipc), row.network),
-                plus_minus(row.accuracy, row.std_nets),
-                "-" if row.std_seeds is None else f"{row.std_seeds:.1f} ({row.seeds})",
+                *chain(*(row.scores[name].cells() if name in row.scores else ("-", "-") for name in measures)),
                 bytes_cell(row.bytes),
                 "-" if row.seconds is None else f"{row.seconds:.1f}",
                 *[row.protocol] * several,
@@ -71,56 +102,59 @@ class Comparison:
             for row in self.rows
         ]
 
+    @property
+    def measures(self) -> dict[str, MeasuredBy]:
+        """All that was measured, what chooses first."""
+        firsts = {row.measure: row.first.by for row in self.rows}
+        return firsts | {name: score.by for row in self.rows for name, score in row.scores.items()}
+
+    def says(self) -> str:
+        """How it was measured."""
+        protocols = ", or ".join(sorted({row.protocol for row in self.rows}))
+        measures = "; ".join(measure_title(name, by.model_dump()) for name, by in self.measures.items())
+        what = "mean, deviation over networks, deviation over seeds (runs)"
+        return f"On the test split ({protocols}): {what} of {measures}."
+
     def markdown(self) -> str:
         """The table with how it was measured below."""
-        protocols = ", or ".join(sorted({row.protocol for row in self.rows}))
-        return markdown_table(*self.table()) + (
-            f"\nTest accuracy in percent ({protocols}): mean, deviation over networks, deviation over seeds (runs).\n"
-        )
+        return f"{markdown_table(*self.table())}\n{self.says()}\n"
 
     def csv(self) -> str:
         text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
+        rows = [_flat(row) for row in self.rows]
+        writer = csv.DictWriter(text, list(dict.fromkeys(chain(*rows))), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in self.rows)
+        writer.writerows(rows)
         return text.getvalue()
 
-    def plot(self, path: Path) -> Path:
-        """Accuracy against stored bytes, a line a method and a panel for each data set and network."""
-        panels = sorted({(row.data, row.network, row.protocol) for row in self.rows})
-        entries = len({row.label for row in self.rows})
-        figure = Figure(figsize=(8.4, max(4.4, 0.26 * entries) * len(panels)), dpi=120, layout="constrained")
-        for axes, (data, network, protocol) in zip(
-            figure.subplots(len(panels), squeeze=False).flat, panels, strict=True
-        ):
-            shown = [row for row in self.rows if (row.data, row.network, row.protocol) == (data, network, protocol)]
-            for place, label in enumerate(dict.fromkeys(row.label for row in shown)):
-                points = sorted((row for row in shown if row.label == label), key=lambda row: row.bytes)
-                if label == "whole":
-                    axes.axhline(points[0].accuracy, linestyle="--", color="0.4", label="whole")
-                    continue
-                axes.errorbar(
-                    [row.bytes for row in points],
-                    [row.accuracy for row in points],
-                    [(row.std_nets if row.std_seeds is None else row.std_seeds) or 0 for row in points],
-                    marker=MARKERS[place // 10 % len(MARKERS)],
-                    capsize=3,
-                    linestyle=":" if label in ("random", "herding") else "-",
-                    label=label,
-                )
+    def picture(self, name: str) -> Plot:
+        """The measure that chooses against stored bytes: a line per method, a panel per data set and network."""
+        places = sorted({(row.data, row.network, row.protocol, row.measure) for row in self.rows})
+        panels, titles = [], {}
+        for place in places:
+            shown = [row for row in self.rows if (row.data, row.network, row.protocol, row.measure) == place]
+            titles[measure_title(place[-1], shown[0].first.by.model_dump())] = True
             stored = [row.bytes for row in shown if row.label != "whole"] or [row.bytes for row in shown]
-            if max(stored) > 3 * min(stored):
-                axes.set_xscale("log")
-                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.xaxis.set_minor_locator(NullLocator())
-            else:
-                axes.locator_params(axis="x", nbins=5)
-            axes.xaxis.set_major_formatter(EngFormatter("B"))
-            axes.set(xlabel=f"stored\n({BARS})", ylabel="test accuracy (%)")
-            axes.set_title(f"{data}, {network}\n{protocol}", fontsize="medium", parse_math=False)
-            axes.grid(alpha=0.3)
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        return replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+            lines = [
+                _line([row for row in shown if row.label == label]) for label in dict.fromkeys(r.label for r in shown)
+            ]
+            panels.append([Panel(lines, "{}, {}\n{}".format(*place), "x" if max(stored) > 3 * min(stored) else "")])
+        return Plot(name, f"stored\n({BARS})", f"test {' or '.join(titles)}", panels, unit="B", shared=False)
+
+    def plot(self, path: Path) -> Path:
+        """Save :meth:`picture` as PNG at ``path``."""
+        return self.picture(path.stem).save(path)
+
+
+def _line(rows: list[Row]) -> Line:
+    rows = sorted(rows, key=lambda row: row.bytes)
+    label = rows[0].label
+    if label == "whole":
+        return Line(label, [rows[0].first.mean], reference=True)
+    firsts = [row.first for row in rows]
+    bars = [(first.std_nets if first.std_seeds is None else first.std_seeds) or 0 for first in firsts]
+    means = [first.mean for first in firsts]
+    return Line(label, means, [row.bytes for row in rows], bars, reference=label in ("random", "herding"))
 
 
 def compare(folders: Iterable[str | Path]) -> Comparison:
@@ -143,10 +177,30 @@ def compare(folders: Iterable[str | Path]) -> Comparison:
     for found in (*own, *baselines):
         groups[(found.method, found.setting, *found.place)].append(found)
     firsts = [alike[0] for alike in groups.values()]
+    plans = list(dict.fromkeys(one.network for one in firsts))
+    networks = dict(zip(plans, table_labels([json.loads(plan) for plan in plans]), strict=True))
     rows = [
-        _row(alike, _differing([one for one in firsts if one.curve == alike[0].curve])) for alike in groups.values()
+        _row(alike, networks[alike[0].network], _differing([one for one in firsts if one.curve == alike[0].curve]))
+        for alike in groups.values()
     ]
-    return Comparison(sorted(rows, key=lambda r: (r.data, r.network, r.ipc, r.protocol, -r.accuracy)))
+    return Comparison(sorted(rows, key=lambda r: (r.data, r.network, r.ipc, r.protocol, -r.first.worth)))
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """``row`` as columns, a few for each measure."""
+    scores = {
+        f"{name}{suffix}": value
+        for name, score in row.scores.items()
+        for suffix, value in {
+            "": score.mean,
+            "_std_nets": score.std_nets,
+            "_std_seeds": score.std_seeds,
+            "_diverged": score.diverged,
+        }.items()
+    }
+    plain = {field.name: getattr(row, field.name) for field in fields(Row)}
+    del plain["scores"]
+    return plain | scores
 
 
 def _differing(curve: list[MeasuredSet]) -> set[str]:
@@ -160,12 +214,27 @@ def _differing(curve: list[MeasuredSet]) -> set[str]:
     }
 
 
-def _row(found: list[MeasuredSet], differing: set[str]) -> Row:
+def _spread(scores: list[MeasuredScore], by: MeasuredBy) -> Spread:
+    """One measure over runs."""
+    values = [value for score in scores for value in score.values]
+    means = [score.mean for score in scores if score.mean is not None]
+    deviations = [score.std for score in scores if score.std is not None and len(score.values) > 1]
+    return Spread(
+        mean=fmean(means) if means else math.nan,
+        std_nets=fmean(deviations) if deviations else None,
+        std_seeds=stdev(means) if len(means) > 1 else None,
+        runs=len(means),
+        diverged=values.count(None),
+        nets=len(values),
+        by=by,
+    )
+
+
+def _row(found: list[MeasuredSet], network: str, differing: set[str]) -> Row:
     """One row of the sets ``found``, which differ by their seed; it tells the fields ``differing``."""
     runs = list({one.seed: one for one in found}.values())
     first = runs[0]
-    means = [one.score.mean for one in runs]
-    deviations = [one.score.std for one in runs if len(one.score.values) > 1]
+    measures = {name: by for one in runs for name, by in one.measures.items() if name in one.scores}
     seconds = [one.seconds for one in runs if one.seconds is not None]
     setting = json.loads(first.setting)
     return Row(
@@ -173,11 +242,10 @@ def _row(found: list[MeasuredSet], differing: set[str]) -> Row:
         data=first.data,
         ipc=first.ipc,
         protocol=first.short,
-        network=first.network,
-        accuracy=fmean(means),
-        std_nets=fmean(deviations) if deviations else None,
-        std_seeds=stdev(means) if len(means) > 1 else None,
-        seeds=len(means),
+        network=network,
+        measure=first.first,
+        scores={n: _spread([one.scores[n] for one in runs if n in one.scores], by) for n, by in measures.items()},
+        seeds=len(runs),
         bytes=first.bytes,
         seconds=fmean(seconds) if seconds else None,
         setting=", ".join(f"{path}={_text(setting[path])}" for path in setting if path in differing),

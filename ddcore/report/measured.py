@@ -15,10 +15,23 @@ from ddcore.errors import DdcoreError
 from ddcore.packing import dotted
 
 
-class _Score(BaseModel):
-    mean: float
-    std: float
-    values: Annotated[list[float], Field(min_length=1)]
+class MeasuredScore(BaseModel):
+    """One measure of one network; null stands for nets that diverged."""
+
+    mean: float | None
+    std: float | None
+    values: Annotated[list[float | None], Field(min_length=1)]
+
+
+class MeasuredBy(BaseModel):
+    """How one measure is written."""
+
+    unit: str
+    higher_is_better: bool
+    digits: int
+
+
+_Scores = Annotated[dict[str, dict[str, MeasuredScore]], Field(min_length=1)]
 
 
 class _Seconds(BaseModel):
@@ -33,8 +46,10 @@ class _Metrics(BaseModel):
     ipc: int
     seed: int
     network: str
-    accuracy: Annotated[dict[str, _Score], Field(min_length=1)]
-    baselines: dict[str, dict[str, _Score]]
+    scores: _Scores
+    baselines: dict[str, _Scores]
+    measures: dict[str, MeasuredBy]
+    chosen_by: str
     bytes: int
     baseline_bytes: dict[str, int]
     seconds: _Seconds
@@ -45,6 +60,11 @@ class _Metrics(BaseModel):
     def _all_sized(self) -> _Metrics:
         if unsized := self.baselines.keys() - self.baseline_bytes.keys():
             raise ValueError(f"baseline_bytes lacks {', '.join(sorted(unsized))}")
+        known = {name for scores in (self.scores, *self.baselines.values()) for name in scores}
+        if unknown := known - self.measures.keys():
+            raise ValueError(f"measures lacks {', '.join(sorted(unknown))}")
+        if self.chosen_by not in self.scores:
+            raise ValueError(f"scores lacks {self.chosen_by}, which chosen_by names")
         return self
 
 
@@ -56,13 +76,18 @@ class MeasuredSet:
     data: str
     ipc: int
     network: str
+    """As JSON."""
     protocol: str
-    """The whole of it as JSON; of its networks only this one."""
+    """The whole of it as JSON, without its networks and measures."""
     short: str
     setting: str
     """What made the set, but for the seed, as JSON; the same for all baselines of one name."""
     seed: int
-    score: _Score
+    scores: dict[str, MeasuredScore]
+    """By measure."""
+    measures: dict[str, MeasuredBy]
+    first: str
+    """The measure that chooses."""
     bytes: int
     seconds: float | None
 
@@ -81,24 +106,28 @@ def measured_sets(folder: Path) -> Iterator[MeasuredSet]:
     """Each set of the run in ``folder`` with each network."""
     run = _metrics(folder)
     setting = json.dumps({**_setting(folder, run), "steps": run.steps}, sort_keys=True)
-    networks = run.protocol.get("networks", [])
+    plans = dict(zip(next(iter(run.scores.values())), run.protocol.get("networks", []), strict=False))
+    protocol = {name: value for name, value in run.protocol.items() if name not in ("networks", "measures")}
+    if len(protocol.get("lr", [])) < 2:
+        protocol.pop("chosen_by", None)
     sets = [
-        (run.method, run.accuracy, run.bytes, True),
+        (run.method, run.scores, run.bytes, True),
         *((name, scores, run.baseline_bytes[name], False) for name, scores in run.baselines.items()),
     ]
     for name, scores, size, own in sets:
-        for network, score in scores.items():
-            plans = [plan for plan in networks if plan.get("name") == network]
+        for network in next(iter(scores.values())):
             yield MeasuredSet(
                 method=name,
                 data=run.data,
                 ipc=run.ipc,
-                network=network,
-                protocol=json.dumps({**run.protocol, "networks": plans}, sort_keys=True),
+                network=json.dumps(plans.get(network, {"name": network}), sort_keys=True),
+                protocol=json.dumps(protocol, sort_keys=True),
                 short=_protocol(run.protocol),
                 setting=setting if own else "{}",
                 seed=run.seed,
-                score=score,
+                scores={name: of[network] for name, of in scores.items() if network in of},
+                measures=run.measures,
+                first=run.chosen_by,
                 bytes=size,
                 seconds=run.seconds.distilling if own else None,
             )
@@ -122,7 +151,8 @@ def _protocol(table: Mapping[str, Any]) -> str:
     length = f"{table['epochs']} epochs" if "epochs" in table else f"{table.get('steps')} steps"
     augment = table.get("augment", {}).get("name", "no augmentation") + " with cutmix" * bool(table.get("cutmix"))
     rates = "learned or " * bool(table.get("learned_lr")) + "/".join(f"{rate:g}" for rate in table.get("lr", []))
-    return f"{table.get('optimiser')} {length}, lr {rates}, {augment}, {table.get('repeats')} nets"
+    optimiser = table.get("optimiser", {}).get("name", "no optimiser")
+    return f"{optimiser} {length}, lr {rates}, {augment}, {table.get('repeats')} nets"
 
 
 def _metrics(folder: Path) -> _Metrics:

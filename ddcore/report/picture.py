@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ddcore.artefact import DistilledSet
-from ddcore.files import replaced_whole
+from ddcore.plots import save_figure
 from ddcore.preprocess import Fitted
 
 MOST_COLUMNS = 20
@@ -45,4 +45,4 @@ def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Pat
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.set_frame_on(False)
-    return replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+    return save_figure(figure, path)

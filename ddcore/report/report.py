@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ddcore.files import write_whole
-from ddcore.report.tables import bytes_cell, markdown_table, results
+from ddcore.naming import in_line
+from ddcore.report.tables import bytes_cell, markdown_table, measure_title, measures_of, results
 
 
 def _certified(facts: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -39,11 +39,13 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         if isinstance(value, dict)
     )
     uncovered = ", ".join(metrics["uncovered"])
-    protocol = {name: json.dumps(value) for name, value in metrics["protocol"].items()}
+    protocol = {name: in_line(value).strip("[]") for name, value in metrics["protocol"].items() if name != "name"}
+    protocol = ({"preset": metrics["preset"]} if metrics["preset"] else {}) | protocol
+    measured = "; ".join(measure_title(name, measure) for name, measure in measures_of(metrics).items())
     picture = "![The synthetic images, a row a class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
     text = (
         f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n"
-        f"Test accuracy in percent, mean ± standard deviation over {nets}; all sets under one protocol:\n\n"
+        f"On the test split, mean ± standard deviation over {nets}; all sets under one protocol: {measured}.\n\n"
         f"{markdown_table(*results(metrics))}\n"
         "The deviation is over networks, for this one distillation; `ddcore compare` sets it beside that over"
         " seeds.\n\n"

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def _score(score: Mapping[str, Any]) -> str:
-    return plus_minus(score["mean"], score["std"], len(score["values"]))
+def score_cell(score: Mapping[str, Any], digits: int = 1) -> str:
+    """A score as a run's metrics hold it, with how many nets diverged where some did."""
+    nets, diverged = len(score["values"]), score["values"].count(None)
+    if diverged == nets:
+        return f"diverged {diverged} of {nets}"
+    return plus_minus(score["mean"], score["std"], nets - diverged, digits=digits) + (
+        f", diverged {diverged} of {nets}" if diverged else ""
+    )
 
 
 def plus_minus(mean: float, std: float | None, n: int = 2, *, digits: int = 1, scale: float = 1.0) -> str:
     """``scale`` times a mean and its deviation, "-" where there is none or it is of one value."""
+    if math.isnan(mean):
+        return "diverged"
     deviation = "-" if std is None or n == 1 else f"{scale * std:.{digits}f}"
     return f"{scale * mean:.{digits}f} ± {deviation}"
 
@@ -20,11 +29,29 @@ def bytes_cell(count: float) -> str:
     return f"{count:,.0f}".replace(",", " ")
 
 
+def measure_title(name: str, measure: Mapping[str, Any]) -> str:
+    """A measure with what it is counted in, and which way is better where that is down."""
+    notes = [measure["unit"], *(["lower is better"] if not measure["higher_is_better"] else [])]
+    said = ", ".join(filter(None, notes))
+    return name.replace("_", " ") + (f" ({said})" if said else "")
+
+
+def measures_of(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The measures of one run, the one that chooses first."""
+    first = metrics["chosen_by"]
+    return {name: metrics["measures"][name] for name in sorted(metrics["measures"], key=lambda name: name != first)}
+
+
 def results(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The accuracies of one run as a table: its head and its rows, the distilled set first."""
-    networks = list(metrics["accuracy"])
-    sets = {f"{metrics['method']} (distilled)": metrics["accuracy"], **metrics["baselines"]}
-    return ["set", *networks], [[name, *(_score(scores[n]) for n in networks)] for name, scores in sets.items()]
+    """The scores of one run as a table: its head and its rows, the distilled set first."""
+    measures, networks = measures_of(metrics), list(metrics["scores"][metrics["chosen_by"]])
+    sets = {f"{metrics['method']} (distilled)": metrics["scores"], **metrics["baselines"]}
+    columns = [(network, name) for network in networks for name in measures]
+    head = [network if len(measures) == 1 else f"{network}: {measure_title(n, measures[n])}" for network, n in columns]
+    return ["set", *head], [
+        [name, *(score_cell(scores[measure][network], measures[measure]["digits"]) for network, measure in columns)]
+        for name, scores in sets.items()
+    ]
 
 
 def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

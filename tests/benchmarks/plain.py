@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.rng import Streams
+from ddcore.schedules import Cosine, Half
 
 
 def convnet(shape, classes, width, depth, norm="instance"):
@@ -143,16 +144,16 @@ def train(plan, training, protocol, card, lr, net, seed):
         for parameter, value in zip(module.parameters(), params.values(), strict=True):
             parameter.copy_(value)
     items = TensorDataset(*training.take(torch.arange(len(training))))
-    optimiser = protocol.build_optimiser(list(module.parameters()), lr)
+    optimiser = protocol.optimiser.build((module.parameters(), lr))
     steps, done = protocol.length(len(training)), 0
     while done < steps:
         order = torch.randperm(len(items), generator=rng[f"order/{net}"]).split(protocol.batch)
         for inputs, targets in DataLoader(items, batch_sampler=[rows.tolist() for rows in order]):
             if done == steps:
                 break
-            if protocol.schedule == "half" and done == steps // 2:
-                optimiser = protocol.build_optimiser(list(module.parameters()), lr / 10)
-            elif protocol.schedule == "cosine":
+            if protocol.schedule == Half() and done == steps // 2:
+                optimiser = protocol.optimiser.build((module.parameters(), lr / 10))
+            elif protocol.schedule == Cosine():
                 for group in optimiser.param_groups:
                     group["lr"] = lr * (1 + math.cos(math.pi * done / steps)) / 2
             if protocol.augment is not None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Generator, Tensor
 
 from ddcore import plugin as dd
@@ -17,26 +14,24 @@ from ddcore import plugin as dd
 
 @dataclass(frozen=True)
 class Around(dd.NetworkPlan):
-    """``network``, whose every start is the shared weights w plus a Gaussian direction of norm ``radius``.
-
-    With radius 0 every start is w. ``weights`` names the safetensors file that holds w; without one w is what the
-    network's own start draws under ``seed``, which is as good for all who know the seed.
-
-    ``classes`` says which of the outputs that w has this network has, and in which order: a shard's own classes,
-    numbered as the shard numbers them, and behind them the others, where there shall be others. None: all as they are.
-    """
+    """``network``, whose every start is the shared weights w plus a Gaussian direction of norm ``radius``."""
 
     network: dd.NetworkPlan = field(default_factory=dd.ConvNet)
-    radius: float = 0.0
+    """The network that clients share."""
+    radius: dd.NotNegative = 0.0
+    """Norm of the direction; with 0 every start is w."""
     weights: str | None = None
-    classes: tuple[int, ...] | None = None
-    seed: int = 0
+    """Safetensors file that holds w; None for what the network's own start draws under ``seed``, which is the same for
+    all who know the seed."""
+    classes: tuple[dd.Whole, ...] | None = None
+    """Which of the outputs of w this network has, in which order: a shard's own classes, numbered as the shard numbers
+    them, then the others, where there are to be any. None for all of them as they are."""
+    seed: dd.Whole = 0
+    """Seed of w where no file gives it."""
 
     def faults(self) -> Iterator[str]:
-        if not 0 <= self.radius < math.inf:
-            yield (f"network.radius = {self.radius}: it must be zero or more, and finite.")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
-            yield (f"network.classes = {self.classes}: each output once, and at least one.")
+            yield f"classes = {self.classes}: name each output once, and at least one"
 
     def build(self, card: dd.DataCard) -> dd.Started:
         """Reads the weights, of which an artefact or a checkpoint of the run holds no copy.
@@ -109,16 +104,12 @@ def finite(params: dd.Params) -> bool:
 
 def write_weights(path: str | Path, weights: dd.Params) -> None:
     """The weights as safetensors; an old file is replaced only by a whole new one."""
-    tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in weights.items()}
-    dd.write_whole(Path(path), save(tensors))
+    dd.write_tensors(path, {name: value.float() for name, value in weights.items()})
 
 
 def read_weights(path: str | Path) -> dd.Params:
     """Raises RecipeRefused where the file is not there, not whole, or holds NaN or infinity."""
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise dd.RecipeRefused(f"network.weights = {str(path)!r} is not a whole safetensors file ({error}).") from None
+    weights, _ = dd.read_tensors(path, dd.RecipeRefused, "network.weights names the weights that all share.")
     if bad := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
         raise dd.RecipeRefused(f"network.weights = {str(path)!r}: {bad[0]} holds NaN or infinity.")
     return weights

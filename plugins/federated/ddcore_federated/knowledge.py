@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ddcore import plugin as dd
@@ -19,47 +16,38 @@ from ddcore_federated.shared import Shared
 
 @dataclass(frozen=True)
 class ByLoss(dd.Objective):
-    """``objective``, for which an item of T counts 2 sigmoid( -``tau`` l ) times, l its loss at the network it is asked
-    of: the less, the worse that network knows it.
+    """``objective``, for which an item of T counts 2 sigmoid( -``tau`` l ) times, l its loss at the network at hand:
+    the less, the worse that network knows it.
 
-    It enters the gradients that the gate gives, item by item, before any clipping. Reference: Liu et al., ICLR 2023,
-    dynamic weight assignment. Differs: the form of the weight is ours.
+    It enters the gradients that the gate gives, item by item, before any clipping.
+
+    **Reference**: Liu et al., ICLR 2023, dynamic weight assignment.
+
+    **Differs**: the form of the weight is ours.
     """
 
     objective: dd.Objective
-    tau: float = 1.0
+    """The objective whose items are weighted; it must ask gradients of T."""
+    tau: dd.NotNegative = 1.0
+    """How fast the weight falls with the loss; 0 weights all items equally."""
 
     def faults(self) -> Iterator[str]:
-        if not 0 <= self.tau < math.inf:
-            yield (f"objective.tau = {self.tau}: it must be zero or more, and finite.")
         if "gradient" not in self.objective.asks:
-            yield (f"objective.objective = {self.objective} asks no gradient of T, so there are no losses to weigh by.")
+            yield f"objective = {self.objective} asks no gradient of T, so there are no losses to weigh by"
 
     def accumulate(self, draw: dd.Draw, synthetic: dd.SyntheticSet, ctx: dd.Context) -> Iterator[float]:
         return self.objective.accumulate(draw, synthetic, replace(ctx, gate=Weighing(ctx.gate, self.tau)))
 
 
-class Weighing(dd.Gate):
+class Weighing(dd.WrappedGate):
     """``gate``, whose gradients are of losses that weigh themselves."""
 
     def __init__(self, gate: dd.Gate, tau: float) -> None:
-        super().__init__(gate.source, gate.rng)
-        self.gate, self.tau = gate, tau
+        super().__init__(gate)
+        self.tau = tau
 
     def gradient(self, draw, groups, loss):
         return self.gate.gradient(draw, groups, weighed(loss, self.tau))
-
-    def features(self, draw, groups):
-        return self.gate.features(draw, groups)
-
-    def clip_features(self, features):
-        return self.gate.clip_features(features)
-
-    def examples(self, groups):
-        return self.gate.examples(groups)
-
-    def fit(self, *arguments, **named):
-        return self.gate.fit(*arguments, **named)
 
 
 def weighed(loss: dd.ItemLoss, tau: float) -> dd.ItemLoss:
@@ -74,15 +62,17 @@ def weighed(loss: dd.ItemLoss, tau: float) -> dd.ItemLoss:
 
 @dataclass(frozen=True)
 class Remembered(dd.Carrier):
-    """``ipc`` images per class, each pixel learned, that begin at images made before.
+    """``ipc`` images per class, each pixel learned, that start at images made before.
 
-    ``path`` names a safetensors file with their ``inputs`` (n, ...), preprocessed, and ``classes`` (n,), of which each
-    class takes ``ipc`` at random (:func:`remember` writes one). Without it, and where it has too few, they begin as
-    ``init`` says. Reference: Liu et al., ICLR 2023, conditional initialisation.
+    **Reference**: Liu et al., ICLR 2023, conditional initialisation.
     """
 
     path: str | None = None
+    """Safetensors file with ``inputs`` (n, ...), preprocessed, and ``classes`` (n,), of which each class takes ``ipc``
+    at random; :func:`remember` writes one. None to start as ``init`` says."""
     init: Literal["noise", "real"] = "noise"
+    """How images start that the file has too few of: ``noise`` draws a standard normal and asks nothing of T, ``real``
+    takes random real images."""
 
     @property
     def asks(self) -> frozenset[str]:
@@ -132,17 +122,13 @@ def remember(path: str | Path, shared: Shared, classes: Sequence[int]) -> None:
     own = torch.tensor(list(classes))
     kept = torch.isin(whole, own)
     local = (whole[kept][:, None] == own).int().argmax(1)
-    dd.write_whole(Path(path), save({"inputs": shared.inputs[kept].contiguous(), "classes": local}))
+    dd.write_tensors(path, {"inputs": shared.inputs[kept], "classes": local})
 
 
 def _read(path: str, card: dd.DataCard) -> tuple[Tensor, Tensor]:
-    try:
-        tensors = load_file(path)
-        inputs, classes = tensors["inputs"], tensors["classes"]
-    except (SafetensorError, OSError, KeyError) as error:
-        raise dd.RecipeRefused(
-            f"synthetic.path = {path!r} is not a safetensors file with inputs and classes ({error})."
-        ) from None
+    remedy = "synthetic.path names a safetensors file with inputs and classes."
+    tensors, _ = dd.read_tensors(path, dd.RecipeRefused, remedy, ("inputs", "classes"))
+    inputs, classes = tensors["inputs"], tensors["classes"]
     if tuple(inputs.shape[1:]) != card.shape or classes.shape != inputs.shape[:1] or not inputs.isfinite().all():
         raise dd.RecipeRefused(
             f"synthetic.path = {path!r} holds inputs {tuple(inputs.shape)} and classes {tuple(classes.shape)}: wanted"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,18 +12,22 @@ from ddcore import plugin as dd
 
 @dataclass(frozen=True)
 class Masking(dd.Augment):
-    """A ``share`` of the items are noise instead, drawn anew for each step of training on S.
+    """Some items are replaced by noise, drawn anew for each step of training on S.
 
-    So no step counts on those before it: at a server that takes the steps of many clients by turns, others lie between
-    them. Reference: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking. Differs: the noise is of
-    N(0, 1), and each step draws its own.
+    So no step depends on those before it: at a server that interleaves the steps of many clients, others lie between
+    them.
+
+    **Reference**: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking.
+
+    **Differs**: the noise is of N(0, 1), and each step draws its own.
     """
 
-    share: float = 0.1
+    share: dd.Decay = 0.1
+    """Probability that an item is replaced."""
 
-    def faults(self) -> Iterator[str]:
-        if not 0 <= self.share < 1:
-            yield (f"augment.share = {self.share}: it must be from zero and below one.")
+    @property
+    def itemwise(self) -> bool:
+        return True
 
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:
@@ -45,6 +48,6 @@ class Replaced:
 
     def __call__(self, x: Tensor) -> Tensor:
         if len(self.gone) != len(x):
-            raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be made to {len(x)}.")
+            raise ValueError(f"This change was drawn for {len(self.gone)} items and cannot be applied to {len(x)}.")
         gone = self.gone.to(x.device).view(-1, *[1] * (x.ndim - 1))
         return torch.where(gone, self.noise.to(x), x)

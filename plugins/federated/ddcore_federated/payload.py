@@ -16,7 +16,8 @@ from ddcore import plugin as dd
 from ddcore_federated.shared import Shared
 
 Encoding = Literal["uint4", "uint8", "float16", "float32"]
-"""How inputs travel: half a byte or a byte a value, spread over the range of each channel, or floats of that width.
+"""How inputs are sent: half a byte or one byte per value, spread over the range of each channel, or floats of that
+width.
 
 Label values and step sizes travel as float32 where inputs do and as float16 otherwise, classes as bytes.
 """
@@ -144,7 +145,7 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
     step_sizes, order = _step_sizes(arrays, limits.steps), _order(arrays, len(inputs), limits)
     if order is not None and (step_sizes is None or len(step_sizes) != len(order)):
         raise PayloadRefused(f"it has {len(order)} steps in order, and not a step size for each")
-    return Shared(inputs, targets, loss, step_sizes, order, momentum, items)
+    return Shared(dd.LabelledTensors(inputs, targets, loss, step_sizes, order, momentum), items)
 
 
 def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:

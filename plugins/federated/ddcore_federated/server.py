@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +47,7 @@ class Server(dd.Part, kind="server"):
         """
 
 
-REPLAY = replace(dd.Protocol.named("dd"), repeats=1)
+REPLAY = dd.Protocol(steps=30, optimiser=dd.Sgd(momentum=0.0), lr=(0.02,), augment=None, replay=True, repeats=1)
 """Training that takes the steps that a set brings, as it brings them."""
 
 
@@ -58,24 +57,26 @@ def _usual() -> dd.Protocol:
 
 @dataclass(frozen=True)
 class TrainOnUnion(Server):
-    """Trains the network on the sets together, as ``training`` says, from the weights as they are or, ``fresh``, anew.
+    """Trains the network on all sets together.
 
-    With a ``radius`` the weights are brought back to || w - w_r || <= radius after each step, w_r where the round
-    began: the sets were made for networks in that ball (Xiong et al., FedDM, CVPR 2023). A ``training`` that replays
-    (:data:`REPLAY`) takes the steps of the sets in turns, one of each.
+    A ``training`` that replays (:data:`REPLAY`) takes the steps of the sets in turn, one of each.
+
+    **Reference**: ``radius``, Xiong et al., FedDM, CVPR 2023.
     """
 
     training: dd.Protocol = field(default_factory=_usual)
+    """How it is trained: one network, at one learning rate."""
     fresh: bool = False
-    radius: float | None = None
+    """Whether it starts from new weights instead of those of the round."""
+    radius: dd.Positive | None = None
+    """Radius of the ball around the weights of the round to which weights are brought back after each step: the sets
+    were made for networks in that ball. None for no limit."""
 
     def faults(self) -> Iterator[str]:
-        if self.radius is not None and not 0 < self.radius < math.inf:
-            yield (f"server.radius = {self.radius}: it must be above zero and finite.")
         if self.radius is not None and self.fresh:
-            yield ("server.radius keeps near the weights of the round, and server.fresh leaves them.")
+            yield "radius stays near the weights of the round, and fresh leaves them: give one of them"
         if len(self.training.lr) > 1 or self.training.repeats != 1:
-            yield ("server.training: one network is trained, at one lr; repeats must be 1.")
+            yield "training: one network is trained, at one lr, so repeats must be 1"
 
     @property
     def replays(self) -> bool:
@@ -97,15 +98,13 @@ class TrainOnUnion(Server):
 class ReplayEach(Server):
     """w + ``lr`` sum_k n_k / n (w_k - w): each set's own steps are taken from w, and the updates averaged.
 
-    n_k are the real items behind set k; one that leads nowhere finite is left out, with a warning. References: Goetz
-    and Tewari, 2020, for sets of one step; Hu et al., FedSynth, 2022, for more.
+    n_k are the real items behind set k; a set that leads to weights that are not finite is left out, with a warning.
+
+    **References**: Goetz and Tewari, 2020, for sets of one step; Hu et al., FedSynth, 2022, for more.
     """
 
-    lr: float = 1.0
-
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.lr < math.inf:
-            yield (f"server.lr = {self.lr}: it must be above zero and finite.")
+    lr: dd.Positive = 1.0
+    """The server's learning rate; 1 takes the averaged update as it is."""
 
     @property
     def replays(self) -> bool:

@@ -22,7 +22,7 @@ class Shards:
 
     def __call__(self, partition: int, partitions: int) -> dd.RealData:
         """The shard of client ``partition``: the whole problem's classes, and of its items those in the shard."""
-        return loaded(self.data).subset(self.rows(partitions)[partition])
+        return dd.loaded(self.data).subset(self.rows(partitions)[partition])
 
     def rows(self, partitions: int) -> list[Tensor]:
         """The rows of the train split that each client has."""
@@ -30,19 +30,14 @@ class Shards:
 
     def histogram(self, partitions: int) -> Tensor:
         """Items (clients, k) of each class that each client has."""
-        data = loaded(self.data)
+        data = dd.loaded(self.data)
         return histogram(data.train.targets, self.rows(partitions), data.card.classes)
-
-
-@cache
-def loaded(data: dd.DataSet) -> dd.RealData:
-    return data.load()
 
 
 @cache
 def _rows(shards: Shards, partitions: int) -> tuple[Tensor, ...]:
     generator = dd.Streams(shards.seed)["split"]
-    return tuple(shards.split.rows(loaded(shards.data).train.targets, partitions, generator))
+    return tuple(shards.split.rows(dd.loaded(shards.data).train.targets, partitions, generator))
 
 
 def public(plan: dd.Preprocess, card: dd.DataCard) -> dd.Fitted:

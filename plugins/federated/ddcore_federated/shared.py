@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,54 +13,21 @@ from ddcore import plugin as dd
 
 
 @dataclass(frozen=True)
-class Shared:
+class Shared(dd.HoldsTensors):
     """A distilled set as it is shared; something that networks can be trained on.
 
     Raises:
-        BadArtefact: tensors that do not fit together, or that hold NaN or infinity.
+        BadArtefact: it speaks for fewer than no items.
     """
 
-    inputs: Tensor
-    """(n, ...) float32, as networks take them: after the declared preprocessing."""
-    targets: Tensor
-    """Classes (n,) of the whole problem, or one row of label values an item (n, k)."""
-    loss: Literal["cross_entropy", "squared"] = "cross_entropy"
-    """What the targets are made for."""
-    step_sizes: Tensor | None = None
-    """Learned learning rates (t,): of the steps of ``order``, or without one for all steps."""
-    order: Tensor | tuple[Tensor, ...] | None = None
-    """The items (t, b) that each of t steps shall see, where S is made for these steps; rows of a union may differ."""
-    momentum: float = 0.0
-    """That of SGD in these steps."""
+    tensors: dd.LabelledTensors
+    """Its classes are those of the whole problem, its inputs after the declared preprocessing."""
     items: int = 0
     """Real items behind it; public."""
 
     def __post_init__(self) -> None:
-        n = len(self.inputs)
-        if not n or len(self.targets) != n or self.targets.ndim not in (1, 2):
-            _refuse(f"it has {n} inputs and targets of {tuple(self.targets.shape)}")
-        if not self.inputs.is_floating_point():
-            _refuse(f"its inputs are {self.inputs.dtype}")
-        for name in ("inputs", "targets", "step_sizes"):
-            value = getattr(self, name)
-            if value is not None and value.is_floating_point() and not bool(value.isfinite().all()):
-                _refuse(f"its {name} hold NaN or infinity")
-        classes = self.targets.ndim == 1
-        sound = self.targets.dtype == torch.int64 if classes else self.targets.is_floating_point()
-        if not sound or (classes and self.loss != "cross_entropy"):
-            _refuse(f"its targets are {self.targets.dtype} {tuple(self.targets.shape)} for the loss {self.loss}")
-        sizes, order = self.step_sizes, self.order
-        if sizes is not None and (sizes.ndim != 1 or not len(sizes) or not bool((sizes > 0).all())):
-            _refuse("its step sizes are not a row of numbers above zero")
-        if order is not None:
-            if any(row.ndim != 1 or row.dtype != torch.int64 for row in order):
-                _refuse("its order is not one row of items a step")
-            if not len(order) or any(not len(row) or int(row.min()) < 0 or int(row.max()) >= n for row in order):
-                _refuse(f"its order has steps without items, or names some that are not among its {n}")
-            if sizes is None or len(sizes) != len(order):
-                _refuse(f"it has {len(order)} steps in order and {0 if sizes is None else len(sizes)} step sizes")
-        if not 0 <= self.momentum < 1 or self.items < 0:
-            _refuse(f"its momentum is {self.momentum} and it speaks for {self.items} items")
+        if self.items < 0:
+            _refuse(f"it speaks for {self.items} items")
 
     @staticmethod
     def of(distilled: dd.DistilledSet, classes: Sequence[int], k: int) -> Shared:
@@ -76,38 +42,16 @@ class Shared:
             rows = targets.new_zeros(len(targets), k)
             rows[:, own] = targets[:, : len(own)]
             targets = rows
-        return Shared(
-            inputs=distilled.inputs,
-            targets=targets,
-            loss=distilled.loss,
-            step_sizes=distilled.step_sizes,
-            order=distilled.order,
-            momentum=distilled.momentum,
-            items=sum(distilled.data.counts),
-        )
+        return Shared(replace(distilled.tensors, targets=targets), sum(distilled.data.counts))
 
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors as they are."""
-        order = self.order or () if isinstance(self.order, tuple | None) else (self.order,)
-        tensors = (self.inputs, self.targets, self.step_sizes, *order)
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets at ``index`` (n,)."""
-        return self.inputs[index], self.targets[index]
+        return self.tensors.nbytes
 
     def check(self, card: dd.DataCard) -> None:
         """Raises BadArtefact where it is not a set for the problem ``card``."""
-        if tuple(self.inputs.shape[1:]) != card.shape:
-            _refuse(f"its items are {tuple(self.inputs.shape[1:])}, those of {card.name} {card.shape}")
-        if self.targets.ndim == 2 and self.targets.shape[1] != card.classes:
-            _refuse(f"its targets have {self.targets.shape[1]} values an item, {card.name} has {card.classes} classes")
-        if self.targets.ndim == 1 and not 0 <= int(self.targets.min()) <= int(self.targets.max()) < card.classes:
-            _refuse(f"its classes are not all from 0 to {card.classes - 1}")
+        self.tensors.check(card)
 
 
 def _refuse(why: str) -> None:
@@ -144,12 +88,12 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
     sizes = torch.stack([size for _, size in turns]) if turns else None
     if stepped and sizes is None:
         sizes = torch.cat([s.step_sizes for s in sets])
-    return Shared(
+    together = dd.LabelledTensors(
         inputs=torch.cat([s.inputs for s in sets]),
         targets=torch.cat([_rows(s.targets, k) if rows else s.targets for s in sets]),
         loss=sets[0].loss,
         step_sizes=sizes,
         order=tuple(row for row, _ in turns) or None,
         momentum=sets[0].momentum,
-        items=sum(s.items for s in sets),
     )
+    return Shared(together, sum(s.items for s in sets))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,16 +46,13 @@ class Iid(Split):
 class Dirichlet(Split):
     """Each class is cut in shares p ~ Dirichlet(``alpha``, ..., ``alpha``) over the clients, class by class.
 
-    Drawn again until every client has ``least`` items. Reference: Hsu, Qi and Brown, 2019; the redraw as in FedDM's
-    experiments.
+    **Reference**: Hsu, Qi and Brown, 2019; the redraw as in FedDM's experiments.
     """
 
-    alpha: float = 0.5
-    least: int = 10
-
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.alpha < math.inf or self.least < 1:
-            yield (f"{self}: alpha must be above zero and finite, least at least 1.")
+    alpha: dd.Positive = 0.5
+    """Concentration: the smaller, the more the clients differ."""
+    least: dd.Count = 10
+    """Items that every client must have; the split is drawn again until each has them."""
 
     def rows(self, targets: Tensor, clients: int, rng: Generator) -> list[Tensor]:
         _at_least_one(clients, len(targets))
@@ -92,13 +88,15 @@ class Dirichlet(Split):
 
 @dataclass(frozen=True)
 class ByClasses(Split):
-    """Each client has items of ``classes_each`` classes, the items of a class cut evenly among those that have it.
+    """Each client has items of a few classes, the items of a class cut evenly among those that have it.
 
-    Classes are dealt round and round from one shuffled pack, so that they are given out as evenly as can be.
-    Reference: the skew of FedD3 (Song et al., 2023).
+    Classes are dealt round and round from one shuffled pack, so that they are given out as evenly as possible.
+
+    **Reference**: the skew of FedD3 (Song et al., 2023).
     """
 
-    classes_each: int = 2
+    classes_each: dd.Count = 2
+    """Classes per client."""
 
     def rows(self, targets: Tensor, clients: int, rng: Generator) -> list[Tensor]:
         _at_least_one(clients, len(targets))

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ddcore import plugin as dd
 from ddcore_federated.around import Around
@@ -21,7 +16,7 @@ from ddcore_federated.knowledge import Remembered
 from ddcore_federated.payload import Encoding
 from ddcore_federated.recipes import usual_server
 from ddcore_federated.server import Server
-from ddcore_federated.shards import Shards, agreed, loaded, public
+from ddcore_federated.shards import Shards, agreed, public
 from ddcore_federated.split import Dirichlet, Split
 from ddcore_federated.trajectory import Dynafed
 
@@ -50,7 +45,7 @@ class Problem:
 
     @property
     def card(self) -> dd.DataCard:
-        return loaded(self.shards.data).card
+        return dd.loaded(self.shards.data).card
 
 
 class Exchange(dd.Part, kind="exchange"):
@@ -79,29 +74,29 @@ class Exchange(dd.Part, kind="exchange"):
 
 @dataclass(frozen=True)
 class Distilling(Exchange):
-    """Clients send their shards distilled by ``method``; the server does with the sets what ``server`` says, or without
-    one what goes with the method.
-
-    With them it has those of as many earlier rounds as it ``keeps``.
-
-    ``overrides`` sets fields of the recipe by dotted path: ``plugins.private.epsilon = 8`` makes the clients private.
-    """
+    """Clients send their shards distilled; the server trains on the sets."""
 
     method: str = "feddm"
-    ipc: int = 10
+    """The method that distils."""
+    ipc: dd.Count = 10
+    """Images per class and client."""
     overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of its recipe, by dotted path: ``plugins.private.epsilon = 8`` makes the clients private."""
     server: Server | None = None
+    """What the server does with the sets; None for what goes with the method."""
     encoding: Encoding = "uint8"
-    keeps: int = 0
-    rounds: int | None = None
+    """How images are sent."""
+    keeps: dd.Whole = 0
+    """Earlier rounds whose sets the server has beside those of the current one."""
+    rounds: dd.Count | None = None
+    """Its own number of rounds, None for the study's."""
     title: str | None = None
+    """Its name in tables and plots, None for one made of what it is."""
 
     def faults(self) -> Iterator[str]:
-        if self.keeps < 0:
-            yield (f"exchange: keeps = {self.keeps} must be zero or more rounds.")
         for path in dd.dotted(self.overrides):
             if path.startswith(("network.network", "preprocess")):
-                yield (f"exchange: overrides.{path} cannot be, since network and preprocess are the study's, for all.")
+                yield f"overrides.{path} cannot be set: network and preprocess are the study's, the same for all"
 
     def _label(self) -> str:
         how = ", one shot" if self.rounds == 1 else ", sets kept" if self.keeps else ""
@@ -120,7 +115,7 @@ class Distilling(Exchange):
 
         server = self.server or usual_server(self.method)
         recipe = self.recipe(problem)
-        problem.host.start(recipe, loaded(problem.shards.data))  # refuses what no client could run
+        problem.host.start(recipe, dd.loaded(problem.shards.data))  # refuses what no client could run
         own: dict[str, Any] = {"seed": problem.seed, "device": problem.device}
         app = distilling_client(problem.shards, recipe, encoding=self.encoding, keep=keep, **own)
         own |= {
@@ -133,25 +128,24 @@ class Distilling(Exchange):
 
 @dataclass(frozen=True)
 class Averaging(Exchange):
-    """Clients send the weights that ``fit`` leads to on their shards; the server is one of Flower's strategies.
-
-    ``mu`` is FedProx's, ``lr`` the server's rate in FedAdam. With ``refined`` the averages are trained on a set that
-    the server distils from the way of the first of them (DynaFed).
-    """
+    """Clients send the weights that training on their shards leads to; the server is one of Flower's strategies."""
 
     algorithm: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
+    """The strategy."""
     fit: dd.Fit = field(
-        default_factory=lambda: dd.Fit(steps=None, epochs=1.0, batch=64, lr=0.01, momentum=0.9, weight_decay=0.0)
+        default_factory=lambda: dd.Fit(steps=None, epochs=1.0, batch=64, lr=0.01, optimiser=dd.Sgd(momentum=0.9))
     )
-    mu: float = 0.01
-    lr: float = 0.01
+    """How each client trains on its shard."""
+    mu: dd.Positive = 0.01
+    """Weight of FedProx's proximal term."""
+    lr: dd.Positive = 0.01
+    """The server's learning rate in FedAdam."""
     refined: Dynafed | None = None
-    rounds: int | None = None
+    """How the averages are trained on a set that the server distils from the first of them (DynaFed); None for not."""
+    rounds: dd.Count | None = None
+    """Its own number of rounds, None for the study's."""
     title: str | None = None
-
-    def faults(self) -> Iterator[str]:
-        if not 0 < self.mu < math.inf or not 0 < self.lr < math.inf:
-            yield (f"exchange: mu {self.mu} and lr {self.lr} must be above zero and finite.")
+    """Its name in tables and plots, None for one made of what it is."""
 
     def _label(self) -> str:
         return self.algorithm if self.refined is None else f"{self.algorithm}, refined by dynafed"
@@ -185,94 +179,83 @@ def _usual() -> tuple[Exchange, ...]:
 class Federated(dd.Study):
     """Federated learning: each exchange with each seed, on one split of the data among clients.
 
-    Told are the accuracy of the global model on the test split and the worst client's, of test items mixed as its
+    It reports the accuracy of the global model on the test split and the worst client's, of test items mixed as its
     classes are; bytes up and down over all clients; the bytes up at which the accuracy that the first averaging
-    exchange ends with was first reached; seconds; and the largest epsilon that a client says it has spent. The split
-    is saved in ``split-<seed>.json``. Rounds are kept in ``runs/``, so the same command goes on at the last.
+    exchange ends with was first reached; seconds; and the largest epsilon that a client reports as spent. Each case
+    keeps the split, in ``split.json``, and its rounds, so that it continues at the last one.
     """
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"exchanges", "seeds"})
+
     data: dd.DataSet = field(default_factory=dd.Digits)
+    """The data that the clients hold together."""
     split: Split = field(default_factory=Dirichlet)
-    clients: int = 10
-    fraction: float = 1.0
-    """Of the clients that take part in a round; drawn anew for each, the same for all exchanges."""
-    rounds: int = 5
+    """How items are divided among clients."""
+    clients: dd.Count = 10
+    """Number of clients."""
+    fraction: dd.PositiveShare = 1.0
+    """Share of the clients that take part in a round; drawn anew for each, the same for all exchanges."""
+    rounds: dd.Count = 5
+    """Rounds of each exchange that has no number of its own."""
     network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=32))
+    """The global model."""
     preprocess: dd.Preprocess = field(default_factory=dd.Standardise)
+    """Preprocessing of clients and server alike."""
     exchanges: tuple[Exchange, ...] = field(default_factory=_usual)
-    seeds: tuple[int, ...] = (0,)
+    """What is compared, at least one."""
+    seeds: tuple[dd.Whole, ...] = (0,)
+    """Seeds of split and training, each once, at least one."""
     engine: Literal["process", "ray"] = "process"
-    cores: int | None = None
-    """On how many cores clients run side by side under Ray, None for all."""
-    timeout: float = 3600.0
+    """What runs the clients: this process, one after another, or Ray, several at a time."""
+    cores: dd.Count | None = None
+    """Cores on which clients run in parallel under Ray, None for all."""
+    timeout: dd.Positive = 3600.0
     """Seconds that a round waits for its clients."""
 
     def faults(self) -> Iterator[str]:
-        if not self.exchanges or not self.seeds or min(self.clients, self.rounds) < 1:
-            yield ("The study needs at least one exchange, seed, client and round.")
+        for name in ("exchanges", "seeds"):
+            if not getattr(self, name):
+                yield f"{name} is empty: the study needs at least one"
         if len(set(self.seeds)) < len(self.seeds):
-            yield (f"seeds = {self.seeds}: one stands there twice, which would count it twice.")
+            yield f"seeds = {self.seeds}: name each once, a seed given twice would count twice"
         for exchange in self.exchanges:
             rounds = exchange.rounds or self.rounds
             if isinstance(exchange, Averaging) and exchange.refined and exchange.refined.rounds >= rounds:
                 yield (
                     f"{exchange.label}: refined.rounds = {exchange.refined.rounds} of {rounds} rounds leave none for"
-                    " the set that is made of them: fewer of these, or more rounds."
+                    " the set that is made of them: take fewer of these, or more rounds"
                 )
-        if not 0 < self.fraction <= 1:
-            yield (f"fraction = {self.fraction}: it must be above zero and at most one.")
-        if len({_folder(e.label) for e in self.exchanges}) < len(self.exchanges):
-            yield ("Two exchanges have one name: give them titles, to be told apart by.")
+        if len({e.label for e in self.exchanges}) < len(self.exchanges):
+            yield "two exchanges have the same name: give them titles"
 
-    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None) -> dd.Finding:
+    def cases(self, host: dd.Host) -> list[dd.Case]:
+        problem = self._problem(self.seeds[0], "cpu", host)
         for exchange in self.exchanges:
-            exchange.build(self._problem(self.seeds[0], device, host), folder)
-        runs = [(exchange, seed) for seed in self.seeds for exchange in self.exchanges]
-        found: dict[str, list[list[dict[str, Any]]]] = {exchange.label: [] for exchange in self.exchanges}
-        for done, (exchange, seed) in enumerate(runs):
-            problem = self._problem(seed, device, host)
-            self._save_split(problem.shards, folder / f"split-{seed}.json")
-            rounds = exchange.rounds or self.rounds
+            exchange.build(problem, Path())
+        return [dd.Case(e.label, seed, {"exchange": e}) for seed in self.seeds for e in self.exchanges]
 
-            def said(what: str, at: int, of: int, done: int = done, exchange: Exchange = exchange) -> None:
-                if progress:
-                    progress(f"{exchange.label}, run {done + 1} of {len(runs)}: {what}", at, of)
-
-            place = folder / "runs" / f"{_folder(exchange.label)}-{seed}"
-            found[exchange.label].append(self._run(exchange, problem, rounds, place, said))
-        target = next((e.label for e in self.exchanges if isinstance(e, Averaging)), None)
-        told = [{"exchange": label, **summary(of, found.get(target or "", []))} for label, of in found.items()]
-        _plot(told, "up", 1e6, "MB up, over all clients", folder / "bytes.png")
-        _plot(told, "round", 1, "rounds", folder / "rounds.png")
-        return dd.Finding(*_table(told), {"exchanges": told}, _says(told, target))
-
-    def _problem(self, seed: int, device: str, host: dd.Host) -> Problem:
-        shards = Shards(self.data, self.split, seed)
-        return Problem(shards, self.network, self.preprocess, self.clients, self.fraction, seed, device, host)
-
-    def _save_split(self, shards: Shards, path: Path) -> None:
-        if not path.exists():
-            rows = [rows.tolist() for rows in shards.rows(self.clients)]
-            split = {"items": shards.histogram(self.clients).tolist(), "rows": rows}
-            dd.write_whole(path, json.dumps(split).encode())
-
-    def _run(
-        self, exchange: Exchange, problem: Problem, rounds: int, place: Path, progress: dd.Progress
-    ) -> list[dict[str, Any]]:
+    def run(
+        self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
+    ) -> dict[str, Any]:
+        """What there is to say of each round."""
         from ddcore_federated.flower import Sampled, central, go, simulate, told_so_far
 
-        kept = place / "rounds.safetensors"
+        exchange, problem = case.description["exchange"], self._problem(case.seed, device, host)
+        histogram = problem.shards.histogram(self.clients)
+        split = {"items": histogram.tolist(), "rows": [rows.tolist() for rows in problem.shards.rows(self.clients)]}
+        dd.write_whole(folder / "split.json", json.dumps(split).encode())
+        rounds, kept = exchange.rounds or self.rounds, folder / "rounds.safetensors"
         if len(done := told_so_far(kept)) > rounds:
-            return done
-        app, strategy = exchange.build(problem, place / "clients")
+            return {"rounds": done}
+        app, strategy = exchange.build(problem, folder / "clients")
         if self.fraction < 1:
             strategy = Sampled(strategy, self.fraction, self.clients, problem.seed)
-        data = loaded(problem.shards.data)
+        data = dd.loaded(self.data)
         network, _ = agreed(problem.network, data.card)
         start, _ = network.init(dd.Streams(problem.seed)["network"])
         test = dd.Preprocessed(data.test, public(problem.preprocess, data.card))
-        score = central(network, test, problem.shards.histogram(problem.clients))
-        return simulate(
+        score = central(network, test, histogram)
+        done = simulate(
             lambda grid: go(strategy, grid, start, rounds, kept, score, timeout=self.timeout, progress=progress),
             app,
             problem.clients,
@@ -280,11 +263,22 @@ class Federated(dd.Study):
             cores=self.cores,
             progress=progress,
         )
+        return {"rounds": done}
 
+    def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
+        groups = dd.over_seeds(found)
+        courses = {alike[0].case.label: [one.numbers["rounds"] for one in alike] for alike in groups}
+        target = next((e.label for e in self.exchanges if isinstance(e, Averaging)), None)
+        told = [{"exchange": label, **summary(of, courses.get(target or "", []))} for label, of in courses.items()]
+        plots = (
+            _plot("bytes", told, "up", 1e6, "MB up, over all clients"),
+            _plot("rounds", told, "round", 1, "rounds"),
+        )
+        return dd.Finding(*_table(told), {"exchanges": told}, _says(told, target), plots)
 
-def _folder(label: str) -> str:
-    """The name of a run's folder, without its seed."""
-    return re.sub(r"[^\w.+-]", "_", label.replace(", ", "-"))
+    def _problem(self, seed: int, device: str, host: dd.Host) -> Problem:
+        shards = Shards(self.data, self.split, seed)
+        return Problem(shards, self.network, self.preprocess, self.clients, self.fraction, seed, device, host)
 
 
 def summary(courses: list[list[dict[str, Any]]], baseline: list[list[dict[str, Any]]]) -> dict[str, Any]:
@@ -352,21 +346,12 @@ def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
     return says
 
 
-MARKERS = "osD^vP*Xh<>"
-
-
-def _plot(told: list[dict[str, Any]], along: str, unit: float, label: str, path: Path) -> None:
-    figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for t, marker in zip(told, cycle(MARKERS), strict=False):
-        xs, ys = [], []
-        for entries in list(zip(*t["courses"], strict=True))[1:]:
-            xs.append(fmean(entry[along] for entry in entries) / unit)
-            ys.append(dd.spread([entry["accuracy"] for entry in entries]))
-        means, stds = ([y[name] for y in ys] for name in ("mean", "std"))
-        axes.errorbar(xs, means, stds, marker=marker, fillstyle="none", capsize=2, label=t["exchange"])
-    axes.set(xlabel=label, ylabel="test accuracy (%)")
-    axes.xaxis.get_major_locator().set_params(integer=unit == 1)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
-    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+def _plot(name: str, told: list[dict[str, Any]], along: str, unit: float, label: str) -> dd.Plot:
+    lines = []
+    for t in told:
+        rounds = list(zip(*t["courses"], strict=True))[1:]
+        accuracies = [dd.spread([entry["accuracy"] for entry in entries]) for entries in rounds]
+        means, stds = ([accuracy[which] for accuracy in accuracies] for which in ("mean", "std"))
+        x = [fmean(entry[along] for entry in entries) / unit for entries in rounds]
+        lines.append(dd.Line(t["exchange"], means, x, stds))
+    return dd.Plot(name, label, "test accuracy (%)", [[dd.Panel(lines)]])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from ddcore import plugin as dd
 from ddcore_federated.server import TrainOnUnion
@@ -18,62 +16,66 @@ from ddcore_federated.shared import Shared
 
 @dataclass(frozen=True)
 class Trajectory(dd.Policy):
-    """Each step is at a random point of a given way through the weights, with that ``span`` further on as its target.
+    """Each step is at a random point of a given trajectory of weights, with the point ``span`` further on as its
+    target.
 
-    ``path`` names the safetensors file that :func:`write_trajectory` wrote. Nothing is asked of T.
+    Nothing is asked of T.
     """
 
     path: str | None = None
-    span: int = 1
+    """Safetensors file of the trajectory, as :func:`write_trajectory` writes it; a server fills it in."""
+    span: dd.Count = 1
+    """Points from a start to its target."""
 
-    def faults(self) -> Iterator[str]:
-        if self.span < 1:
-            yield (f"policy.span = {self.span}: the target lies at least one point further on.")
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"target"})
 
     def draw(self, state: dict[str, Any], synthetic: dd.SyntheticSet, ctx: dd.Context) -> dd.Draw:
         if self.path is None:
             raise dd.RecipeRefused("policy.path names no trajectory: a server gives one, of the weights of rounds.")
         fresh = ctx.fresh()
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                points = len(file.keys()) // len(fresh.params)
-                if points <= self.span:
-                    raise dd.RecipeRefused(
-                        f"{self.path} has {points} points, and targets lie {self.span} further on: keep more rounds, or"
-                        " lower policy.span."
-                    )
-                start = int(torch.randint(points - self.span, (), generator=ctx.rng["policy"]))
-                here, target = (
-                    {name: file.get_tensor(f"{t}/{name}").to(ctx.device) for name in fresh.params}
-                    for t in (start, start + self.span)
-                )
-        except (SafetensorError, OSError) as error:
-            raise dd.RecipeRefused(f"{self.path} is not a whole trajectory of this network ({error}).") from None
+        remedy = "policy.path names the trajectory of this network, as write_trajectory wrote it."
+        _, said = dd.read_tensors(self.path, dd.RecipeRefused, remedy, ())
+        points = int(said.get("points", 0))
+        if points <= self.span:
+            raise dd.RecipeRefused(
+                f"{self.path} has {points} points, and targets lie {self.span} further on: keep more rounds, or"
+                " lower policy.span."
+            )
+        start = int(torch.randint(points - self.span, (), generator=ctx.rng["policy"]))
+        wanted = [f"{t}/{name}" for t in (start, start + self.span) for name in fresh.params]
+        held, _ = dd.read_tensors(self.path, dd.RecipeRefused, remedy, wanted)
+        here, target = (
+            {name: held[f"{t}/{name}"].to(ctx.device) for name in fresh.params} for t in (start, start + self.span)
+        )
         return dd.Draw(ctx.network, here, fresh.buffers, target=target, age=start)
 
 
 def write_trajectory(path: str | Path, points: Sequence[dd.Params]) -> None:
     """The weights of a way, first to last, as safetensors, whole or not at all."""
     tensors = {f"{t}/{name}": v.detach().float() for t, point in enumerate(points) for name, v in point.items()}
-    dd.write_whole(Path(path), save({name: v.cpu().contiguous().clone() for name, v in tensors.items()}))
+    dd.write_tensors(path, tensors, {"points": str(len(points))})
 
 
 @dataclass(frozen=True)
 class Dynafed(dd.Part, kind="dynafed"):
-    """Clients send weights, and the server keeps those of the first ``rounds``; from their way it distils a set by
-    ``method`` once, and after each later round trains the average on that as ``tuning`` says.
+    """Clients send weights, and the server distils a set from the trajectory of the first rounds, once; after each
+    later round it trains the average on that set.
 
-    So no client makes images, and the server reaches no real data. Reference: Pi et al., DynaFed, CVPR 2023.
+    So no client makes images, and the server reaches no real data.
+
+    **Reference**: Pi et al., DynaFed, CVPR 2023.
     """
 
-    rounds: int = 5
+    rounds: dd.Count = 5
+    """Rounds whose weights are kept as the trajectory."""
     method: str = "dynafed"
+    """The method that distils the set; it must ask nothing of T."""
     overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of its recipe, by dotted path."""
     tuning: TrainOnUnion = field(default_factory=lambda: TrainOnUnion(dd.Protocol(steps=50, lr=(1e-4,), repeats=1)))
-
-    def faults(self) -> Iterator[str]:
-        if self.rounds < 1:
-            yield (f"refined.rounds = {self.rounds}: there is no way without a round.")
+    """How the average is trained on the set."""
 
     def recipe(self, card: dd.DataCard, host: dd.Host, preprocess: dd.Preprocess | None = None) -> dd.Recipe:
         """What it distils by; ``preprocess`` is that of the clients, where they have another than the recipe.

@@ -14,12 +14,14 @@ from ddcore import plugin as dd
 class UpdateMatch(dd.Objective):
     """L = || D_S - D_T ||^2 / || D_T ||^2: S's update of the weights against that of training on T.
 
-    D_S is that of ``steps`` steps on all of S at the step size that S learns, D_T the way to the target of the draw.
-    The steps stand in the artefact, to be replayed. References: ``steps`` 1, Goetz and Tewari, 2020; more, Hu et al.,
-    FedSynth, 2022.
+    D_S is the update of ``steps`` steps on all of S at the step size that S learns, D_T the way to the target of the
+    draw. The steps are stored in the artefact, to be replayed.
+
+    **References**: ``steps`` 1, Goetz and Tewari, 2020; more, Hu et al., FedSynth, 2022.
     """
 
     steps: dd.Count = 1
+    """Steps on S."""
 
     def _match(self) -> dd.TrajectoryMatch:
         return dd.TrajectoryMatch(self.steps)

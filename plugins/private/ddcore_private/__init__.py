@@ -3,7 +3,7 @@
 [plugins.private]
 epsilon = 8.0            # the budget, at delta
 delta = 1e-5
-requests = 1000          # sigma is solved so that the budget lasts for these; by default one an update
+requests = 1000          # sigma is solved so that the budget lasts for these; by default one per update
 """
 
 from dataclasses import replace

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from matplotlib.figure import Figure
 from safetensors.torch import load_file, save
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor
@@ -22,6 +21,9 @@ RATES = (0.001, 0.01)
 
 SPACES = ("pixels", "features")
 
+SHADOW = "shadow.safetensors"
+"""Where a case keeps its scaled logits and distances."""
+
 COPY = 1 / 255
 """Root mean square distance per pixel below which a synthetic image counts as a copy."""
 
@@ -30,65 +32,80 @@ COPY = 1 / 255
 class Audit(dd.Study):
     """Membership inference over shadow distillations (LiRA), and distances to the nearest real items.
 
-    Each of ``shadows`` distillations sees another random half of T. Networks are trained on what comes out, and
-    every item of T, not only those that resemble S, is scored by its scaled logit log(p_y / (1 - p_y)). For each
-    item and each shadow the other shadows with and without it give two Gaussians; the log ratio of their densities
-    is the attack's score (Carlini et al., S&P 2022, Algorithm 1, with one variance for all items, as they advise
-    for few shadows). Told are the true positive rate at 0.1 % and 1 % false positives, and the area under the curve.
+    Each shadow distillation sees another random half of T. Networks are trained on the results, and every item of T,
+    not only those that resemble S, is scored by its scaled logit log(p_y / (1 - p_y)). For each item and each shadow
+    the other shadows with and without it give two Gaussians; the log ratio of their densities is the attack's score. It
+    reports the true positive rate at 0.1 % and 1 % false positives, and the area under the curve. Distances from each
+    synthetic image to the nearest item of its half and to the nearest of the other half are compared, in pixels and in
+    features of a network: a ratio of 1 says that S is no nearer to what it saw.
 
-    Beside the method stand ``random`` (as many real items, unchanged: a planted leak) and ``dp_sgd`` (networks
-    trained on each half by opacus at ``epsilon``). Distances from each synthetic image to the nearest item of its
-    half and to the nearest of the other half are set against each other, in pixels and in features of a network:
-    a ratio of 1 says that S is no nearer to what it saw.
-
-    ``overrides`` sets fields of the recipe by dotted path, ``plugins.private.epsilon`` among them.
+    **Reference**: Carlini et al., S&P 2022, Algorithm 1, with one variance for all items, as they advise for few
+    shadows.
     """
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"controls", "shadows"})
+
     data: dd.DataSet = field(default_factory=dd.Digits)
+    """The data whose halves are distilled."""
     method: str = "dm"
-    ipc: int = 1
+    """The method that is audited."""
+    ipc: dd.Count = 1
+    """Images per class."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    shadows: int = 16
+    """Fields of the recipe by dotted path, ``plugins.private.epsilon`` among them."""
+    shadows: dd.Count = 16
+    """Shadow distillations, an even number of at least 4."""
     protocol: dd.Protocol = field(default_factory=lambda: dd.Protocol(repeats=1))
+    """How networks are trained on each result."""
     controls: tuple[Literal["random", "dp_sgd"], ...] = ("random", "dp_sgd")
+    """What the method is compared with: ``random``, as many real items, unchanged (a planted leak); ``dp_sgd``,
+    networks trained on each half by opacus."""
     dp_sgd: DpSgd = field(default_factory=DpSgd)
-    epsilon: float = 8.0
-    delta: float = 1e-5
-    seed: int = 0
+    """How opacus trains."""
+    epsilon: dd.Positive = 8.0
+    """Epsilon of DP-SGD."""
+    delta: dd.OpenShare = 1e-5
+    """Delta of DP-SGD."""
+    seed: dd.Whole = 0
+    """Seed of halves, distillations and networks."""
 
     def faults(self) -> Iterator[str]:
         if self.shadows < 4 or self.shadows % 2:
-            yield (f"shadows = {self.shadows}: an even number of at least 4 is needed.")
+            yield f"shadows = {self.shadows}: it must be an even number of at least 4"
 
-    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None):
-        data = self.data.load()
-        members = halves(len(data.train), self.shadows, self.seed)
-        found = {}
-        for name in dict.fromkeys((self.method, *self.controls)):
-            shadows = []
-            for t, member in enumerate(members):
-                kept = folder / "shadows" / f"{name}-{t:02}.safetensors"
-                if not kept.exists():
-                    dd.write_whole(kept, save(self._shadow(name, data, t, member, host, device)))
-                shadows.append(load_file(kept))
-                if progress:
-                    progress(f"auditing {name}", t + 1, self.shadows)
-            found[name] = {
-                **judged(torch.stack([shadow["logits"] for shadow in shadows]), members),
-                **_distances(shadows),
-                "accuracy": dd.spread([float(shadow["accuracy"]) for shadow in shadows]),
-            }
-        _plot(found, folder / "roc.png")
-        numbers = {name: {k: v for k, v in told.items() if k != "curve"} for name, told in found.items()}
-        return dd.Finding(*_table(found), {"audited": numbers}, " ".join(in_words(n, t) for n, t in found.items()))
+    def cases(self, host: dd.Host) -> list[dd.Case]:
+        names = dict.fromkeys((self.method, *self.controls))
+        return [dd.Case(name, self.seed + t, {"set": name}) for name in names for t in range(self.shadows)]
 
-    def _shadow(self, name, data, t, member, host, device) -> dict[str, Tensor]:
-        """What the audit needs of shadow ``t`` of the set ``name``: tensors by name."""
+    def run(
+        self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
+    ) -> dict[str, Any]:
+        """One shadow: what the audit needs of it are tensors, in a file of their own."""
+        data, name, t = dd.loaded(self.data), case.description["set"], case.seed - self.seed
+        member = halves(len(data.train), self.shadows, self.seed)[t]
         half = data.subset(member.nonzero().flatten())
         where = torch.device(device)
         if name == "dp_sgd":
-            return self._dp_sgd(data, half, t, where)
-        return self._distilled(name, data, half, t, member, host, where)
+            told = self._dp_sgd(data, half, t, where)
+        else:
+            told = self._distilled(name, data, half, t, member, host, where)
+        accuracy = float(told.pop("accuracy"))
+        dd.write_whole(folder / SHADOW, save(told))
+        return {"accuracy": accuracy}
+
+    def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
+        judgements = {}
+        for shadows in dd.over_seeds(found):
+            held = [load_file(one.folder / SHADOW) for one in shadows]
+            logits = torch.stack([shadow["logits"] for shadow in held])
+            judgements[shadows[0].case.label] = {
+                **judged(logits, halves(logits.shape[1], self.shadows, self.seed)),
+                **_distances(held),
+                "accuracy": dd.spread([one.numbers["accuracy"] for one in shadows]),
+            }
+        numbers = {name: {k: v for k, v in told.items() if k != "curve"} for name, told in judgements.items()}
+        says = " ".join(in_words(name, told) for name, told in judgements.items())
+        return dd.Finding(*_table(judgements), {"audited": numbers}, says, (_plot(judgements),))
 
     def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
         overrides = dd.dotted(self.overrides) if method == self.method else {}
@@ -246,14 +263,12 @@ def _table(found: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]
     return ["set", "leak", *measures, *(f"nearest {space}" for space in SPACES), "copies", "accuracy"], rows
 
 
-def _plot(found: dict[str, dict[str, Any]], path: Path) -> None:
-    figure = Figure(figsize=(5.4, 4.8), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for name, told in found.items():
-        axes.plot(*told["curve"], label=f"{name}, AUC {told['auc']['mean']:.3f}")
-    axes.plot([1e-4, 1], [1e-4, 1], "--", color="0.6", label="chance")
-    axes.set(xscale="log", yscale="log", xlim=(1e-4, 1), ylim=(1e-4, 1))
-    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="Membership inference on all items of T")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+def _plot(found: dict[str, dict[str, Any]]) -> dd.Plot:
+    lines = [
+        dd.Line(f"{name}, AUC {told['auc']['mean']:.3f}", true.tolist(), false.tolist())
+        for name, told in found.items()
+        for false, true in [told["curve"]]
+    ]
+    lines.append(dd.Line("chance", [1e-4, 1], [1e-4, 1], reference=True))
+    panel = dd.Panel(lines, "Membership inference on all items of T", "xy")
+    return dd.Plot("roc", "false positive rate", "true positive rate", [[panel]], limits=(1e-4, 1))

@@ -28,7 +28,7 @@ def _pair(data: dd.RealData, width: int, disclosure: str) -> dd.Pair:
 
     def asked(plan: dd.GatePlan) -> torch.Tensor:
         rng = dd.Streams(0)
-        gate = plan.build(dd.Source(data.train, (), rng, torch.device("cpu")), rng)
+        gate = plan.live(data.train, (), rng, torch.device("cpu"))
         if disclosure == "features":
             return gate.features(draw, [group])[0]
         return torch.cat([value.flatten() for value in gate.gradient(draw, [group], dd.cross_entropy)[0].values()])

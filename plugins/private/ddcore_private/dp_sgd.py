@@ -27,15 +27,21 @@ def convnet(card: dd.DataCard, width: int) -> nn.Module:
 class DpSgd(dd.Part, kind="control"):
     """How opacus trains a network privately.
 
-    Reference: Abadi et al., CCS 2016; opacus' PrivacyEngine with Poisson batches, PRV accountant.
+    **Reference**: Abadi et al., CCS 2016; opacus' PrivacyEngine with Poisson batches, PRV accountant.
     """
 
-    epochs: int = 10
-    batch: int = 256
-    lr: float = 0.5
-    momentum: float = 0.9
-    max_grad_norm: float = 1.0
-    width: int = 32
+    epochs: dd.Count = 10
+    """Epochs on T."""
+    batch: dd.Count = 256
+    """Expected number of items per step."""
+    lr: dd.Positive = 0.5
+    """Learning rate of SGD."""
+    momentum: dd.Decay = 0.9
+    """Momentum of SGD."""
+    max_grad_norm: dd.Positive = 1.0
+    """Norm that an item's gradient is clipped to."""
+    width: dd.Count = 32
+    """Channels of the network."""
 
     def train(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from types import MappingProxyType
 
@@ -30,7 +30,7 @@ class PrivateGate(dd.GatePlan):
     and sigma solved from it, or ``noise_multiplier`` (sigma), and the run stops in good order before the request
     that would exceed ``epsilon``.
 
-    Reference: Abadi et al., CCS 2016, Algorithm 1, for gradients; features likewise.
+    **Reference**: Abadi et al., CCS 2016, Algorithm 1, for gradients; features likewise.
 
     Counts and labels of the classes, shapes, the preprocessing's declared numbers and the recipe are public. How
     long a run takes is not covered, nor is what other runs on the same data have spent.
@@ -45,12 +45,18 @@ class PrivateGate(dd.GatePlan):
     )
 
     epsilon: dd.PositiveOrInfinite = 8.0
+    """The budget, at ``delta``; infinite for no privacy, with ``noise_multiplier`` 0."""
     delta: dd.OpenShare = 1e-5
+    """Probability that the guarantee does not hold; well below 1 / n for the n items of T."""
     noise_multiplier: dd.NotNegative | None = None
+    """Deviation sigma of the noise in units of the clipping norm; None to solve it from ``requests``."""
     requests: dd.Count | None = None
-    """Requests that the budget shall last for; by default one an update."""
+    """Requests that the budget shall last for; by default one per update. Where several runs share the budget, as many
+    in each of them."""
     max_gradient_norm: dd.PositiveOrInfinite = 0.1
+    """Norm C that an item's gradient is clipped to."""
     max_feature_norm: dd.PositiveOrInfinite = 1.0
+    """Norm C that an item's feature is clipped to."""
     signals: dd.Count | None = None
     """The first requests are answered anew, and from then on the same answers come again, in the same order, at no
     further cost. The networks and augmentations of the run come again with them."""
@@ -70,12 +76,6 @@ class PrivateGate(dd.GatePlan):
         return frozenset({"gradient", "features", "fit"})
 
     def check(self, recipe, card, network) -> None:
-        for _, part in recipe.parts():
-            if not part.itemwise:
-                raise dd.RecipeRefused(
-                    f"{part.kind} = {part} mixes items, so no item's share can be clipped. Take one that changes each"
-                    " item by itself (cutmix = 0 where it trains a network)."
-                )
         if not network.per_sample:
             raise dd.RecipeRefused(
                 "The network uses batch statistics, so one item changes what the others say and none can be clipped"
@@ -93,6 +93,10 @@ class PrivateGate(dd.GatePlan):
                 " ([plugins.private]) has one request an update filled in."
             )
 
+    def for_rounds(self, rounds: int) -> PrivateGate:
+        """The budget for ``rounds`` runs: sigma is solved for the requests of all of them."""
+        return self if self.requests is None else replace(self, requests=self.requests * rounds)
+
     def build(self, source, rng) -> LivePrivateGate:
         return LivePrivateGate(self, source, rng)
 
@@ -103,7 +107,7 @@ class LivePrivateGate(dd.Gate):
     def __init__(self, plan: PrivateGate, source: dd.Source, rng: dd.Streams) -> None:
         super().__init__(source, rng)
         self.plan = plan
-        self.ledger = Ledger(plan.epsilon, plan.delta)
+        self.account = Ledger(plan.epsilon, plan.delta)
         self.noise_multiplier = plan.noise_multiplier
         self._asked = 0
         self._kept: list[dict] = []
@@ -142,8 +146,8 @@ class LivePrivateGate(dd.Gate):
         rate = max(rate for rate, _ in sizes)
         if self.noise_multiplier is None:
             self.noise_multiplier = noise_for(self.plan.epsilon, self.plan.delta, rate, self.plan.requests)
-            self.ledger.allow(self.noise_multiplier, rate, self.plan.requests)
-        self.ledger.spend(self.noise_multiplier, rate)
+            self.account.allow(self.noise_multiplier, rate, self.plan.requests)
+        self.account.spend(self.noise_multiplier, rate)
         silence = self._silence(per_item)
         answers = [
             self._noised(self._clipped_sum(draw, group, share, per_item, limit, silence), limit, expected)
@@ -192,20 +196,23 @@ class LivePrivateGate(dd.Gate):
             }
         return {name: value / expected for name, value in total.items()}
 
+    def spent(self):
+        return dd.Spent(self.account.spent(), self.plan.delta, self.account.requests)
+
     def facts(self):
-        plan, history = self.plan, self.ledger.history
+        plan, history = self.plan, self.account.history
         return {
             "privacy": {
                 "mechanism": "Poisson sampling, each item clipped, Gaussian noise on the sum",
-                "epsilon": _written(self.ledger.spent()),
-                "epsilon_by_rdp": _written(self.ledger.spent("rdp")),
+                "epsilon": _written(self.account.spent()),
+                "epsilon_by_rdp": _written(self.account.spent("rdp")),
                 "delta": plan.delta,
                 "budget": _written(plan.epsilon),
                 "accountant": f"PRV of opacus {version('opacus')}",
                 "neighbouring": "one item added or removed",
                 "noise_multiplier": self.noise_multiplier or 0.0,
                 "sampling_rates": sorted({rate for _, rate, _ in history}),
-                "requests": self.ledger.requests,
+                "requests": self.account.requests,
                 "max_gradient_norm": _written(plan.max_gradient_norm),
                 "max_feature_norm": _written(plan.max_feature_norm),
                 "public": ["item shape", "class counts", "preprocessing numbers", "recipe and its seed"],
@@ -215,23 +222,23 @@ class LivePrivateGate(dd.Gate):
 
     def state_dict(self):
         return {
-            "ledger": self.ledger.state_dict(),
+            "ledger": self.account.state_dict(),
             "noise_multiplier": self.noise_multiplier,
             "asked": self._asked,
             "kept": self._kept,
         }
 
     def load_state_dict(self, state):
-        self.ledger.load_state_dict(state["ledger"])
+        self.account.load_state_dict(state["ledger"])
         self.noise_multiplier = state["noise_multiplier"]
         self._asked, self._kept = state["asked"], state["kept"]
 
     def ledger(self):
-        return {"ledger": self.ledger.state_dict(), "noise_multiplier": self.noise_multiplier}
+        return {"ledger": self.account.state_dict(), "noise_multiplier": self.noise_multiplier}
 
     def load_ledger(self, before):
         """What was spent before counts as spent, and sigma, once solved, stays: ``requests`` are of all runs."""
-        self.ledger.load_state_dict(before["ledger"])
+        self.account.load_state_dict(before["ledger"])
         if self.plan.noise_multiplier is None:
             self.noise_multiplier = before["noise_multiplier"]
 

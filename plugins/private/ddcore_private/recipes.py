@@ -46,7 +46,7 @@ def psg(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> dd.Reci
         synthetic=dd.Pixels(ipc, init="noise"),
         objective=dd.GradientMatch(real=256, scope="all"),
         policy=dd.TrainedOnSynthetic(rounds=max(1, ipc), epochs=50, steps=10),
-        update=dd.Update(lr={"inputs": 10.0}, momentum=0.5, schedule="cosine"),
+        update=dd.Update(lr={"inputs": 10.0}, schedule=dd.Cosine()),
         iterations=iterations,
         plugins={"private": {"epsilon": epsilon, "max_gradient_norm": 0.1}},
     )
@@ -69,7 +69,7 @@ def ndpdc(ipc: int = 10, iterations: int = 1000, epsilon: float = 10.0) -> dd.Re
         objective=dd.FeatureMatch(real=50),
         policy=dd.Fresh(),
         augment=dd.Siamese(),
-        update=dd.Update(lr={"inputs": 0.1}, optimiser="adam", momentum=0.9, schedule="cosine"),
+        update=dd.Update(lr={"inputs": 0.1}, optimiser=dd.Adam(), schedule=dd.Cosine()),
         iterations=iterations,
         plugins={"private": {"epsilon": epsilon, "max_feature_norm": 1.0}},
     )

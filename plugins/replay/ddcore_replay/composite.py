@@ -13,17 +13,19 @@ from ddcore import plugin as dd
 
 @dataclass(frozen=True)
 class Composite(dd.Carrier):
-    """Twice as many images as components: x_ci = sum_k W_cik C_ck, with ``ipc`` components C_c a class, W_c (2n, n).
+    """Twice as many images as components: x_ci = sum_k W_cik C_ck, with ``ipc`` components C_c per class, W_c (2n, n).
 
-    ``init``: ``real`` starts from 2n random real images a class, the first half of them the components, the others
-    their best approximation by those; ``noise`` draws standard normal components, and weights of that over the root of
-    their number beside the identity, and asks nothing of T.
+    The weights' bytes come on top of those of ``ipc`` images, as published.
 
-    The weights' bytes come on top of those of ``ipc`` images, as published. Reference: Wiewel and Yang, IJCNN 2021.
-    Differs: no sigmoid stands around the sum, so that T need not lie within [0, 1].
+    **Reference**: Wiewel and Yang, IJCNN 2021.
+
+    **Differs**: no sigmoid is applied to the sum, so that T need not lie within [0, 1].
     """
 
     init: Literal["noise", "real"] = "real"
+    """``real`` starts from 2n random real images per class: the first half are the components, the others their best
+    approximation by those. ``noise`` draws standard normal components, and weights of standard deviation 1 / sqrt(n)
+    around the identity, and asks nothing of T."""
 
     @property
     def asks(self) -> frozenset[str]:

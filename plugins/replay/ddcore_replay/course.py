@@ -45,19 +45,23 @@ def backward_transfer(matrix: Matrix) -> float:
 class Training(dd.Part, kind="training"):
     """How a network is trained after each experience.
 
-    ``rehearse``: one network goes on, by ``rehearsal``, on batches of the experience, each with ``replayed`` items of
-    the memory of earlier ones beside it, at one rate. ``scratch``: a fresh network is trained by ``alone`` on the
-    memory of all experiences so far and nothing else (GDumb, Prabhu et al., ECCV 2020; the protocol of DC and DM).
+    ``rehearse``: one network goes on training on batches of the experience, each joined by items of the memory of
+    earlier ones. ``scratch``: a fresh network is trained on the memory of all experiences so far and nothing else
+    (GDumb, Prabhu et al., ECCV 2020; the protocol of DC and DM).
     """
 
     network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=32))
+    """The network that is trained."""
     rehearsal: dd.Protocol = field(default_factory=lambda: dd.Protocol(steps=100, lr=(1e-3,), repeats=1))
-    replayed: int = 64
+    """How it is trained with ``rehearse``."""
+    replayed: dd.Count = 64
+    """Items of the memory in each batch, with ``rehearse``."""
     alone: dd.Protocol = field(default_factory=lambda: dd.Protocol(steps=250, repeats=1))
+    """How it is trained with ``scratch``."""
 
     def faults(self) -> Iterator[str]:
-        if self.replayed < 1 or self.rehearsal.cutmix or self.rehearsal.temperature:
-            yield ("training: replayed must be at least 1, and rehearsal knows neither cutmix nor a temperature.")
+        if self.rehearsal.cutmix or self.rehearsal.temperature:
+            yield "rehearsal has neither cutmix nor a temperature: leave both out"
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def rehearse(
 ) -> None:
     """Train ``draw``'s parameters, in place, on ``now`` with items of ``memory`` beside it."""
     protocol = training.rehearsal
-    optimiser = protocol.build_optimiser(list(draw.params.values()), protocol.lr[0])
+    optimiser = protocol.optimiser.build((draw.params.values(), protocol.lr[0]))
     augment = protocol.augment.fitted(card) if protocol.augment else None
     batches, replayed = shuffled(len(now), protocol.batch, rng["now"]), iter(())
     if len(memory):

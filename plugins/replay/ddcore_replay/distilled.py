@@ -25,27 +25,30 @@ RANGE_BYTES = 8
 
 @dataclass(frozen=True)
 class Distilled(Bounded):
-    """The classes of each experience, distilled by ``method`` to as many images each as there is room for.
+    """The classes of each experience, distilled to as many images each as there is room for.
 
-    What the recipe's carrier stores, images or what they are made of, is stored at a byte a value, spread over its
-    own range; so an image takes what a real one takes, and ``RANGE_BYTES`` an experience come on top.
-
-    ``classes`` that are foreseen share the budget from the start; with None the classes so far share it, and images
-    go as classes come: see :data:`OnResize`. A class that comes again is condensed anew with what is stored of it.
-    ``overrides`` sets fields of the recipe by dotted path.
+    What the recipe's carrier stores, images or what they are made of, is stored at one byte per value, spread over its
+    own range; so an image takes what a real one takes, and ``RANGE_BYTES`` per experience come on top. A class that
+    comes again is condensed anew with what is stored of it.
     """
 
     method: str = "dm"
+    """The method that distils."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    classes: int | None = None
+    """Fields of its recipe, by dotted path."""
+    classes: dd.Count | None = None
+    """Classes that share the budget from the start; None to share it among those so far, so that images are given up as
+    classes come."""
     on_resize: OnResize = "truncate"
+    """What becomes of images when their classes get less room: ``truncate`` drops the last ones, ``recondense``
+    condenses all anew."""
 
     @property
     def label(self) -> str:
         return self.method
 
     def recipe(self, host: dd.Host) -> Callable[[int], dd.Recipe]:
-        """The recipe for a number of images a class."""
+        """The recipe for a number of images per class."""
         return lambda ipc: host.recipe(self.method, ipc=ipc, overrides=dd.dotted(self.overrides))
 
     def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptDistilled:
@@ -73,7 +76,8 @@ class Condensed:
 
 
 class KeptDistilled(KeptBounded):
-    """``recipe`` makes the recipe for a number of images a class; ``soft``: labels that are not classes are served."""
+    """``recipe`` makes the recipe for a number of images per class; ``soft``: labels that are not classes are
+    served."""
 
     def __init__(
         self,
@@ -121,8 +125,7 @@ class KeptDistilled(KeptBounded):
             raise dd.RecipeRefused("The experience has no items: there is nothing to condense.")
         if self.plan.classes is not None and len(classes) > self.plan.classes:
             raise dd.RecipeRefused(
-                f"{len(classes)} classes have come, and the memory was told of {self.plan.classes}: raise its number of"
-                " classes."
+                f"{len(classes)} classes have come, and the memory was made for {self.plan.classes}: raise its classes."
             )
         self.resize(self.images, len(classes))
         again = [kept for kept in self.sets if set(new) & set(present(kept.store))]
@@ -131,7 +134,7 @@ class KeptDistilled(KeptBounded):
         left = None if self.plan.nbytes is None else self.plan.nbytes - sum(kept.nbytes for kept in others)
         if left is not None and condensed.nbytes > left:
             raise dd.RecipeRefused(
-                f"What {self.recipe(self.room).name} makes of {self.room} images a class takes {condensed.nbytes}"
+                f"What {self.recipe(self.room).name} makes of {self.room} images per class takes {condensed.nbytes}"
                 f" bytes, and {left} of the budget are left: raise nbytes."
             )
         self._passed.update(store.targets.tolist())

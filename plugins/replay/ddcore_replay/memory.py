@@ -72,27 +72,23 @@ class KeptEverything(Kept):
 
 
 def item_bytes(card: dd.DataCard) -> int:
-    """Bytes of an image at a byte a value, and of its label."""
+    """Bytes of an image at one byte per value, and of its label."""
     return math.prod(card.shape) + (1 if card.classes <= 256 else 2)
 
 
 @dataclass(frozen=True)
 class Bounded(Memory):
-    """A memory with a budget: ``size`` images, ``nbytes`` bytes with their labels, or both, of which the tighter.
+    """A memory with a budget in images, in bytes with their labels, or both, of which the tighter counts."""
 
-    Bytes are at a byte a value, as those of uint8 items are, and as distilled ones are stored.
-    """
-
-    size: int | None = None
-    nbytes: int | None = None
+    size: dd.Count | None = None
+    """Images that it may hold; None for no limit."""
+    nbytes: dd.Count | None = None
+    """Bytes that it may hold, at one byte per value, as uint8 items have and as distilled ones are stored; None for no
+    limit."""
 
     def faults(self) -> Iterator[str]:
-        said = [bound for bound in (self.size, self.nbytes) if bound is not None]
-        if not said or min(said) < 1:
-            yield (
-                f"A memory says size, in images, or nbytes, or both, and at least 1; got size = {self.size} and nbytes"
-                f" = {self.nbytes}."
-            )
+        if self.size is None and self.nbytes is None:
+            yield "a memory needs a budget: give size, in images, or nbytes, or both"
 
     def images(self, card: dd.DataCard) -> int:
         """How many it has room for."""

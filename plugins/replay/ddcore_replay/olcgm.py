@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -19,31 +17,34 @@ from ddcore_replay.stream import joined, present, taken
 class Olcgm(Bounded):
     """Condense instead of evict: what a class has too much of is mixed, x' = (W * M) x, by gradient matching.
 
-    Items come in mini-batches of ``batch``. The classes so far share the room alike. While a class has room, its items
-    are kept. Where a new class takes room, and after every ``every`` batches without one, a class's images, and as many
-    of its items of the batch at hand, are condensed into as many as it has room for: M (m, n) is a partition, each
-    output mixes its own few inputs; the rows of W * M sum to 1; and W alone is learned, by ``inner`` steps of SGD at
-    ``lr`` on D( grad l(x'), grad l(x) ), D of DC, at each of ``outer`` fresh networks. It starts as the mean of the
+    Classes so far share the room equally. While a class has room, its items are kept. Where a new class takes room, and
+    after every ``every`` batches without one, a class's images, and as many of its items of the current batch, are
+    condensed into as many as it has room for: M (m, n) is a partition, each output mixes its own few inputs; the rows
+    of W * M sum to 1; and W alone is learned, on D( grad l(x'), grad l(x) ), D of DC. It starts as the mean of the
     inputs. No class, order or experience need be known, and a class may come again and again.
 
-    Reference: Sangermano et al., Sample Condensation in Online Continual Learning, IJCNN 2022; numbers from the
-    authors' code (batches of 10, every 5, 20 by 3 steps, 0.01). Differs: which items meet in an output (the j-th of n
-    in output j modulo m), that the items beside the stored ones are those of one batch, and that networks are fresh,
-    are ours; mixed images are clamped to [0, 1] and stored as bytes where T is, and as floats where T is.
+    **Reference**: Sangermano et al., Sample Condensation in Online Continual Learning, IJCNN 2022; numbers from the
+    authors' code.
+
+    **Differs**: which items meet in an output (the j-th of n in output j modulo m), that the items beside the stored
+    ones are those of one batch, and that networks are fresh, are ours; mixed images are clamped to [0, 1] and stored as
+    bytes where T is, and as floats where T is.
     """
 
-    batch: int = 10
-    every: int = 5
-    outer: int = 20
-    inner: int = 3
-    lr: float = 0.01
+    batch: dd.Count = 10
+    """Items per mini-batch of the stream. Published: 10."""
+    every: dd.Count = 5
+    """Batches without a new class after which all classes are condensed. Published: 5."""
+    outer: dd.Count = 20
+    """Fresh networks per condensing. Published: 20."""
+    inner: dd.Count = 3
+    """Steps of SGD on W at each. Published: 3."""
+    lr: dd.Positive = 0.01
+    """Learning rate of W. Published: 0.01."""
     distance: dd.Distance = field(default_factory=dd.FilterCosine)
+    """Distance D between two gradients."""
     network: dd.NetworkPlan = field(default_factory=lambda: dd.ConvNet(width=16))
-
-    def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        if min(self.batch, self.every, self.outer, self.inner) < 1 or not 0 < self.lr < math.inf:
-            yield (f"{self}: batch, every, outer and inner must be at least 1, and lr above zero and finite.")
+    """The networks at which gradients are matched."""
 
     def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptOlcgm:
         return KeptOlcgm(self, card, seed, device)

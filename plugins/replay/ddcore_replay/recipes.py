@@ -48,11 +48,12 @@ def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> dd
     """Distilled replay: min_S sum_{j=1..J} l_T( w_j ), where w_{j+1} = w_j - a grad l_S( w_j ) from a fresh w_0.
 
     The loss on T is summed over all J = ``steps`` of training on S, not taken at the last alone; S starts from real
-    images and moves by plain SGD, the step size a = 0.05 stands still (Rosasco et al., 2021, Eq. 3). From the authors'
-    code: J = 30, 128 items of T, S at 0.1; LeNet.
+    images and moves by plain SGD, the step size a = 0.05 is fixed.
 
-    Differs: each w_j meets its own items of T. The core's objective is the mean over the steps, so the rate of S is J
-    times theirs. Networks start as torch's layers do, not as Xavier says. Published are 70 epochs on the items of a
+    **Reference**: Rosasco et al., 2021, Eq. 3. From the authors' code: J = 30, 128 items of T, S at 0.1; LeNet.
+
+    **Differs**: each w_j meets its own items of T. The core's objective is the mean over the steps, so the rate of S is
+    J times theirs. Networks start as torch's layers do, not by Xavier's rule. Published are 70 epochs on the items of a
     task, about 6 500 iterations; 200 suit a small machine.
     """
     return dd.Recipe(
@@ -60,7 +61,7 @@ def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> dd
         synthetic=dd.Pixels(ipc, init="real"),
         objective=dd.Bptt(steps=steps, lr=0.05, checks=steps, real=128),
         network=dd.LeNet(),
-        update=dd.Update(lr={"inputs": 0.1 * steps}, momentum=0.0),
+        update=dd.Update(lr={"inputs": 0.1 * steps}, optimiser=dd.Sgd(momentum=0.0)),
         iterations=iterations,
     )
 
@@ -69,19 +70,23 @@ def distilled_replay(ipc: int = 1, iterations: int = 200, steps: int = 30) -> dd
 def ccmcl(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     """Condensed composite memory: min_{C, W} sum_c D( grad l(S_c), grad l(T_c) ), S_ci = sum_k W_cik C_ck, D of DC.
 
-    2n images a class are mixtures of n components, learned together by gradient matching at networks that are trained
-    on S, a new one every 10 steps (Wiewel and Yang, IJCNN 2021, Section III).
+    2n images per class are mixtures of n components, learned together by gradient matching at networks that are trained
+    on S, a new one every 10 steps.
 
-    Differs: as :class:`Composite`; one update at each point of a network's way, not 10 (``policy.steps=10``); networks
-    are trained on S alone, not on T and what is stored; 200 updates by Adam along a cosine suit a small machine,
-    published are 10 000 by RMSprop at 0.01.
+    **Reference**: Wiewel and Yang, IJCNN 2021, Section III.
+
+    **Differs**: as :class:`Composite`; one update between two trainings of a network, not 10 (``policy.steps=10``);
+    networks are trained on S alone, not on T and what is stored; 200 updates by Adam along a cosine suit a small
+    machine, published are 10 000 by RMSprop at 0.01.
     """
     return dd.Recipe(
         "ccmcl",
         synthetic=Composite(ipc),
         objective=dd.GradientMatch(real=256),
         policy=dd.TrainedOnSynthetic(rounds=10, epochs=1),
-        update=dd.Update(lr={"inputs": 0.05, "weights": 0.01}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(
+            lr={"inputs": 0.05, "weights": 0.01}, optimiser=dd.Adam(betas=(0.5, 0.999)), schedule=dd.Cosine()
+        ),
         iterations=iterations,
     )
 
@@ -90,12 +95,14 @@ def ccmcl(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
 def dm_bases(ipc: int = 1, iterations: int = 20) -> dd.Recipe:
     """Distribution matching on shared bases: min_{a, B} sum_c || mean f(A(T_c)) - mean_j f(A(x_cj)) ||^2.
 
-    The objective is DM's (Zhao and Bilen, WACV 2023, Eq. 6), the images x_cj = enlarge( sum_b a_cjb B_b ) those of an
-    addressable memory (Deng and Russakovsky, NeurIPS 2022, Section 3.2), which start as the best approximation of
-    random real ones. For two classes, an experience's usual number, the bases take half of the bytes: tens to hundreds
-    of images a class stand in those of ipc, which is what few bytes of memory need most.
+    The images are x_cj = enlarge( sum_b a_cjb B_b ), which start as the best approximation of random real ones. For two
+    classes, an experience's usual number, the bases take half of the bytes: tens to hundreds of images per class fit in
+    those of ipc, which is what memories of few bytes need most.
 
-    Differs: the composition is ours, for memories that must be condensed about as fast as they are trained on: few
+    **References**: the objective, Zhao and Bilen, WACV 2023, Eq. 6; the bases, Deng and Russakovsky, NeurIPS 2022,
+    Section 3.2.
+
+    **Differs**: the composition is ours, for memories that must be condensed about as fast as they are trained on: few
     steps of Adam on bases and addresses, at a small network.
     """
     return dd.Recipe(
@@ -105,7 +112,9 @@ def dm_bases(ipc: int = 1, iterations: int = 20) -> dd.Recipe:
         policy=dd.Fresh(),
         network=dd.ConvNet(width=16),
         augment=dd.Siamese(),
-        update=dd.Update(lr={"inputs": 0.01, "bases": 0.01}, optimiser="adam", schedule="cosine"),
+        update=dd.Update(
+            lr={"inputs": 0.01, "bases": 0.01}, optimiser=dd.Adam(betas=(0.5, 0.999)), schedule=dd.Cosine()
+        ),
         iterations=iterations,
     )
 
@@ -115,18 +124,24 @@ def stable_sequence(ipc: int = 1, iterations: int = 200, tasks: int = 2) -> dd.R
     """A stable sequence: min_{G, z, a} l_T( w_n ), w_{i+1} = w_i - a_i grad l( G(z_i); w_i ), one task after another.
 
     The learner first sees what a generator makes of the first task's classes, then what it makes of the second's, and
-    the loss at the end of it all is over the real items of all of them (Masarczyk and Tautkute, CVPR Workshops 2020).
-    The protocol ``dd`` trains on the sequence in its order. T holds all tasks; the first are its first classes.
+    the loss at the end is over the real items of all tasks. The protocol ``dd`` trains on the sequence in its order. T
+    holds all tasks; the first are its first classes.
 
-    Differs: there is no public code, so generator, sizes and rates are ours: that of ``gtn``, learned from scratch with
-    its latents, within the bytes of ipc images per class; the step sizes are learned; 20 steps of 20 images a task.
+    **Reference**: Masarczyk and Tautkute, CVPR Workshops 2020.
+
+    **Differs**: there is no public code, so generator, sizes and rates are ours: that of ``gtn``, learned from scratch
+    with its latents, within the bytes of ipc images per class; the step sizes are learned; 20 steps of 20 images per
+    task.
     """
     return dd.Recipe(
         "stable_sequence",
         synthetic=dd.Latents(ipc, learned=True, training=None, tries=1, most=100),
         objective=dd.Bptt(steps=20 * tasks, batch=20, each=True, ordered=True, tasks=tasks),
         update=dd.Update(
-            lr={"inputs": 0.1, "generator": 0.02, "step_size": 0.05}, optimiser="adam", schedule="cosine", clip=1.0
+            lr={"inputs": 0.1, "generator": 0.02, "step_size": 0.05},
+            optimiser=dd.Adam(betas=(0.5, 0.999)),
+            schedule=dd.Cosine(),
+            clip=1.0,
         ),
         step_size=0.1,
         iterations=iterations,

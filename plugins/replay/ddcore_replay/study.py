@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ddcore import plugin as dd
 from ddcore_replay.course import Training, Way, average_accuracy, backward_transfer, forgetting, go
@@ -30,44 +27,41 @@ def _usual(size: int = 10) -> tuple[Memory, ...]:
 class Replay(dd.Study):
     """Class-incremental learning: each memory, in each way of using it, with each seed.
 
-    The order of the classes is their numbers', or drawn from each seed where ``shuffled``. Told are the average
-    accuracy at the end, forgetting, backward transfer, bytes, and the seconds of condensing an experience beside those
-    of training on it. Finished runs are kept in ``runs/``, so the same command goes on.
+    It reports the average accuracy at the end, forgetting, backward transfer, bytes, and the seconds of condensing an
+    experience next to those of training on it.
     """
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"memories", "seeds"})
+
     data: dd.DataSet = field(default_factory=dd.Digits)
-    classes_each: int = 2
+    """The data whose classes come in experiences."""
+    classes_each: dd.Count = 2
+    """Classes per experience."""
     memories: tuple[Memory, ...] = field(default_factory=_usual)
+    """The memories that are compared, at least one."""
     ways: tuple[Way, ...] = ("rehearse", "scratch")
+    """How a memory is used: ``rehearse`` adds its items to each experience, ``scratch`` trains a network on it
+    alone."""
     training: Training = field(default_factory=Training)
-    seeds: tuple[int, ...] = (0,)
+    """How a network is trained after each experience."""
+    seeds: tuple[dd.Whole, ...] = (0,)
+    """Seeds of memories and training, at least one."""
     shuffled: bool = False
+    """Whether the order of the classes is drawn from each seed; else it is that of their numbers."""
 
     def faults(self) -> Iterator[str]:
-        if not self.memories or not self.ways or not self.seeds:
-            yield ("The study needs at least one memory, one way and one seed.")
+        for name in ("memories", "ways", "seeds"):
+            if not getattr(self, name):
+                yield f"{name} is empty: the study needs at least one"
 
-    def conduct(self, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None) -> dd.Finding:
-        data = self.data.load()
-        runs = [(i, memory, seed) for seed in self.seeds for i, memory in enumerate(self.memories)]
-        found: dict[tuple[int, Way], list[dict[str, Any]]] = defaultdict(list)
-        for done, (i, memory, seed) in enumerate(runs, 1):
-            path = folder / "runs" / f"{i:02}-{memory.label}-{seed}.json"
-            if not path.exists():
-                dd.write_whole(path, json.dumps(self._run(data, memory, seed, host, device)).encode())
-            for way, course in json.loads(path.read_text()).items():
-                found[i, way].append(course)
-            if progress:
-                progress(f"{memory.label}, seed {seed}", done, len(runs))
-        told = [
-            {"memory": self.memories[i].label, "budget": budget(self.memories[i]), "way": way, **summary(courses)}
-            for (i, way), courses in found.items()
-        ]
-        _plot_experiences(told, folder / "experiences.png")
-        _plot_memory(told, folder / "memory.png")
-        return dd.Finding(*_table(told), {"memories": told}, _says(told))
+    def cases(self, host: dd.Host) -> list[dd.Case]:
+        return [dd.Case(memory.label, seed, {"memory": memory}) for seed in self.seeds for memory in self.memories]
 
-    def _run(self, data: dd.RealData, memory: Memory, seed: int, host: dd.Host, device: str) -> dict[str, Any]:
+    def run(
+        self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
+    ) -> dict[str, Any]:
+        """The course of each way."""
+        data, memory, seed = dd.loaded(self.data), case.description["memory"], case.seed
         order = None
         if self.shuffled:
             order = torch.randperm(data.card.classes, generator=dd.Streams(seed)["classes"]).tolist()
@@ -75,6 +69,15 @@ class Replay(dd.Study):
         ways: list[Way] = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
         courses = go(stream, memory.build(data.card, seed, device, host), self.training, ways, seed=seed, device=device)
         return {way: asdict(course) for way, course in courses.items()}
+
+    def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
+        told = []
+        for alike in dd.over_seeds(found):
+            memory = alike[0].case.description["memory"]
+            named = {"memory": memory.label, "budget": budget(memory)}
+            told += [{**named, "way": way, **summary([one.numbers[way] for one in alike])} for way in alike[0].numbers]
+        plots = (_plot_experiences(told), _plot_memory(told))
+        return dd.Finding(*_table(told), {"memories": told}, _says(told), plots)
 
 
 def suits(memory: Memory) -> tuple[Way, ...]:
@@ -133,69 +136,37 @@ def _says(told: list[dict[str, Any]]) -> str:
 
 
 TITLES = {"rehearse": "rehearse: beside each experience", "scratch": "scratch: on the memory alone"}
-MARKERS = "osD^vP*Xh<>"
 
 
-def _plot_experiences(told: list[dict[str, Any]], path: Path) -> None:
+def _plot_experiences(told: list[dict[str, Any]]) -> dd.Plot:
     """A panel for each way and budget; what has no budget stands in all of its way."""
-    budgets = [b for b in dict.fromkeys(t["budget"] for t in told) if b] or [""]
-    ways = list(dict.fromkeys(t["way"] for t in told))
-    figure = Figure(figsize=(2.2 + 3.6 * len(budgets), 0.6 + 3 * len(ways)), dpi=120, layout="constrained")
-    panels = figure.subplots(len(ways), len(budgets), sharex=True, sharey=True, squeeze=False)
-    looks = _looks(told)
-    for row, way in zip(panels, ways, strict=True):
-        for axes, budget in zip(row, budgets, strict=True):
-            for t in told:
-                if t["way"] == way and t["budget"] in (budget, ""):
-                    means, stds = ([point[name] for point in t["curve"]] for name in ("mean", "std"))
-                    axes.errorbar(range(1, len(means) + 1), means, stds, capsize=2, **looks[t["memory"]])
-            axes.set_title(f"{TITLES[way]}, {budget}" if budget else TITLES[way], fontsize=9)
-            axes.grid(alpha=0.3)
-    panels[0][0].set_xticks(range(1, max(len(t["curve"]) for t in told) + 1))
-    figure.supxlabel("experiences", fontsize=10)
-    figure.supylabel("average accuracy on those so far (%)", fontsize=10)
-    _finished(figure, panels.flat, path)
+    panels = []
+    for way in dict.fromkeys(t["way"] for t in told):
+        row = []
+        for budget in [b for b in dict.fromkeys(t["budget"] for t in told) if b] or [""]:
+            lines = []
+            for t in (t for t in told if t["way"] == way and t["budget"] in (budget, "")):
+                means, stds = ([point[name] for point in t["curve"]] for name in ("mean", "std"))
+                lines.append(dd.Line(t["memory"], means, range(1, len(means) + 1), stds, reference=not t["budget"]))
+            row.append(dd.Panel(lines, f"{TITLES[way]}, {budget}" if budget else TITLES[way]))
+        panels.append(row)
+    return dd.Plot("experiences", "experiences", "average accuracy on those so far (%)", panels)
 
 
-def _plot_memory(told: list[dict[str, Any]], path: Path) -> None:
+def _plot_memory(told: list[dict[str, Any]]) -> dd.Plot:
     """A panel for each way; what has no budget is a line across all."""
-    ways = list(dict.fromkeys(t["way"] for t in told))
-    figure = Figure(figsize=(2.2 + 3.8 * len(ways), 4), dpi=120, layout="constrained")
-    panels = figure.subplots(1, len(ways), sharey=True, squeeze=False)[0]
-    looks = _looks(told)
-    for axes, way in zip(panels, ways, strict=True):
-        lines = defaultdict(list)
-        for t in told:
+    row = []
+    for way in dict.fromkeys(t["way"] for t in told):
+        points = defaultdict(list)
+        for t in (t for t in told if t["budget"] and t["way"] == way):
             accuracy = t["average_accuracy"]
-            if not t["budget"]:
-                plain = {"color": looks[t["memory"]]["color"], "label": t["memory"]}
-                axes.axhline(accuracy["mean"], linestyle=":", **plain)
-            elif t["way"] == way:
-                lines[t["memory"]].append((t["nbytes"], accuracy["mean"], accuracy["std"]))
-        for memory, points in lines.items():
-            axes.errorbar(*zip(*sorted(points), strict=True), capsize=2, **looks[memory])
-        axes.set(xscale="log")
-        axes.margins(x=0.15)
-        axes.set_title(TITLES[way], fontsize=9)
-        axes.grid(alpha=0.3)
-    figure.supxlabel("bytes of memory", fontsize=10)
-    figure.supylabel("average accuracy at the end (%)", fontsize=10)
-    _finished(figure, panels, path)
-
-
-def _looks(told: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Colour and marker of each memory, the same in all panels; grey for what has no budget."""
-    free = {t["memory"] for t in told if not t["budget"]}
-    bounded = [m for m in dict.fromkeys(t["memory"] for t in told) if m not in free]
-    looks = {m: {"color": "0.2" if m == "everything" else "0.6", "linestyle": ":", "marker": "."} for m in free}
-    looks |= {m: {"color": f"C{i}", "marker": MARKERS[i % len(MARKERS)]} for i, m in enumerate(bounded)}
-    return {m: {"markersize": 5, "label": m, **look} for m, look in looks.items()}
-
-
-def _finished(figure: Figure, panels: Iterable[Axes], path: Path) -> None:
-    named: dict[str, Any] = {}
-    for axes in panels:
-        handles, labels = axes.get_legend_handles_labels()
-        named = dict(zip(labels, handles, strict=True)) | named
-    figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=8)
-    dd.replaced_whole(path, lambda temporary: figure.savefig(temporary, format="png"))
+            points[t["memory"]].append((t["nbytes"], accuracy["mean"], accuracy["std"]))
+        lines = []
+        for memory, found in points.items():
+            x, y, bars = zip(*sorted(found), strict=True)
+            lines.append(dd.Line(memory, y, x, bars))
+        lines += [
+            dd.Line(t["memory"], [t["average_accuracy"]["mean"]], reference=True) for t in told if not t["budget"]
+        ]
+        row.append(dd.Panel(lines, TITLES[way], "x"))
+    return dd.Plot("memory", "bytes of memory", "average accuracy at the end (%)", [row])

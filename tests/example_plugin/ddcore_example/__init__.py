@@ -26,15 +26,18 @@ SURVEY = dd.Citation(
 
 @dataclass(frozen=True)
 class LabelNoise(dd.View):
-    """A ``share`` of the items gets a label drawn at random."""
+    """A share of the items gets a label drawn at random."""
 
-    share: float = 0.1
+    itemwise = True
+
+    share: dd.Share = 0.1
+    """Probability that an item is relabelled."""
 
     def build(self, store, rng):
         return LiveLabelNoise(self, store.classes, rng["label_noise"])
 
 
-class LiveLabelNoise:
+class LiveLabelNoise(dd.LiveView):
     def __init__(self, plan, classes, generator):
         self.plan, self.classes, self.generator = plan, classes, generator
 
@@ -42,15 +45,16 @@ class LiveLabelNoise:
         hit = torch.rand(targets.shape, generator=self.generator) < self.plan.share
         return torch.where(hit, torch.randint(self.classes, targets.shape, generator=self.generator), targets)
 
-    def apply(self, batch, draw):
-        return batch
+    def facts(self):
+        return {"label_noise": self.plan.share}
 
 
 @dataclass(frozen=True)
 class AbsoluteMatch(dd.LossObjective):
     """L = sum_c | mean f(T_c) - mean f(S_c) |, summed over the features."""
 
-    real: int = 32
+    real: dd.Count = 32
+    """Items of T per class and step."""
 
     @property
     def asks(self):
@@ -100,10 +104,12 @@ def absolute(ipc=1, iterations=50):
 
 @dataclass(frozen=True)
 class Options(dd.Part, kind="options"):
-    """What stands below ``[plugins.example]``."""
+    """The options below ``[plugins.example]``."""
 
-    most_iterations: int | None = None
-    enough: float = 0.0
+    most_iterations: dd.Whole | None = None
+    """Largest number of iterations that a recipe may have, None for no limit."""
+    enough: dd.Number = 0.0
+    """Loss below which a run ends."""
 
 
 @dd.hookimpl

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 import ddcore
 from ddcore import ConvNet, Protocol, RecipeRefused
+from ddcore.plugin import LabelledTensors
 
 NETWORK = ConvNet(width=4, depth=2)
 FIT = {"policy.fit.epochs": "none", "policy.fit.steps": 5, "policy.fit.batch": 8}
@@ -108,7 +109,7 @@ def test_masked_items_are_noise_to_a_step_and_learn_nothing_from_it(tiny):
         Masking(0.5).draw(torch.Generator(), tiny.card.shape)
     with pytest.raises(ValueError, match="drawn for 1000 items"):
         view(x[:5])
-    with pytest.raises(RecipeRefused, match="augment.share = 1"):
+    with pytest.raises(RecipeRefused, match="share = 1.0: it must be at least 0 and below 1"):
         Masking(1.0)
 
 
@@ -132,7 +133,7 @@ def test_feddm_matches_means_of_features_and_of_logits(host, tiny):
     """S' = S - d/dS sum_c ( || mean h(T_c) - mean h(S_c) ||^2 + || mean z(T_c) - mean z(S_c) ||^2 ), in float64."""
     recipe = made(host, "feddm", iterations=1, radius=1.5)
     recipe = replace(recipe, objective=replace(recipe.objective, real=20))
-    run = host.start(replace(recipe, update=ddcore.Update(momentum=0.0)), tiny)
+    run = host.start(replace(recipe, update=ddcore.Update(optimiser=ddcore.plugin.Sgd(momentum=0.0))), tiny)
     run.start()
     images = run.synthetic.everything()[0].detach().double().requires_grad_()
     loss = run.update()
@@ -167,7 +168,7 @@ def test_each_step_has_its_own_network_in_the_ball(host, tiny):
 
 @pytest.mark.parametrize("weight", [-1.0, float("inf")])
 def test_a_weight_that_is_none_is_refused(weight):
-    with pytest.raises(RecipeRefused, match="objective.logits"):
+    with pytest.raises(RecipeRefused, match="logits = .*: it must be .*at least 0"):
         ddcore.plugin.FeatureMatch(logits=weight)
 
 
@@ -243,7 +244,7 @@ def test_without_tau_all_items_count_alike(host, tiny):
     ("make", "sentence"),
     [
         (lambda: ByLoss(ddcore.plugin.FeatureMatch()), "asks no gradient of T"),
-        (lambda: ByLoss(ddcore.plugin.Bptt(), tau=-1.0), "objective.tau = -1.0"),
+        (lambda: ByLoss(ddcore.plugin.Bptt(), tau=-1.0), "tau = -1.0: it must be at least 0"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused(make, sentence):
@@ -255,7 +256,7 @@ def test_it_begins_at_what_was_made_before(host, tiny, tmp_path):
     """Classes 2 and 1 of three, three images of class 2 and one of class 1 made before; two a class are wanted."""
     data, classes = shard(tiny, torch.arange(20, 60))
     inputs = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 8, 8) + 100
-    remember(tmp_path / "before", Shared(inputs, torch.tensor([2, 0, 1, 2, 2])), classes)
+    remember(tmp_path / "before", Shared(LabelledTensors(inputs, torch.tensor([2, 0, 1, 2, 2]))), classes)
     recipe = made(host, "meta_knowledge", overrides={"synthetic.path": str(tmp_path / "before")})
     run = host.start(recipe, data)
     run.start()
@@ -269,8 +270,8 @@ def test_it_begins_at_what_was_made_before(host, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "sentence"),
     [
-        (None, "not a safetensors file with inputs and classes"),
-        ({"inputs": torch.zeros(2, 1, 8, 8)}, "not a safetensors file with inputs and classes"),
+        (None, "a safetensors file with inputs and classes"),
+        ({"inputs": torch.zeros(2, 1, 8, 8)}, "a safetensors file with inputs and classes"),
         ({"inputs": torch.zeros(2, 1, 9, 9), "classes": torch.zeros(2).long()}, r"are finite ones of \(1, 8, 8\)"),
         ({"inputs": torch.full((2, 1, 8, 8), torch.nan), "classes": torch.zeros(2).long()}, "finite"),
         ({"inputs": torch.zeros(2, 1, 8, 8), "classes": torch.zeros(3).long()}, "a class for each"),
@@ -291,7 +292,7 @@ def test_a_file_that_holds_something_else_is_refused(host, tiny, tmp_path, tenso
 def trajectory(tiny):
     """Points on the way of twelve epochs on T."""
     network = NETWORK.build(tiny.card)
-    fit = ddcore.Fit(None, 12, 16, lr=0.05, momentum=0.0, snapshots=6)
+    fit = ddcore.Fit(None, 12, 16, lr=0.05, snapshots=6, optimiser=ddcore.plugin.Sgd(momentum=0.0, weight_decay=5e-4))
     run = ddcore.Host().start(ddcore.recipe("random", ipc=1), tiny)
     run.start()
     start = network.init(torch.Generator().manual_seed(5))[0]
@@ -344,7 +345,7 @@ def test_what_asks_something_of_t_is_refused_at_the_server(host, tiny, trajector
         Dynafed().distilled(trajectory, NETWORK, undeclared, tmp_path, host)
     with pytest.raises(RecipeRefused, match="does not look at: take the policy trajectory"):
         Dynafed(overrides={"policy": {"name": "fresh"}}).distilled(trajectory, NETWORK, tiny.card, tmp_path, host)
-    with pytest.raises(RecipeRefused, match="refined.rounds = 0"):
+    with pytest.raises(RecipeRefused, match="rounds = 0: it must be at least 1"):
         Dynafed(rounds=0)
     with pytest.raises(RecipeRefused, match="refined.rounds = 2: targets lie policy.span = 3"):
         Dynafed(2, overrides={"policy.span": 3}).recipe(tiny.card, host)
@@ -354,9 +355,9 @@ def test_what_asks_something_of_t_is_refused_at_the_server(host, tiny, trajector
     ("fields", "sentence"),
     [
         ({}, "names no trajectory"),
-        ({"path": "nowhere"}, "not a whole trajectory"),
+        ({"path": "nowhere"}, "policy.path names the trajectory"),
         ({"path": "way", "span": 7}, "has 7 points"),
-        ({"path": "other"}, "not a whole trajectory of this network"),
+        ({"path": "other"}, "policy.path names the trajectory of this network"),
     ],
 )
 def test_a_trajectory_that_is_none_is_refused(host, tiny, trajectory, tmp_path, monkeypatch, fields, sentence):
@@ -367,7 +368,7 @@ def test_a_trajectory_that_is_none_is_refused(host, tiny, trajectory, tmp_path, 
     run = host.start(recipe, tiny)
     with pytest.raises(RecipeRefused, match=sentence):
         run.run_until()
-    with pytest.raises(RecipeRefused, match="policy.span = 0"):
+    with pytest.raises(RecipeRefused, match="span = 0: it must be at least 1"):
         Trajectory("way", span=0)
 
 

@@ -30,7 +30,7 @@ from flwr.supercore import telemetry
 import ddcore
 
 NET = ddcore.MLP(width=8)
-FIT = ddcore.Fit(steps=3, batch=4, lr=0.1, momentum=0.5)
+FIT = ddcore.Fit(steps=3, batch=4, lr=0.1, optimiser=ddcore.plugin.Sgd(momentum=0.5, weight_decay=5e-4))
 
 
 class Noting(Server):
@@ -448,7 +448,9 @@ def test_kept_sets_of_another_form_are_left_aside(tiny, thirds, quick, in_proces
 
     def server(grid):
         one_round(strategy, grid)
-        strategy.past = [[replace(shared, momentum=0.5) for shared in strategy.past[0]]]
+        strategy.past = [
+            [replace(shared, tensors=replace(shared.tensors, momentum=0.5)) for shared in strategy.past[0]]
+        ]
         strategy.server.sets.clear()
         arrays, _ = one_round(strategy, grid, number=2)
         return arrays
@@ -484,6 +486,25 @@ def test_a_late_client_has_one_message_at_a_time_and_its_ledger_forgets_nothing(
     answered, history = simulate(server, app, 3)
     assert (answered, max(most)) == (1, 1)
     assert sum(count for _, _, count in history) == 2 * len(most)
+
+
+def test_a_client_that_is_told_to_end_does_so_between_steps_and_what_it_asked_is_spent(
+    tiny, thirds, quick, in_process, tmp_path
+):
+    recipe = replace(private(quick, noise_multiplier=500.0), iterations=10**5)
+    app = distilling_client(thirds, recipe, keep=tmp_path)
+    strategy = union_of(tiny.card)
+
+    def server(grid):
+        (message, *_) = strategy.configure_train(1, strategy.initial(), ConfigRecord(), grid)
+        assert grid.send_and_receive([message], timeout=0.0) == []
+        return grid
+
+    grid = in_process(server, app)
+    state = json.loads(grid.contexts[1].state["ddcore"]["carried"])
+    assert 0 < sum(count for _, _, count in state["ledger"]["history"]) < 10**5
+    assert (tmp_path / "client-0.safetensors").exists()
+    assert grid.replies == {}
 
 
 def test_a_client_that_is_late_is_not_waited_for(tiny, thirds, quick, in_process):

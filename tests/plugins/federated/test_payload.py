@@ -9,6 +9,8 @@ import torch
 from ddcore_federated import Shared
 from ddcore_federated.payload import Limits, PayloadRefused, packed, unpacked
 
+from ddcore.plugin import LabelledTensors
+
 LIMITS = Limits(shape=(2, 4, 4), classes=3, ipc=2, items=100, steps=5)
 
 
@@ -21,7 +23,9 @@ def npy(array, **fields):
 def a_set(**fields):
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(6, 2, 4, 4, generator=generator) * torch.tensor([1.0, 5.0])[:, None, None]
-    return Shared(**{"inputs": inputs, "targets": torch.arange(3).repeat_interleave(2), "items": 40, **fields})
+    items = fields.pop("items", 40)
+    tensors = {"inputs": inputs, "targets": torch.arange(3).repeat_interleave(2), **fields}
+    return Shared(LabelledTensors(**tensors), items)
 
 
 def sent(shared, encoding="float32"):
@@ -34,7 +38,7 @@ def sent(shared, encoding="float32"):
 def test_a_set_comes_back_within_the_error_of_its_encoding(encoding, side):
     shared = a_set()
     if side == 5:
-        shared = replace(shared, inputs=torch.randn(6, 1, 5, 5))
+        shared = replace(shared, tensors=replace(shared.tensors, inputs=torch.randn(6, 1, 5, 5)))
     again = unpacked(*sent(shared, encoding), replace(LIMITS, shape=tuple(shared.inputs.shape[1:])))
     spread = shared.inputs.movedim(1, 0).flatten(1)
     halves = (spread.max(1).values - spread.min(1).values)[:, None, None] / 2 + 1e-5

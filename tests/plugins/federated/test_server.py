@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import ddcore
 from ddcore import BadArtefact, ConvNet, Protocol, RecipeRefused
+from ddcore.plugin import LabelledTensors
 
 NETWORK = ConvNet(width=4, depth=2)
 SGD = {"optimiser": "sgd", "momentum": 0.0, "schedule": "constant", "augment": None, "repeats": 1}
@@ -16,7 +17,8 @@ SGD = {"optimiser": "sgd", "momentum": 0.0, "schedule": "constant", "augment": N
 
 def made(n=6, seed=0, **fields):
     inputs = torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return Shared(**{"inputs": inputs, "targets": torch.arange(n) % 3, "items": 10, **fields})
+    items = fields.pop("items", 10)
+    return Shared(LabelledTensors(**{"inputs": inputs, "targets": torch.arange(n) % 3, **fields}), items)
 
 
 @pytest.fixture
@@ -195,7 +197,7 @@ def test_what_a_client_learned_to_send_is_what_the_server_replays(host, tiny, pr
         (TrainOnUnion(), [], "union of none"),
         (ReplayEach(), [], "No set has come"),
         (ReplayEach(), [made()], "brings no steps to replay"),
-        (TrainOnUnion(), [made(targets=torch.full((6,), 3))], "not all from 0 to 2"),
+        (TrainOnUnion(), [made(targets=torch.full((6,), 3))], "not classes from 0 to 2"),
         (ReplayEach(), [made(inputs=torch.zeros(6, 1, 9, 9), **FIRST)], "those of tiny"),
     ],
 )
@@ -207,11 +209,11 @@ def test_sets_that_cannot_be_used_are_refused(problem, server, sets, sentence):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: TrainOnUnion(radius=0.0), "server.radius = 0.0"),
-        (lambda: TrainOnUnion(radius=1.0, fresh=True), "server.fresh leaves them"),
+        (lambda: TrainOnUnion(radius=0.0), "radius = 0.0: it must be above 0"),
+        (lambda: TrainOnUnion(radius=1.0, fresh=True), "fresh leaves them"),
         (lambda: TrainOnUnion(Protocol()), "repeats must be 1"),
         (lambda: TrainOnUnion(Protocol(lr=(0.1, 0.2), repeats=1)), "at one lr"),
-        (lambda: ReplayEach(0.0), "server.lr = 0.0"),
+        (lambda: ReplayEach(0.0), "lr = 0.0: it must be above 0"),
     ],
 )
 def test_servers_that_are_none_are_refused(make, sentence):

@@ -5,11 +5,13 @@ import torch
 from ddcore_federated import Shared, shard, union
 
 from ddcore import BadArtefact
+from ddcore.plugin import LabelledTensors
 
 
 def made(n=4, seed=0, **fields):
     inputs = torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return Shared(**{"inputs": inputs, "targets": torch.arange(n) % 3, **fields})
+    items = fields.pop("items", 0)
+    return Shared(LabelledTensors(**{"inputs": inputs, "targets": torch.arange(n) % 3, **fields}), items)
 
 
 ROWS = torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
@@ -81,17 +83,17 @@ def test_bytes_are_those_of_the_tensors():
         ({"targets": torch.zeros(4)}, "targets are torch.float32"),
         ({"targets": torch.zeros(4, 3, dtype=torch.long)}, "targets are torch.int64 (4, 3)"),
         ({"inputs": torch.zeros(4, 1, 8, 8, dtype=torch.uint8)}, "its inputs are torch.uint8"),
-        ({**STEPS, "order": torch.tensor([0, 1])}, "not one row of items a step"),
-        ({**STEPS, "order": torch.zeros(2, 1)}, "not one row of items a step"),
-        ({"loss": "squared"}, "for the loss squared"),
-        ({"inputs": torch.full((4, 1, 8, 8), torch.nan)}, "inputs hold NaN or infinity"),
-        ({"targets": ROWS / 0}, "targets hold NaN or infinity"),
+        ({**STEPS, "order": torch.tensor([0, 1])}, "not one row of items per step"),
+        ({**STEPS, "order": torch.zeros(2, 1)}, "not one row of items per step"),
+        ({"loss": "squared"}, "its loss 'squared' wants one row"),
+        ({"inputs": torch.full((4, 1, 8, 8), torch.nan)}, "inputs hold NaN or infinite"),
+        ({"targets": ROWS / 0}, "targets hold NaN or infinite"),
         ({"step_sizes": torch.tensor([0.0])}, "numbers above zero"),
-        ({"step_sizes": torch.tensor([torch.inf])}, "step_sizes hold NaN or infinity"),
+        ({"step_sizes": torch.tensor([torch.inf])}, "step_sizes hold NaN or infinite"),
         ({"order": torch.tensor([[0, 1]])}, "1 steps in order and 0 step sizes"),
         ({**STEPS, "order": torch.tensor([[0, 4], [2, 3]])}, "not among its 4"),
         ({**STEPS, "order": torch.tensor([[0, -1], [2, 3]])}, "not among its 4"),
-        ({**STEPS, "order": torch.zeros(2, 0, dtype=torch.long)}, "steps without items"),
+        ({**STEPS, "order": torch.zeros(2, 0, dtype=torch.long)}, "not one row of items per step"),
         ({"momentum": 1.0}, "its momentum is 1.0"),
         ({"items": -1}, "speaks for -1 items"),
     ],
@@ -107,9 +109,9 @@ def test_tensors_that_do_not_fit_are_refused(fields, sentence):
     ("fields", "sentence"),
     [
         ({"inputs": torch.zeros(4, 3, 8, 8)}, "items are (3, 8, 8), those of tiny (1, 8, 8)"),
-        ({"targets": torch.tensor([0, 1, 2, 3])}, "not all from 0 to 2"),
-        ({"targets": torch.tensor([0, 1, 2, -1])}, "not all from 0 to 2"),
-        ({"targets": torch.zeros(4, 2)}, "2 values an item, tiny has 3 classes"),
+        ({"targets": torch.tensor([0, 1, 2, 3])}, "not classes from 0 to 2"),
+        ({"targets": torch.tensor([0, 1, 2, -1])}, "not classes from 0 to 2"),
+        ({"targets": torch.zeros(4, 2)}, "2 values per item, tiny has 3 classes"),
     ],
 )
 def test_a_set_of_another_problem_is_refused(tiny, fields, sentence):

@@ -18,7 +18,7 @@ from ddcore_federated.flower import Refined, averaging, central, go, told_so_far
 from ddcore_federated.watchdog import inside
 
 import ddcore
-from ddcore import BadCheckpoint, RecipeRefused
+from ddcore import CasesFailed, RecipeRefused
 
 NET = ddcore.MLP(width=8)
 FIT = ddcore.Fit(steps=2, batch=16, lr=0.05)
@@ -49,8 +49,8 @@ def test_it_tells_of_each_exchange_over_the_seeds_and_goes_on(tmp_path, federate
         return ddcore.run_study(plan, folder, host=federated_host, **named)
 
     finding = conducted(tmp_path / "a", progress=lambda *x: told.append(x))
-    assert ("feddm, 1 a class, run 4 of 4: rounds", 2, 2) in told
-    assert ("fedavg, run 1 of 4: clients", 3, 3) in told
+    assert ("case 4 of 4: feddm, 1 a class, seed 1: rounds", 2, 2) in told
+    assert ("case 1 of 4: fedavg, seed 0: clients", 3, 3) in told
     assert [row[0] for row in finding.rows] == ["fedavg", "feddm, 1 a class"]
     assert all(len(row) == len(finding.head) for row in finding.rows)
     average, distilled = finding.numbers["exchanges"]
@@ -66,19 +66,22 @@ def test_it_tells_of_each_exchange_over_the_seeds_and_goes_on(tmp_path, federate
     for plot in ("bytes.png", "rounds.png"):
         assert (tmp_path / "a" / plot).stat().st_size > 5000
         assert plot in (tmp_path / "a" / "report.md").read_text()
-    split = json.loads((tmp_path / "a" / "split-1.json").read_text())
+    splits = [path.read_text() for path in (tmp_path / "a" / "cases").glob("*-1-*/split.json")]
+    assert splits[0] == splits[1]
+    split = json.loads(splits[0])
     assert sum(map(sum, split["items"])) == sum(map(len, split["rows"])) == sum(ddcore.load("digits").card.counts)
-    kept = sorted((tmp_path / "a" / "runs").glob("*/rounds.safetensors"))
+    kept = sorted((tmp_path / "a" / "cases").glob("*/rounds.safetensors"))
     assert len(kept) == 4
     before = {path: path.stat().st_mtime_ns for path in kept}
     kept[1].unlink()
+    kept[1].with_name("case.json").unlink()
     again = conducted(tmp_path / "a")
     assert [path for path in kept if path.stat().st_mtime_ns != before[path]] == [kept[1]]
     assert numbers(again) == numbers(finding)
     assert numbers(conducted(tmp_path / "b")) == numbers(finding)
 
 
-class Stopped(Exception):
+class Stopped(KeyboardInterrupt):
     pass
 
 
@@ -124,7 +127,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_had(exchange, tmp_path, fede
     whole = conducted(tmp_path / "whole")
     with pytest.raises(Stopped):
         conducted(tmp_path / "halved", stopping)
-    (kept,) = (tmp_path / "halved" / "runs").glob("*/rounds.safetensors")
+    (kept,) = (tmp_path / "halved" / "cases").glob("*/rounds.safetensors")
     assert len(told_so_far(kept)) == 4
     assert numbers(conducted(tmp_path / "halved")) == numbers(whole)
     assert len(whole.numbers["exchanges"][0]["courses"][0]) == 5
@@ -132,9 +135,10 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_had(exchange, tmp_path, fede
 
 def test_a_torn_record_of_rounds_is_refused(tmp_path, federated_host):
     ddcore.run_study(study(), tmp_path, host=federated_host)
-    (kept, *_) = (tmp_path / "runs").glob("fedavg*/rounds.safetensors")
+    (kept,) = (tmp_path / "cases").glob("fedavg*/rounds.safetensors")
     kept.write_bytes(kept.read_bytes()[:100])
-    with pytest.raises(BadCheckpoint, match="not a whole record of rounds"):
+    kept.with_name("case.json").unlink()
+    with pytest.raises(CasesFailed, match="not a whole record of rounds"):
         ddcore.run_study(study(), tmp_path, host=federated_host)
 
 
@@ -190,7 +194,7 @@ def test_dynafed_trains_only_after_its_way_and_leaves_clients_alone(tiny, thirds
 
 @pytest.mark.parametrize("path", ["network.network.width", "preprocess.name"])
 def test_what_is_the_studys_is_not_an_exchanges(path):
-    with pytest.raises(RecipeRefused, match=f"overrides.{path} cannot be"):
+    with pytest.raises(RecipeRefused, match=f"overrides.{path} cannot be set"):
         Distilling(overrides={path: 4})
 
 
@@ -205,41 +209,42 @@ def test_a_tuning_that_diverges_keeps_the_averages(tmp_path, federated_host):
 
 def test_where_no_client_can_take_part_the_study_says_so_and_keeps_nothing(tmp_path, federated_host):
     plan = study(Averaging(fit=replace(FIT, lr=1e30), title="wild"))
-    with pytest.raises(RecipeRefused, match="In the first round no client could take part.*no longer finite"):
+    with pytest.raises(CasesFailed, match="In the first round no client could take part.*no longer finite"):
         ddcore.run_study(plan, tmp_path, host=federated_host)
-    assert not list(tmp_path.glob("runs/*/rounds.safetensors"))
+    assert not list(tmp_path.glob("cases/*/rounds.safetensors"))
 
 
 INTERRUPTED = """
-import os, signal, sys, threading, time
+import signal, sys, threading
 import ddcore, ddcore_federated
-from ddcore_federated.flower.engine import Work
 from ddcore_federated import Distilling, Federated
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 study = Federated(
     exchanges=(Distilling(ipc=5, overrides={"iterations": 10**6}),), network=ddcore.ConvNet(width=8, depth=2), clients=2
 )
+update, at_work = ddcore.Run.update, []
 
 
-def interrupt():
-    while not any(isinstance(thread, Work) for thread in threading.enumerate()):
-        time.sleep(0.1)
-    time.sleep(2)
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupted(run):
+    if run.step == 3:
+        at_work.append(threading.current_thread())
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    return update(run)
 
 
-threading.Thread(target=interrupt, daemon=True).start()
+ddcore.Run.update = interrupted
 try:
     ddcore.run_study(study, sys.argv[1], host=ddcore.Host({"federated": ddcore_federated}))
-except KeyboardInterrupt:
-    print("stopped", [thread.name for thread in threading.enumerate() if isinstance(thread, Work)])
+finally:
+    print("ended", [work.ended(0) for work in at_work])
 """
 
 
 def test_an_interrupt_ends_the_client_that_is_at_work(tmp_path):
     words = [sys.executable, "-c", INTERRUPTED, tmp_path / "study"]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert (run.returncode, run.stdout.strip()) == (0, "stopped []"), run.stderr
+    run = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.strip()) == (-signal.SIGINT, "ended [True]"), run.stderr
 
 
 def test_dynafed_takes_the_studys_preprocessing(federated_host, tmp_path):
@@ -253,14 +258,14 @@ def test_dynafed_takes_the_studys_preprocessing(federated_host, tmp_path):
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ({"seeds": ()}, "at least one exchange, seed, client and round"),
-        ({"exchanges": ()}, "at least one exchange, seed, client and round"),
-        ({"clients": 0}, "at least one exchange, seed, client and round"),
-        ({"rounds": 0}, "at least one exchange, seed, client and round"),
-        ({"exchanges": (Averaging(), Averaging())}, "have one name"),
-        ({"exchanges": (Averaging(title="a b"), Averaging(title="a/b"))}, "have one name"),
-        ({"fraction": 0.0}, "fraction = 0.0"),
-        ({"seeds": (1, 1)}, "one stands there twice"),
+        ({"seeds": ()}, "seeds is empty: the study needs at least one"),
+        ({"exchanges": ()}, "exchanges is empty: the study needs at least one"),
+        ({"clients": 0}, "clients = 0: it must be at least 1"),
+        ({"rounds": 0}, "rounds = 0: it must be at least 1"),
+        ({"exchanges": (Averaging(), Averaging())}, "have the same name"),
+        ({"exchanges": (Averaging(title="a"), Averaging(title="a", lr=0.5))}, "have the same name"),
+        ({"fraction": 0.0}, "fraction = 0.0: it must be above 0 and at most 1"),
+        ({"seeds": (1, 1)}, "name each once"),
         ({"exchanges": (Averaging(refined=Dynafed(5)),)}, "of 5 rounds leave none for"),
     ],
 )
@@ -285,7 +290,7 @@ def test_what_no_client_could_run_is_refused_before_any_does(tmp_path, federated
     with pytest.raises((RecipeRefused, ddcore.UnknownName)) as refused:
         ddcore.run_study(plan, tmp_path, host=federated_host)
     assert sentence in str(refused.value)
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cases").exists()
 
 
 def test_the_report_says_why_replies_were_left_out(tmp_path, federated_host):
@@ -379,12 +384,12 @@ def test_a_killed_simulation_leaves_no_process_and_goes_on(program, tmp_path):
         time.sleep(0.5)
     assert not list(inside(str(folder)))
     assert not folder.exists()
-    before = len(told_so_far(next((tmp_path / "killed" / "runs").glob("fedavg*/rounds.safetensors"))))
+    before = len(told_so_far(next((tmp_path / "killed" / "cases").glob("fedavg*/rounds.safetensors"))))
     assert before >= 3
     again = start(tmp_path / "killed", 4, "ray")
     said, _ = again.communicate()
     assert again.returncode == 0, said
-    assert f"fedavg, run 1 of 2: rounds {before - 1} 4" not in said
+    assert f"fedavg, seed 0: rounds {before - 1} 4" not in said
     whole = start(tmp_path / "whole", 4, "process")
     whole.communicate()
     first, second = told_in(tmp_path / "killed"), told_in(tmp_path / "whole")

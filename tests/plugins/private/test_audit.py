@@ -19,6 +19,7 @@ def test_each_item_is_in_half_of_the_shadows():
     assert set(member.sum(1).tolist()) == {15, 16}
     assert torch.equal(member, halves(31, 6, seed=0))
     assert not torch.equal(member, halves(31, 6, seed=1))
+    assert torch.equal(member[:4], halves(31, 4, seed=0)), "more shadows leave those that there are as they were"
 
 
 def test_scaled_logits_are_the_log_odds_of_the_class():
@@ -91,7 +92,7 @@ def test_a_private_set_beside_its_controls_and_the_study_goes_on(tmp_path):
     assert told["random"]["copies"] == 40
     assert "nearest" not in told["dp_sgd"]
     assert all(told[name]["accuracy"]["mean"] > 5 for name in told)
-    kept = sorted((tmp_path / "shadows").iterdir())
+    kept = sorted((tmp_path / "cases").glob("*/case.json"))
     assert len(kept) == 12
     before = {path: path.stat().st_mtime_ns for path in kept}
     kept[0].unlink()

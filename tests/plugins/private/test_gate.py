@@ -160,7 +160,7 @@ def test_draws_are_poisson_and_empty_ones_are_noised_and_counted(begun, tiny):
     answers = [run.gate.features(draw, [Group(classes=(0,), size=1)])[0] for _ in range(400)]
     assert 0.25 < 1 - len(sizes) / 400 < 0.46, "(1 - 1/20)^20 = 0.36"
     assert sum(sizes) / 400 == pytest.approx(1, abs=0.2)
-    assert run.gate.ledger.history == [(1.0, 1 / 20, 400)]
+    assert run.gate.account.history == [(1.0, 1 / 20, 400)]
     assert all(answer.std() > 0 for answer in answers)
 
 
@@ -169,17 +169,17 @@ def test_a_request_costs_what_its_largest_rate_costs(begun, tiny):
     draw = run.ctx.fresh()
     run.gate.features(draw, [Group(classes=(0,), size=2), Group(classes=(1, 2), size=10)])
     run.gate.gradient(draw, [Group(size=6)], cross_entropy)
-    assert run.gate.ledger.history == [(1.0, 10 / 40, 1), (1.0, 6 / 60, 1)]
+    assert run.gate.account.history == [(1.0, 10 / 40, 1), (1.0, 6 / 60, 1)]
     with pytest.raises(ValueError, match="must be disjoint"):
         run.gate.features(draw, [Group(), Group(classes=(0,))])
-    assert run.gate.ledger.requests == 2
+    assert run.gate.account.requests == 2
 
 
 def test_fit_is_dp_sgd(begun, tiny):
     run = begun(tiny, PrivateGate(epsilon=math.inf, noise_multiplier=0.3, max_gradient_norm=1.0))
     draw = run.ctx.fresh()
     (params,) = run.gate.fit(draw, ddcore.Fit(steps=60, batch=30, lr=0.2))
-    assert run.gate.ledger.history == [(0.3, 0.5, 60)]
+    assert run.gate.account.history == [(0.3, 0.5, 60)]
     batch = run.gate.source.take(torch.arange(60), draw, Group())
     before, after = (cross_entropy(draw(batch.inputs, p), batch.targets).mean() for p in (draw.params, params))
     assert after < 0.5 * before
@@ -229,11 +229,11 @@ def test_a_stopped_run_neither_spends_twice_nor_forgets(host, small, tiny):
     straight.run_until()
     resumed = host.start(private(host, small), tiny)
     resumed.load_state_dict(state)
-    assert resumed.gate.ledger.requests == 2
-    resumed.go()
+    assert resumed.gate.account.requests == 2
+    resumed.run_until()
     assert torch.equal(resumed.export().inputs, straight.export().inputs), "the same answers, not new ones"
-    assert resumed.gate.ledger.history == straight.gate.ledger.history
-    assert resumed.gate.ledger.requests == 6
+    assert resumed.gate.account.history == straight.gate.account.history
+    assert resumed.gate.account.requests == 6
 
 
 def test_given_noise_the_run_stops_in_good_order(host, small, tiny):
@@ -258,7 +258,7 @@ def test_kept_signals_come_again_at_no_cost(host, small, tiny):
 
     run.gate.features = noted
     run.run_until()
-    assert run.gate.ledger.requests == 2
+    assert run.gate.account.requests == 2
     assert len(seen) == 6
     for first, again in zip(seen[:2], seen[2:4], strict=True):
         assert first[0] == again[0]
@@ -277,15 +277,40 @@ def test_kept_signals_come_again_at_no_cost(host, small, tiny):
 class Mixing(ddcore.View):
     """Each item mixed with its neighbour."""
 
-    itemwise = False
-
     def build(self, store, rng):
         raise AssertionError("a refused view is never built")
+
+
+@dataclass(frozen=True)
+class Averaging(ddcore.View):
+    """Each item drawn to the mean of its batch, and a false word about it."""
+
+    itemwise = True
+
+    def build(self, store, rng):
+        return LiveAveraging()
+
+
+class LiveAveraging(ddcore.LiveView):
+    def apply(self, batch, draw):
+        return replace(batch, inputs=(batch.inputs + batch.inputs.mean(0)) / 2)
+
+
+@dataclass(frozen=True)
+class Mean(ddcore.View):
+    """Each item less the mean of all, which it looks up when it is built."""
+
+    itemwise = True
+
+    def build(self, store, rng):
+        raise AssertionError(f"the mean is {store.take(torch.arange(len(store))).inputs.mean()}")
 
 
 REFUSED = [
     ({"synthetic": ddcore.Pixels(1, init="real")}, r"init='real'\) asks examples .* Start from noise"),
     ({"views": (Mixing(),)}, "mixes items"),
+    ({"views": (Mean(),)}, "tries to read items of T while it is built"),
+    ({"policy": ddcore.plugin.TrainedOnReal(fit=ddcore.Fit(cutmix=0.5))}, "mixes items"),
     ({"network": ddcore.ConvNet(width=4, depth=2, norm="batch")}, "batch statistics"),
 ]
 
@@ -295,6 +320,61 @@ def test_parts_that_cannot_be_served_are_refused_before_the_run(host, small, tin
     recipe = replace(private(host, small), **fields)
     with pytest.raises(RecipeRefused, match=sentence):
         host.start(recipe, tiny)
+
+
+def test_a_view_that_averages_the_batch_gets_no_certificate(host, small, tiny):
+    with pytest.raises(RecipeRefused, match="The view averaging declares that it is itemwise, but"):
+        host.distill(replace(private(host, small), views=(Averaging(),)), tiny)
+
+
+def test_one_item_moves_an_attacked_answer_by_its_bound_at_most(begun, tiny):
+    """A view that asks the network for its gradients, as attacks do, and changes each item by itself."""
+
+    @dataclass(frozen=True)
+    class Attack(ddcore.View):
+        itemwise = True
+
+        def build(self, store, rng):
+            return LiveAttack()
+
+    class LiveAttack(ddcore.LiveView):
+        def apply(self, batch, draw):
+            x = batch.inputs.clone().requires_grad_()
+            loss = nn.functional.cross_entropy(draw(x), batch.targets, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, x)
+            return replace(batch, inputs=(x + 0.1 * gradient.sign()).clamp(0, 1))
+
+    images = tiny.train.take(torch.arange(60)).inputs
+    other = images.clone()
+    other[25] = 1 - other[25]
+    stores = [ddcore.Store.of(inputs, tiny.train.targets, 3) for inputs in (images, other)]
+    runs = [begun(replace(tiny, train=store), NOISELESS, views=(Attack(),)) for store in stores]
+    draw = runs[0].ctx.fresh()
+    one, moved = (run.gate.features(draw, GROUPS) for run in runs)
+    plain = begun(tiny, NOISELESS).gate.features(draw, GROUPS)
+    assert not torch.equal(one[0], plain[0]), "attacked"
+    assert torch.allclose(one[0], moved[0], atol=1e-6)
+    assert 0 < (one[1] - moved[1]).norm() <= 2 * 1.0 / 20
+
+
+def test_a_budget_for_several_runs_lasts_for_the_requests_of_all(host, small, tiny):
+    recipe, ledgers, spent = private(host, small, requests=2), {}, []
+    assert PrivateGate(requests=6).for_rounds(3) == PrivateGate(requests=18)
+    assert PrivateGate(noise_multiplier=1.0).for_rounds(3) == PrivateGate(noise_multiplier=1.0)
+    recipe = replace(recipe, iterations=2, objective=replace(recipe.objective, real=64))
+    for number in range(3):
+        run = host.start(replace(recipe, seed=number), tiny, rounds=3)
+        assert run.recipe.gate.requests == 6
+        if ledgers:
+            run.gate.load_ledger(ledgers)
+        distilled = run.hooks.ddcore_distill(run=run)
+        ledgers = run.gate.ledger()
+        spent.append(run.gate.spent())
+        assert spent[-1].epsilon == distilled.facts["privacy"]["epsilon"]
+    assert [one.requests for one in spent] == [2, 4, 6]
+    assert spent[0].epsilon < spent[1].epsilon < spent[2].epsilon <= 8.0
+    assert spent[2].epsilon > 7.0, "and no more noise than that takes"
+    assert {one.delta for one in spent} == {1e-5}
 
 
 def test_chosen_images_and_fitted_statistics_are_refused(host, small, tiny):
@@ -311,15 +391,15 @@ def test_chosen_images_and_fitted_statistics_are_refused(host, small, tiny):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"epsilon": 0.0}, "must be above zero"),
-        ({"delta": 1.0}, "delta 1.0 between zero and one"),
+        ({"epsilon": 0.0}, "epsilon = 0.0: it must be above 0"),
+        ({"delta": 1.0}, "delta = 1.0: it must be above 0 and below 1"),
         ({"delta": 0.5}, r"delta = 0.5 would allow one of tiny's 60 items to be published"),
         ({"noise_multiplier": 1.0, "requests": 5}, "give one of them"),
-        ({"noise_multiplier": -1.0}, "must be zero or more"),
+        ({"noise_multiplier": -1.0}, "noise_multiplier = -1.0: it must be at least 0"),
         ({"noise_multiplier": 0.0}, "without noise nothing is private"),
         ({"epsilon": math.inf}, "says nothing about the noise"),
         ({"max_feature_norm": math.inf}, "infinite noise"),
-        ({"max_gradient_norm": 0.0}, "must be above zero"),
+        ({"max_gradient_norm": 0.0}, "max_gradient_norm = 0.0: it must be above 0"),
         ({"signals": 0}, "at least 1"),
         ({"requests": 0}, "at least 1"),
         ({"epsilom": 3.0}, r"no field of plugins.private named 'epsilom'. Did you mean epsilon"),
@@ -351,11 +431,11 @@ def test_the_budget_is_spent_by_the_gate_even_where_hooks_are_not_heard(host, sm
     run = host.start(replace(recipe, iterations=50), tiny)
     with pytest.raises(StopRun):
         run.run_until()
-    assert 0 < run.gate.ledger.spent() <= 1.5
+    assert 0 < run.gate.account.spent() <= 1.5
 
 
 def test_a_request_that_mixes_items_is_refused(begun, tiny):
     run = begun(tiny, UNGUARDED)
     with pytest.raises(RecipeRefused, match="A request mixes items"):
         run.gate.gradient(run.ctx.fresh(), [Group(size=6, mixing=lambda x, y: (x, y))], cross_entropy)
-    assert run.gate.ledger.requests == 0
+    assert run.gate.account.requests == 0

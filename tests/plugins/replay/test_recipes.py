@@ -46,7 +46,11 @@ def test_it_moves_every_image_resumes_and_comes_back(host, small, tiny, distille
 def test_dm_bases_goes_down_the_distance_of_mean_features_in_addresses_and_bases(host, tiny):
     """One step of SGD at one network, written slowly in float64; all of T is seen."""
     recipe = host.recipe("dm_bases", ipc=1, iterations=1, overrides={"network.width": 4, "network.depth": 2})
-    recipe = replace(recipe, augment=None, update=ddcore.Update(lr={"inputs": 0.1, "bases": 0.2}, momentum=0.0))
+    recipe = replace(
+        recipe,
+        augment=None,
+        update=ddcore.Update(lr={"inputs": 0.1, "bases": 0.2}, optimiser=ddcore.plugin.Sgd(momentum=0.0)),
+    )
     run = host.start(recipe, tiny)
     run.start()
     carrier = run.synthetic.carrier

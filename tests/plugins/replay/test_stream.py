@@ -163,7 +163,7 @@ def test_all_and_nothing(data, host):
 
 @pytest.mark.parametrize("said", [{}, {"size": 3, "nbytes": 0}, {"size": 0}, {"nbytes": 0}])
 def test_a_budget_that_is_none_is_refused(said):
-    with pytest.raises(RecipeRefused, match="says size, in images, or nbytes, or both"):
+    with pytest.raises(RecipeRefused, match="give size, in images, or nbytes, or both|= 0: it must be at least 1"):
         Reservoir(**said)
 
 
@@ -198,7 +198,7 @@ def test_a_byte_budget_counts_what_is_stored(data, host):
     mixed = {**told, "method": "ccmcl", "classes": 2, "overrides": {"iterations": 1, "network.depth": 2}}
     weighty = built(Distilled(nbytes=4 * 65 + 2 * 8, **mixed), data, host)
     with pytest.raises(
-        RecipeRefused, match="What ccmcl makes of 2 images a class takes 290 bytes, and 276 .* are left"
+        RecipeRefused, match="What ccmcl makes of 2 images per class takes 290 bytes, and 276 .* are left"
     ):
         weighty.learn(first)
     both = built(Distilled(size=4, nbytes=3 * 65 + 2 * 8, **{**told, "classes": 2}), data, host)
@@ -294,7 +294,7 @@ def test_what_a_distilled_memory_cannot_serve_is_refused(data, host):
     with pytest.raises(RecipeRefused, match="no items"):
         memory.learn(taken(first, torch.zeros(0, dtype=torch.long)))
     memory.learn(first)
-    with pytest.raises(RecipeRefused, match="6 classes have come, and the memory was told of 4"):
+    with pytest.raises(RecipeRefused, match="6 classes have come, and the memory was made for 4"):
         memory.learn(joined([second, third]))
     with pytest.raises(RecipeRefused, match="memory of 3 images cannot hold one of each of 4"):
         memory.resize(3)
@@ -345,5 +345,7 @@ def test_an_empty_course_is_empty():
 
 @pytest.mark.parametrize("said", [{"replayed": 0}, {"rehearsal": Protocol(cutmix=0.5)}])
 def test_training_that_cannot_be_is_refused(said):
-    with pytest.raises(RecipeRefused, match="replayed must be at least 1, and rehearsal knows neither cutmix"):
+    with pytest.raises(
+        RecipeRefused, match="replayed = 0: it must be at least 1|rehearsal has neither cutmix nor a temperature"
+    ):
         Training(**said)

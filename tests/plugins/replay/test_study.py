@@ -29,7 +29,7 @@ def study(**fields):
 def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
     told = []
     finding = ddcore.run_study(study(seeds=(0, 1), shuffled=True), tmp_path, progress=lambda *x: told.append(x))
-    assert told[-1] == ("everything, seed 1", 8, 8)
+    assert told[-1] == ("case 8 of 8: everything, seed 1", 8, 8)
     ways = [("nothing", "rehearse")]
     ways += [(name, way) for name in ("balanced", "dm") for way in ("rehearse", "scratch")]
     assert [tuple(row[:2]) for row in finding.rows] == [*ways, ("everything", "scratch")]
@@ -42,7 +42,7 @@ def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
     for plot in ("experiences.png", "memory.png"):
         assert (tmp_path / plot).stat().st_size > 5000
         assert plot in (tmp_path / "report.md").read_text()
-    kept = sorted((tmp_path / "runs").iterdir())
+    kept = sorted((tmp_path / "cases").glob("*/case.json"))
     assert len(kept) == 8
     before = {path: path.stat().st_mtime_ns for path in kept}
     kept[3].unlink()
@@ -51,6 +51,13 @@ def test_it_tells_of_each_memory_and_way_over_the_seeds_and_goes_on(tmp_path):
     matrices = [t["matrices"] for t in finding.numbers["memories"]]
     assert [t["matrices"] for t in again.numbers["memories"]] == matrices
     assert json.loads((tmp_path / "finding.json").read_text())["memories"][3]["matrices"] == matrices[3]
+
+
+def test_memories_of_one_class_that_differ_in_a_field_do_not_share_what_they_found(tmp_path):
+    memories = tuple(Balanced(size=size) for size in (10, 20))
+    finding = ddcore.run_study(Replay(memories=memories, ways=("scratch",), training=SHORT, classes_each=5), tmp_path)
+    assert [t["images"] for t in finding.numbers["memories"]] == [10, 20]
+    assert len(list((tmp_path / "cases").iterdir())) == 2
 
 
 def test_a_way_that_no_memory_suits_falls_back_to_one_that_does(tmp_path):
@@ -65,7 +72,7 @@ def test_a_way_that_no_memory_suits_falls_back_to_one_that_does(tmp_path):
 
 @pytest.mark.parametrize("said", [{"seeds": ()}, {"ways": ()}, {"memories": ()}])
 def test_an_empty_study_is_refused(said):
-    with pytest.raises(RecipeRefused, match="at least one memory, one way and one seed"):
+    with pytest.raises(RecipeRefused, match=f"{next(iter(said))} is empty: the study needs at least one"):
         Replay(**said)
 
 

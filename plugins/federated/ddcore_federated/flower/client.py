@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -17,12 +16,12 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import ddcore_federated
 from ddcore import plugin as dd
 from ddcore_federated.around import Around, around, finite, write_weights
+from ddcore_federated.flower.engine import go_on
 from ddcore_federated.flower.records import CLIENT, SAID, SET, arrays_of, params_of, shared_of, signed
 from ddcore_federated.knowledge import Remembered, remember
 from ddcore_federated.payload import Encoding, Limits, packed
@@ -145,6 +144,12 @@ class Asked:
         network, params = agreed(plan, data.card)
         return Asked(partition, data, params_of(sent, params), network, number, message.content, config)
 
+    @property
+    def rounds(self) -> int:
+        """Of how many rounds this is one, 1 where the message does not say."""
+        rounds = self.config.get("rounds", 1)
+        return rounds if isinstance(rounds, int) else 1
+
     def question(self, of: str) -> str:
         """A fingerprint of the round, the global weights, the shard and what else the answer depends on."""
         digest = hashlib.sha256(f"{self.round} {self.data.card} {of}".encode())
@@ -182,8 +187,9 @@ class Distiller:
         asked = Asked.of(message, context, self.shards, plan)
         public(recipe.preprocess, asked.data.card)
         place = None if self.keep is None else self.keep / f"client-{asked.partition}.safetensors"
-        recipe = replace(recipe, seed=asked.rng(self.seed).seed, plugins=_over_rounds(recipe, asked.config))
-        memory, question = Memory.of(context, place), asked.question(f"{self.encoding} {recipe.to_toml()}")
+        recipe = replace(recipe, seed=asked.rng(self.seed).seed)
+        question = asked.question(f"{self.encoding} {asked.rounds} {recipe.to_toml()}")
+        memory = ClientState.of(context, place)
         if memory.answer is None or memory.answer.question != question:
             run = None
             with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +213,8 @@ class Distiller:
             limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
             remember(folder / "sets.safetensors", shared_of(asked.content, limits), classes)
             recipe = replace(recipe, synthetic=replace(recipe.synthetic, path=str(folder / "sets.safetensors")))
-        return host.start(around(recipe, folder / "weights.safetensors", classes, k), own, device=self.device)
+        whole = around(recipe, folder / "weights.safetensors", classes, k)
+        return host.start(whole, own, device=self.device, rounds=asked.rounds, on_step=go_on, progress=go_on)
 
     def _answer(self, asked: Asked, run: dd.Run, question: str) -> Answer:
         begun = time.perf_counter()
@@ -218,20 +225,9 @@ class Distiller:
         assert isinstance(network, Around) and network.classes is not None
         shared = Shared.of(distilled, network.classes[: run.card.classes], asked.data.card.classes)
         told = {"num-examples": shared.items, "seconds": time.perf_counter() - begun}
-        if "privacy" in distilled.facts:
-            spent = distilled.facts["privacy"]["epsilon"]
-            told["epsilon"] = math.inf if spent == "infinite" else float(spent)
+        if spent := run.gate.spent():
+            told["epsilon"] = spent.epsilon
         return Answer(question, *packed(shared, self.encoding), told)
-
-
-def _over_rounds(recipe: dd.Recipe, config: ConfigRecord) -> dict[str, dict[str, Any]]:
-    """The recipe's plugins; a privacy budget lasts for the requests of all ``rounds`` of the config."""
-    private = recipe.plugins.get("private")
-    if private is None or {"requests", "noise_multiplier"} & private.keys():
-        return recipe.plugins
-    rounds = config.get("rounds", 1)
-    requests = int(rounds if isinstance(rounds, int) else 1) * (private.get("signals") or recipe.iterations)
-    return {**recipe.plugins, "private": {**private, "requests": requests}}
 
 
 @dataclass(frozen=True)
@@ -255,7 +251,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Memory:
+class ClientState:
     """What a client remembers: what its gate has spent, in the context's state and on disk, and its last answer,
     on disk."""
 
@@ -263,22 +259,23 @@ class Memory:
     answer: Answer | None = None
 
     @staticmethod
-    def of(context: Context, place: Path | None) -> Memory:
+    def of(context: Context, place: Path | None) -> ClientState:
         """Raises RecipeRefused where the file at ``place`` cannot be read."""
         if place is not None and place.exists():
+            remedy = (
+                "What the client has spent stands there: without it no budget can be kept; delete the file only where"
+                " none has to be."
+            )
+            tensors, metadata = dd.read_tensors(place, dd.RecipeRefused, remedy)
+            arrays = {name: value.numpy() for name, value in tensors.items()}
             try:
-                with safe_open(place, framework="np") as file:
-                    card = json.loads((file.metadata() or {})["ddcore"])
-                    arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                card = json.loads(metadata["ddcore"])
                 answer = Answer(card["question"], arrays, card["said"], card["told"])
-                return Memory(card["carried"], answer if answer.question else None)
-            except (SafetensorError, OSError, KeyError, ValueError) as error:
-                raise dd.RecipeRefused(
-                    f"What the client has spent stands in {place}, which cannot be read ({error}). Without it no budget"
-                    " can be kept; delete the file only where none has to be."
-                ) from error
+                return ClientState(card["carried"], answer if answer.question else None)
+            except (KeyError, ValueError) as error:
+                raise dd.RecipeRefused(f"{place} cannot be read ({error}). {remedy}") from error
         state = context.state.get(STATE)
-        return Memory(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else Memory()
+        return ClientState(json.loads(str(state["carried"]))) if isinstance(state, ConfigRecord) else ClientState()
 
     def write(self, context: Context, place: Path | None) -> None:
         """Called before an answer is sent: what it cost is never forgotten."""
@@ -305,11 +302,10 @@ class Trainer:
         begun = time.perf_counter()
         mu = asked.config.get("proximal-mu", 0.0)
         rng, device = asked.rng(self.seed), torch.device(self.device)
-        source = dd.Source(asked.data.train, (), rng, device)
-        source.preprocess = public(self.preprocess, asked.data.card)
         weights = {name: value.to(device) for name, value in asked.weights.items()}
-        gate = Near(dd.Open().build(source, rng), weights, float(mu))
-        *_, params = gate.fit(dd.Draw(asked.network, weights, {}), self.fit)
+        gate = Near(dd.Open().live(asked.data.train, (), rng, device), weights, float(mu))
+        gate.source.preprocess = public(self.preprocess, asked.data.card)
+        *_, params = gate.fit(dd.Draw(asked.network, weights, {}), self.fit, progress=go_on)
         if not finite(params):
             raise dd.LossDiverged(f"The weights of client {asked.partition} are no longer finite: lower fit.lr.")
         told = {"num-examples": len(asked.data.train), "seconds": time.perf_counter() - begun}
@@ -317,17 +313,17 @@ class Trainer:
         return RecordDict({**records, CLIENT: signed(asked.partition)})
 
 
-class Near(dd.Gate):
+class Near(dd.WrappedGate):
     """``gate``, whose gradients are of losses with mu / 2 ||w - ``start``||^2 added (Li et al., FedProx, 2020)."""
 
+    fingerprint = None
+    fit = dd.Gate.fit
+
     def __init__(self, gate: dd.Gate, start: dd.Params, mu: float) -> None:
-        super().__init__(gate.source, gate.rng)
-        self.gate, self.near, self.mu = gate, start, mu
+        super().__init__(gate)
+        self.near, self.mu = start, mu
 
     def gradient(self, draw, groups, loss):
         pull = {name: self.mu * (value - self.near[name]) for name, value in draw.params.items()}
         answers = self.gate.gradient(draw, groups, loss)
         return [{name: value + pull[name] for name, value in answer.items()} for answer in answers]
-
-    def features(self, draw, groups):
-        return self.gate.features(draw, groups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import threading
@@ -31,8 +30,8 @@ CRASHED = 8
 PULL_EVERY = 0.1
 """Seconds between looks for replies."""
 
-STOPPING = 10.0
-"""Seconds in which a client in this process is to end when it is told to."""
+STOPPING = 60.0
+"""Seconds that clients in this process have to end when they are told to."""
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory for messages between Ray's processes."""
@@ -128,7 +127,14 @@ class Metered(Wrapping):
 
 
 class Ended(BaseException):
-    """Goes up through a client's own code, at its next instruction, where nobody waits for it any more."""
+    """Goes up through a client's own code where nobody waits for it any more."""
+
+
+def go_on(*_: object) -> None:
+    """Called between a client's steps: raises Ended where it works in this process and is told to end."""
+    work = threading.current_thread()
+    if isinstance(work, Work) and work.to_end.is_set():
+        raise Ended
 
 
 class InProcess(Grid):
@@ -194,10 +200,14 @@ class InProcess(Grid):
         return work.answer if work.ended(ends) else None
 
     def close(self) -> None:
-        """End what is still at work: a process that ends with such threads may not do so quietly."""
+        """End what is still at work, between two of its steps: a process that ends with such threads may not do so
+        quietly."""
         ends = time.monotonic() + STOPPING
-        while (left := [work for work in self._at_work.values() if work.end()]) and time.monotonic() < ends:
-            left[0].ended(time.monotonic() + 1)
+        at_work = [work for work in self._at_work.values() if work.ident is not None]
+        for work in at_work:
+            work.to_end.set()
+        for work in at_work:
+            work.ended(ends)
 
 
 class Work(threading.Thread):
@@ -207,6 +217,7 @@ class Work(threading.Thread):
         super().__init__(daemon=True)
         self.app, self.message = app, message
         self.answer: Message | None = None
+        self.to_end = threading.Event()
         self._done = threading.Event()  # join marks a thread as stopped where an interrupt meets it
 
     def run(self) -> None:
@@ -226,13 +237,6 @@ class Work(threading.Thread):
     def ended(self, ends: float) -> bool:
         """Waits until then; whether it is done."""
         return self._done.wait(min(threading.TIMEOUT_MAX, max(0.0, ends - time.monotonic())))
-
-    def end(self) -> bool:
-        """Tells it to end; whether it had not yet."""
-        at_work = self.ident is not None and not self._done.is_set()
-        if at_work:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(Ended))
-        return at_work
 
 
 def simulate(

@@ -14,7 +14,6 @@ from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from flwr.serverapp.strategy.fedopt import FedOpt
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -110,12 +109,10 @@ def _kept(strategy: Strategy, place: Path, start: dd.Params) -> tuple[dd.Params,
 
 
 def _read(place: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]], dict[str, Any]]:
+    tensors, card = dd.read_tensors(place, dd.BadCheckpoint, "Delete it.")
     try:
-        with safe_open(place, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            card = file.metadata() or {}
-            return tensors, json.loads(card["rounds"]), json.loads(card["said"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        return tensors, json.loads(card["rounds"]), json.loads(card["said"])
+    except (KeyError, ValueError) as error:
         raise dd.BadCheckpoint(f"{place} is not a whole record of rounds ({error}): delete it.") from error
 
 
@@ -190,7 +187,8 @@ def _remembered(name: str, tensors: dict[str, Tensor], said: dict[str, Any]) -> 
     for whole in ("targets", "order"):
         if whole in found and not found[whole].is_floating_point():
             found[whole] = found[whole].long()
-    return Shared(**found, **said[name])
+    told = dict(said[name])
+    return Shared(items=told.pop("items"), tensors=dd.LabelledTensors.from_state(found, **told))
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -112,7 +112,10 @@ class SyntheticUnion(Announcing):
         self._asked = waited_for(grid, self.clients)
         content = RecordDict({"arrays": arrays, "config": ConfigRecord({**config, "server-round": server_round})})
         if self.sends_back and self.past:
-            bare = [replace(shared, order=None, step_sizes=None) for shared in self.past[-1]]
+            bare = [
+                replace(shared, tensors=replace(shared.tensors, order=None, step_sizes=None))
+                for shared in self.past[-1]
+            ]
             content.update(records_of(union(bare, self.card.classes), "uint8"))
         return [Message(content, node, MessageType.TRAIN) for node in sorted(self._asked)]
 

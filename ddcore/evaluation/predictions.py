@@ -1,0 +1,23 @@
+"""What an ensemble says of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ddcore.chunking import slices
+from ddcore.evaluation.training_set import TrainingSet
+from ddcore.store import repeated
+from ddcore.types import Draw
+
+
+def predictions(draw: Draw, data: TrainingSet, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (e, n, k) of the ensemble ``draw``, on the CPU, and targets (n,), for ``chunk`` items after another."""
+    assert draw.ensemble is not None
+    device = next(iter(draw.params.values())).device
+    with torch.no_grad():
+        for part in slices(len(data), chunk):
+            inputs, targets = data.take(torch.arange(part.start, part.stop))
+            yield draw(repeated(inputs.to(device), draw.ensemble), training=False).cpu(), targets.cpu()

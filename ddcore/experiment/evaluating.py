@@ -1,0 +1,220 @@
+"""Evaluating what an experiment made, beside the baselines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddcore.artefact import DistilledSet
+from ddcore.catalogue import Catalogue
+from ddcore.composition import Recipe
+from ddcore.data import RealData
+from ddcore.device import check_device, peak_mib
+from ddcore.errors import RecipeRefused
+from ddcore.evaluation.protocol import Protocol
+from ddcore.evaluation.scores import Scores, Split
+from ddcore.evaluation.scores import evaluate as score
+from ddcore.evaluation.training import Attack
+from ddcore.evaluation.training_set import Preprocessed, TrainingSet
+from ddcore.experiment.folder import Folder
+from ddcore.experiment.plan import BASELINES, Experiment, Settings
+from ddcore.experiment.reading import needed_targets, papers_of, preprocess_of, preset_of
+from ddcore.gate.open import Open
+from ddcore.gate.source import Source
+from ddcore.host import Host
+from ddcore.naming import labels
+from ddcore.packing import to_dict
+from ddcore.preprocess import Fitted, Preprocess, Standardise
+from ddcore.rng import Streams
+from ddcore.store import Store
+from ddcore.types import Progress
+
+
+def evaluate(
+    training: DistilledSet | Store | Source | TrainingSet,
+    data: RealData,
+    protocol: Protocol | None = None,
+    *,
+    split: Split = "test",
+    preprocess: Preprocess | Fitted | None = None,
+    seed: int = 0,
+    host: Host | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    attack: Attack | None = None,
+) -> Scores:
+    """Train fresh networks on ``training`` and measure them on a split of ``data``: ``test`` or ``validation``.
+
+    ``training``: a distilled set, which brings its preprocessing; real items (``data.train``, a subset of it) or a
+    gate's source under its views, which go through ``preprocess`` (by default standardised); or anything else that
+    networks can be trained on, with the ``preprocess`` that the items of ``data`` are to go through.
+
+    ``attack`` changes each batch against the nets that are trained on it, as for :func:`ddcore.plugin.train`.
+
+    Raises:
+        RecipeRefused: the protocol cannot be followed on ``data``, or there is no such split.
+    """
+    host = host or Host()
+    protocol = protocol or host.kind(data.card.kind).adapted(Protocol())
+    protocol.check(data, host.catalogue)
+    given = {"split": split, "attack": attack}
+    if isinstance(training, DistilledSet):
+        targets = needed_targets(training, protocol, host.catalogue, device)
+        fitted = preprocess_of(training, host.catalogue)
+        shown = _shown(training, host.catalogue)
+        return score(shown, data, fitted, protocol, seed, device, progress, targets, distilled=training, **given)
+    if protocol.temperature is not None:
+        raise RecipeRefused("A protocol with a temperature wants a distilled set that teaches; take one without.")
+    if isinstance(training, Store | Source):
+        fitted = _fitted(preprocess or Standardise(), training, data, torch.device(device))
+        return score(Preprocessed(training, fitted), data, fitted, protocol, seed, device, progress, **given)
+    if preprocess is None:
+        raise RecipeRefused("Say with preprocess= what the items of the data go through, as those of the set did.")
+    fitted = _fitted(preprocess, data.train, data, torch.device(device))
+    return score(training, data, fitted, protocol, seed, device, progress, **given)
+
+
+def _shown(distilled: DistilledSet, catalogue: Catalogue) -> TrainingSet:
+    """What networks are trained on: ``distilled`` itself, or what its carrier makes of its latent."""
+    return Recipe.from_toml(distilled.recipe, catalogue).synthetic.shown(distilled) if distilled.latent else distilled
+
+
+def _fitted(preprocess: Preprocess | Fitted, items: Store | Source, data: RealData, device: torch.device) -> Fitted:
+    """``preprocess`` with its numbers, from ``items`` where none are declared."""
+    if isinstance(preprocess, Fitted):
+        return preprocess
+    rng = Streams(0)
+    source = items if isinstance(items, Source) else Source(items, (), rng, device)
+    return preprocess.fitted(data.card).start(data.card, Open().build(source, rng).statistics)
+
+
+def evaluate_saved(
+    place: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    host: Host | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluate a distilled set, a file or a folder's, under ``settings``; answers the metrics and writes nothing.
+
+    Raises:
+        RecipeRefused: the data of ``settings`` have another shape or other classes than the distilled set.
+    """
+    host, path = host or Host(), Path(place)
+    check_device(device)
+    distilled = DistilledSet.load(Folder(path).distilled if path.is_dir() else path)
+    experiment = Experiment(Recipe.from_toml(distilled.recipe, host.catalogue), settings)
+    data = settings.load(experiment.recipe.seed)
+    mine, real = distilled.data, data.card
+    if (mine.shape, mine.classes) != (real.shape, real.classes):
+        raise RecipeRefused(
+            f"{path} holds items {mine.shape} of {mine.classes} classes, distilled from {mine.name}; {real.name} has"
+            f" {real.shape} of {real.classes}. Name the data it was made for with --data."
+        )
+    settings.protocol.check(data, host.catalogue)
+    return metrics_of(experiment, experiment.recipe.fitted(real), distilled, data, host, device, progress)
+
+
+def metrics_of(
+    experiment: Experiment,
+    recipe: Recipe,
+    distilled: DistilledSet,
+    data: RealData,
+    host: Host,
+    device: str,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """The metrics of a distilled set beside the baselines: ``scores`` by measure and network, and how they came."""
+    began = time.perf_counter()
+    guarded, settings = recipe.gate.guards, experiment.settings
+    protocol, baselines = settings.protocol, settings.baselines
+    if baselines is None:
+        baselines = () if guarded else BASELINES
+    scores, sizes = evaluate_all(distilled, data, protocol, baselines, host, device, progress)
+    past_the_gate = [*baselines, *(["the validation split"] if settings.validation is not None else [])]
+    return {
+        "method": distilled.method,
+        "data": data.card.name,
+        "ipc": recipe.ipc,
+        "seed": recipe.seed,
+        "network": str(recipe.network),
+        "scores": _plain(scores.pop("distilled")),
+        "baselines": {name: _plain(score) for name, score in scores.items()},
+        "measures": {
+            name: {"unit": measure.unit, "higher_is_better": measure.higher_is_better, "digits": measure.digits}
+            for name, measure in zip(labels(protocol.measures), protocol.measures, strict=True)
+        },
+        "chosen_by": protocol.choosing,
+        "bytes": sizes.pop("distilled"),
+        "baseline_bytes": sizes,
+        "uncovered": past_the_gate if guarded else [],
+        "seconds": {
+            "distilling": round(distilled.facts["seconds"], 2),
+            "evaluating": round(time.perf_counter() - began, 2),
+        },
+        "peak_mib": round(peak_mib()),
+        "preset": preset_of(protocol, host),
+        "protocol": to_dict(protocol),
+        "steps": distilled.facts["steps"],
+        "versions": {**distilled.versions, "python": platform.python_version()},
+        "facts": distilled.facts,
+        "cites": [paper.bibtex() for paper in papers_of(recipe, host, protocol)],
+    }
+
+
+def evaluate_all(
+    distilled: DistilledSet,
+    data: RealData,
+    protocol: Protocol,
+    baselines: Sequence[str],
+    host: Host,
+    device: str,
+    progress: Progress | None,
+) -> tuple[dict[str, Scores], dict[str, int]]:
+    """Scores and stored bytes of the distilled set (``distilled``) and of each baseline; one protocol, one seed."""
+    preprocess = preprocess_of(distilled, host.catalogue)
+    recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
+    sets: dict[str, Callable[[], TrainingSet]] = {
+        "distilled": lambda: distilled,
+        "whole": lambda: Preprocessed(data.train, preprocess),
+    }
+    for name in ("random", "herding"):
+        sets[name] = lambda name=name: host.distill(
+            replace(
+                host.recipe(name, kind=data.card.kind, ipc=recipe.ipc),
+                network=recipe.network,
+                preprocess=recipe.preprocess,
+                seed=recipe.seed,
+            ),
+            data,
+            device=device,
+        )
+
+    def told(name: str) -> Progress | None:
+        say = progress
+        return (lambda what, done, of: say(f"{name}: {what}", done, of)) if say else None
+
+    scores, sizes = {}, {}
+    for name in ("distilled", *baselines):
+        training = sets[name]()
+        targets = needed_targets(distilled, protocol, host.catalogue, device) if training is distilled else None
+        given = (data, preprocess, protocol, recipe.seed, device, told(name), targets)
+        shown = _shown(training, host.catalogue) if training is distilled else training
+        scores[name] = score(shown, *given, distilled=distilled)
+        sizes[name] = training.nbytes
+    return scores, sizes
+
+
+def _plain(scores: Scores) -> dict[str, dict[str, Any]]:
+    return {
+        measure: {network: score.plain() for network, score in by_network.items()}
+        for measure, by_network in scores.items()
+    }

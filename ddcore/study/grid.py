@@ -1,0 +1,57 @@
+"""A grid: methods by images per class by seeds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, ClassVar, Literal
+
+from ddcore.bounds import Count, Whole
+from ddcore.datasets.base import DataSet
+from ddcore.datasets.digits import Digits
+from ddcore.evaluation.protocol import Protocol
+from ddcore.experiment.plan import Experiment, Settings
+from ddcore.host import Host
+from ddcore.packing import dotted
+from ddcore.study.experiments import Experiments
+
+
+@dataclass(frozen=True)
+class Grid(Experiments):
+    """Each method at each number of images per class with each seed, on one data set under one protocol."""
+
+    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "ipcs", "seeds", "baselines"})
+
+    data: DataSet = field(default_factory=Digits)
+    """What is distilled."""
+    methods: tuple[str, ...] = ("random", "herding", "dm")
+    """By name: ``ddcore list methods``."""
+    ipcs: tuple[Count, ...] = (1,)
+    """Images per class."""
+    seeds: tuple[Whole, ...] = (0,)
+    """One run with each."""
+    iterations: Count | None = None
+    """Updates, of the methods that make any; None for each method's own number."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``."""
+    protocol: Protocol = field(default_factory=Protocol)
+    """How networks are trained on what comes out."""
+    baselines: tuple[Literal["random", "herding", "whole"], ...] = ()
+    """What stands beside the sets of the first method."""
+
+    def faults(self) -> Iterator[str]:
+        if not self.methods or not self.ipcs or not self.seeds:
+            yield "A grid needs at least one method, one number of images per class and one seed"
+
+    def experiments(self, host: Host) -> list[Experiment]:
+        found = []
+        for ipc, method, seed in product(self.ipcs, self.methods, self.seeds):
+            takes = inspect.signature(host.catalogue.find("method", method).maker).parameters
+            length = {} if self.iterations is None or "iterations" not in takes else {"iterations": self.iterations}
+            changes = {**dotted(self.overrides.get(method, {})), "seed": seed}
+            recipe = host.recipe(method, ipc=ipc, overrides=changes, **length)
+            baselines = self.baselines if method == self.methods[0] else ()
+            found.append(Experiment(recipe, Settings(self.data, self.protocol, baselines)))
+        return found

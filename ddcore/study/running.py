@@ -1,0 +1,215 @@
+"""Running a study in one folder that can be resumed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tomllib
+import traceback
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ddcore.device import check_device
+from ddcore.errors import CasesFailed, DdcoreError, RecipeRefused
+from ddcore.files import write_whole
+from ddcore.host import Host
+from ddcore.packing import dotted, to_dict
+from ddcore.report.tables import markdown_table
+from ddcore.study.base import Case, Found, Study
+from ddcore.study.engine import Engine, Local
+from ddcore.study.finding import Finding
+from ddcore.types import Progress
+
+TOLD = 3
+"""Failed cases whose reason is said in full."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a case did not come to its end."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of a study and its files."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "study.toml"
+
+    def of(self, case: Case) -> Path:
+        return self.path / "cases" / case.folder
+
+    def found(self, case: Case) -> Found | None:
+        """What came out of ``case``, None where it has not ended.
+
+        Raises:
+            DdcoreError: its file is damaged.
+        """
+        path = self.of(case) / "case.json"
+        if not path.exists():
+            return None
+        try:
+            return Found(case, path.parent, json.loads(path.read_text()))
+        except ValueError as error:
+            raise DdcoreError(f"{path} is damaged ({error}). Delete it: the case then runs again.") from error
+
+
+def run_study(
+    study: Study,
+    folder: str | os.PathLike[str],
+    *,
+    host: Host | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+) -> Finding:
+    """Run the cases of ``study`` in ``folder``, but for those that have ended there, and sum up.
+
+    Leaves ``study.toml`` (the settings), ``cases/`` (a folder for each case, with ``case.toml``, and ``case.json`` once
+    it has ended), ``finding.json``, ``finding.csv`` (a row per case), ``report.md`` and the plots. A case that fails
+    does not keep the others from running.
+
+    Raises:
+        RecipeRefused: there is no such ``device``, two cases are the same, or the folder holds an experiment, another
+            study, or what the same one has done with other settings.
+        CasesFailed: some cases did not come to their end; the others are kept.
+    """
+    check_device(device)
+    place, host = Place(Path(folder)), host or Host()
+    settings = {"name": type(study).part_name(), **to_dict(study)}
+    _refuse_another(place, study, settings)
+    cases = study.cases(host)
+    folders = [case.folder for case in cases]
+    if twice := [case for i, case in enumerate(cases) if folders.index(folders[i]) < i]:
+        raise RecipeRefused(f"Two cases are the same: {twice[0]}. Name each once.")
+    write_whole(place.settings, tomli_w.dumps(settings).encode())
+    _run_cases(study, cases, place, host, device, progress, engine or Local())
+    found = [one for case in cases if (one := place.found(case))]
+    finding = study.summarise(found)
+    _write(finding, found, settings, place)
+    return finding
+
+
+def _refuse_another(place: Place, study: Study, settings: dict[str, Any]) -> None:
+    if not place.settings.exists():
+        if (place.path / "recipe.toml").exists():
+            raise RecipeRefused(f"{place.path} holds an experiment. Name another folder with --out.")
+        return
+    if all(other == place.settings for other in place.path.iterdir()):
+        return
+    try:
+        held = tomllib.loads(place.settings.read_text())
+    except ValueError as error:
+        raise RecipeRefused(f"{place.settings} is damaged ({error}). Name another folder with --out.") from error
+    mine, its = ({k: v for k, v in said.items() if k not in study.chooses} for said in (settings, held))
+    if mine != its:
+        differing = [name for name in {**mine, **its} if mine.get(name) != its.get(name)]
+        raise RecipeRefused(
+            f"{place.path} holds a study with other settings ({', '.join(differing)}; {place.settings}). Name another"
+            " folder with --out."
+        )
+
+
+def _run_cases(
+    study: Study,
+    cases: Sequence[Case],
+    place: Place,
+    host: Host,
+    device: str,
+    progress: Progress | None,
+    engine: Engine,
+) -> None:
+    names = {case.folder: f"case {i} of {len(cases)}: {case}" for i, case in enumerate(cases, 1)}
+    todo = [case for case in cases if place.found(case) is None]
+    ended, failures = len(cases) - len(todo), {}
+
+    def told(case: Case) -> Progress | None:
+        say, name = progress, names[case.folder]
+        return (lambda what, done, of: say(f"{name}: {what}", done, of)) if say else None
+
+    if progress and ended:
+        progress(f"{ended} of {len(cases)} cases found", ended, len(cases))
+    work = partial(_run_case, study=study, place=place, host=host, device=device)
+    waiting = [case.folder for case in todo]
+    with closing(engine.each(work, todo, told)) as outcomes:
+        while waiting:
+            try:
+                case, failure = next(outcomes)
+            except Exception as error:  # the engine's: a process that was killed, a case that cannot be sent to one
+                reason = f"not run to its end, {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+                raise _failed(failures | {names[c]: reason for c in waiting}, len(cases), place) from error
+            waiting.remove(case.folder)
+            ended += 1
+            if failure is not None:
+                failures[names[case.folder]] = failure.reason
+            if progress:
+                progress(f"{names[case.folder]}{'' if failure is None else ' FAILED'}", ended, len(cases))
+    if failures:
+        raise _failed(failures, len(cases), place)
+
+
+def _run_case(
+    case: Case, progress: Progress | None, *, study: Study, place: Place, host: Host, device: str
+) -> Failure | None:
+    """Run ``case`` and write what came out; answers why it failed, None where it did not."""
+    folder = place.of(case)
+    write_whole(folder / "case.toml", tomli_w.dumps(case.table()).encode())
+    try:
+        numbers = study.run(case, folder, host, device, progress)
+        text = json.dumps(numbers, indent=1)
+    except Exception as error:  # the study's own code: anything may come out of it
+        write_whole(folder / "failed.txt", traceback.format_exc().encode())
+        return Failure(str(error) if isinstance(error, DdcoreError) else f"{type(error).__name__}: {error}")
+    write_whole(folder / "case.json", f"{text}\n".encode())
+    (folder / "failed.txt").unlink(missing_ok=True)
+    return None
+
+
+def _failed(failures: dict[str, str], cases: int, place: Place) -> CasesFailed:
+    said = [f"{name}: {reason.rstrip('.')}." for name, reason in list(failures.items())[:TOLD]]
+    if len(failures) > TOLD:
+        said.append(f"And {len(failures) - TOLD} more.")
+    return CasesFailed(
+        f"{len(failures)} of {cases} cases failed. {' '.join(said)} The other {cases - len(failures)} are kept in"
+        f" {place.path}, and what a failed case raised stands in its failed.txt: the same command goes on with those"
+        " that are missing."
+    )
+
+
+def _write(finding: Finding, found: Sequence[Found], settings: dict[str, Any], place: Place) -> None:
+    name = settings["name"]
+    numbers = {"study": name, **finding.numbers}
+    write_whole(place.path / "finding.json", (json.dumps(numbers, indent=2) + "\n").encode())
+    write_whole(place.path / "finding.csv", _csv(found).encode())
+    for plot in finding.plots:
+        plot.save(place.path / f"{plot.name}.png")
+    pictures = "".join(f"![{plot.name}]({plot.name}.png)\n\n" for plot in finding.plots)
+    report = f"# Study: {name}\n\n{markdown_table(finding.head, finding.rows)}\n{finding.says}\n\n{pictures}"
+    write_whole(place.path / "report.md", f"{report}## Settings\n\n```toml\n{tomli_w.dumps(settings)}```\n".encode())
+
+
+def _csv(found: Sequence[Found]) -> str:
+    """One row per case: its label, its seed, and each single value of its numbers, by dotted path."""
+    plain = [
+        {k: v for k, v in dotted(one.numbers).items() if isinstance(v, int | float | str)} | {"case": one.case.label}
+        for one in found
+    ]
+    columns = dict.fromkeys(["case", "seed", *(name for row in plain for name in row)])
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows({**row, "seed": one.case.seed} for row, one in zip(plain, found, strict=True))
+    return text.getvalue()

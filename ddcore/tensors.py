@@ -1,0 +1,193 @@
+"""Labelled tensors: what networks are trained on, checked once, wherever it comes from and goes to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ddcore.errors import BadArtefact, DdcoreError
+from ddcore.files import write_whole
+from ddcore.losses import LOSSES, LossName
+from ddcore.types import DataCard
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> Path:
+    """Write ``tensors`` as safetensors; an old file at ``path`` is replaced only by a whole new one."""
+    held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    return write_whole(Path(path), save(held, metadata))
+
+
+def read_tensors(
+    path: str | os.PathLike[str],
+    error: type[DdcoreError],
+    remedy: str,
+    only: Iterable[str] | None = None,
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, those named by ``only`` or all, and its metadata. Runs no code of the file's.
+
+    Raises:
+        An ``error`` whose sentence ends with ``remedy``: there is no such file, it is cut short, or it lacks a tensor.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys() if only is None else only
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except FileNotFoundError:
+        raise error(f"There is no file {path}. {remedy}") from None
+    except (SafetensorError, OSError, ValueError) as reason:
+        raise error(f"{path} is not a whole safetensors file ({reason}). {remedy}") from reason
+
+
+@dataclass(frozen=True)
+class LabelledTensors:
+    """Items with their targets, and the training that they were made for.
+
+    Raises:
+        BadArtefact: tensors that do not fit together, or that hold NaN or infinity.
+    """
+
+    inputs: Tensor
+    """(n, ...) floats, as networks take them: preprocessed."""
+    targets: Tensor
+    """Classes (n,) int64, or one row of label values per item (n, k)."""
+    loss: LossName = "cross_entropy"
+    """What networks are trained with: the cross-entropy of the targets, or half the squared distance from them."""
+    step_sizes: Tensor | None = None
+    """Learned learning rates (t,): of t steps in their order, or one for all."""
+    order: Tensor | tuple[Tensor, ...] | None = None
+    """The items (t, b) that each of t training steps shall see, where S was made for one order; rows may differ."""
+    momentum: float = 0.0
+    """That of SGD in these steps."""
+
+    def __post_init__(self) -> None:
+        for fault in self._faults():
+            raise BadArtefact(f"The set cannot be used: {fault}.")
+
+    def _faults(self) -> Iterable[str]:
+        n, targets, sizes, order = len(self.inputs), self.targets, self.step_sizes, self.order
+        if not n or targets.ndim not in (1, 2) or len(targets) != n:
+            yield f"it has {n} inputs and targets of {tuple(targets.shape)}"
+        if self.loss not in LOSSES:
+            yield f"its loss is {self.loss!r}; known are {' and '.join(LOSSES)}"
+        if not self.inputs.is_floating_point():
+            yield f"its inputs are {self.inputs.dtype}, not floats"
+        for name in ("inputs", "targets", "step_sizes"):
+            value = getattr(self, name)
+            if value is not None and value.is_floating_point() and not bool(value.isfinite().all()):
+                yield f"its {name} hold NaN or infinite numbers"
+        classes = targets.ndim == 1
+        if not (targets.dtype == torch.int64 if classes else targets.is_floating_point()):
+            yield f"its targets are {targets.dtype} {tuple(targets.shape)}, neither classes nor one row per item"
+        if classes and self.loss != "cross_entropy":
+            yield f"its targets are classes, and its loss {self.loss!r} wants one row of label values per item"
+        if sizes is not None and (sizes.ndim != 1 or not len(sizes) or not bool((sizes > 0).all())):
+            yield "its step sizes are not a row of finite numbers above zero"
+        if order is not None:
+            if not len(order) or any(row.ndim != 1 or not len(row) or row.dtype != torch.int64 for row in order):
+                yield "its order is not one row of items per step"
+            if any(int(row.min()) < 0 or int(row.max()) >= n for row in order):
+                yield f"its order names items that are not among its {n}"
+            if sizes is None or len(sizes) != len(order):
+                yield f"it has {len(order)} steps in order and {0 if sizes is None else len(sizes)} step sizes"
+        if not 0 <= self.momentum < 1:
+            yield f"its momentum is {self.momentum}, not at least 0 and below 1"
+
+    def check(self, card: DataCard) -> None:
+        """Raises BadArtefact where it is not a set for the problem ``card``."""
+        shape, k, targets = tuple(self.inputs.shape[1:]), card.classes, self.targets
+        fault = None
+        if shape != card.shape:
+            fault = f"its items are {shape}, those of {card.name} {card.shape}"
+        elif targets.ndim == 2 and targets.shape[1] != k:
+            fault = f"its targets have {targets.shape[1]} values per item, {card.name} has {k} classes"
+        elif targets.ndim == 1 and not 0 <= int(targets.min()) <= int(targets.max()) < k:
+            fault = f"its targets are not classes from 0 to {k - 1}"
+        if fault:
+            raise BadArtefact(f"The set cannot be used: {fault}.")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors as they are."""
+        return sum(tensor.nbytes for tensor in self.state_dict().values())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Its tensors by name; an order whose rows differ has one entry per step."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        rows = found["order"] if isinstance(found["order"], tuple) else ()
+        tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        return {**tensors, **{f"order.{t}": row for t, row in enumerate(rows)}}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], loss: LossName = "cross_entropy", momentum: float = 0.0) -> Self:
+        """What :meth:`state_dict` gave; other tensors are left alone.
+
+        Raises:
+            BadArtefact: inputs or targets are missing, or as for the class.
+        """
+        if missing := {"inputs", "targets"} - tensors.keys():
+            raise BadArtefact(f"The set cannot be used: it lacks {' and '.join(sorted(missing))}.")
+        steps = sum(name.startswith("order.") for name in tensors)
+        rows = tuple(tensors[f"order.{t}"] for t in range(steps)) or None
+        return cls(
+            tensors["inputs"], tensors["targets"], loss, tensors.get("step_sizes"), tensors.get("order", rows), momentum
+        )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets at ``index`` (n,)."""
+        return self.inputs[index], self.targets[index]
+
+
+class HoldsTensors:
+    """A set that networks can be trained on, by what its ``tensors`` are."""
+
+    tensors: LabelledTensors
+
+    @property
+    def inputs(self) -> Tensor:
+        """(n, ...) floats, as networks take them: preprocessed."""
+        return self.tensors.inputs
+
+    @property
+    def targets(self) -> Tensor:
+        """Classes (n,) int64, or one row of label values per item (n, k)."""
+        return self.tensors.targets
+
+    @property
+    def loss(self) -> LossName:
+        """What networks are trained with."""
+        return self.tensors.loss
+
+    @property
+    def step_sizes(self) -> Tensor | None:
+        """Learned learning rates (t,), None where it brings none."""
+        return self.tensors.step_sizes
+
+    @property
+    def order(self) -> Tensor | tuple[Tensor, ...] | None:
+        """The items (t, b) that each of t training steps shall see, None where it is made for any order."""
+        return self.tensors.order
+
+    @property
+    def momentum(self) -> float:
+        """That of SGD in the steps of ``order``."""
+        return self.tensors.momentum
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets at ``index`` (n,)."""
+        return self.tensors.take(index)
