@@ -17,8 +17,10 @@ from ddcore.carriers.base import classes_in_order
 from ddcore.catalogue import Catalogue
 from ddcore.cli import app
 from ddcore.data import LAYOUTS
+from ddcore.evaluation.protocols import PRESETS
+from ddcore.experiment.evaluating import evaluate_all
 from ddcore.experiment.plan import BASELINES
-from ddcore.experiment.running import evaluate_all
+from ddcore.experiment.reading import preset_of
 from ddcore.parts import Part
 from ddcore.recipes import METHODS
 from ddcore.store import dealt, joined, plain, repeated
@@ -164,10 +166,11 @@ def test_what_was_asked_for_and_does_not_suit_is_refused_not_dropped(host, items
 
 @pytest.mark.parametrize("name", ["quick", "dc", "dsa", "mtt", "dd", "rtp", "idc", "frepo", "fkd"])
 def test_every_protocol_follows_the_kind(host, items, name):
-    adapted = host.kind(items.card.kind).adapted(Protocol.named(name))
+    adapted = host.protocol(name, kind=items.card.kind)
     adapted.check(items, host.catalogue)
     assert adapted.augment is None and not adapted.cutmix
-    assert host.kind("image").adapted(Protocol.named(name)) == Protocol.named(name)
+    assert preset_of(adapted, host) == name
+    assert host.protocol(name) == next(preset for preset in PRESETS if preset.__name__ == name)()
 
 
 def test_for_images_nothing_changes(host, tiny):
