@@ -559,8 +559,8 @@ def test_vectors_go_through_the_front_door(cancer, tmp_path):
     assert done.exit_code == 0, done.output
     assert "images.png" not in done.output and not (folder / "images.png").exists()
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["accuracy"]["mlp"]["mean"] > 70
-    assert metrics["baselines"]["random"]["mlp"]["mean"] > 70
+    assert metrics["scores"]["accuracy"]["mlp"]["mean"] > 70
+    assert metrics["baselines"]["random"]["accuracy"]["mlp"]["mean"] > 70
     assert metrics["bytes"] == 2 * (30 * 4 + 1)
     again = call("evaluate", folder, "--protocol", "dsa", *few)
     assert again.exit_code == 0, again.output
