@@ -213,13 +213,16 @@ class Host:
             recipe = self.kind(kind).adapted(maker(**arguments))
         return overridden(recipe, overrides or {}, self.catalogue)
 
-    def protocol(self, name: str, /, *, overrides: Mapping[str, Any] | None = None, **fields: Any) -> Protocol:
-        """The protocol preset ``name``, with ``fields`` in the place of its own; ``overrides`` as for a recipe.
+    def protocol(
+        self, name: str, /, *, kind: str = "image", overrides: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Protocol:
+        """The protocol preset ``name``, with ``fields`` in the place of its own; ``kind`` and ``overrides`` as for a
+        recipe.
 
         Raises:
             UnknownName: no such preset. RecipeRefused: a field that does not exist or cannot be so.
         """
-        made = cast(Callable[[], Protocol], self.catalogue.find("protocol", name).maker)()
+        made = self.kind(kind).adapted(cast(Callable[[], Protocol], self.catalogue.find("protocol", name).maker)())
         return overridden(replace(made, **fields), overrides or {}, self.catalogue)
 
     def start(

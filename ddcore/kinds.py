@@ -106,8 +106,10 @@ class Signal(ItemKind):
 
 
 def _held_back(part: P) -> P:
-    """An update by SGD whose steps are at most 1 long, at rates of at most 1: what many pixels share comes to few
-    numbers here, so that rates of images throw them out."""
+    """An update by SGD with rates of at most 1 and gradients of a norm of at most 1.
+
+    What many pixels share falls to few numbers here, so that rates of images would throw them out.
+    """
     if isinstance(part, Update) and isinstance(part.optimiser, Sgd):
         return replace(part, lr={name: min(rate, 1.0) for name, rate in part.lr.items()}, clip=part.clip or 1.0)
     return part

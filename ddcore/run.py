@@ -21,6 +21,7 @@ from ddcore.gate.base import Gate
 from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
+from ddcore.store import plain
 from ddcore.synthetic import SyntheticSet
 from ddcore.tensors import LabelledTensors
 from ddcore.types import DataCard, Draw, Progress, Transform
@@ -279,7 +280,7 @@ class Run:
             replay = self.recipe.objective.replay(synthetic) if self.recipe.objective else None
             step_sizes = synthetic.step_size if replay is None else replay.step_sizes
         tensors = LabelledTensors(
-            inputs.detach().cpu().clone(),
+            plain(inputs).detach().cpu().clone(),
             targets.detach().cpu().clone(),
             synthetic.labels.loss_name,
             None if step_sizes is None else step_sizes.detach().cpu().reshape(-1).clone(),

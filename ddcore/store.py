@@ -35,8 +35,11 @@ class Items(ABC):
         """(n, ...), as a tensor of them would have it."""
 
     @abstractmethod
-    def __getitem__(self, rows: Tensor | slice) -> Inputs:
-        """The items at ``rows``, as networks take them; where they are items again, ``rows`` may have any shape."""
+    def __getitem__(self, rows: Any) -> Inputs:
+        """The items at ``rows`` (n,), as networks take them.
+
+        Where they are items again, those are indexed like tensors: by slices, and by rows of any shape.
+        """
 
     def at(self, rows: Tensor) -> Items:
         """The items at ``rows`` (n,), unread."""

@@ -26,9 +26,12 @@ def recipe(name: str, *, data: RealData | None = None, **arguments: Any) -> Reci
     return Host().recipe(name, kind=data.card.kind if data else "image", **arguments)
 
 
-def protocol(name: str, **fields: Any) -> Protocol:
-    """The protocol of that name (``ddcore list protocols``), with ``fields`` in the place of its own."""
-    return Host().protocol(name, **fields)
+def protocol(name: str, *, data: RealData | None = None, **fields: Any) -> Protocol:
+    """The protocol of that name (``ddcore list protocols``), with ``fields`` in the place of its own.
+
+    As it suits ``data``; without it, images.
+    """
+    return Host().protocol(name, kind=data.card.kind if data else "image", **fields)
 
 
 def distill(recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:

@@ -62,7 +62,9 @@ class ImageFolder(DataSet):
             pairs[split] = picked(images, torch.arange(start, start + len(labels))), labels
             start += len(labels)
         if "test" not in pairs:
-            pairs["train"], pairs["test"] = held_out(root.name, Store.of(*pairs["train"], len(names)))
+            pairs["train"], pairs["test"] = held_out(
+                root.name, Store.of(pairs["train"][0], pairs["train"][1], len(names))
+            )
         return RealData.of(root.name, **pairs, class_names=names)
 
     def _form(self, paths: Sequence[Path]) -> tuple[int, int]:

@@ -109,10 +109,10 @@ def presets(host: Host) -> list[Entry]:
 
 
 def preset_of(protocol: Protocol, host: Host) -> str | None:
-    """The preset that ``protocol`` is, whatever its networks, repeats and measures; None for none."""
+    """The preset that ``protocol`` is, for any kind of items, whatever its networks, repeats and measures; or None."""
+    alike = {name: getattr(protocol, name) for name in ("networks", "repeats", "measures", "chosen_by")}
     for entry in presets(host):
-        made = host.protocol(entry.name)
-        alike = {name: getattr(protocol, name) for name in ("networks", "repeats", "measures", "chosen_by")}
-        if replace(made, **alike) == protocol:
-            return entry.name
+        for kind in host.catalogue.of("item_kind"):
+            if replace(host.protocol(entry.name, kind=kind.name), **alike) == protocol:
+                return entry.name
     return None
