@@ -86,7 +86,7 @@ def test_a_run_leaves_its_files(finished):
     assert metrics["baseline_bytes"] == {"random": metrics["bytes"]}
     assert (metrics["seed"], metrics["steps"], metrics["ipc"]) == (0, 2, 2)
     report = Folder(finished).report.read_text()
-    assert f"| dsa (distilled) | {metrics['accuracy']['mlp']['mean']:.1f}" in report
+    assert f"| dsa (distilled) | {metrics['scores']['accuracy']['mlp']['mean']:.1f}" in report
     assert "@inproceedings{zhao2021dsa" in report
 
 

@@ -82,7 +82,7 @@ def _entries(host, what: What) -> list[dict[str, str]]:
     rows = [
         {
             **({"kind": entry.kind} if what is What.parts else {}),
-            **({"family": entry.maker.family} if what is What.methods else {}),
+            **({"family": getattr(entry.maker, "family", "")} if what is What.methods else {}),
             "name": entry.name,
             "from": entry.distribution,
             "says": _first_sentence(inspect.getdoc(entry.maker) or ""),

@@ -12,7 +12,12 @@ from ddcore import BadArtefact, ConvNet, Protocol, RecipeRefused
 from ddcore.plugin import LabelledTensors
 
 NETWORK = ConvNet(width=4, depth=2)
-SGD = {"optimiser": "sgd", "momentum": 0.0, "schedule": "constant", "augment": None, "repeats": 1}
+SGD = {
+    "optimiser": ddcore.plugin.Sgd(momentum=0.0),
+    "schedule": ddcore.plugin.Constant(),
+    "augment": None,
+    "repeats": 1,
+}
 
 
 def made(n=6, seed=0, **fields):
