@@ -6,7 +6,6 @@ downloaded. Rounds alternate A B A B in one process; the peak memory of each sid
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
+from ddcore import plain
 from ddcore.augment.siamese import Siamese
 from ddcore.data import RealData
 from ddcore.datasets.digits import Digits
@@ -45,23 +45,11 @@ from ddcore.unroll import UnrollMemory, unroll
 TOLERANCE = 1e-5
 """Largest relative difference of one step's gradient, in float32."""
 
-PLAIN = Path(__file__).parents[1] / "tests" / "benchmarks" / "plain.py"
-
-
-def _plain() -> Any:
-    if not PLAIN.exists():
-        raise DdcoreError("bench compares with the plain path in tests/benchmarks: run it in a checkout of ddcore.")
-    spec = importlib.util.spec_from_file_location("plain", PLAIN)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 def digits_as_mnist() -> RealData:
     """The digits at 28x28, each class repeated to 256 items."""
     small = Digits().load()
-    splits = (split.inputs[torch.arange(len(split))].float() for split in (small.train, small.test))
+    splits = (255 * split.take(torch.arange(len(split))).inputs for split in (small.train, small.test))
     train_inputs, test_inputs = (F.interpolate(x, (28, 28), mode="bilinear").round().to(torch.uint8) for x in splits)
     rows = torch.cat([(small.train.targets == c).nonzero().flatten().repeat(3)[:256] for c in range(10)])
     train_split = Store.of(train_inputs[rows], small.train.targets[rows], 10)
@@ -106,7 +94,7 @@ def _pixels(run: Run) -> torch.Tensor:
 
 
 def _step_pair(method: str, ipc: int, data: RealData, width: int, **overrides: Any) -> Pair:
-    plain = _plain().STEPS[method]
+    plain_step = plain.STEPS[method]
     host = Host()
     recipe = host.recipe(method, ipc=ipc, iterations=1000, overrides={"network.width": width, **overrides})
 
@@ -120,14 +108,14 @@ def _step_pair(method: str, ipc: int, data: RealData, width: int, **overrides: A
     def apart() -> float:
         one, other = begun(), begun()
         one.update()
-        plain(other, data.train)
+        plain_step(other, data.train)
         start, moved, should = (_pixels(run) for run in (begun(), one, other))
         moved, should = moved - start, should - start
         return float((moved - should).norm() / should.norm())
 
     side = data.card.shape[1]
     setting = f"{data.card.name} {side}px, ConvNet-{3 if side <= 32 else 4} width {width}, ipc {ipc}, one step"
-    return Pair(a.update, lambda: plain(b, data.train), apart, setting)
+    return Pair(a.update, lambda: plain_step(b, data.train), apart, setting)
 
 
 def _evaluate_pair() -> Pair:
@@ -138,7 +126,6 @@ def _evaluate_pair() -> Pair:
     network = ConvNet().fitted(data.card)
     assert isinstance(network, ConvNet)
     nets = range(5)
-    plain = _plain()
     test = Preprocessed(data.test, preprocess)
 
     def fast_of(protocol: Protocol) -> tuple[torch.Tensor, Draw]:

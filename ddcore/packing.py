@@ -149,7 +149,8 @@ def _bare(annotation: Any) -> Any:
         return _bare(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return typing.Union[tuple(_bare(a) for a in arguments)]  # noqa: UP007
-    return origin[tuple(_bare(a) for a in arguments)] if origin in (tuple, dict, list) else annotation
+    bare: Any = origin
+    return bare[tuple(_bare(a) for a in arguments)] if origin in (tuple, dict, list) else annotation
 
 
 def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, where: str = "") -> T:

@@ -1,15 +1,13 @@
 """Evaluation: the ensemble against nets trained alone, selection on validation, the presets."""
 
-import importlib.util
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 import torch
 
 import ddcore
-from ddcore import Protocol, RecipeRefused, UnknownName
+from ddcore import Protocol, RecipeRefused, UnknownName, plain
 from ddcore.augment import mixing
 from ddcore.augment.affine import Affine
 from ddcore.augment.siamese import Siamese
@@ -31,10 +29,6 @@ from ddcore.optimisers import Adam, Sgd
 from ddcore.preprocess import Identity, Standardise
 from ddcore.schedules import Constant, Half, Thirds
 from ddcore.tensors import LabelledTensors
-
-spec = importlib.util.spec_from_file_location("plain", Path(__file__).parent / "benchmarks" / "plain.py")
-plain = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(plain)
 
 PLAN = ConvNet(width=4, depth=2)
 

@@ -36,7 +36,7 @@ FLOORS = {
         {"kinds"},
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
-    "host": [{"builtin", "hookspecs"}, {"host"}, {"bench", "experiment"}, {"study"}],
+    "host": [{"builtin", "hookspecs"}, {"host"}, {"experiment", "plain"}, {"bench", "study"}],
     "face": [{"verbs"}, {"cli", "plugin"}, {"__init__", "__main__"}],
 }
 """Six floors; the rows of a floor stand one above another."""

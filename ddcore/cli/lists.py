@@ -194,7 +194,7 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Rounds of plain and fast in turn, at least 7.")] = 7,
     threads: Annotated[int, typer.Option(help="Threads of the arithmetic.")] = 1,
 ) -> None:
-    """Speed as ratios against the plain path, after checking that both agree. Needs a checkout.
+    """Speed as ratios against the plain path, after checking that both agree.
 
     ROWS are what to measure: dm dsa dc unroll evaluate, or a row that a plugin brings.
 

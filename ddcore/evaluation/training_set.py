@@ -27,7 +27,7 @@ class TrainingSet(Interface):
         ...
 
     @property
-    def order(self) -> Tensor | None:
+    def order(self) -> Tensor | tuple[Tensor, ...] | None:
         """The items (t, b) that each of t steps shall see, None where it is made for any order."""
         ...
 
@@ -60,7 +60,7 @@ class Preprocessed:
 
     @property
     def loss(self) -> LossName:
-        return self.store.loss
+        return self._plain.loss
 
     @property
     def nbytes(self) -> int:

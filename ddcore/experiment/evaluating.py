@@ -183,7 +183,7 @@ def evaluate_all(
     preprocess = preprocess_of(distilled, host.catalogue)
     recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
     sets: dict[str, Callable[[], TrainingSet]] = {
-        "distilled": lambda: distilled,
+        "distilled": lambda: _shown(distilled, host.catalogue),
         "whole": lambda: Preprocessed(data.train, preprocess),
     }
     for name in ("random", "herding"):
@@ -204,12 +204,11 @@ def evaluate_all(
 
     scores, sizes = {}, {}
     for name in ("distilled", *baselines):
-        training = sets[name]()
-        targets = needed_targets(distilled, protocol, host.catalogue, device) if training is distilled else None
+        training, own = sets[name](), name == "distilled"
+        targets = needed_targets(distilled, protocol, host.catalogue, device) if own else None
         given = (data, preprocess, protocol, recipe.seed, device, told(name), targets)
-        shown = _shown(training, host.catalogue) if training is distilled else training
-        scores[name] = score(shown, *given, distilled=distilled)
-        sizes[name] = training.nbytes
+        scores[name] = score(training, *given, distilled=distilled)
+        sizes[name] = distilled.nbytes if own else training.nbytes
     return scores, sizes
 
 

@@ -49,9 +49,11 @@ class Grid(Experiments):
         found = []
         for ipc, method, seed in product(self.ipcs, self.methods, self.seeds):
             takes = inspect.signature(host.catalogue.find("method", method).maker).parameters
-            length = {} if self.iterations is None or "iterations" not in takes else {"iterations": self.iterations}
+            given: dict[str, Any] = {"ipc": ipc}
+            if self.iterations is not None and "iterations" in takes:
+                given["iterations"] = self.iterations
             changes = {**dotted(self.overrides.get(method, {})), "seed": seed}
-            recipe = host.recipe(method, ipc=ipc, overrides=changes, **length)
+            recipe = host.recipe(method, kind=self.data.item_kind(), overrides=changes, **given)
             baselines = self.baselines if method == self.methods[0] else ()
             found.append(Experiment(recipe, Settings(self.data, self.protocol, baselines)))
         return found
