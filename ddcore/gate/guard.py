@@ -13,7 +13,7 @@ from torch import Tensor
 from ddcore.errors import RecipeRefused
 from ddcore.gate.view import LiveView
 from ddcore.rng import Streams
-from ddcore.store import Inputs, Items, Store
+from ddcore.store import Inputs, Items, Store, plain
 from ddcore.types import Batch, Draw, Group
 
 MOST = 16
@@ -97,7 +97,7 @@ class Guard:
                 " its batch, so the gate could not bound what it tells of one. Let it change each item by itself, and"
                 " draw what is random from the streams it is built with; or drop the declaration, and the gate."
             )
-        return Batch(whole.inputs.detach(), whole.targets.detach(), whole.index)
+        return detached(whole)
 
     def group(self, batch: Batch, group: Group) -> None:
         """Check the augmentation of ``group``, each kind on the first ``batch`` that meets it.
@@ -117,6 +117,12 @@ class Guard:
                 " gate could not bound what it tells of one. Let it change each item by itself."
             )
         self._passed.add(kind)
+
+
+def detached(batch: Batch) -> Batch:
+    """``batch`` without the graph it was made by."""
+    inputs = batch.inputs.detach() if isinstance(batch.inputs, Tensor) else batch.inputs
+    return Batch(inputs, batch.targets.detach(), batch.index)
 
 
 def _picked(batch: Batch, rows: Tensor) -> Batch:
@@ -144,18 +150,17 @@ def _mixes(change: Callable[[Batch], Batch], batch: Batch, whole: Batch | None =
 
 def _depends_on_place(change: Callable[[Batch], Batch], batch: Batch, whole: Batch) -> bool:
     """Whether an item alone comes out otherwise than in its batch, for changes that draw nothing."""
-    alone = [change(_picked(batch, row)) for row in torch.arange(len(batch)).split(1)]
-    if any(len(one) != 1 for one in alone):
-        return True
-    joined = Batch(*(torch.cat([getattr(one, name) for one in alone]) for name in ("inputs", "targets", "index")))
-    return bool(_differ(joined, whole).float().mean() > NOISE)
+    rows = torch.arange(len(batch)).split(1)
+    differ = torch.cat([_differ(change(_picked(batch, row)), _picked(whole, row)) for row in rows])
+    return bool(differ.float().mean() > NOISE)
 
 
 def _differ(a: Batch, b: Batch) -> Tensor:
     """Which items (n,) differ, on the CPU, but for rounding."""
-    if a.inputs.shape != b.inputs.shape or a.targets.shape != b.targets.shape:
-        return torch.ones(len(a), dtype=torch.bool)
-    inputs = torch.isclose(a.inputs, b.inputs, rtol=1e-4, atol=1e-5, equal_nan=True).flatten(1).all(1)
+    x, y = plain(a.inputs), plain(b.inputs)
+    if x.shape != y.shape or a.targets.shape != b.targets.shape:
+        return torch.ones(len(b), dtype=torch.bool)
+    inputs = torch.isclose(x, y, rtol=1e-4, atol=1e-5, equal_nan=True).flatten(1).all(1)
     targets = torch.isclose(a.targets, b.targets).flatten(1).all(1) if a.targets.ndim > 1 else a.targets == b.targets
     return ~(inputs & targets).cpu()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ddcore.chunking import CHUNK_BYTES, chunk_size
-from ddcore.gate.guard import MOST, Guard, sealed
+from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
 from ddcore.rng import Streams
 from ddcore.store import Store
@@ -73,8 +73,7 @@ class Source:
                 self.guard.views(list(zip(names, self.views, strict=True)), shown, self._spread)
             batch = self._here(batch)
             for live in self.views:
-                batch = live.apply(batch, shown)
-                batch = Batch(batch.inputs.detach(), batch.targets.detach(), batch.index)
+                batch = detached(live.apply(batch, shown))
         return batch
 
     def _here(self, batch: Batch) -> Batch:
