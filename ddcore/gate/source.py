@@ -12,6 +12,7 @@ from torch import Tensor
 from ddcore.chunking import CHUNK_BYTES, chunk_size
 from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
+from ddcore.losses import LossName
 from ddcore.rng import Streams
 from ddcore.store import Store
 from ddcore.types import Batch, Draw, Group, Transform
@@ -38,6 +39,11 @@ class Source:
         self.preprocess: Transform = lambda x: x
         """Applied to whatever leaves the gate; set by the run once it is fitted."""
         self._chunk: dict[tuple[int, int], int] = {}
+
+    @property
+    def loss(self) -> LossName:
+        """What networks learn T's targets by."""
+        return self.store.loss
 
     def chunk(self, draw: Draw, shape: tuple[int, ...], max_bytes: int = CHUNK_BYTES) -> int:
         """Items of ``shape`` whose largest activation fits ``max_bytes``; no bound where items see each other."""
