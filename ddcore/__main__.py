@@ -2,4 +2,5 @@
 
 from ddcore.cli import app
 
-app(prog_name="ddcore")
+if __name__ == "__main__":
+    app(prog_name="ddcore")
