@@ -70,6 +70,7 @@ from ddcore.evaluation.preset import preset as preset
 from ddcore.evaluation.protocol import Protocol as Protocol
 from ddcore.evaluation.scores import Score as Score
 from ddcore.evaluation.scores import Scores as Scores
+from ddcore.evaluation.training import Attack as Attack
 from ddcore.evaluation.training import fresh_nets as fresh_nets
 from ddcore.evaluation.training import train as train
 from ddcore.evaluation.training_set import Preprocessed as Preprocessed
@@ -85,6 +86,7 @@ from ddcore.experiment.reading import teacher_targets_of as teacher_targets_of
 from ddcore.experiment.running import resume as resume
 from ddcore.experiment.running import run_experiment as run_experiment
 from ddcore.experiment.running import run_or_resume as run_or_resume
+from ddcore.files import json_bytes as json_bytes
 from ddcore.files import replaced_whole as replaced_whole
 from ddcore.files import write_whole as write_whole
 from ddcore.gate.base import Gate as Gate
