@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -218,7 +217,7 @@ def evaluate(
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
         from ddcore.experiment.reading import data_set
-        from ddcore.files import write_whole
+        from ddcore.files import json_bytes, write_whole
         from ddcore.host import Host
         from ddcore.report.tables import results
 
@@ -243,7 +242,7 @@ def evaluate(
         metrics = evaluate_saved(place, settings, host=host, device=device, progress=told)
         file = f"evaluation-{metrics['preset'] or 'own'}.json"
         target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
-        write_whole(target, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
+        write_whole(target, json_bytes(metrics))
     show(*results(metrics))
     screen.print(f"Written: {target}", highlight=False, soft_wrap=True)
 

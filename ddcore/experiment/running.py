@@ -12,7 +12,7 @@ from ddcore.experiment.evaluating import metrics_of
 from ddcore.experiment.folder import CHECKPOINT_SECONDS, Folder, Recorder
 from ddcore.experiment.plan import Experiment
 from ddcore.experiment.reading import NOTHING_TO_TEACH_BY, preprocess_of
-from ddcore.files import write_whole
+from ddcore.files import json_bytes, write_whole
 from ddcore.host import Host
 from ddcore.naming import in_line
 from ddcore.report.picture import write_images
@@ -124,6 +124,6 @@ def _run(
         write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
 
     metrics = metrics_of(experiment, run.recipe, distilled, data, host, device, progress)
-    write_whole(folder.metrics, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
+    write_whole(folder.metrics, json_bytes(metrics))
     write_report(metrics, folder.report)
     return metrics

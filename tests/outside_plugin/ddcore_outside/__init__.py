@@ -9,6 +9,15 @@ from ddcore import plugin as dd
 
 ddcore_api = ">=1.0,<2"
 
+SURVEY = dd.Citation(
+    "lei2024survey",
+    "Lei, Shiye and Tao, Dacheng",
+    "A Comprehensive Survey of Dataset Distillation",
+    "IEEE Transactions on Pattern Analysis and Machine Intelligence",
+    2024,
+    "article",
+)
+
 
 @dataclass(frozen=True)
 class Margin(dd.Measure):
@@ -26,7 +35,7 @@ class Margin(dd.Measure):
         return total / len(data)
 
 
-@dd.preset()
+@dd.preset(SURVEY)
 def brief():
     """Forty steps of Adam on the plugin's own network, without augmentation; accuracy and margin."""
     return dd.Protocol(
