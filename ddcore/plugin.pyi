@@ -214,6 +214,7 @@ from .evaluation.scores import (
 from .evaluation.scores import (
     Scores as Scores,
 )
+from .evaluation.training import Attack as Attack
 from .evaluation.training import (
     fresh_nets as fresh_nets,
 )
@@ -259,6 +260,7 @@ from .experiment.running import (
 from .experiment.running import (
     run_or_resume as run_or_resume,
 )
+from .files import json_bytes as json_bytes
 from .files import (
     replaced_whole as replaced_whole,
 )
