@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ddcore.bounds import Count, NotNegative
+from ddcore.papers import PAPERS
 from ddcore.parts import Part
 from ddcore.types import Call, Citation, Draw, Network, Params
 
@@ -45,15 +46,7 @@ class Kernel(Part, kind="kernel"):
     bias: NotNegative = 0.1
     """Standard deviation of the biases."""
 
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "jacot2018ntk",
-            "Jacot, Arthur and Gabriel, Franck and Hongler, Clement",
-            "Neural Tangent Kernel: Convergence and Generalization in Neural Networks",
-            "Advances in Neural Information Processing Systems",
-            2018,
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["jacot2018ntk"],)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """The tangent kernel (n, m) of items x (n, ...) and y (m, ...)."""

@@ -16,7 +16,7 @@ CORE = ROOT / "ddcore"
 FLOORS = {
     "ground": [
         {"bounds", "errors", "marker", "rng", "types"},
-        {"files", "losses"},
+        {"files", "losses", "papers"},
         {"chunking", "device", "plots", "tensors"},
     ],
     "values": [

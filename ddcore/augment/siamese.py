@@ -12,6 +12,7 @@ from torch import Generator
 from ddcore.augment.base import Augment
 from ddcore.augment.transforms import Colour, Cutout, Mirror, Shift, rotation, scaling, uniform
 from ddcore.errors import RecipeRefused, UnknownName
+from ddcore.papers import PAPERS
 from ddcore.types import Citation, DataCard, Transform
 
 
@@ -71,15 +72,7 @@ class Siamese(Augment):
     ``crop``: a shift of up to 1/8 of the side; ``cutout``: a square of half the side; ``flip``: with probability 1/2,
     where the data allow it; ``scale``: each side by 1/1.2 to 1.2; ``rotate``: within 15 degrees."""
 
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "zhao2021dsa",
-            "Zhao, Bo and Bilen, Hakan",
-            "Dataset Condensation with Differentiable Siamese Augmentation",
-            "International Conference on Machine Learning",
-            2021,
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["zhao2021dsa"],)
 
     def faults(self) -> Iterator[str]:
         if not self.ops:

@@ -12,6 +12,7 @@ from ddcore.bounds import Count
 from ddcore.evaluation.measures import Measure
 from ddcore.evaluation.predictions import predictions
 from ddcore.evaluation.training_set import TrainingSet
+from ddcore.papers import PAPERS
 from ddcore.types import Citation, Draw
 
 
@@ -29,15 +30,7 @@ class CalibrationError(Measure):
     classes_only = True
     unit: ClassVar[str] = "%"
     higher_is_better: ClassVar[bool] = False
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "guo2017calibration",
-            "Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.",
-            "On Calibration of Modern Neural Networks",
-            "International Conference on Machine Learning",
-            2017,
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["guo2017calibration"],)
 
     def __call__(self, draw: Draw, data: TrainingSet, chunk: int) -> Tensor:
         assert draw.ensemble is not None

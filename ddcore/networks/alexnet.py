@@ -9,6 +9,7 @@ from ddcore.errors import RecipeRefused
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import Activation, Conv, Flatten, Linear, NormName, Pooling, chain, norm
 from ddcore.networks.structure import Structure
+from ddcore.papers import PAPERS
 from ddcore.types import Citation, DataCard
 
 
@@ -21,15 +22,7 @@ class AlexNet(NetworkPlan, name="alexnet"):
     norm: NormName = "instance"
     """Normalisation after each convolution; ``group`` has 4 groups."""
 
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "krizhevsky2012imagenet",
-            "Krizhevsky, Alex and Sutskever, Ilya and Hinton, Geoffrey E.",
-            "ImageNet Classification with Deep Convolutional Neural Networks",
-            "Advances in Neural Information Processing Systems",
-            2012,
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["krizhevsky2012imagenet"],)
 
     def build(self, card: DataCard) -> Structure:
         channels, *sides = card.shape

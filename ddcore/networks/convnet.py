@@ -23,6 +23,7 @@ from ddcore.networks.layers import (
     norm,
 )
 from ddcore.networks.structure import Structure
+from ddcore.papers import PAPERS
 from ddcore.types import Citation, DataCard
 
 
@@ -47,15 +48,7 @@ class ConvNet(NetworkPlan, name="convnet"):
     pooling: PoolingName = "avg"
     """Pooling at the end of each block."""
 
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "gidaris2018dynamic",
-            "Gidaris, Spyros and Komodakis, Nikos",
-            "Dynamic Few-Shot Visual Learning Without Forgetting",
-            "IEEE Conference on Computer Vision and Pattern Recognition",
-            2018,
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["gidaris2018dynamic"],)
 
     def fitted(self, card: DataCard) -> ConvNet:
         side = max(card.shape[1:])

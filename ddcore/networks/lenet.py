@@ -9,6 +9,7 @@ from ddcore.errors import RecipeRefused
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import Activation, Conv, Flatten, Linear, Pooling, chain
 from ddcore.networks.structure import Structure
+from ddcore.papers import PAPERS
 from ddcore.types import Citation, DataCard
 
 
@@ -18,16 +19,7 @@ class LeNet(NetworkPlan, name="lenet"):
 
     suits = frozenset({"image"})
 
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "lecun1998gradient",
-            "LeCun, Yann and Bottou, Leon and Bengio, Yoshua and Haffner, Patrick",
-            "Gradient-Based Learning Applied to Document Recognition",
-            "Proceedings of the IEEE",
-            1998,
-            "article",
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["lecun1998gradient"],)
 
     def build(self, card: DataCard) -> Structure:
         channels, *sides = card.shape

@@ -9,6 +9,7 @@ from typing import ClassVar
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import Activation, Conv, Flatten, GlobalPool, Layer, Linear, NormName, Residual, chain, norm
 from ddcore.networks.structure import Structure
+from ddcore.papers import PAPERS
 from ddcore.types import Citation, DataCard
 
 
@@ -26,15 +27,7 @@ class ResNet18(NetworkPlan, name="resnet18"):
     """Normalisation after each convolution; ``group`` has 4 groups. The paper's is ``batch``; ``instance`` is what this
     field compares with."""
 
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "he2016deep",
-            "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
-            "Deep Residual Learning for Image Recognition",
-            "IEEE Conference on Computer Vision and Pattern Recognition",
-            2016,
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["he2016deep"],)
 
     def build(self, card: DataCard) -> Structure:
         layers: list[Layer | None] = [Conv(card.shape[0], 64, bias=False), norm(self.norm, 64), Activation()]

@@ -8,6 +8,7 @@ from typing import ClassVar
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import Activation, Conv, Flatten, Layer, Linear, NormName, Pooling, chain, norm
 from ddcore.networks.structure import Structure
+from ddcore.papers import PAPERS
 from ddcore.types import Citation, DataCard
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -22,15 +23,7 @@ class VGG11(NetworkPlan):
     norm: NormName = "instance"
     """Normalisation after each convolution; ``group`` has 4 groups."""
 
-    cites: ClassVar[tuple[Citation, ...]] = (
-        Citation(
-            "simonyan2015very",
-            "Simonyan, Karen and Zisserman, Andrew",
-            "Very Deep Convolutional Networks for Large-Scale Image Recognition",
-            "International Conference on Learning Representations",
-            2015,
-        ),
-    )
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["simonyan2015very"],)
 
     def build(self, card: DataCard) -> Structure:
         channels, *sides = card.shape

@@ -12,49 +12,16 @@ from ddcore.labels.vectors import Vectors
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.ridge import KernelRidge
 from ddcore.optimisers import Adam
+from ddcore.papers import PAPERS
 from ddcore.policies.trained import TrainedOnSynthetic
 from ddcore.schedules import Cosine
-from ddcore.types import Citation
 from ddcore.update import Update
 
-DD = Citation(
-    "wang2018dd",
-    "Wang, Tongzhou and Zhu, Jun-Yan and Torralba, Antonio and Efros, Alexei A.",
-    "Dataset Distillation",
-    "arXiv preprint arXiv:1811.10959",
-    2018,
-    "article",
-)
-SLDD = Citation(
-    "sucholutsky2021sldd",
-    "Sucholutsky, Ilia and Schonlau, Matthias",
-    "Soft-Label Dataset Distillation and Text Dataset Distillation",
-    "International Joint Conference on Neural Networks",
-    2021,
-)
-LD = Citation(
-    "bohdal2020ld",
-    "Bohdal, Ondrej and Yang, Yongxin and Hospedales, Timothy",
-    "Flexible Dataset Distillation: Learn Labels Instead of Images",
-    "arXiv preprint arXiv:2006.08572",
-    2020,
-    "article",
-)
-RTP = Citation(
-    "deng2022rtp",
-    "Deng, Zhiwei and Russakovsky, Olga",
-    "Remember the Past: Distilling Datasets into Addressable Memories for Neural Networks",
-    "Advances in Neural Information Processing Systems",
-    2022,
-)
-GTN = Citation(
-    "such2020gtn",
-    "Such, Felipe Petroski and Rawal, Aditya and Lehman, Joel and Stanley, Kenneth and Clune, Jeffrey",
-    "Generative Teaching Networks: Accelerating Neural Architecture Search by Learning to Generate Synthetic Training"
-    " Data",
-    "International Conference on Machine Learning",
-    2020,
-)
+DD = PAPERS["wang2018dd"]
+SLDD = PAPERS["sucholutsky2021sldd"]
+LD = PAPERS["bohdal2020ld"]
+RTP = PAPERS["deng2022rtp"]
+GTN = PAPERS["such2020gtn"]
 
 
 @method(DD)

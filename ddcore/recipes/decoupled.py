@@ -11,40 +11,15 @@ from ddcore.labels.taught import Taught
 from ddcore.networks.convnet import ConvNet
 from ddcore.objectives.statistics import StatisticMatch
 from ddcore.optimisers import Adam
+from ddcore.papers import PAPERS
 from ddcore.policies.teacher import Teacher
 from ddcore.schedules import Cosine
-from ddcore.types import Citation
 from ddcore.update import Update
 
-SRE2L = Citation(
-    "yin2023sre2l",
-    "Yin, Zeyuan and Xing, Eric and Shen, Zhiqiang",
-    "Squeeze, Recover and Relabel: Dataset Condensation at ImageNet Scale From A New Perspective",
-    "Advances in Neural Information Processing Systems",
-    2023,
-)
-CDA = Citation(
-    "yin2024cda",
-    "Yin, Zeyuan and Shen, Zhiqiang",
-    "Dataset Distillation via Curriculum Data Synthesis in Large Data Era",
-    "Transactions on Machine Learning Research",
-    2024,
-    "article",
-)
-FKD = Citation(
-    "shen2022fkd",
-    "Shen, Zhiqiang and Xing, Eric",
-    "A Fast Knowledge Distillation Framework for Visual Recognition",
-    "European Conference on Computer Vision",
-    2022,
-)
-RDED = Citation(
-    "sun2024rded",
-    "Sun, Peng and Shi, Bei and Yu, Daiwei and Lin, Tao",
-    "On the Diversity and Realism of Distilled Dataset: An Efficient Dataset Distillation Paradigm",
-    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
-    2024,
-)
+SRE2L = PAPERS["yin2023sre2l"]
+CDA = PAPERS["yin2024cda"]
+FKD = PAPERS["shen2022fkd"]
+RDED = PAPERS["sun2024rded"]
 
 TEACHER = Fit(steps=600, lr=0.05)
 

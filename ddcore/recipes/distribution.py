@@ -8,43 +8,16 @@ from ddcore.composition import Recipe, method
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.optimisers import Adam
+from ddcore.papers import PAPERS
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.steady import UntilSteady
 from ddcore.schedules import Cosine
-from ddcore.types import Citation
 from ddcore.update import Update
 
-DM = Citation(
-    "zhao2023dm",
-    "Zhao, Bo and Bilen, Hakan",
-    "Dataset Condensation with Distribution Matching",
-    "IEEE/CVF Winter Conference on Applications of Computer Vision",
-    2023,
-)
-CAFE = Citation(
-    "wang2022cafe",
-    "Wang, Kai and Zhao, Bo and Peng, Xiangyu and Zhu, Zheng and Yang, Shuo and Wang, Shuo and Huang, Guan and Bilen,"
-    " Hakan and Wang, Xinchao and You, Yang",
-    "CAFE: Learning to Condense Dataset by Aligning Features",
-    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
-    2022,
-)
-KFS = Citation(
-    "lee2022kfs",
-    "Lee, Hae Beom and Lee, Dong Bok and Hwang, Sung Ju",
-    "Dataset Condensation with Latent Space Knowledge Factorization and Sharing",
-    "arXiv preprint arXiv:2208.10494",
-    2022,
-    "article",
-)
-ITGAN = Citation(
-    "zhao2022itgan",
-    "Zhao, Bo and Bilen, Hakan",
-    "Synthesizing Informative Training Samples with GAN",
-    "arXiv preprint arXiv:2204.07513",
-    2022,
-    "article",
-)
+DM = PAPERS["zhao2023dm"]
+CAFE = PAPERS["wang2022cafe"]
+KFS = PAPERS["lee2022kfs"]
+ITGAN = PAPERS["zhao2022itgan"]
 
 
 @method(DM)

@@ -2,15 +2,9 @@
 
 from ddcore.carriers.centres import Centres
 from ddcore.composition import Recipe, method
-from ddcore.types import Citation
+from ddcore.papers import PAPERS
 
-D4M = Citation(
-    "su2024d4m",
-    "Su, Duo and Hou, Junjie and Gao, Weizhi and Tian, Yingjie and Tang, Bowen",
-    "D4M: Dataset Distillation via Disentangled Diffusion Model",
-    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
-    2024,
-)
+D4M = PAPERS["su2024d4m"]
 
 
 @method(D4M)

@@ -10,59 +10,20 @@ from ddcore.composition import Recipe, method
 from ddcore.distance import Lp, MagnitudeAware
 from ddcore.gate.fit import Fit
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.papers import PAPERS
 from ddcore.policies.early import Early
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 from ddcore.schedules import Cosine
-from ddcore.types import Citation
 from ddcore.update import Update
 
-DC = Citation(
-    "zhao2021dc",
-    "Zhao, Bo and Mopuri, Konda Reddy and Bilen, Hakan",
-    "Dataset Condensation with Gradient Matching",
-    "International Conference on Learning Representations",
-    2021,
-)
-DSA = Citation(
-    "zhao2021dsa",
-    "Zhao, Bo and Bilen, Hakan",
-    "Dataset Condensation with Differentiable Siamese Augmentation",
-    "International Conference on Machine Learning",
-    2021,
-)
+DC = PAPERS["zhao2021dc"]
+DSA = PAPERS["zhao2021dsa"]
 
-DCC = Citation(
-    "lee2022dcc",
-    "Lee, Saehyung and Chun, Sanghyuk and Jung, Sangwon and Yun, Sangdoo and Yoon, Sungroh",
-    "Dataset Condensation with Contrastive Signals",
-    "International Conference on Machine Learning",
-    2022,
-)
-IDC = Citation(
-    "kim2022idc",
-    "Kim, Jang-Hyun and Kim, Jinuk and Oh, Seong Joon and Yun, Sangdoo and Song, Hwanjun and Jeong, Joonhyun"
-    " and Ha, Jung-Woo and Song, Hyun Oh",
-    "Dataset Condensation via Efficient Synthetic-Data Parameterization",
-    "International Conference on Machine Learning",
-    2022,
-)
-JIANG = Citation(
-    "jiang2022delving",
-    "Jiang, Zixuan and Gu, Jiaqi and Liu, Mingjie and Pan, David Z.",
-    "Delving into Effective Gradient Matching for Dataset Condensation",
-    "arXiv:2208.00311",
-    2022,
-    "article",
-)
-ACCDD = Citation(
-    "zhang2023accdd",
-    "Zhang, Lei and Zhang, Jie and Lei, Bowen and Mukherjee, Subhabrata and Pan, Xiang and Zhao, Bo and Ding, Caiwen"
-    " and Li, Yao and Xu, Dongkuan",
-    "Accelerating Dataset Distillation via Model Augmentation",
-    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
-    2023,
-)
+DCC = PAPERS["lee2022dcc"]
+IDC = PAPERS["kim2022idc"]
+JIANG = PAPERS["jiang2022delving"]
+ACCDD = PAPERS["zhang2023accdd"]
 
 LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """DC's published loop lengths by ipc: matching steps a network, epochs on S between two of them."""

@@ -7,40 +7,16 @@ from ddcore.kernels import DenseTangent
 from ddcore.labels.vectors import Vectors
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.optimisers import Adam
+from ddcore.papers import PAPERS
 from ddcore.policies.pool import Pool
 from ddcore.policies.side_by_side import SideBySide
 from ddcore.schedules import Cosine
-from ddcore.types import Citation
 from ddcore.update import Update
 
-KIP = Citation(
-    "nguyen2021kip",
-    "Nguyen, Timothy and Chen, Zhourong and Lee, Jaehoon",
-    "Dataset Meta-Learning from Kernel Ridge-Regression",
-    "International Conference on Learning Representations",
-    2021,
-)
-KIP_INFINITE = Citation(
-    "nguyen2021infinitely",
-    "Nguyen, Timothy and Novak, Roman and Xiao, Lechao and Lee, Jaehoon",
-    "Dataset Distillation with Infinitely Wide Convolutional Networks",
-    "Advances in Neural Information Processing Systems",
-    2021,
-)
-FREPO = Citation(
-    "zhou2022frepo",
-    "Zhou, Yongchao and Nezhadarya, Ehsan and Ba, Jimmy",
-    "Dataset Distillation using Neural Feature Regression",
-    "Advances in Neural Information Processing Systems",
-    2022,
-)
-RFAD = Citation(
-    "loo2022rfad",
-    "Loo, Noel and Hasani, Ramin and Amini, Alexander and Rus, Daniela",
-    "Efficient Dataset Distillation Using Random Feature Approximation",
-    "Advances in Neural Information Processing Systems",
-    2022,
-)
+KIP = PAPERS["nguyen2021kip"]
+KIP_INFINITE = PAPERS["nguyen2021infinitely"]
+FREPO = PAPERS["zhou2022frepo"]
+RFAD = PAPERS["loo2022rfad"]
 
 
 def _adam(**lr: float) -> Update:

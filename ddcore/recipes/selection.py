@@ -2,30 +2,11 @@
 
 from ddcore.carriers.chosen import Herding, Random
 from ddcore.composition import Recipe, method
-from ddcore.types import Citation
+from ddcore.papers import PAPERS
 
-SURVEY = Citation(
-    "lei2024survey",
-    "Lei, Shiye and Tao, Dacheng",
-    "A Comprehensive Survey of Dataset Distillation",
-    "IEEE Transactions on Pattern Analysis and Machine Intelligence",
-    2024,
-    "article",
-)
-WELLING = Citation(
-    "welling2009herding",
-    "Welling, Max",
-    "Herding Dynamical Weights to Learn",
-    "International Conference on Machine Learning",
-    2009,
-)
-ICARL = Citation(
-    "rebuffi2017icarl",
-    "Rebuffi, Sylvestre-Alvise and Kolesnikov, Alexander and Sperl, Georg and Lampert, Christoph H.",
-    "iCaRL: Incremental Classifier and Representation Learning",
-    "IEEE Conference on Computer Vision and Pattern Recognition",
-    2017,
-)
+SURVEY = PAPERS["lei2024survey"]
+WELLING = PAPERS["welling2009herding"]
+ICARL = PAPERS["rebuffi2017icarl"]
 
 
 @method(SURVEY)

@@ -12,46 +12,16 @@ from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.trajectory import TrajectoryMatch
 from ddcore.optimisers import Sgd
+from ddcore.papers import PAPERS
 from ddcore.policies.experts import Experts
 from ddcore.policies.rival import Rival
-from ddcore.types import Citation
 from ddcore.update import Update
 
-MTT = Citation(
-    "cazenavette2022mtt",
-    "Cazenavette, George and Wang, Tongzhou and Torralba, Antonio and Efros, Alexei A. and Zhu, Jun-Yan",
-    "Dataset Distillation by Matching Training Trajectories",
-    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
-    2022,
-)
-FTD = Citation(
-    "du2023ftd",
-    "Du, Jiawei and Jiang, Yidi and Tan, Vincent Y. F. and Zhou, Joey Tianyi and Li, Haizhou",
-    "Minimizing the Accumulated Trajectory Error to Improve Dataset Distillation",
-    "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
-    2023,
-)
-TESLA = Citation(
-    "cui2023tesla",
-    "Cui, Justin and Wang, Ruochen and Si, Si and Hsieh, Cho-Jui",
-    "Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory",
-    "International Conference on Machine Learning",
-    2023,
-)
-HABA = Citation(
-    "liu2022haba",
-    "Liu, Songhua and Wang, Kai and Yang, Xingyi and Ye, Jingwen and Wang, Xinchao",
-    "Dataset Distillation via Factorization",
-    "Advances in Neural Information Processing Systems",
-    2022,
-)
-DATM = Citation(
-    "guo2024datm",
-    "Guo, Ziyao and Wang, Kai and Cazenavette, George and Li, Hui and Zhang, Kaipeng and You, Yang",
-    "Towards Lossless Dataset Distillation via Difficulty-Aligned Trajectory Matching",
-    "International Conference on Learning Representations",
-    2024,
-)
+MTT = PAPERS["cazenavette2022mtt"]
+FTD = PAPERS["du2023ftd"]
+TESLA = PAPERS["cui2023tesla"]
+HABA = PAPERS["liu2022haba"]
+DATM = PAPERS["guo2024datm"]
 
 
 EXPERTS = Fit(None, 10, 64, snapshots=10, augment=Siamese(), optimiser=Sgd(momentum=0.0))
