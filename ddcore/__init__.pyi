@@ -1,5 +1,6 @@
 from . import plots as plots
 from . import plugin as plugin
+from . import testing as testing
 from .artefact import (
     DistilledSet as DistilledSet,
 )

@@ -19,6 +19,7 @@ from ddcore.bounds import Infinite
 from ddcore.catalogue import Catalogue
 from ddcore.packing import from_dict, overridden, to_dict
 from ddcore.parts import field_docs, field_types
+from ddcore.testing import part_faults
 
 CATALOGUE = Host().catalogue
 PARTS = [entry.maker for entry in CATALOGUE if isinstance(entry.maker, type)]
@@ -258,3 +259,26 @@ def test_a_part_may_say_no_more_of_what_it_builds_than_its_kind():
 def test_an_incomplete_live_module_cannot_be_made(module):
     with pytest.raises(TypeError, match="abstract"):
         module()
+
+
+@pytest.mark.parametrize("part", PARTS, ids=name)
+def test_every_part_keeps_the_contract_that_plugins_are_tested_by(part):
+    assert list(part_faults(sample(part), CATALOGUE)) == []
+
+
+@dataclass(frozen=True)
+class Careless(dd.Policy):
+    """It says nothing of its field."""
+
+    pace: int = 1
+
+    def draw(self, state, synthetic, ctx):
+        return ctx.fresh()
+
+
+def test_what_breaks_the_contract_is_said():
+    said = list(part_faults(Careless(), CATALOGUE))
+    assert said == [
+        "Careless.pace has no docstring below it",
+        "Careless.pace is a number without bounds: see ddcore.bounds",
+    ]

@@ -37,7 +37,7 @@ FLOORS = {
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"experiment", "plain"}, {"bench", "study"}],
-    "face": [{"verbs"}, {"cli", "plugin"}, {"__init__", "__main__"}],
+    "face": [{"verbs"}, {"cli", "plugin", "testing"}, {"__init__", "__main__"}],
 }
 """Six floors; the rows of a floor stand one above another."""
 ROWS = [row for rows in FLOORS.values() for row in rows]
