@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from ddcore.errors import DdcoreError, PluginBroken, UnknownName
@@ -88,8 +89,13 @@ def _gives(cls: type[Part]) -> frozenset[str]:
             return frozenset()
 
 
-def contract_faults(cls: type[Part]) -> Iterator[str]:
+@cache
+def contract_faults(cls: type[Part]) -> tuple[str, ...]:
     """What keeps ``cls`` from being a part, in sentences; the same of what its ``build`` is annotated to return."""
+    return tuple(_contract_faults(cls))
+
+
+def _contract_faults(cls: type[Part]) -> Iterator[str]:
     yield from _lacking(cls, f"every {cls.kind}")
     classes = cls.__mro__[: cls.__mro__.index(Part)]
     for ancestor in classes:

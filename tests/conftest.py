@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from ddcore import ConvNet, Host, RealData, Recipe, load
 
 # One thread, here and in the programs that tests start: threads that wait for a busy core cost more than they give.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
+# A shell's background jobs begin with interrupts ignored, and so would the programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(os.environ.get("DDCORE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
