@@ -35,6 +35,8 @@ NEEDS = {
     "trained_network": "networks that were trained on T (trained_network)",
     "teacher": "a network trained on T that can label (teacher)",
     "step_size": "a step size that S learns (step_size)",
+    "student": "an objective that trains networks on S (student)",
+    "learned_inputs": "inputs of S that learn (learned_inputs)",
     "blocks": "a network that shows the outputs of its blocks (blocks)",
     "batch_norm": "a network that shows BatchNorm layers (batch_norm)",
     "convolutions": "a network with convolutions (convolutions)",

@@ -295,7 +295,7 @@ def test_cite_prints_the_method_and_its_parts():
             ["distill", "dm", "--data", "mnist", "--root", "nowhere"],
             "nowhere (train-images-idx3-ubyte is missing). Name its folder with --root",
         ),
-        (["distill", "dm", "--ipc", "0"], "at least one image per class"),
+        (["distill", "dm", "--ipc", "0"], "ipc = 0: it must be at least 1"),
         (["distill", "dm", "--ipc", "500"], "needs more real images than class"),
         (
             ["distill", "dm", "--networks", "convnet(widht=3)"],

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 import ddcore
-from ddcore import BadArtefact, DistilledSet, Draw, LossDiverged, Protocol, RecipeRefused, Update
+from ddcore import MLP, BadArtefact, DistilledSet, Draw, Host, LossDiverged, Protocol, RecipeRefused, Update
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.pixels import Pixels
 from ddcore.evaluation.scores import evaluate
@@ -149,7 +149,12 @@ def test_squared_targets_teach_a_network_and_the_cross_entropy_would_not(tiny):
     protocol = Protocol(steps=60, lr=(5e-3,), repeats=2, networks=(PLAN,), augment=None)
     fitted = Standardise().start(tiny.card, dict)
     assert evaluate(whole, tiny, fitted, protocol)["accuracy"]["convnet"].mean > 80
-    assert evaluate(replace(whole, loss="cross_entropy"), tiny, fitted, protocol)["accuracy"]["convnet"].mean < 50
+    assert (
+        evaluate(replace(whole, tensors=replace(whole.tensors, loss="cross_entropy")), tiny, fitted, protocol)[
+            "accuracy"
+        ]["convnet"].mean
+        < 50
+    )
 
 
 def test_the_rate_warms_up_and_cools_down(tiny, monkeypatch):
@@ -307,8 +312,9 @@ def test_bad_kernels_are_refused(tiny):
         DenseTangent(depth=0)
     with pytest.raises(RecipeRefused, match="bias = -0.1: it must be at least 0"):
         ConvTangent(bias=-0.1)
-    with pytest.raises(RecipeRefused, match=r"items of tiny are \(64,\): take the kernel dense_tangent"):
-        TangentRidge(kernel=ConvTangent()).fitted(replace(tiny.card, shape=(64,)))
+    recipe = replace(Host().recipe("kip"), objective=TangentRidge(kernel=ConvTangent()), augment=None, network=MLP())
+    with pytest.raises(RecipeRefused, match=r"objective.kernel = conv_tangent is for items of the kind image"):
+        recipe.check(replace(tiny.card, shape=(64,), kind="vector"), Host().catalogue)
 
 
 # --- ridge regression ------------------------------------------------------------------------------------

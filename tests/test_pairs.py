@@ -91,7 +91,7 @@ def choices(kind):
     inner = {"policy": dd.Fresh(), "objective": dd.FeatureMatch(real=4)}
     found = []
     for entry in HOST.catalogue.of(kind):
-        for arguments in ((), (inner.get(kind),), ((inner.get(kind),),)):
+        for arguments in ((), ((inner.get(kind),),), (inner.get(kind),)):
             try:
                 found.append(small(entry.maker(*arguments)))
                 break

@@ -38,7 +38,7 @@ PYTHON3 = r"""#!/usr/bin/env bash
 # Makes no environment: notes what is asked of it, and of the programs in the one it pretends to make.
 echo "python3 $*" >> "$LOG"
 mkdir -p "$3/bin"
-for name in pip python ruff pyright; do
+for name in pip python pytest ruff pyright; do
     printf '#!/usr/bin/env bash\necho "%s $*" >> "$LOG"\n[ "%s" != "$FAILS" ]\n' "$name" "$name" > "$3/bin/$name"
     chmod +x "$3/bin/$name"
 done
@@ -71,8 +71,12 @@ def test_ci_runs_the_readmes_own_test_command_and_then_style_and_types(ci):
     fresh = asked[0].removeprefix("python3 -m venv ")
     steps = [shlex.split(step.replace(".venv", fresh)) for step in SETUP[1].split("&&")]
     steps = [" ".join([words[0].rpartition("/")[2], *words[1:]]) for words in steps]
-    checks = ["ruff check .", "ruff format --check .", f"pyright --pythonpath {fresh}/bin/python ddcore"]
-    assert asked == [*steps, *checks]
+    assert asked[: len(steps)] == steps
+    wheels, installed, tested, *checks = asked[len(steps) :]
+    assert wheels.startswith("python -m pip wheel")
+    assert installed.startswith("python -m pip install --quiet --no-deps --force-reinstall")
+    assert tested.startswith("pytest -q tests/")
+    assert checks == ["ruff check .", "ruff format --check .", f"pyright --pythonpath {fresh}/bin/python ddcore"]
 
 
 @pytest.mark.parametrize(("fails", "last"), [("pip", "pip"), ("python", "python"), ("ruff", "ruff check")])

@@ -24,6 +24,10 @@ class Carrier(Part, kind="carrier"):
     ipc: Count = 1
     """Images per class; a carrier that decodes its inputs takes the bytes of that many."""
 
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"learned_inputs"})
+
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         """Raises RecipeRefused where the carrier does not suit the data."""
         for c, (wanted, count) in enumerate(zip(self.per_class(card), card.counts, strict=True)):

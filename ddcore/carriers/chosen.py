@@ -32,6 +32,10 @@ class Chosen(Carrier):
     """``ipc`` real images per class."""
 
     @property
+    def gives(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
     def asks(self) -> frozenset[str]:
         return super().asks | {"examples"}
 

@@ -76,6 +76,10 @@ class Bptt(Objective):
         return frozenset({"gradient"})
 
     @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"student"})
+
+    @property
     def step_sizes(self) -> int:
         if self.lr is not None:
             return 0

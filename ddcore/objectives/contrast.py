@@ -26,7 +26,7 @@ class Contrast(LossObjective):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"rival"})
+        return frozenset({"learned_inputs", "rival"})
 
     def loss(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor:
         assert draw.rival is not None

@@ -51,7 +51,7 @@ class LayerMatch(Objective):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"blocks"})
+        return frozenset({"learned_inputs", "blocks"})
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         classes = range(ctx.card.classes)

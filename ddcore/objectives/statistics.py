@@ -41,7 +41,7 @@ class StatisticMatch(Objective):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"trained_network", "batch_norm"})
+        return frozenset({"learned_inputs", "trained_network", "batch_norm"})
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         classes = synthetic.carrier.classes

@@ -46,6 +46,10 @@ class TrajectoryMatch(Objective):
     def needs(self) -> frozenset[str]:
         return super().needs | {"target"}
 
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"student"})
+
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         assert draw.target is not None and synthetic.step_size is not None
         student = Student(draw, synthetic, shuffled(len(synthetic), self.batch, self.steps, ctx.rng["batches"]), ctx)

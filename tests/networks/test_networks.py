@@ -180,7 +180,7 @@ def test_sizes_below_one_are_refused(make, sizes):
 
 
 def test_a_width_that_group_norm_cannot_cut_is_refused():
-    with pytest.raises(RecipeRefused, match="^6 channels cannot be cut"):
+    with pytest.raises(RecipeRefused, match="^6 channels cannot be divided"):
         ConvNet(width=6, norm="group").build(card(1, 16))
 
 

@@ -17,6 +17,8 @@ class Masking(dd.Augment):
     So no step depends on those before it: at a server that interleaves the steps of many clients, others lie between
     them.
 
+    A change that all items share, of T or of S, hides none.
+
     **Reference**: Zhou et al., Distilled One-Shot Federated Learning, 2020, random masking.
 
     **Differs**: the noise is of N(0, 1), and each step draws its own.
@@ -29,14 +31,19 @@ class Masking(dd.Augment):
     def itemwise(self) -> bool:
         return True
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"student"})
+
     def draw(self, generator: Generator, shape: tuple[int, ...], n: int | None = None) -> dd.Transform:
         if n is None:
-            raise dd.RecipeRefused(
-                "augment.name = masking hides some items of S in a step of training on it, and goes with objectives"
-                " that train on S: bptt, trajectory_match."
-            )
+            return _unchanged
         gone = torch.rand(n, generator=generator) < self.share
         return Replaced(gone, torch.randn(n, *shape, generator=generator))
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,12 @@ class Trajectory(dd.Policy):
     def gives(self) -> frozenset[str]:
         return frozenset({"target"})
 
-    def draw(self, state: dict[str, Any], synthetic: dd.SyntheticSet, ctx: dd.Context) -> dd.Draw:
+    def check(self, recipe: Any, card: dd.DataCard, network: dd.Network) -> None:
         if self.path is None:
             raise dd.RecipeRefused("policy.path names no trajectory: a server gives one, of the weights of rounds.")
+
+    def draw(self, state: dict[str, Any], synthetic: dd.SyntheticSet, ctx: dd.Context) -> dd.Draw:
+        assert self.path is not None
         fresh = ctx.fresh()
         remedy = "policy.path names the trajectory of this network, as write_trajectory wrote it."
         _, said = dd.read_tensors(self.path, dd.RecipeRefused, remedy, ())

@@ -30,6 +30,14 @@ class UpdateMatch(dd.Objective):
     def step_sizes(self) -> int:
         return 1
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"target"}
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset({"student"})
+
     def replay(self, synthetic: dd.SyntheticSet) -> dd.Replay:
         rows = torch.arange(len(synthetic), device=synthetic.carrier.classes.device)
         return dd.Replay(rows.repeat(self.steps, 1), synthetic.step_size.expand(self.steps))

@@ -88,7 +88,7 @@ def test_a_shard_of_some_classes_goes_to_the_server_and_back(host, tiny, name, t
 )
 def test_it_cites_its_paper_and_says_how_it_differs(host, name, key):
     assert key in {paper.key for paper in ddcore.cite(name, host=host)}
-    assert "Differs:" in host.catalogue.find("method", name).maker.__doc__
+    assert "**Differs**" in host.catalogue.find("method", name).maker.__doc__
 
 
 # --- FedDM -----------------------------------------------------------------------------------------------

@@ -311,7 +311,7 @@ def test_overrides_count_for_a_recipe_as_for_a_name(tiny, thirds, quick, in_proc
 def test_a_damaged_memory_is_not_taken_for_none(tiny, thirds, quick, in_process, tmp_path):
     (tmp_path / "client-0.safetensors").write_bytes(b"torn")
     said = refusal(distilling_client(thirds, quick(), keep=tmp_path), in_process, union_of(tiny.card))
-    assert "cannot be read" in said
+    assert "is not a whole safetensors file" in said
     assert "no budget can be kept" in said
 
 
