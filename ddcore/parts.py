@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
+import types
 import typing
 from abc import ABC
 from collections.abc import Iterator, Mapping
@@ -50,9 +51,12 @@ class Part(ABC):
             cls.kind = kind
 
     def __post_init__(self) -> None:
-        """Raises RecipeRefused where a field breaks its bounds, or :meth:`faults` finds one."""
+        """Raises RecipeRefused where a field holds no such part, breaks its bounds, or :meth:`faults` finds one."""
         hints = field_types(type(self))
         for f in fields(self):
+            if not _fits(getattr(self, f.name), hints[f.name]):
+                said = f"{f.name} = {getattr(self, f.name)!r} is no part of the kind that belongs there"
+                raise RecipeRefused(f"{said} ({self.kind} {self.part_name()}).")
             for sentence in broken(f.name, getattr(self, f.name), hints[f.name]):
                 raise RecipeRefused(f"{sentence} ({self.kind} {self.part_name()}).")
         for sentence in self.faults():
@@ -116,6 +120,18 @@ class Part(ABC):
     def itemwise(self) -> bool:
         """It handles each item of T by itself; what mixes items cannot pass a gate that clips single ones."""
         return all(part.itemwise for _, part in self.parts())
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` is a part, or are parts, as ``hint`` says; true where it asks for none."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple and isinstance(arguments[0], type) and issubclass(arguments[0], Part):
+        return isinstance(value, tuple) and all(_fits(v, arguments[0]) for v in value)
+    if isinstance(hint, type) and issubclass(hint, Part):
+        return isinstance(value, hint)
+    return hint is not types.NoneType or value is None
 
 
 def _fitted(value: Any, card: DataCard) -> Any:

@@ -282,3 +282,11 @@ def test_what_breaks_the_contract_is_said():
         "Careless.pace has no docstring below it",
         "Careless.pace is a number without bounds: see ddcore.bounds",
     ]
+
+
+@pytest.mark.parametrize("policy", [(dd.Fresh(),), "fresh", dd.Pixels(), None])
+def test_what_is_no_part_of_a_fields_kind_is_refused(policy):
+    with pytest.raises(
+        RecipeRefused, match=r"^policy = .* is no part of the kind that belongs there \(policy perturbed\)"
+    ):
+        dd.Perturbed(policy)

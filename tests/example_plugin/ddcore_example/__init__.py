@@ -60,6 +60,10 @@ class AbsoluteMatch(dd.LossObjective):
     def asks(self):
         return frozenset({"features"})
 
+    @property
+    def needs(self):
+        return frozenset({"learned_inputs"})
+
     def loss(self, draw, synthetic, ctx):
         groups = [dd.Group(classes=(c,), size=self.real) for c in range(ctx.card.classes)]
         real = ctx.gate.features(draw, groups)
