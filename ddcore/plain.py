@@ -109,12 +109,11 @@ def sre2l_loss(run, store, pixels):
 
         return seen
 
-    layers = [module for module in net[0] if isinstance(module, nn.BatchNorm2d)]
+    layers = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for i, layer in enumerate(layers):
         layer.running_mean, layer.running_var = running[2 * i], running[2 * i + 1]
-        layer.register_forward_pre_hook(
-            hook(*running[2 * i : 2 * i + 2], objective.weight * (objective.first if not i else 1))
-        )
+        weight = objective.weight * (objective.first if not i else 1)
+        layer.register_forward_pre_hook(hook(layer.running_mean, layer.running_var, weight))
     classes = run.synthetic.carrier.classes
     order = torch.arange(len(pixels)).view(run.card.classes, -1).T.flatten()
     loss = torch.zeros(())
