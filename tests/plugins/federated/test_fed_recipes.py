@@ -94,7 +94,7 @@ def test_it_cites_its_paper_and_says_how_it_differs(host, name, key):
 # --- FedDM -----------------------------------------------------------------------------------------------
 
 
-def test_masked_items_are_noise_to_a_step_and_learn_nothing_from_it(tiny):
+def test_masked_items_are_noise_to_a_step_and_learn_nothing_from_it(host, tiny):
     x = torch.ones(1000, *tiny.card.shape, requires_grad=True)
     view = Masking(0.3).draw(torch.Generator().manual_seed(1), tiny.card.shape, n=1000)
     seen = view(x)
@@ -105,8 +105,9 @@ def test_masked_items_are_noise_to_a_step_and_learn_nothing_from_it(tiny):
     assert torch.equal(view(x), seen)
     seen.sum().backward()
     assert torch.equal(x.grad.flatten(1).any(1), kept)
-    with pytest.raises(RecipeRefused, match="goes with objectives that train on S"):
-        Masking(0.5).draw(torch.Generator(), tiny.card.shape)
+    assert Masking(0.5).draw(torch.Generator(), tiny.card.shape)(x) is x
+    with pytest.raises(RecipeRefused, match="augment = masking needs an objective that trains networks on S"):
+        host.start(replace(host.recipe("dm"), augment=Masking(0.5)), tiny)
     with pytest.raises(ValueError, match="drawn for 1000 items"):
         view(x[:5])
     with pytest.raises(RecipeRefused, match="share = 1.0: it must be at least 0 and below 1"):
@@ -365,9 +366,8 @@ def test_a_trajectory_that_is_none_is_refused(host, tiny, trajectory, tmp_path, 
     write_trajectory("way", trajectory)
     write_trajectory("other", [{"a": torch.zeros(1)}] * 20)
     recipe = replace(host.recipe("dynafed", ipc=1), network=NETWORK, policy=Trajectory(**fields))
-    run = host.start(recipe, tiny)
     with pytest.raises(RecipeRefused, match=sentence):
-        run.run_until()
+        host.start(recipe, tiny).run_until()
     with pytest.raises(RecipeRefused, match="span = 0: it must be at least 1"):
         Trajectory("way", span=0)
 
