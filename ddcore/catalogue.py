@@ -55,6 +55,12 @@ class Catalogue:
                 raise PluginBroken(f"{held.distribution} and {distribution} both bring a {kind} named {entry.name!r}.")
         self._entries = entries
 
+    def copy(self) -> Catalogue:
+        """Another catalogue of the same entries."""
+        found = Catalogue()
+        found._entries = dict(self._entries)
+        return found
+
     def find(self, kind: str, name: str) -> Entry:
         """Raises UnknownName, with the near names."""
         try:

@@ -130,8 +130,8 @@ class Recipe(Part, kind="recipe"):
     def _check_guard(self, card: DataCard) -> None:
         if self.gate.guards and not card.apart:
             raise RecipeRefused(
-                f"gate = {self.gate.part_name()} bounds what is told of single items, but those of {card.name} know"
-                " each other (apart = false), so that one is told of through the others: take gate.name = open."
+                f"gate = {self.gate.part_name()} bounds what is disclosed about single items, but those of {card.name}"
+                " know each other (apart = false), so one shows through the others: take gate.name = open."
             )
         for where, part in self.parts() if self.gate.guards else ():
             if not part.itemwise:

@@ -78,8 +78,8 @@ def _core() -> Catalogue:
     return catalogue
 
 
-def _brought(name: str, module: object) -> tuple[Maker, ...]:
-    """What ``module`` answers to ``ddcore_parts``, and the core with it.
+def _brought(name: str, module: object, core: Catalogue) -> tuple[Maker, ...]:
+    """What ``module`` answers to ``ddcore_parts``, and the ``core`` with it.
 
     Raises PluginBroken with the reason why ``module`` is no plugin of this host.
     """
@@ -99,13 +99,13 @@ def _brought(name: str, module: object) -> tuple[Maker, ...]:
             raise PluginBroken(f"its {hook} is not marked, and would not be heard: put @ddcore.hookimpl above it")
     try:
         brought = tuple(maker for answer in _manager([(name, module)]).hook.ddcore_parts() for maker in answer)
-        _core().add(brought, name)
+        core.copy().add(brought, name)
     except (pluggy.PluginValidationError, PluginBroken) as error:
         raise PluginBroken(" ".join(str(error).split())) from error
     return brought
 
 
-def _load(entry: EntryPoint) -> Plugin | PluginProblem:
+def _load(entry: EntryPoint, core: Catalogue) -> Plugin | PluginProblem:
     """The plugin behind an entry point; whatever goes wrong in it stays in it."""
     distribution = entry.dist.name if entry.dist else "unknown distribution"
     version = entry.dist.version if entry.dist else "?"
@@ -116,7 +116,7 @@ def _load(entry: EntryPoint) -> Plugin | PluginProblem:
     upgrade = f"pip install --upgrade {distribution}"
     try:
         module = entry.load()
-        brings = _brought(entry.name, module)
+        brings = _brought(entry.name, module, core)
     except ModuleNotFoundError as error:
         missing = error.name or str(error)
         own = missing.split(".")[0] == entry.module.split(".")[0]
@@ -139,7 +139,9 @@ class Host:
 
     def __init__(self, extra: Mapping[str, ModuleType | object] | None = None) -> None:
         self._extra = dict(extra or {})
-        found = [_load(entry) for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name)]
+        self.catalogue = _core()
+        core = self.catalogue.copy()
+        found = [_load(entry, core) for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name)]
         self.problems = [p for p in found if isinstance(p, PluginProblem)]
         self.plugins: dict[str, Plugin] = {}
         usable = [p for p in found if isinstance(p, Plugin)]
@@ -152,10 +154,9 @@ class Host:
                 self.plugins[p.name] = p
         for name, module in self._extra.items():
             try:
-                self.plugins[name] = Plugin(name, name, "0", module, _brought(name, module))
+                self.plugins[name] = Plugin(name, name, "0", module, _brought(name, module, core))
             except PluginBroken as error:
                 raise PluginBroken(f"Plugin {name!r} cannot be used: {str(error).rstrip('.')}.") from error
-        self.catalogue = _core()
         for plugin in list(self.plugins.values()):
             try:
                 self.catalogue.add(plugin.brings, plugin.distribution)

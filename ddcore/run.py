@@ -88,7 +88,6 @@ class Run:
         on_pause: Callable[[Run], None] | None = None,
         on_distilled: Callable[[DistilledSet], None] | None = None,
     ) -> None:
-        recipe.check(data.card)
         if recipe.update.clamp and data.train.inputs.dtype != torch.uint8:
             raise RecipeRefused(
                 f"update.clamp holds images within [0, 1], but {data.card.name} came as {data.train.inputs.dtype},"

@@ -14,7 +14,7 @@ from ddcore.types import Draw
 
 
 class TeacherTargets(Interface):
-    """What a set brings to teach a network by, beside one target an item."""
+    """What a set brings to teach a network by, besides one target per item."""
 
     def __call__(
         self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator

@@ -25,7 +25,7 @@ CHECKPOINT_SECONDS = 30.0
 class Folder:
     """Where an experiment leaves its files.
 
-    ``recipe.toml`` (the experiment), ``checkpoint/run.pt``, ``records.jsonl`` (a line a step),
+    ``recipe.toml`` (the experiment), ``checkpoint/run.pt``, ``records.jsonl`` (one line per step),
     ``distilled.safetensors``, ``images.png``, ``metrics.json``, ``report.md``.
     """
 

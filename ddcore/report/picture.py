@@ -19,7 +19,7 @@ MOST_HEIGHT = 16384
 
 
 def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Path | None:
-    """A picture of the images in their true colours, a row a class; None for data that are no images."""
+    """A picture of the images in their true colours, one row per class; None for data that are not images."""
     images = preprocess.inverse(distilled.inputs).clamp(0, 1)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         return None

@@ -28,15 +28,15 @@ class UpdateMatch(dd.Objective):
 
     @property
     def step_sizes(self) -> int:
-        return 1
+        return self._match().step_sizes
 
     @property
     def needs(self) -> frozenset[str]:
-        return super().needs | {"target"}
+        return self._match().needs
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"student"})
+        return self._match().gives
 
     def replay(self, synthetic: dd.SyntheticSet) -> dd.Replay:
         rows = torch.arange(len(synthetic), device=synthetic.carrier.classes.device)
