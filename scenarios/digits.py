@@ -91,11 +91,12 @@ def table(record: dict) -> str:
 
 def stale(record: dict) -> list[str]:
     """Methods whose recipe is no longer the recorded one, or that were never recorded."""
-    missing = [name for name in learned() if name not in record["methods"]]
+    recipes = {name: recipe_of(name) for name in learned()}
+    missing = [name for name in recipes if name not in record["methods"]]
     changed = [
         name
         for name, found in record["methods"].items()
-        if name not in CHOSEN and any(recipe_of(name).get(path) != value for path, value in found["recipe"].items())
+        if name not in CHOSEN and not found["recipe"].items() <= recipes[name].items()
     ]
     return [*missing, *changed]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import ddcore.rng
 from ddcore import ConvNet, Host, RealData, Recipe, load
 
 # One thread, here and in the programs that tests start: threads that wait for a busy core cost more than they give.
@@ -17,6 +18,38 @@ torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
 # A shell's background jobs begin with interrupts ignored, and so would the programs that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--shift-seeds",
+        type=int,
+        default=0,
+        help="Add this to every seed, of tests and of ddcore's streams: what then fails had passed by luck.",
+    )
+
+
+def pytest_configure(config):
+    shift = config.getoption("--shift-seeds")
+    if not shift:
+        return
+
+    class Shifted(torch.Generator):
+        def manual_seed(self, seed):
+            return super().manual_seed(seed + shift)
+
+    seed_of = ddcore.rng._seed_of
+    torch.Generator = Shifted
+    ddcore.rng._seed_of = lambda text: seed_of(f"{text} moved by {shift}")
+
+
+LONGEST = ("test_scenarios", "test_kills", "test_pairs", "test_study", "test_experiment", "test_examples", "test_audit")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no worker is left with one of them when the others are done."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 SHARED = Path(os.environ.get("DDCORE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -105,12 +105,12 @@ def test_the_flower_app_ends_as_its_runner_says(tmp_path, breaks, status, ended)
 def test_published_smoke(shared, tmp_path):
     root = shared("MNIST").parent
     script = next(path for path in SCENARIOS if path.stem == "published")
-    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist", "--ipc", "1", "--methods", "kfs"]
+    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist", "--ipc", "1", "--methods", "idc"]
     for _ in range(2):
         done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "| seconds | published" in done.stdout
-        assert "kfs | mnist | 1 | convnet" in done.stdout
+        assert "idc | mnist | 1 | convnet" in done.stdout
     assert "1 of 1 cases found" in done.stderr
     assert (tmp_path / "runs-smoke" / "mnist" / "finding.csv").exists()
 
