@@ -87,6 +87,10 @@ def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.n
         ("step_sizes", shared.step_sizes, np.float32),
         ("order", shared.order, np.uint16),
     ):
+        if isinstance(value, tuple):
+            raise PayloadRefused(
+                f"The rows of {name} differ in length, which no array can hold: send one set at a time."
+            )
         if value is not None:
             arrays[name] = value.detach().numpy().astype(dtype)
     for name, array in arrays.items():

@@ -24,7 +24,7 @@ class Server(dd.Part, kind="server"):
         """It takes the steps that sets bring, which hold from the weights of their own round only."""
         return False
 
-    def check(self, shared: Shared, card: dd.DataCard) -> None:
+    def check_shared(self, shared: Shared, card: dd.DataCard) -> None:
         """Raises BadArtefact where ``shared`` is not a set of the problem ``card`` that the server can use."""
         shared.check(card)
 
@@ -42,7 +42,7 @@ class Server(dd.Part, kind="server"):
         """The weights after a round that began at ``weights`` and in which clients sent ``sets``.
 
         Raises:
-            BadArtefact: a set that :meth:`check` refuses, or sets that do not go together.
+            BadArtefact: a set that :meth:`check_shared` refuses, or sets that do not go together.
             LossDiverged: training on the sets leads to weights that are not finite.
         """
 
@@ -84,7 +84,7 @@ class TrainOnUnion(Server):
 
     def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
         for shared in sets:
-            self.check(shared, card)
+            self.check_shared(shared, card)
         together = union(sets, card.classes)
         start = network if self.fresh else at(network, weights)
         lr = self.training.lr[0]
@@ -110,8 +110,8 @@ class ReplayEach(Server):
     def replays(self) -> bool:
         return True
 
-    def check(self, shared: Shared, card: dd.DataCard) -> None:
-        super().check(shared, card)
+    def check_shared(self, shared: Shared, card: dd.DataCard) -> None:
+        super().check_shared(shared, card)
         if shared.order is None:
             raise dd.BadArtefact(
                 "The set brings no steps to replay: take recipes that learn some (goetz_tewari, fedsynth, dosfl), or"
@@ -122,7 +122,7 @@ class ReplayEach(Server):
         if not sets:
             raise dd.BadArtefact("No set has come, so there is nothing to replay.")
         for shared in sets:
-            self.check(shared, card)
+            self.check_shared(shared, card)
         moves, behind = [], []
         for i, shared in enumerate(sets):
             try:

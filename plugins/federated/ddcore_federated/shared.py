@@ -74,20 +74,20 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
     for name in ("loss", "momentum"):
         if len(found := {getattr(s, name) for s in sets}) > 1:
             _refuse(f"its parts are made for a {name} of {' and '.join(map(str, sorted(found)))}")
-    ordered = [s for s in sets if s.order is not None]
+    ordered = [(s.order, s.step_sizes) for s in sets if s.order is not None and s.step_sizes is not None]
     if len(ordered) not in (0, len(sets)):
         _refuse("some of its parts come with an order of steps and some without")
     rows = any(s.targets.ndim == 2 for s in sets)
-    stepped = all(s.step_sizes is not None for s in sets)
+    own_sizes = [s.step_sizes for s in sets if s.step_sizes is not None]
     starts = torch.tensor([0, *(len(s) for s in sets)]).cumsum(0).tolist()
     steps = [
-        [(row + start, size) for row, size in zip(s.order, s.step_sizes, strict=True)]
-        for s, start in zip(ordered, starts, strict=False)
+        [(row + start, size) for row, size in zip(order, sizes, strict=True)]
+        for (order, sizes), start in zip(ordered, starts, strict=False)
     ]
     turns = [step for turn in zip_longest(*steps) for step in turn if step is not None]
     sizes = torch.stack([size for _, size in turns]) if turns else None
-    if stepped and sizes is None:
-        sizes = torch.cat([s.step_sizes for s in sets])
+    if sizes is None and len(own_sizes) == len(sets):
+        sizes = torch.cat(own_sizes)
     together = dd.LabelledTensors(
         inputs=torch.cat([s.inputs for s in sets]),
         targets=torch.cat([_rows(s.targets, k) if rows else s.targets for s in sets]),

@@ -240,7 +240,7 @@ class Federated(dd.Study):
         """What there is to say of each round."""
         from ddcore_federated.flower import Sampled, central, go, simulate, told_so_far
 
-        exchange, problem = case.description["exchange"], self._problem(case.seed, device, host)
+        exchange, problem = case.description["exchange"], self._problem(case.seed or 0, device, host)
         histogram = problem.shards.histogram(self.clients)
         split = {"items": histogram.tolist(), "rows": [rows.tolist() for rows in problem.shards.rows(self.clients)]}
         dd.write_whole(folder / "split.json", json.dumps(split).encode())

@@ -39,6 +39,7 @@ class UpdateMatch(dd.Objective):
         return self._match().gives
 
     def replay(self, synthetic: dd.SyntheticSet) -> dd.Replay:
+        assert synthetic.step_size is not None, "its needs say so"
         rows = torch.arange(len(synthetic), device=synthetic.carrier.classes.device)
         return dd.Replay(rows.repeat(self.steps, 1), synthetic.step_size.expand(self.steps))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -65,7 +66,7 @@ def joined(stores: Sequence[dd.Store]) -> dd.Store:
     stores = [store for store in stores if len(store)] or list(stores[:1])
     alike = len({store.inputs.dtype for store in stores}) == 1
     rows = [torch.arange(len(store)) for store in stores]
-    read = [s.inputs[r] if alike else s.take(r).inputs for s, r in zip(stores, rows, strict=True)]
+    read: list[Any] = [s.inputs[r] if alike else s.take(r).inputs for s, r in zip(stores, rows, strict=True)]
     inputs = torch.cat(read)
     classes = max(store.classes for store in stores)
     return dd.Store.of(inputs, torch.cat([store.targets for store in stores]), classes)

@@ -61,7 +61,7 @@ class Replay(dd.Study):
         self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
     ) -> dict[str, Any]:
         """The course of each way."""
-        data, memory, seed = dd.loaded(self.data), case.description["memory"], case.seed
+        data, memory, seed = dd.loaded(self.data), case.description["memory"], case.seed or 0
         order = None
         if self.shuffled:
             order = torch.randperm(data.card.classes, generator=dd.Streams(seed)["classes"]).tolist()

@@ -245,7 +245,7 @@ class Answer:
                 SET: ArrayRecord({name: Array(array) for name, array in self.arrays.items()}),
                 SAID: ConfigRecord(self.said),
                 CLIENT: signed(partition),
-                "metrics": MetricRecord(self.told),
+                "metrics": MetricRecord({**self.told}),
             }
         )
 
@@ -301,6 +301,8 @@ class Trainer:
         asked = Asked.of(message, context, self.shards, self.network)
         begun = time.perf_counter()
         mu = asked.config.get("proximal-mu", 0.0)
+        if not isinstance(mu, int | float):
+            raise dd.RecipeRefused(f"The server's proximal-mu is {mu!r}, not a number.")
         rng, device = asked.rng(self.seed), torch.device(self.device)
         weights = {name: value.to(device) for name, value in asked.weights.items()}
         gate = Near(dd.Open().live(asked.data.train, (), rng, device), weights, float(mu))
@@ -316,12 +318,15 @@ class Trainer:
 class Near(dd.WrappedGate):
     """``gate``, whose gradients are of losses with mu / 2 ||w - ``start``||^2 added (Li et al., FedProx, 2020)."""
 
-    fingerprint = None
     fit = dd.Gate.fit
 
     def __init__(self, gate: dd.Gate, start: dd.Params, mu: float) -> None:
         super().__init__(gate)
         self.near, self.mu = start, mu
+
+    @property
+    def fingerprint(self):
+        return None
 
     def gradient(self, draw, groups, loss):
         pull = {name: self.mu * (value - self.near[name]) for name, value in draw.params.items()}

@@ -72,13 +72,14 @@ def go(
         own = {name: value for name, value in (metrics or {}).items() if name in ("sets", "images", "epsilon")}
         if own.get("epsilon") == math.inf:
             own["epsilon"] = "infinite"  # JSON has none
-        own["refused"] = getattr(strategy, "refused", None)
-        if own["refused"] is None:
-            own["refused"] = [f"A client is left out: {r.error.reason[:500]}" for r in replies if r.has_error()]
+        refused = getattr(strategy, "refused", None)
+        if refused is None:
+            refused = [f"A client is left out: {r.error.reason}"[:500] for r in replies if r.has_error()]
+        own["refused"] = refused
         if failed:
             own["failed"] = failed
-        if number == 1 and found is None and own["refused"]:
-            raise dd.RecipeRefused(f"In the first round no client could take part. {own['refused'][0]}")
+        if number == 1 and found is None and refused:
+            raise dd.RecipeRefused(f"In the first round no client could take part. {refused[0]}")
         told.append({**entry, **own, "seconds": time.perf_counter() - begun, **score(weights)})
         _keep(strategy, place, weights, told)
         if progress:

@@ -156,7 +156,7 @@ class SyntheticUnion(Announcing):
                 if signed[number] > 1:
                     raise PayloadRefused(f"{signed[number]} nodes say that they are client {number}")
                 shared = shared_of(reply.content, self.limits)
-                self.server.check(shared, self.card)
+                self.server.check_shared(shared, self.card)
                 told[number] = number, shared, _epsilon(reply)
             except dd.DdcoreError as why:
                 refused.append(f"{who} is left out: {str(why)[:500].rstrip('.')}.")
