@@ -4,50 +4,91 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from ddcore.bounds import Decay, NotNegative, Whole
 from ddcore.errors import BadArtefact
 from ddcore.losses import LossName
 from ddcore.preprocess import PARTS as PREPROCESSES
-from ddcore.tensors import HoldsTensors, LabelledTensors, read_tensors, write_tensors
+from ddcore.tensors import CHECKSUMS, HoldsTensors, LabelledTensors, read_tensors, write_tensors
 from ddcore.types import DataCard
 
-FORMAT = 2
-"""What is written; 1 is read too."""
+FORMAT = 3
+"""What is written; all earlier ones are read too, which had no checksums before 3."""
+LARGEST_CARD = 4 * 2**20
+"""Characters of the longest card that is read."""
+STORED = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.bool, torch.uint8, torch.int32, torch.int64),
+)
+"""What tensors may be of which the core does not say more."""
+
+_PREPROCESSES = {plan.part_name(): plan for plan in PREPROCESSES}
+"""Those of the core; of others only the name is known here."""
 
 
 class _Format(BaseModel):
     format: int
 
 
+class _Facts(BaseModel):
+    """What the core writes among the facts; plugins add their own."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    seed: int = 0
+    steps: Whole = 0
+    seconds: NotNegative = 0.0
+
+
 class _Card(BaseModel):
     """The JSON that every artefact carries."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     format: int
     method: str
     recipe: str
-    data: dict[str, Any]
-    nbytes: int
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    data: DataCard
+    nbytes: Whole
+    momentum: Decay = 0.0
     preprocess: str
     versions: dict[str, str]
-    facts: dict[str, Any]
+    facts: _Facts
     loss: LossName = "cross_entropy"
+
+    @staticmethod
+    def of(text: str) -> _Card:
+        """The card that ``text`` is. Raises BadArtefact, in a clause that names what is wrong."""
+        if len(text) > LARGEST_CARD:
+            raise BadArtefact(f"it has {len(text)} characters, and {LARGEST_CARD} is the most that a card has")
+        try:
+            written = _Format.model_validate_json(text).format
+            if not 1 <= written <= FORMAT:
+                raise BadArtefact(f"it has format {written}; this ddcore reads 1 to {FORMAT}. Install a newer one")
+            return _Card.model_validate_json(text)
+        except ValidationError as error:
+            said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors()[:3])
+            raise BadArtefact(said) from error
 
 
 @dataclass(frozen=True)
 class DistilledSet(HoldsTensors):
-    """A distilled set: decoded tensors, and a card that says where they come from."""
+    """A distilled set: decoded tensors, and a card that says where they come from.
+
+    What can be made can be saved, and is loaded as it was: ``facts`` are kept as JSON has them.
+
+    Raises:
+        BadArtefact: something of it is not what it should be, or does not fit the rest.
+    """
 
     tensors: LabelledTensors
     """Inputs as networks take them, targets, and the training that they were made for."""
@@ -72,33 +113,54 @@ class DistilledSet(HoldsTensors):
     """What else is true of it: seconds, an epsilon, ``poisoned``."""
 
     def __post_init__(self) -> None:
+        try:
+            card = _Card.of(self._card())
+        except BadArtefact as error:
+            raise BadArtefact(f"The card of the set cannot be used: {error}.") from error
+        object.__setattr__(self, "data", card.data)
+        object.__setattr__(self, "facts", card.facts.model_dump(exclude_unset=True))
+        for fault in self._faults():
+            raise BadArtefact(f"The set cannot be used: {fault}.")
+
+    def _faults(self) -> Iterator[str]:
+        """What is wrong, the first of which is told: each is said of what is otherwise right so far."""
+        yield from self.data.faults()
         self.tensors.check(self.data)
+        for name, value in self._beside().items():
+            if not name.isprintable():
+                yield f"the name of its tensor {name!r} cannot be written"
+            if value.dtype not in STORED:
+                yield f"its {name} is {value.dtype}, which no set holds"
+            if not bool(value.isfinite().all()):
+                yield f"its {name} holds NaN or infinite numbers"
+        plan = _PREPROCESSES.get(self.preprocess)
+        for fault in plan().state_faults(self.preprocess_state, self.data) if plan else ():
+            yield f"its preprocessing {self.preprocess} is none of {self.data.name}: {fault}"
+        yield from self._teaching_faults()
+        least = len(self) + sum(value.nbytes for value in self.teaching.values())
+        if self.nbytes < least:
+            yield f"it says that it takes {self.nbytes} bytes, and its labels and what it teaches by alone take {least}"
 
-    def images(self) -> Tensor:
-        """The items as images (n, c, h, w) in [0, 1], their preprocessing undone.
+    def _teaching_faults(self) -> Iterator[str]:
+        n, k, teaching = len(self), self.data.outputs, self.teaching
+        crops = {name: tuple(teaching[name].shape) for name in ("boxes", "logits") if name in teaching}
+        many = next(iter(crops.values()), (0, 0))[1:2]
+        if crops and crops != {"boxes": (n, *many, 4), "logits": (n, *many, k)}:
+            yield f"its crops are {crops}, not boxes of 4 and logits of {k} of as many crops per item"
+        for name, value in teaching.items():
+            buffer = name.startswith("buffers.")
+            if not (buffer or name.startswith("params.") or name in crops):
+                yield f"its teaching.{name} is nothing that networks are taught by"
+            if value.dtype != torch.float32 and not (buffer and value.dtype == torch.int64):
+                yield f"its teaching.{name} is {value.dtype}, not torch.float32"
 
-        Raises:
-            BadArtefact: they are no images, or a plugin's preprocessing keeps its way back to itself.
-        """
-        plans = {plan.part_name(): plan for plan in PREPROCESSES}
-        if self.data.kind != "image" or self.preprocess not in plans:
-            raise BadArtefact(
-                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which is no image that"
-                " can be shown: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
-            )
-        return plans[self.preprocess]().load(self.preprocess_state).inverse(self.inputs).clamp(0, 1)
+    def _beside(self) -> dict[str, Tensor]:
+        """What is stored beside the labelled tensors, by its name in the file."""
+        kinds = {"preprocess": self.preprocess_state, "latent": self.latent, "teaching": self.teaching}
+        return {f"{kind}.{name}": value for kind, held in kinds.items() for name, value in held.items()}
 
-    def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:
-        """A plain torch loader of (inputs, targets)."""
-        order = torch.Generator().manual_seed(seed)
-        return DataLoader(TensorDataset(self.inputs, self.targets), batch_size, shuffle=shuffle, generator=order)
-
-    def with_facts(self, **facts: Any) -> DistilledSet:
-        """This set with more facts on its card."""
-        return replace(self, facts={**self.facts, **facts})
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as safetensors; an old file at ``path`` is replaced only by a whole new one."""
+    def _card(self) -> str:
+        """The card as JSON. Raises BadArtefact, in a clause, where something of it is nothing that JSON knows."""
         card = {
             "format": FORMAT,
             "method": self.method,
@@ -111,9 +173,36 @@ class DistilledSet(HoldsTensors):
             "versions": self.versions,
             "facts": self.facts,
         }
-        beside = {"preprocess": self.preprocess_state, "latent": self.latent, "teaching": self.teaching}
-        tensors = {f"{kind}.{name}": value for kind, held in beside.items() for name, value in held.items()}
-        return write_tensors(path, self.tensors.state_dict() | tensors, {"ddcore": json.dumps(card)})
+        try:
+            return json.dumps(card)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadArtefact(f"{error}: facts are numbers, texts, lists and tables") from error
+
+    def images(self) -> Tensor:
+        """The items as images (n, c, h, w) in [0, 1], their preprocessing undone.
+
+        Raises:
+            BadArtefact: they are no images, or a plugin's preprocessing keeps its way back to itself.
+        """
+        if self.data.kind != "image" or self.preprocess not in _PREPROCESSES:
+            raise BadArtefact(
+                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which is no image that"
+                " can be shown: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
+            )
+        return _PREPROCESSES[self.preprocess]().load(self.preprocess_state).inverse(self.inputs).clamp(0, 1)
+
+    def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:
+        """A plain torch loader of (inputs, targets)."""
+        order = torch.Generator().manual_seed(seed)
+        return DataLoader(TensorDataset(self.inputs, self.targets), batch_size, shuffle=shuffle, generator=order)
+
+    def with_facts(self, **facts: Any) -> DistilledSet:
+        """This set with more facts on its card."""
+        return replace(self, facts={**self.facts, **facts})
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it as safetensors; an old file at ``path`` is replaced only by a whole new one."""
+        return write_tensors(path, self.tensors.state_dict() | self._beside(), {"ddcore": self._card()})
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> DistilledSet:
@@ -127,45 +216,36 @@ class DistilledSet(HoldsTensors):
         if text is None:
             raise BadArtefact(f"{path} holds tensors, but not the card of a distilled set.")
         try:
-            written = TypeAdapter(_Format).validate_json(text).format
-            if not 1 <= written <= FORMAT:
-                raise BadArtefact(f"{path} has format {written}; this ddcore reads 1 to {FORMAT}. Install a newer one.")
-            card = _Card.model_validate_json(text)
-            data = TypeAdapter(DataCard).validate_python(card.data)
-        except ValidationError as error:
-            raise BadArtefact(f"The card of {path} is damaged: {error}.") from error
+            card = _Card.of(text)
+        except BadArtefact as error:
+            raise BadArtefact(f"The card of {path} is damaged ({error}).") from error
+        if card.format >= 3 and CHECKSUMS not in metadata:
+            raise BadArtefact(
+                f"{path} is damaged: it has format {card.format}, which has checksums, and none are there."
+            )
+        beside = {kind: _below(tensors, f"{kind}.") for kind in ("preprocess", "latent", "teaching")}
         try:
             held = LabelledTensors.from_state(tensors, card.loss, card.momentum)
-            held.check(data)
-            _check_teaching(_below(tensors, "teaching."), len(held), data.classes)
+            known = held.state_dict().keys()
+            for name in tensors:
+                if name not in known and name.partition(".")[0] not in beside:
+                    raise BadArtefact(f"The set cannot be used: it holds {name!r}, which no set has.")
+            return DistilledSet(
+                tensors=held,
+                data=card.data,
+                method=card.method,
+                recipe=card.recipe,
+                nbytes=card.nbytes,
+                preprocess=card.preprocess,
+                preprocess_state=beside["preprocess"],
+                latent=beside["latent"],
+                teaching=beside["teaching"],
+                versions=card.versions,
+                facts=card.facts.model_dump(exclude_unset=True),
+            )
         except BadArtefact as error:
             raise BadArtefact(f"{path}: {error}") from error
-        return DistilledSet(
-            tensors=held,
-            data=data,
-            method=card.method,
-            recipe=card.recipe,
-            nbytes=card.nbytes,
-            preprocess=card.preprocess,
-            preprocess_state=_below(tensors, "preprocess."),
-            latent=_below(tensors, "latent."),
-            teaching=_below(tensors, "teaching."),
-            versions=card.versions,
-            facts=card.facts,
-        )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _check_teaching(teaching: Mapping[str, Tensor], n: int, k: int) -> None:
-    if not all(value.isfinite().all() for value in teaching.values()):
-        raise BadArtefact("The set cannot be used: what it teaches by holds NaN or infinite numbers.")
-    crops = {name: tuple(teaching[name].shape) for name in ("boxes", "logits") if name in teaching}
-    many = next(iter(crops.values()), (0, 0))[1:2]
-    if crops and crops != {"boxes": (n, *many, 4), "logits": (n, *many, k)}:
-        raise BadArtefact(
-            f"The set cannot be used: its crops are {crops}, not boxes of 4 and logits of {k} of as many crops"
-            " per item."
-        )

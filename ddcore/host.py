@@ -19,7 +19,7 @@ from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue, Maker
 from ddcore.composition import Recipe, check_suits
 from ddcore.data import RealData
-from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
+from ddcore.errors import BadData, PluginBroken, RecipeRefused, UnknownName
 from ddcore.evaluation.protocol import Protocol
 from ddcore.kinds import ItemKind, kind_named
 from ddcore.marker import HOOK_API, PROJECT
@@ -242,6 +242,8 @@ class Host:
 
         It is one of ``rounds`` on these data, which share what the gate may tell (``GatePlan.for_rounds``).
         """
+        for fault in data.card.faults():
+            raise BadData(f"{data.card.name} cannot be distilled: {fault}.")
         hooks = self.manager(recipe.plugins).hook
         check_suits(recipe, data.card, self.catalogue)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -50,6 +50,18 @@ class Preprocess(Part, kind="preprocess"):
     def load(self, state: dict[str, Tensor]) -> Fitted:
         """The fitted preprocessing that gave ``state``."""
 
+    def state_faults(self, state: Mapping[str, Tensor], card: DataCard) -> Iterator[str]:
+        """What keeps ``state``, of finite numbers, from being that of items of ``card``, in sentences; nothing by
+        default."""
+        return iter(())
+
+
+def _misshapen(state: Mapping[str, Tensor], **shapes: tuple[int, ...]) -> Iterator[str]:
+    """Whether ``state`` is other than float tensors of these ``shapes``."""
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if found != shapes or not all(value.is_floating_point() for value in state.values()):
+        yield f"it holds {found or 'nothing'}, not floats {shapes or '(none)'}"
+
 
 class Unchanged(Fitted):
     def __call__(self, x: Tensor) -> Tensor:
@@ -71,6 +83,9 @@ class Identity(Preprocess):
 
     def load(self, state: dict[str, Tensor]) -> Fitted:
         return Unchanged()
+
+    def state_faults(self, state: Mapping[str, Tensor], card: DataCard) -> Iterator[str]:
+        yield from _misshapen(state)
 
 
 class ByChannel(Fitted):
@@ -136,6 +151,11 @@ class Standardise(Preprocess):
 
     def load(self, state: dict[str, Tensor]) -> Fitted:
         return ByChannel(state["mean"], state["std"])
+
+    def state_faults(self, state: Mapping[str, Tensor], card: DataCard) -> Iterator[str]:
+        yield from _misshapen(state, mean=card.shape[:1], std=card.shape[:1])
+        if not bool((state["std"] > 0).all()):
+            yield "its std is not above zero"
 
 
 LARGEST = 12_288
@@ -207,6 +227,10 @@ class ZCA(Preprocess):
 
     def load(self, state: dict[str, Tensor]) -> Fitted:
         return Whitened(state["mean"], state["matrix"], state["inverse"])
+
+    def state_faults(self, state: Mapping[str, Tensor], card: DataCard) -> Iterator[str]:
+        d = math.prod(card.shape)
+        yield from _misshapen(state, mean=(d,), matrix=(d, d), inverse=(d, d))
 
 
 PARTS = (

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -18,13 +21,35 @@ from ddcore.files import write_whole
 from ddcore.losses import LOSSES, LossName
 from ddcore.types import DataCard
 
+CHECKSUMS = "sha256"
+"""The entry of a file's metadata that :func:`write_tensors` adds."""
+
+
+class _Checksums(BaseModel):
+    """SHA-256 of each tensor with its name, dtype and shape, and of these together with the rest of the metadata."""
+
+    tensors: dict[str, str]
+    whole: str
+
+    @staticmethod
+    def of(sums: Mapping[str, str], metadata: Mapping[str, str]) -> _Checksums:
+        text = json.dumps([dict(sums), {k: v for k, v in metadata.items() if k != CHECKSUMS}], sort_keys=True)
+        return _Checksums(tensors=dict(sums), whole=hashlib.sha256(text.encode()).hexdigest())
+
+
+def _checksum(name: str, value: Tensor) -> str:
+    digest = hashlib.sha256(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+    digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
 
 def write_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """Write ``tensors`` as safetensors; an old file at ``path`` is replaced only by a whole new one."""
+    """Write ``tensors`` as safetensors, with checksums; an old file at ``path`` is replaced only by a whole new one."""
     held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    return write_whole(Path(path), save(held, metadata))
+    sums = _Checksums.of({name: _checksum(name, value) for name, value in held.items()}, metadata or {})
+    return write_whole(Path(path), save(held, {**(metadata or {}), CHECKSUMS: sums.model_dump_json()}))
 
 
 def read_tensors(
@@ -35,17 +60,37 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file, those named by ``only`` or all, and its metadata. Runs no code of the file's.
 
+    What is read is held to the file's checksums, where it has some.
+
     Raises:
-        An ``error`` whose sentence ends with ``remedy``: there is no such file, it is cut short, or it lacks a tensor.
+        An ``error`` whose sentence ends with ``remedy``: there is no such file, it is cut short, it lacks a tensor, or
+        it is no longer as it was written.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            names = file.keys() if only is None else only
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            there, metadata = file.keys(), file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in (there if only is None else only)}
     except FileNotFoundError:
         raise error(f"There is no file {path}. {remedy}") from None
     except (SafetensorError, OSError, ValueError) as reason:
         raise error(f"{path} is not a whole safetensors file ({reason}). {remedy}") from reason
+    if CHECKSUMS in metadata and not _unchanged(tensors, there, metadata):
+        raise error(f"{path} is damaged: it is not as it was written, by its checksums. {remedy}")
+    return tensors, metadata
+
+
+def _unchanged(tensors: Mapping[str, Tensor], there: Iterable[str], metadata: Mapping[str, str]) -> bool:
+    """Whether ``tensors``, of a file in which those ``there`` lie, and its ``metadata`` are as they were written."""
+    try:
+        written = _Checksums.model_validate_json(metadata[CHECKSUMS])
+    except ValidationError:
+        return False
+    sums = written.tensors
+    return (
+        written == _Checksums.of(sums, metadata)
+        and sums.keys() == set(there)
+        and all(_checksum(name, value) == sums[name] for name, value in tensors.items())
+    )
 
 
 @dataclass(frozen=True)
@@ -73,43 +118,55 @@ class LabelledTensors:
         for fault in self._faults():
             raise BadArtefact(f"The set cannot be used: {fault}.")
 
-    def _faults(self) -> Iterable[str]:
-        n, targets, sizes, order = len(self.inputs), self.targets, self.step_sizes, self.order
+    def _faults(self) -> Iterator[str]:
+        """What is wrong, the first of which is told: each is said of what is otherwise right so far."""
+        inputs, targets, sizes, order = self.inputs, self.targets, self.step_sizes, self.order
+        n = len(inputs) if inputs.ndim else 0
         if not n or targets.ndim not in (1, 2) or len(targets) != n:
             yield f"it has {n} inputs and targets of {tuple(targets.shape)}"
-        if self.loss not in LOSSES:
+        if inputs.ndim < 2 or not inputs.numel():
+            yield f"its inputs are {tuple(inputs.shape)}, which are no items (n, ...)"
+        if self.loss not in tuple(LOSSES):
             yield f"its loss is {self.loss!r}; known are {' and '.join(LOSSES)}"
-        if not self.inputs.is_floating_point():
-            yield f"its inputs are {self.inputs.dtype}, not floats"
-        for name in ("inputs", "targets", "step_sizes"):
-            value = getattr(self, name)
-            if value is not None and value.is_floating_point() and not bool(value.isfinite().all()):
-                yield f"its {name} hold NaN or infinite numbers"
         classes = targets.ndim == 1
-        if not (targets.dtype == torch.int64 if classes else targets.is_floating_point()):
-            yield f"its targets are {targets.dtype} {tuple(targets.shape)}, neither classes nor one row per item"
+        if targets.dtype != (torch.int64 if classes else torch.float32):
+            yield (
+                f"its targets are {targets.dtype} {tuple(targets.shape)}, neither int64 classes (n,) nor one row of"
+                " float32 values per item"
+            )
+        for name, value in {"inputs": inputs, "targets": targets, "step_sizes": sizes}.items():
+            if value is None or (name == "targets" and classes):
+                continue
+            if value.dtype != torch.float32:
+                yield f"its {name} are {value.dtype}, not torch.float32"
+            if not bool(value.isfinite().all()):
+                yield f"its {name} hold NaN or infinite numbers"
         if classes and self.loss != "cross_entropy":
             yield f"its targets are classes, and its loss {self.loss!r} wants one row of label values per item"
         if sizes is not None and (sizes.ndim != 1 or not len(sizes) or not bool((sizes > 0).all())):
             yield "its step sizes are not a row of finite numbers above zero"
         if order is not None:
-            if not len(order) or any(row.ndim != 1 or not len(row) or row.dtype != torch.int64 for row in order):
+            table = isinstance(order, tuple) or order.ndim == 2
+            if not table or not len(order) or any(r.ndim != 1 or not len(r) or r.dtype != torch.int64 for r in order):
                 yield "its order is not one row of items per step"
             if any(int(row.min()) < 0 or int(row.max()) >= n for row in order):
                 yield f"its order names items that are not among its {n}"
             if sizes is None or len(sizes) != len(order):
                 yield f"it has {len(order)} steps in order and {0 if sizes is None else len(sizes)} step sizes"
-        if not 0 <= self.momentum < 1:
+        if not isinstance(self.momentum, int | float) or not 0 <= self.momentum < 1:
             yield f"its momentum is {self.momentum}, not at least 0 and below 1"
 
     def check(self, card: DataCard) -> None:
         """Raises BadArtefact where it is not a set for the problem ``card``."""
-        shape, k, targets = tuple(self.inputs.shape[1:]), card.classes, self.targets
+        shape, k, targets = tuple(self.inputs.shape[1:]), card.outputs, self.targets
+        what = "classes" if card.values is None else "values per item"
         fault = None
         if shape != card.shape:
             fault = f"its items are {shape}, those of {card.name} {card.shape}"
         elif targets.ndim == 2 and targets.shape[1] != k:
-            fault = f"its targets have {targets.shape[1]} values per item, {card.name} has {k} classes"
+            fault = f"its targets have {targets.shape[1]} values per item, {card.name} has {k} {what}"
+        elif targets.ndim == 1 and card.values is not None:
+            fault = f"its targets are classes, {card.name} has {k} {what}"
         elif targets.ndim == 1 and not 0 <= int(targets.min()) <= int(targets.max()) < k:
             fault = f"its targets are not classes from 0 to {k - 1}"
         if fault:
@@ -136,8 +193,10 @@ class LabelledTensors:
         """
         if missing := {"inputs", "targets"} - tensors.keys():
             raise BadArtefact(f"The set cannot be used: it lacks {' and '.join(sorted(missing))}.")
-        steps = sum(name.startswith("order.") for name in tensors)
-        rows = tuple(tensors[f"order.{t}"] for t in range(steps)) or None
+        steps = [name for name in tensors if name.startswith("order.")]
+        if {*steps} != {f"order.{t}" for t in range(len(steps))} or (steps and "order" in tensors):
+            raise BadArtefact("The set cannot be used: the steps of its order are not numbered from 0.")
+        rows = tuple(tensors[f"order.{t}"] for t in range(len(steps))) or None
         return cls(
             tensors["inputs"], tensors["targets"], loss, tensors.get("step_sizes"), tensors.get("order", rows), momentum
         )

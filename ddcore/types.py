@@ -6,9 +6,11 @@ ensemble; T is the real set, S the synthetic one.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import Generator, Tensor
 
@@ -26,6 +28,9 @@ ItemLoss = Callable[[Tensor, Tensor], Tensor]
 
 Progress = Callable[[str, int, int], None]
 """Called during long work: what is going on, how many steps of it are done, and how many there are."""
+
+AXES: Mapping[str, int] = MappingProxyType({"image": 3, "vector": 1, "signal": 2})
+"""Axes of one item of the core's kinds."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,26 @@ class DataCard:
     def outputs(self) -> int:
         """Outputs of a network: one per class, or one per value."""
         return self.classes if self.values is None else self.values
+
+    def faults(self) -> Iterator[str]:
+        """What of it cannot be, or does not fit together, in sentences."""
+        shape, classes, names = self.shape, self.classes, self.class_names
+        if not shape or min(shape) < 1 or len(shape) != AXES.get(self.kind, len(shape)):
+            yield f"its items are {self.kind}s of the shape {shape}"
+        if classes < 1 or (self.values is not None and (self.values < 1 or classes > 1)):
+            yield f"it has {classes} classes" + ("" if self.values is None else f" and {self.values} values per item")
+        if len(self.counts) not in (0, classes) or min(self.counts, default=0) < 0:
+            yield f"its counts of items are not one whole number for each of {classes} classes"
+        if len(names) not in (0, classes) or not all(isinstance(name, str) for name in names):
+            yield f"its class names are not one text for each of {classes} classes"
+        if (self.mean is None) != (self.std is None):
+            yield "it has a mean and no std, or a std and no mean"
+        for name in ("mean", "std"):
+            numbers = getattr(self, name)
+            if numbers is not None and not (len(numbers) == shape[0] and all(map(math.isfinite, numbers))):
+                yield f"its {name} is {numbers}, not one finite number for each of {shape[0]} channels"
+        if self.std is not None and min(self.std) <= 0:
+            yield f"its std is {self.std}, not above zero"
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,20 @@
 """What the tests share: small real data and a host."""
 
 import copy
+import json
 import os
+import resource
 import shutil
 import signal
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import ddcore.rng
 from ddcore import ConvNet, Host, RealData, Recipe, load
@@ -128,3 +134,45 @@ def shared(tmp_path):
         return target
 
     return copy
+
+
+@contextmanager
+def bounded_memory(more=2**30):
+    """What is allocated beyond ``more`` bytes fails."""
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    (now,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line)
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(now) + more, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+
+
+@pytest.fixture
+def fuzz(request):
+    """Tries ``attack(draw)`` so often, always the same cases, within 1 GiB, and counts what it answers.
+
+    Where ``DDCORE_FUZZ_RECORD`` names a file, the count is added to it under the test's name.
+    """
+
+    def tried(attack, cases):
+        counts = Counter()
+
+        @settings(
+            max_examples=cases, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
+        @given(st.data())
+        def one(data):
+            counts[attack(data.draw)] += 1
+
+        with bounded_memory():
+            one()
+        if record := os.environ.get("DDCORE_FUZZ_RECORD"):
+            path = Path(record)
+            told = json.loads(path.read_text()) if path.exists() else {}
+            path.write_text(
+                json.dumps({**told, request.node.name: {"cases": sum(counts.values()), **counts}}, indent=2)
+            )
+        return counts
+
+    return tried

@@ -55,7 +55,7 @@ SHARED = {
     "networks": {"layers", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"training"},
-    "report": {"measured", "tables"},
+    "report": {"measured", "metrics", "tables"},
     "study": {"engine", "experiments", "finding"},
 }
 """Files that the members of a family share, besides its ``base``."""

@@ -199,6 +199,9 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Where the scores go; by default evaluation-PROTOCOL.json beside.")
     ] = None,
+    by_number: Annotated[
+        bool, typer.Option("--by-number", help="The classes of the data may have other names than those of the set.")
+    ] = False,
 ) -> None:
     """Evaluate a distilled set anew, on other networks, under another protocol, with other measures.
 
@@ -216,7 +219,7 @@ def evaluate(
         from ddcore.experiment.evaluating import evaluate_saved
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
-        from ddcore.experiment.reading import data_set
+        from ddcore.experiment.reading import data_set, data_set_of
         from ddcore.files import json_bytes, write_whole
         from ddcore.host import Host
         from ddcore.report.tables import results
@@ -231,20 +234,23 @@ def evaluate(
         fields = {"root": root, "download": download or None, "size": size}
         bare = place.is_file() or place.suffix == ".safetensors"
         if bare:
-            settings = Settings(data_set(host.catalogue, data or DistilledSet.load(place).data.name, **fields))
-            settings = settings.suited(host.catalogue)
+            chosen = data_set(host.catalogue, data, **fields) if data else None
+            chosen = chosen or data_set_of(DistilledSet.load(place), host.catalogue, **fields)
+            settings = Settings(chosen).suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
             settings = replace(settings, data=data_of(host, settings.data, data, **fields))
         settings = laid_over(
             host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation
         )
-        metrics = evaluate_saved(place, settings, host=host, device=device, progress=told)
+        metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
         file = f"evaluation-{metrics['preset'] or 'own'}.json"
         target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
         write_whole(target, json_bytes(metrics))
     show(*results(metrics))
-    screen.print(f"Written: {target}", highlight=False, soft_wrap=True)
+    for sentence in metrics["told"]:
+        screen.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    screen.print(f"Written: {target}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

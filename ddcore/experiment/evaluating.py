@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.device import check_device, peak_mib
 from ddcore.errors import RecipeRefused
+from ddcore.evaluation.problem import check_problem
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.scores import Scores, Split
 from ddcore.evaluation.scores import evaluate as score
@@ -49,6 +50,7 @@ def evaluate(
     device: str = "cpu",
     progress: Progress | None = None,
     attack: Attack | None = None,
+    by_number: bool = False,
 ) -> Scores:
     """Train fresh networks on ``training`` and measure them on a split of ``data``: ``test`` or ``validation``.
 
@@ -57,15 +59,18 @@ def evaluate(
     networks can be trained on, with the ``preprocess`` that the items of ``data`` are to go through.
 
     ``attack`` changes each batch against the nets that are trained on it, as for :func:`ddcore.plugin.train`.
+    ``by_number``: a distilled set is measured although the classes of ``data`` have other names than its own.
 
     Raises:
-        RecipeRefused: the protocol cannot be followed on ``data``, or there is no such split.
+        RecipeRefused: the protocol cannot be followed on ``data``, there is no such split, or ``data`` are of another
+            problem than the distilled set.
     """
     host = host or Host()
     protocol = protocol or host.kind(data.card.kind).adapted(Protocol())
     protocol.check(data, host.catalogue)
     given = {"split": split, "attack": attack}
     if isinstance(training, DistilledSet):
+        check_problem(training.data, data.card, by_number)
         targets = needed_targets(training, protocol, host.catalogue, device)
         fitted = preprocess_of(training, host.catalogue)
         shown = _shown(training, host.catalogue)
@@ -102,25 +107,35 @@ def evaluate_saved(
     host: Host | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
+    by_number: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a distilled set, a file or a folder's, under ``settings``; answers the metrics and writes nothing.
 
+    Their ``told`` says where the data are not those that the set was made from. ``by_number``: the classes of the data
+    may have other names than those of the set.
+
     Raises:
-        RecipeRefused: the data of ``settings`` have another shape or other classes than the distilled set.
+        RecipeRefused: the data of ``settings`` are of another problem than the distilled set.
     """
     host, path = host or Host(), Path(place)
     check_device(device)
     distilled = DistilledSet.load(Folder(path).distilled if path.is_dir() else path)
     experiment = Experiment(Recipe.from_toml(distilled.recipe, host.catalogue), settings)
     data = settings.load(experiment.recipe.seed)
-    mine, real = distilled.data, data.card
-    if (mine.shape, mine.classes) != (real.shape, real.classes):
-        raise RecipeRefused(
-            f"{path} holds items {mine.shape} of {mine.classes} classes, distilled from {mine.name}; {real.name} has"
-            f" {real.shape} of {real.classes}. Name the data it was made for with --data."
-        )
+    check_problem(distilled.data, data.card, by_number)
     settings.protocol.check(data, host.catalogue)
-    return metrics_of(experiment, experiment.recipe.fitted(real), distilled, data, host, device, progress)
+    metrics = metrics_of(experiment, experiment.recipe.fitted(data.card), distilled, data, host, device, progress)
+    return {**metrics, "told": list(_told(distilled, data))}
+
+
+def _told(distilled: DistilledSet, data: RealData) -> Iterator[str]:
+    """In which way ``data`` are not those that ``distilled`` was made from, in sentences."""
+    made = distilled.facts.get("fingerprint")
+    if made is not None and made != data.train.fingerprint():
+        yield (
+            f"The training items of {data.card.name} are of another content than those that the set was made from:"
+            " other data, another version of them, or another share set aside for validation."
+        )
 
 
 def metrics_of(
@@ -157,13 +172,13 @@ def metrics_of(
         "baseline_bytes": sizes,
         "uncovered": past_the_gate if guarded else [],
         "seconds": {
-            "distilling": round(distilled.facts["seconds"], 2),
+            "distilling": round(distilled.facts.get("seconds", 0.0), 2),
             "evaluating": round(time.perf_counter() - began, 2),
         },
         "peak_mib": round(peak_mib()),
         "preset": preset_of(protocol, host),
         "protocol": to_dict(protocol),
-        "steps": distilled.facts["steps"],
+        "steps": distilled.facts.get("steps", 0),
         "versions": {**distilled.versions, "python": platform.python_version()},
         "facts": distilled.facts,
         "cites": [paper.bibtex() for paper in papers_of(recipe, host, protocol)],

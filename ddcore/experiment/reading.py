@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import MISSING, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,11 +36,17 @@ def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
     their defaults; paths are made absolute, so that a run can be resumed from anywhere.
 
     Raises:
-        UnknownName: neither a name nor a path. RecipeRefused: a field that this data set does not have.
+        UnknownName: neither a name nor a path. RecipeRefused: a field that this data set does not have, or a root
+            beside a path.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     named = source in {entry.name for entry in catalogue.of("data")}
     if not named and (os.sep in source or source.endswith(".npz") or Path(source).is_dir()):
+        if "root" in given:
+            raise RecipeRefused(
+                f"The data {source} are a path, which says where they lie, and so does --root {given['root']}: give one"
+                " of them."
+            )
         given["root"], source = source, "npz" if source.endswith(".npz") else "image_folder"
     if "root" in given:
         given["root"] = str(Path(given["root"]).expanduser().absolute())
@@ -47,10 +54,34 @@ def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
     return from_dict(cast(type[DataSet], plan), given, catalogue, source)
 
 
+def data_set_of(distilled: DistilledSet, catalogue: Catalogue, **fields: Any) -> DataSet:
+    """The data set that ``distilled`` was made from, where ddcore knows it by its name alone.
+
+    The name may be a stranger's: it never chooses a path.
+
+    Raises:
+        RecipeRefused: it is no data set's name, or one's that has to be told where its files lie.
+    """
+    name = distilled.data.name
+    for entry in catalogue.of("data"):
+        if entry.name == name and all(f.default is not MISSING for f in dataclass_fields(cast(type, entry.maker))):
+            return data_set(catalogue, name, **fields)
+    raise RecipeRefused(
+        f"The set says that it was made from {name!r}, which is no data set that ddcore finds by its name. Say with"
+        " --data on which data it is to be evaluated."
+    )
+
+
 def preprocess_of(distilled: DistilledSet, catalogue: Catalogue) -> Fitted:
-    """The preprocessing that ``distilled`` went through, from its own tensors."""
-    plan = cast(type[Preprocess], catalogue.find("preprocess", distilled.preprocess).maker)
-    return plan().load(distilled.preprocess_state)
+    """The preprocessing that ``distilled`` went through, from its own tensors.
+
+    Raises:
+        UnknownName: nothing brings it. BadArtefact: the tensors are not its.
+    """
+    plan = cast(type[Preprocess], catalogue.find("preprocess", distilled.preprocess).maker)()
+    for fault in plan.state_faults(distilled.preprocess_state, distilled.data):
+        raise BadArtefact(f"The set cannot be used: its preprocessing is none of {distilled.data.name}: {fault}.")
+    return plan.load(distilled.preprocess_state)
 
 
 def teacher_targets_of(distilled: DistilledSet, catalogue: Catalogue, device: str = "cpu") -> TeacherTargets | None:
@@ -71,7 +102,7 @@ def teacher_targets_of(distilled: DistilledSet, catalogue: Catalogue, device: st
         for kind in ("params.", "buffers.")
     )
     for mine, own in zip((params, buffers), network.init(torch.Generator()), strict=True):
-        if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in own.items()}:
+        if {n: (v.shape, v.dtype) for n, v in mine.items()} != {n: (v.shape, v.dtype) for n, v in own.items()}:
             raise BadArtefact("The set's teacher is not of the network that its recipe names: it cannot teach.")
     return LiveTeacher(Draw(network, params, buffers))
 

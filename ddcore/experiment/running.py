@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -15,6 +14,7 @@ from ddcore.experiment.reading import NOTHING_TO_TEACH_BY, preprocess_of
 from ddcore.files import json_bytes, write_whole
 from ddcore.host import Host
 from ddcore.naming import in_line
+from ddcore.report.metrics import read_metrics
 from ddcore.report.picture import write_images
 from ddcore.report.report import write_report
 from ddcore.types import Progress
@@ -58,7 +58,7 @@ def run_or_resume(
         )
         raise RecipeRefused(f"{place.path} holds another experiment: {said}. Name another folder, or remove this one.")
     if place.metrics.exists():
-        return json.loads(place.metrics.read_text())
+        return read_metrics(place.path)[1]
     return resume(folder, host=host, device=device, progress=progress)
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from ddcore.naming import table_labels
 from ddcore.plots import Line, Panel, Plot
-from ddcore.report.measured import MeasuredBy, MeasuredScore, MeasuredSet, measured_sets
+from ddcore.report.measured import MeasuredSet, measured_sets
+from ddcore.report.metrics import MeasuredBy, MeasuredScore
 from ddcore.report.tables import bytes_cell, markdown_table, measure_title, plus_minus
 
 BARS = "bars: deviation over seeds, or over networks where there is a single run"

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ FLOATS = ("float16", "float32")
 WHOLE = ("uint8", "uint16", "int32", "int64")
 LEVELS = {"uint4": 16, "uint8": 256}
 LARGEST_STEP = 1e3
-LOSSES = ("cross_entropy", "squared")
 
 
 class PayloadRefused(dd.DdcoreError):
@@ -53,6 +52,8 @@ class Limits:
     """Most training steps that it may prescribe."""
     largest: float = 100.0
     """Largest absolute value of a preprocessed input or of a label."""
+    preprocess: str | None = None
+    """What its inputs must have gone through, in :func:`~ddcore_federated.shared.in_words`; None for anything."""
 
     @property
     def sets(self) -> int:
@@ -72,7 +73,8 @@ class Limits:
 
 
 def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """``shared`` as arrays, and what is said of it: loss and momentum that it was made for, and the items behind it.
+    """``shared`` as arrays, and what is said of it: loss and momentum that it was made for, the items behind it, and
+    what its inputs went through (empty where nobody said).
 
     Raises:
         PayloadRefused: a value that the encoding cannot hold.
@@ -96,7 +98,8 @@ def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.n
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise PayloadRefused(f"{name} hold values that are not finite as {array.dtype}. Take encoding float32.")
-    return arrays, {"loss": shared.loss, "momentum": shared.momentum, "items": shared.items}
+    said = {"loss": shared.loss, "momentum": shared.momentum, "items": shared.items}
+    return arrays, {**said, "preprocess": shared.preprocess or ""}
 
 
 def _inputs(inputs: Tensor, encoding: Encoding) -> dict[str, np.ndarray]:
@@ -134,22 +137,24 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
         PayloadRefused: in a sentence, where anything is not as ``limits`` allow; nothing is decoded before its bytes
             have been counted.
     """
+    loss, momentum, items = said.get("loss"), said.get("momentum"), said.get("items")
+    preprocess = said.get("preprocess", "")
+    if not isinstance(loss, str) or not isinstance(momentum, float) or not isinstance(preprocess, str):
+        raise PayloadRefused("it does not say a loss, a momentum and a preprocessing: two names and a float")
+    if limits.preprocess not in (None, preprocess):
+        how = f"its inputs went through {preprocess[:200]}" if preprocess else "it does not say what its went through"
+        raise PayloadRefused(f"inputs here go through {limits.preprocess}, and {how}")
+    if type(items) is not int or not 0 < items <= limits.items:
+        raise PayloadRefused(f"it says that {items!r} real items are behind it; wanted is 1 to {limits.items}")
     arrays = _arrays(blobs, limits)
     inputs = _decoded(arrays, limits)
     targets = _targets(arrays["targets"], len(inputs), limits)
-    loss, momentum, items = said.get("loss"), said.get("momentum"), said.get("items")
-    if loss not in LOSSES:
-        raise PayloadRefused(f"its loss is {loss!r}; known are {' and '.join(LOSSES)}")
-    if loss == "squared" and not targets.is_floating_point():
-        raise PayloadRefused("it asks for the squared distance from targets that are classes")
-    if not isinstance(momentum, float) or not 0 <= momentum < 1:
-        raise PayloadRefused(f"its momentum is {momentum!r}; wanted is a float of at least 0 and below 1")
-    if type(items) is not int or not 0 < items <= limits.items:
-        raise PayloadRefused(f"it says that {items!r} real items are behind it; wanted is 1 to {limits.items}")
-    step_sizes, order = _step_sizes(arrays, limits.steps), _order(arrays, len(inputs), limits)
-    if order is not None and (step_sizes is None or len(step_sizes) != len(order)):
-        raise PayloadRefused(f"it has {len(order)} steps in order, and not a step size for each")
-    return Shared(dd.LabelledTensors(inputs, targets, loss, step_sizes, order, momentum), items)
+    step_sizes, order = _step_sizes(arrays, limits.steps), _order(arrays, limits)
+    try:
+        tensors = dd.LabelledTensors(inputs, targets, cast(Any, loss), step_sizes, order, momentum)
+    except dd.BadArtefact as error:
+        raise PayloadRefused(str(error)) from error
+    return Shared(tensors, items, preprocess or None)
 
 
 def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:
@@ -244,18 +249,15 @@ def _step_sizes(arrays: Mapping[str, np.ndarray], most: int) -> Tensor | None:
     if "step_sizes" not in arrays:
         return None
     values = _floats("step_sizes", arrays["step_sizes"], LARGEST_STEP)
-    if values.ndim != 1 or len(values) > most or not bool((values > 0).all()):
-        raise PayloadRefused(f"its step_sizes are not a row of at most {most} numbers above zero")
+    if values.numel() > most:
+        raise PayloadRefused(f"its step_sizes are {values.numel()}, and {most} are the most")
     return values
 
 
-def _order(arrays: Mapping[str, np.ndarray], n: int, limits: Limits) -> Tensor | None:
+def _order(arrays: Mapping[str, np.ndarray], limits: Limits) -> Tensor | None:
     if "order" not in arrays:
         return None
     array = arrays["order"]
     if array.ndim != 2 or len(array) > limits.steps or array.dtype.name not in WHOLE:
         raise PayloadRefused(f"its order is not a table of at most {limits.steps} steps of whole numbers")
-    order = torch.from_numpy(array.astype(np.int64))
-    if int(order.min()) < 0 or int(order.max()) >= n:
-        raise PayloadRefused(f"its order names items outside 0 to {n - 1}")
-    return order
+    return torch.from_numpy(array.astype(np.int64))

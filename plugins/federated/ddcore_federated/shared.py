@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from ddcore import plugin as dd
+
+FEW = 4
+"""Numbers of a tensor that are said one by one."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Shared(dd.HoldsTensors):
     """Its classes are those of the whole problem, its inputs after the declared preprocessing."""
     items: int = 0
     """Real items behind it; public."""
+    preprocess: str | None = None
+    """What its inputs went through, as :func:`in_words` says it; None where nobody said."""
 
     def __post_init__(self) -> None:
         if self.items < 0:
@@ -42,7 +48,8 @@ class Shared(dd.HoldsTensors):
             rows = targets.new_zeros(len(targets), k)
             rows[:, own] = targets[:, : len(own)]
             targets = rows
-        return Shared(replace(distilled.tensors, targets=targets), sum(distilled.data.counts))
+        said = in_words(distilled.preprocess, distilled.preprocess_state)
+        return Shared(replace(distilled.tensors, targets=targets), sum(distilled.data.counts), said)
 
     @property
     def nbytes(self) -> int:
@@ -52,6 +59,17 @@ class Shared(dd.HoldsTensors):
     def check(self, card: dd.DataCard) -> None:
         """Raises BadArtefact where it is not a set for the problem ``card``."""
         self.tensors.check(card)
+
+
+def in_words(preprocess: str, state: Mapping[str, Tensor]) -> str:
+    """The name of a preprocessing and its numbers, or a hash of them where they are many: two are alike if this is."""
+    said = []
+    for name, value in sorted(state.items()):
+        numbers = value.float().flatten()
+        few = ", ".join(f"{number:.5g}" for number in numbers[:FEW].tolist())
+        digest = hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:16]
+        said.append(f"{name} {few if len(numbers) <= FEW else digest}")
+    return f"{preprocess} ({'; '.join(said)})" if said else preprocess
 
 
 def _refuse(why: str) -> None:
@@ -67,10 +85,14 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
     """The items of all ``sets`` together; where they have orders, the sets take turns, step by step.
 
     Raises:
-        BadArtefact: no set, or sets that are made for different losses or momenta, or some with an order and some not.
+        BadArtefact: no set, or sets that went through different preprocessings, are made for different losses or
+            momenta, or some with an order and some not.
     """
     if not sets:
         _refuse("it is the union of none")
+    said = {s.preprocess for s in sets} - {None}
+    if len(said) > 1:
+        _refuse(f"its parts went through {' and '.join(sorted(map(str, said)))}")
     for name in ("loss", "momentum"):
         if len(found := {getattr(s, name) for s in sets}) > 1:
             _refuse(f"its parts are made for a {name} of {' and '.join(map(str, sorted(found)))}")
@@ -96,4 +118,4 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
         order=tuple(row for row, _ in turns) or None,
         momentum=sets[0].momentum,
     )
-    return Shared(together, sum(s.items for s in sets))
+    return Shared(together, sum(s.items for s in sets), next(iter(said), None))

@@ -122,6 +122,7 @@ class Distilling(Exchange):
             "clients": problem.waits_for,
             "sends_back": isinstance(recipe.synthetic, Remembered),
             "keeps": self.keeps,
+            "preprocess": problem.preprocess,
         }
         return app, SyntheticUnion(problem.card, problem.network, self.ipc, server, **own)
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from safetensors.numpy import save
 
 import ddcore_federated
 from ddcore import plugin as dd
@@ -283,7 +282,8 @@ class ClientState:
         if place is not None:
             last = self.answer or Answer("", {}, {}, {})
             card = {"carried": self.carried, "question": last.question, "said": last.said, "told": last.told}
-            dd.write_whole(place, save(last.arrays, {"ddcore": json.dumps(card)}))
+            arrays = {name: torch.from_numpy(array) for name, array in last.arrays.items()}
+            dd.write_tensors(place, arrays, {"ddcore": json.dumps(card)})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from flwr.app import ConfigRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from flwr.serverapp.strategy.fedopt import FedOpt
-from safetensors.torch import save
 from torch import Tensor
 
 from ddcore import plugin as dd
@@ -92,7 +91,7 @@ def _keep(strategy: Strategy, place: Path, weights: dd.Params, told: list[dict[s
     tensors = {f"weights.{name}": value for name, value in weights.items()}
     tensors |= {f"strategy.{name}": value for name, value in state.items()}
     card = {"rounds": json.dumps(told), "said": json.dumps(said)}
-    dd.write_whole(place, save({name: value.contiguous() for name, value in tensors.items()}, card))
+    dd.write_tensors(place, tensors, card)
 
 
 def told_so_far(place: Path) -> list[dict[str, Any]]:
@@ -189,7 +188,8 @@ def _remembered(name: str, tensors: dict[str, Tensor], said: dict[str, Any]) -> 
         if whole in found and not found[whole].is_floating_point():
             found[whole] = found[whole].long()
     told = dict(said[name])
-    return Shared(items=told.pop("items"), tensors=dd.LabelledTensors.from_state(found, **told))
+    items, preprocess = told.pop("items"), told.pop("preprocess", None) or None
+    return Shared(dd.LabelledTensors.from_state(found, **told), items, preprocess)
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -20,8 +20,8 @@ from ddcore_federated.around import finite
 from ddcore_federated.flower.records import arrays_of, params_of, records_of, shared_of, signer
 from ddcore_federated.payload import Limits, PayloadRefused
 from ddcore_federated.server import Server, TrainOnUnion
-from ddcore_federated.shards import agreed, seed_for
-from ddcore_federated.shared import Shared, union
+from ddcore_federated.shards import agreed, public, seed_for
+from ddcore_federated.shared import Shared, in_words, union
 
 NODES_EVERY = 0.1
 """Seconds between looks for nodes."""
@@ -73,11 +73,13 @@ class SyntheticUnion(Announcing):
         clients: int = 1,
         keeps: int = 0,
         sends_back: bool = False,
+        preprocess: dd.Preprocess | None = None,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
         """``card``: the whole problem's; ``ipc``: the most images of a class that a client may send; ``clients``: the
-        nodes that a round waits for before it begins."""
+        nodes that a round waits for before it begins; ``preprocess``: the clients', by default standardised as the card
+        declares: sets that went through another are left out."""
         self.clients, self.keeps, self.sends_back = clients, keeps, sends_back
         self.past: list[list[Shared]] = []
         """The sets of earlier rounds that are still needed, the latest last."""
@@ -89,7 +91,9 @@ class SyntheticUnion(Announcing):
                 f"keeps = {keeps}, but the steps of a set hold from the weights of its own round only: a server that"
                 " replays them keeps none."
             )
-        self.limits = Limits(card.shape, card.classes, ipc, sum(card.counts))
+        plan = preprocess or dd.Standardise()
+        shared = in_words(plan.part_name(), public(plan, card).state_dict())
+        self.limits = Limits(card.shape, card.classes, ipc, sum(card.counts), preprocess=shared)
         self.refused: list[str] = []
         """Why replies of the last round were refused."""
         self.failed: str | None = None
