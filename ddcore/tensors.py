@@ -154,7 +154,7 @@ class LabelledTensors:
             if sizes is None or len(sizes) != len(order):
                 yield f"it has {len(order)} steps in order and {0 if sizes is None else len(sizes)} step sizes"
         if not isinstance(self.momentum, int | float) or not 0 <= self.momentum < 1:
-            yield f"its momentum is {self.momentum}, not at least 0 and below 1"
+            yield f"its momentum is {self.momentum!r}, not at least 0 and below 1"
 
     def check(self, card: DataCard) -> None:
         """Raises BadArtefact where it is not a set for the problem ``card``."""

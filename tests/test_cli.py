@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from ddcore import Experiment, Folder, Host, Recipe, load_distilled, recipe
+import ddcore
+from ddcore import Experiment, Folder, Host, Recipe, RecipeRefused, load, load_distilled, recipe
 from ddcore.cli import app
 from ddcore.cli.base import sentences, show
 from ddcore.recipes import METHODS
@@ -149,8 +151,63 @@ def test_evaluate_refuses_data_of_another_shape(runs, tmp_path):
     np.savez(tmp_path / "x.npz", images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 2)
     done = call("evaluate", runs[0], "--data", tmp_path / "x.npz")
     assert done.exit_code == 2
-    assert "Name the data it was made for" in done.stderr
+    assert "Name the data that it was made for" in done.stderr
     assert not (runs[0] / "evaluation-own.json").exists()
+
+
+def test_a_set_never_chooses_a_path(runs, tmp_path, monkeypatch):
+    """Its card names the data, and may be a stranger's."""
+    monkeypatch.chdir(tmp_path)
+    made = load_distilled(runs[0] / "distilled.safetensors")
+    np.savez("x.npz", images=np.zeros((40, 16, 16), np.uint8), labels=np.arange(40) % 10)
+    Path("woods").mkdir()
+    for name in ("x.npz", "./x.npz", "woods", str(tmp_path / "woods"), "npz", "image_folder", "digts"):
+        path = replace(made, data=replace(made.data, name=name)).save(tmp_path / "s.safetensors")
+        done = call("evaluate", path, "--networks", "mlp")
+        assert done.exit_code == 2
+        assert f"made from {name!r}, which is no data set that ddcore finds by its name. Say with --data" in done.stderr
+    named = made.save(tmp_path / "s.safetensors")
+    assert call("evaluate", named, "--networks", "mlp", "--repeats", 1, "--baselines", "none").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [["distill", "dm"], ["evaluate", "s.safetensors"], ["study", "grid"]])
+def test_a_root_beside_a_path_is_refused(command):
+    done = call(*command, "--data", "x.npz", "--root", "elsewhere")
+    assert done.exit_code == 2
+    assert "The data x.npz are a path, which says where they lie, and so does --root elsewhere" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([*"1032456789"], "digits_too has its classes in another order: class 0 is '1' there and '0' in the set"),
+        ([*"abcdefghij"], "digits_too has its classes by other names: class 0 is 'a' there and '0' in the set"),
+    ],
+)
+def test_a_set_is_measured_on_its_own_classes(names, sentence, runs, tmp_path, digits):
+    data = {}
+    for split, store in (("train", digits.train), ("test", digits.test)):
+        data |= {f"{split}_images": store.inputs[:, 0].numpy(), f"{split}_labels": store.targets.numpy()}
+    np.savez(tmp_path / "digits_too.npz", **data, class_names=np.array(names))
+    words = ["--data", tmp_path / "digits_too.npz", "--networks", "mlp", "--repeats", 1, "--baselines", "none"]
+    done = call("evaluate", runs[0], *words)
+    assert done.exit_code == 2
+    assert sentence in done.stderr and "--by-number" in done.stderr
+    assert call("evaluate", runs[0], *words, "--by-number").exit_code == 0
+    other = replace(digits, card=replace(digits.card, name="digits_too", class_names=tuple(names)))
+    with pytest.raises(RecipeRefused, match="digits_too has its classes"):
+        ddcore.evaluate(load_distilled(runs[0] / "distilled.safetensors"), other, ddcore.Protocol(steps=1))
+
+
+def test_data_of_another_content_are_told(runs, tmp_path):
+    made = load_distilled(runs[0] / "distilled.safetensors")
+    words = ["--networks", "mlp", "--repeats", 1, "--baselines", "none", "--json", tmp_path / "found.json"]
+    said = "The training items of digits are of another content than those that the set was made from"
+    for content, there in (("0" * 64, True), (load("digits").train.fingerprint(), False)):
+        done = call("evaluate", made.with_facts(data=content).save(tmp_path / "s.safetensors"), *words)
+        assert done.exit_code == 0, done.output
+        assert (said in done.stdout) == there
+        assert len(json.loads((tmp_path / "found.json").read_text())["told"]) == there
 
 
 def test_run_takes_a_recipe_file_and_what_overrides_it(runs, tmp_path):

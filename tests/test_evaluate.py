@@ -173,7 +173,7 @@ def test_a_learned_step_size_is_used_where_the_protocol_says_so(training, tiny, 
     from ddcore import DistilledSet
 
     inputs, targets = training.take(torch.arange(60))
-    own = DistilledSet(LabelledTensors(inputs, targets, step_sizes=torch.tensor([0.03])), tiny.card, "mtt", "", 0)
+    own = DistilledSet(LabelledTensors(inputs, targets, step_sizes=torch.tensor([0.03])), tiny.card, "mtt", "", 4000)
     protocol = ddcore.protocol("mtt", epochs=2, repeats=1, networks=(PLAN,))
     assert evaluate(own, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == pytest.approx(0.03)
     assert evaluate(training, tiny, training.preprocess, protocol)["accuracy"]["convnet"].lr == 0.01

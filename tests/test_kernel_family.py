@@ -90,7 +90,7 @@ def test_labels_that_no_loss_can_meet_are_refused():
 
 def a_set(tiny, targets, loss):
     inputs = tiny.train.inputs[: len(targets)] / 255
-    return DistilledSet(LabelledTensors(inputs, targets, loss), tiny.card, "made", "", 0)
+    return DistilledSet(LabelledTensors(inputs, targets, loss), tiny.card, "made", "", 4000)
 
 
 def test_the_artefact_says_which_loss_its_targets_are_for(tiny, tmp_path, host, small):
@@ -144,7 +144,7 @@ def test_squared_targets_teach_a_network_and_the_cross_entropy_would_not(tiny):
     """Targets whose largest entry is the class, but below zero: only their own loss can use them."""
     targets = 3 * (F.one_hot(tiny.train.targets, 3) - 1.0)
     whole = DistilledSet(
-        LabelledTensors((tiny.train.inputs / 255 - 0.4) / 0.3, targets, "squared"), tiny.card, "made", "", 0
+        LabelledTensors((tiny.train.inputs / 255 - 0.4) / 0.3, targets, "squared"), tiny.card, "made", "", 4000
     )
     protocol = Protocol(steps=60, lr=(5e-3,), repeats=2, networks=(PLAN,), augment=None)
     fitted = Standardise().start(tiny.card, dict)

@@ -23,7 +23,7 @@ def test_the_picture_shows_true_colours_a_row_a_class(tmp_path):
     preprocess = Standardise().start(card, dict)
     colours = torch.tensor([[1.0, 0, 0], [1, 0.5, 0], [0, 0, 1], [0, 1, 1]])
     inputs = preprocess(colours[:, :, None, None].expand(4, 3, 8, 8))
-    distilled = DistilledSet(LabelledTensors(inputs, torch.tensor([0, 0, 1, 1])), card, "made", "", 1)
+    distilled = DistilledSet(LabelledTensors(inputs, torch.tensor([0, 0, 1, 1])), card, "made", "", 4000)
     path = write_images(distilled, preprocess, tmp_path / "images.png")
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     height = picture.shape[0]
@@ -40,7 +40,7 @@ def test_the_picture_shows_true_colours_a_row_a_class(tmp_path):
 def test_the_picture_takes_grey_images_odd_names_and_classes_without_items(tmp_path):
     card = DataCard("grey", (1, 8, 8), 3, (9, 9, 9), class_names=("a$b", "$x^$", "c"))
     inputs = torch.tensor([0.0, 0.5])[:, None, None, None].expand(2, 1, 8, 8)
-    distilled = DistilledSet(LabelledTensors(inputs, torch.tensor([0, 2])), card, "made", "", 1)
+    distilled = DistilledSet(LabelledTensors(inputs, torch.tensor([0, 2])), card, "made", "", 4000)
     path = write_images(distilled, Identity().start(card, dict), tmp_path / "images.png")
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     right = picture[:, -30:-10].reshape(3, -1, 20, 3)
@@ -50,7 +50,7 @@ def test_the_picture_takes_grey_images_odd_names_and_classes_without_items(tmp_p
 def test_soft_labels_put_an_image_in_the_row_of_its_likeliest_class(tmp_path):
     card = DataCard("soft", (1, 8, 8), 2, (9, 9))
     inputs = torch.tensor([0.25, 0.75])[:, None, None, None].expand(2, 1, 8, 8)
-    distilled = DistilledSet(LabelledTensors(inputs, torch.tensor([[0.2, 0.8], [0.9, 0.1]])), card, "made", "", 1)
+    distilled = DistilledSet(LabelledTensors(inputs, torch.tensor([[0.2, 0.8], [0.9, 0.1]])), card, "made", "", 4000)
     path = write_images(distilled, Identity().start(card, dict), tmp_path / "images.png")
     picture = np.asarray(Image.open(path).convert("L")).astype(int)
     assert [picture[int(len(picture) * at), -20] for at in (0.25, 0.75)] == [pytest.approx(v, abs=2) for v in (191, 64)]
@@ -58,15 +58,15 @@ def test_soft_labels_put_an_image_in_the_row_of_its_likeliest_class(tmp_path):
 
 def test_a_picture_of_very_many_classes_is_cut(tmp_path):
     card = DataCard("many", (1, 64, 64), 400, (9,) * 400)
-    distilled = DistilledSet(LabelledTensors(torch.zeros(400, 1, 64, 64), torch.arange(400)), card, "made", "", 1)
+    distilled = DistilledSet(LabelledTensors(torch.zeros(400, 1, 64, 64), torch.arange(400)), card, "made", "", 4000)
     path = write_images(distilled, Identity().start(card, dict), tmp_path / "images.png")
     with Image.open(path) as picture:
         assert 10_000 < picture.size[1] <= 16_400
 
 
 def test_what_is_no_image_has_no_picture(tmp_path):
-    card = DataCard("rows", (5,), 2, (1, 1))
-    distilled = DistilledSet(LabelledTensors(torch.zeros(2, 5), torch.tensor([0, 1])), card, "made", "", 1)
+    card = DataCard("rows", (5,), 2, (1, 1), kind="vector")
+    distilled = DistilledSet(LabelledTensors(torch.zeros(2, 5), torch.tensor([0, 1])), card, "made", "", 4000)
     assert write_images(distilled, Identity().start(card, dict), tmp_path / "x.png") is None
 
 

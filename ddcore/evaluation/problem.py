@@ -30,7 +30,7 @@ def check_problem(made: DataCard, real: DataCard, by_number: bool = False) -> No
     alike = "in another order" if sorted(mine) == sorted(its) else "by other names"
     raise RecipeRefused(
         f"{real.name} has its classes {alike}: class {c} is {its[c]!r} there and {mine[c]!r} in the set, so scores"
-        " would mean nothing. Number them as the set does; or, where they are the same classes all the same, say so with"
+        " would mean nothing. Number them as the set does; or, where they are the same classes all the same, say"
         " --by-number (by_number=True)."
     )
 

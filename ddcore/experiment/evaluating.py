@@ -130,7 +130,7 @@ def evaluate_saved(
 
 def _told(distilled: DistilledSet, data: RealData) -> Iterator[str]:
     """In which way ``data`` are not those that ``distilled`` was made from, in sentences."""
-    made = distilled.facts.get("fingerprint")
+    made = distilled.facts.get("data")
     if made is not None and made != data.train.fingerprint():
         yield (
             f"The training items of {data.card.name} are of another content than those that the set was made from:"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ddcore.errors import DdcoreError
+from ddcore.packing import NONE
 
 Figure = Annotated[float, Field(ge=-1e30, le=1e30)]
 """A number that can be shown and drawn."""
@@ -58,6 +59,11 @@ class _Named(_Table):
 
 class MeasuredUnder(_Table):
     """The protocol, as far as reports speak of it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_none(cls, table: Any) -> Any:
+        return {k: None if v == NONE else v for k, v in table.items()} if isinstance(table, dict) else table
 
     networks: list[dict[str, Any]] = []
     steps: Size | None = None

@@ -139,8 +139,8 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
     """
     loss, momentum, items = said.get("loss"), said.get("momentum"), said.get("items")
     preprocess = said.get("preprocess", "")
-    if not isinstance(loss, str) or not isinstance(momentum, float) or not isinstance(preprocess, str):
-        raise PayloadRefused("it does not say a loss, a momentum and a preprocessing: two names and a float")
+    if not isinstance(preprocess, str):
+        raise PayloadRefused(f"it says that its inputs went through {preprocess!r:.50}, which is no text")
     if limits.preprocess not in (None, preprocess):
         how = f"its inputs went through {preprocess[:200]}" if preprocess else "it does not say what its went through"
         raise PayloadRefused(f"inputs here go through {limits.preprocess}, and {how}")
@@ -151,7 +151,7 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
     targets = _targets(arrays["targets"], len(inputs), limits)
     step_sizes, order = _step_sizes(arrays, limits.steps), _order(arrays, limits)
     try:
-        tensors = dd.LabelledTensors(inputs, targets, cast(Any, loss), step_sizes, order, momentum)
+        tensors = dd.LabelledTensors(inputs, targets, cast(Any, loss), step_sizes, order, cast(float, momentum))
     except dd.BadArtefact as error:
         raise PayloadRefused(str(error)) from error
     return Shared(tensors, items, preprocess or None)

@@ -218,6 +218,17 @@ def test_data_without_public_numbers_are_refused(tiny, quick, in_process):
     assert "Give preprocess.mean and preprocess.std" in said
 
 
+def test_a_client_of_another_mean_and_std_is_left_out_with_the_reason(tiny, thirds, quick, in_process):
+    def bent(partition, partitions):
+        data = thirds(partition, partitions)
+        return replace(data, card=replace(data.card, mean=(0.6,))) if partition == 1 else data
+
+    strategy = union_of(tiny.card)
+    _, metrics = in_process(lambda grid: one_round(strategy, grid), distilling_client(bent, quick()))
+    assert (metrics["sets"], metrics["refused"]) == (2, 1)
+    assert "client 1 is left out: inputs here go through standardise (mean 0.4; std 0.3)" in strategy.refused[0]
+
+
 # --- what a client remembers -----------------------------------------------------------------------------
 
 
@@ -398,6 +409,11 @@ HOSTILE = {
     "weights": (only(arrays=ArrayRecord({"w": Array(np.zeros(3))})), "does not say which client it is"),
     "nobody": (saying("client", **{"partition-id": -3}), "does not say which client it is"),
     "another training": (saying("said", momentum=0.5), "most are for the loss cross_entropy at momentum 0"),
+    "another preprocessing": (
+        saying("said", preprocess="standardise (mean 0.5; std 0.3)"),
+        "inputs here go through standardise (mean 0.4; std 0.3), and its inputs went through standardise (mean 0.5",
+    ),
+    "no preprocessing": (saying("said", preprocess=""), "it does not say what its went through"),
     "all items of the world": (saying("said", items=10**15), "real items are behind it"),
     "a negative epsilon": (metric(-1.0), "it has spent epsilon -1.0"),
     "NaN for epsilon": (metric(float("nan")), "it has spent epsilon nan"),

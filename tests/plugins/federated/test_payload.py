@@ -8,6 +8,8 @@ import pytest
 import torch
 from ddcore_federated import Shared
 from ddcore_federated.payload import Limits, PayloadRefused, packed, unpacked
+from ddcore_federated.shared import union
+from hypothesis import strategies as st
 
 from ddcore.plugin import LabelledTensors
 
@@ -162,22 +164,24 @@ HOSTILE = {
     "NaN in a row": (changed("targets", np.full((6, 3), np.nan, np.float32)), "targets hold NaN"),
     "a step size of zero": (
         changed("step_sizes", np.zeros(1, np.float32)),
-        "not a row of at most 5 numbers above zero",
+        "not a row of finite numbers above zero",
     ),
     "a step size below zero": (changed("step_sizes", -np.ones(1, np.float32)), "numbers above zero"),
-    "too many step sizes": (changed("step_sizes", np.ones(6, np.float32)), "at most 5 numbers"),
+    "too many step sizes": (changed("step_sizes", np.ones(6, np.float32)), "step_sizes are 6, and 5 are the most"),
     "a huge step size": (changed("step_sizes", np.full(1, 1e9, np.float32)), "reach 1e+09"),
-    "an order without step sizes": (changed("order", [[0]]), "and not a step size for each"),
-    "an order of strangers": (changed("order", [[6]]), "names items outside 0 to 5"),
+    "an order without step sizes": (changed("order", [[0]]), "1 steps in order and 0 step sizes"),
+    "an order of strangers": (changed("order", [[6]]), "names items that are not among its 6"),
     "an order as floats": (changed("order", np.zeros((1, 1), np.float32)), "steps of whole numbers"),
     "too long an order": (changed("order", np.zeros((6, 1), np.int32)), "at most 5 steps"),
     "a strange loss": (saying(loss="hinge"), "its loss is 'hinge'"),
     "no loss": (lambda blobs, said: said.pop("loss"), "its loss is None"),
-    "squares of classes": (saying(loss="squared"), "squared distance from targets that are classes"),
+    "squares of classes": (saying(loss="squared"), "its loss 'squared' wants one row"),
     "no momentum": (saying(momentum="fast"), "momentum is 'fast'"),
     "too much momentum": (saying(momentum=1.0), "momentum is 1.0"),
     "no real items": (saying(items=0), "0 real items are behind it; wanted is 1 to 100"),
     "more real items than there are": (saying(items=10**18), "wanted is 1 to 100"),
+    "a preprocessing that is no text": (saying(preprocess=["x"]), "which is no text"),
+    "a momentum in a list": (saying(momentum=[0.5]), "momentum is [0.5]"),
     "items that are none": (saying(items=True), "True real items"),
 }
 
@@ -214,3 +218,57 @@ def test_columns_may_come_first():
     inputs = np.asfortranarray(a_set().inputs.numpy())
     blobs["inputs"] = npy(inputs)
     assert torch.equal(unpacked(blobs, said, LIMITS).inputs, a_set().inputs)
+
+
+def test_a_set_that_went_through_another_preprocessing_is_refused():
+    mine, other = "standardise (mean 0.4; std 0.3)", "standardise (mean 0.5; std 0.3)"
+    limits = replace(LIMITS, preprocess=mine)
+    assert unpacked(*sent(replace(a_set(), preprocess=mine)), limits).preprocess == mine
+    with pytest.raises(PayloadRefused, match="mean 0.4.*, and its inputs went through .*mean 0.5"):
+        unpacked(*sent(replace(a_set(), preprocess=other)), limits)
+    with pytest.raises(PayloadRefused, match="it does not say what its went through"):
+        unpacked(*sent(a_set()), limits)
+
+
+def test_whatever_is_sent_it_is_refused_or_can_be_trained_on(fuzz):
+    """Bytes flipped, cut and exchanged, and what is said replaced."""
+    order = torch.tensor([[0, 1], [2, 5]])
+    shared = a_set(targets=torch.rand(6, 3), step_sizes=torch.tensor([0.1, 0.02]), order=order, momentum=0.5)
+    original, said = sent(shared, "uint8")
+    odd = st.sampled_from([None, True, -1, 0, 2**70, 0.5, float("nan"), "", "squared", [0.5], b"x"])
+
+    def attack(draw):
+        blobs, told = dict(original), dict(said)
+        for _ in range(draw(st.integers(1, 2))):
+            name = draw(st.sampled_from(sorted(blobs)))
+            blob = bytearray(blobs[name])
+            match draw(st.sampled_from(["flip", "flip", "cut", "longer", "exchange", "rename", "dtype", "say"])):
+                case "flip" if blob:
+                    place = draw(st.integers(0, 8 * len(blob) - 1))
+                    blob[place // 8] ^= 1 << place % 8
+                case "cut" if blob:
+                    del blob[draw(st.integers(0, len(blob) - 1)) :]
+                case "longer":
+                    blob += draw(st.binary(max_size=9))
+                case "exchange":
+                    blob = blobs[draw(st.sampled_from(sorted(blobs)))]
+                case "rename":
+                    del blobs[name]
+                    name = draw(st.sampled_from(["inputs", "inputs.pairs", "targets", "x"]))
+                case "dtype":
+                    dtypes = [np.float16, np.float32, np.float64, np.int64, np.uint8, np.bool_, np.complex64]
+                    blob = npy(np.zeros(draw(st.sampled_from([(), (6,), (6, 3), (2,)])), draw(st.sampled_from(dtypes))))
+                case "say":
+                    told[draw(st.sampled_from(sorted(told)))] = draw(odd)
+            blobs[name] = bytes(blob)
+        try:
+            found = unpacked(blobs, told, LIMITS)
+        except PayloadRefused:
+            return "refused"
+        assert found.inputs.shape[1:] == LIMITS.shape and len(found) <= LIMITS.sets
+        assert all(v.dtype == torch.float32 and v.isfinite().all() for v in (found.inputs, found.targets.float()))
+        if (found.loss, found.momentum, found.order is None) == (shared.loss, shared.momentum, False):
+            union([found, shared], 3)
+        return "accepted"
+
+    assert fuzz(attack, 150)["refused"] > 40

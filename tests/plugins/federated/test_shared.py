@@ -1,5 +1,7 @@
 """What clients share: in the classes of the whole problem, united, and refused where it does not fit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ddcore_federated import Shared, shard, union
@@ -126,6 +128,7 @@ def test_a_set_of_another_problem_is_refused(tiny, fields, sentence):
         ([], "union of none"),
         ([made(), made(targets=ROWS, loss="squared")], "a loss of cross_entropy and squared"),
         ([made(), made(momentum=0.5)], "a momentum of 0.0 and 0.5"),
+        ([replace(made(), preprocess="a"), replace(made(), preprocess="b")], "went through a and b"),
         ([made(), made(**STEPS)], "some of its parts come with an order"),
     ],
 )
