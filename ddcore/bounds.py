@@ -18,6 +18,12 @@ class Infinite:
     """The number may be infinite; without this mark every number is finite."""
 
 
+@dataclass(frozen=True)
+class NamesFile:
+    """The text is the path of a file or folder that the part reads."""
+
+
+FilePath = Annotated[str, NamesFile()]
 Positive = Annotated[float, Gt(0)]
 PositiveOrInfinite = Annotated[float, Gt(0), Infinite()]
 NotNegative = Annotated[float, Ge(0)]
@@ -44,6 +50,11 @@ def in_words(hint: Any) -> str:
     if any(isinstance(mark, MinLen) for mark in arguments[1:]):
         words.append("not empty")
     return " and ".join(words) or in_words(arguments[0])
+
+
+def names_file(hint: Any) -> bool:
+    """Whether an annotation says that the field is the path of a file."""
+    return NamesFile() in getattr(hint, "__metadata__", ()) or any(map(names_file, typing.get_args(hint)))
 
 
 def broken(name: str, value: Any, hint: Any) -> Iterator[str]:

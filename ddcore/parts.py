@@ -16,7 +16,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from ddcore.bounds import broken
+from ddcore.bounds import broken, names_file
 from ddcore.errors import RecipeRefused
 from ddcore.types import Citation, DataCard, Network
 
@@ -83,6 +83,13 @@ class Part(ABC):
         yield where, self
         for name, part in self.parts():
             yield from part.within(f"{where}.{name}" if where else name)
+
+    def files(self, where: str = "") -> Iterator[str]:
+        """The fields, by dotted path, that have it or a part within it read a file."""
+        for path, part in self.within(where):
+            for name, hint in field_types(type(part)).items():
+                if getattr(part, name, None) is not None and names_file(hint):
+                    yield f"{path}.{name}" if path else name
 
     def papers(self) -> list[Citation]:
         """The papers of this part and of all that it holds, each once."""

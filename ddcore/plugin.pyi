@@ -32,6 +32,9 @@ from .bounds import (
     Decay as Decay,
 )
 from .bounds import (
+    FilePath as FilePath,
+)
+from .bounds import (
     Infinite as Infinite,
 )
 from .bounds import (

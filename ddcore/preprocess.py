@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ddcore.bounds import Number, Positive
+from ddcore.bounds import FilePath, Number, Positive
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.tensors import read_tensors
@@ -192,7 +192,7 @@ class ZCA(Preprocess):
 
     eps: Positive = 0.1
     """Added to the eigenvalues. Published: 0.1 (Nguyen et al., NeurIPS 2021)."""
-    public: str | None = None
+    public: FilePath | None = None
     """A safetensors file with ``mean`` (d,) and ``covariance`` (d, d) of public items, which asks nothing of T; None to
     fit both through the gate."""
 

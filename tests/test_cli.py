@@ -166,6 +166,11 @@ def test_a_set_never_chooses_a_path(runs, tmp_path, monkeypatch):
         done = call("evaluate", path, "--networks", "mlp")
         assert done.exit_code == 2
         assert f"made from {name!r}, which is no data set that ddcore finds by its name. Say with --data" in done.stderr
+    recipe = Recipe.from_toml(made.recipe, Host().catalogue)
+    reading = replace(recipe, preprocess=ddcore.plugin.ZCA(public="elsewhere")).to_toml()
+    done = call("evaluate", replace(made, recipe=reading).save(tmp_path / "s.safetensors"), "--networks", "mlp")
+    assert done.exit_code == 2
+    assert "has a file of its choice read (preprocess.public), which a set that stands alone may not" in done.stderr
     named = made.save(tmp_path / "s.safetensors")
     assert call("evaluate", named, "--networks", "mlp", "--repeats", 1, "--baselines", "none").exit_code == 0
 

@@ -15,7 +15,7 @@ from torch import nn
 import ddcore
 from ddcore import Host, PluginBroken, RecipeRefused
 from ddcore import plugin as dd
-from ddcore.bounds import Infinite
+from ddcore.bounds import Infinite, names_file
 from ddcore.catalogue import Catalogue
 from ddcore.packing import from_dict, overridden, to_dict
 from ddcore.parts import field_docs, field_types
@@ -290,3 +290,11 @@ def test_what_is_no_part_of_a_fields_kind_is_refused(policy):
         RecipeRefused, match=r"^policy = .* is no part of the kind that belongs there \(policy perturbed\)"
     ):
         dd.Perturbed(policy)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: f"{part.kind}-{part.part_name()}")
+def test_fields_that_name_files_say_so(part):
+    """By their docstrings: a set of a stranger must not choose what is read."""
+    for name, said in field_docs(part).items():
+        if part.kind != "data" and (said.startswith(("A safetensors file", "Safetensors file", "Folder where"))):
+            assert names_file(field_types(part)[name]), name

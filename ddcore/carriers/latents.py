@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddcore.bounds import Count, Decay, NotNegative, Positive
+from ddcore.bounds import Count, Decay, FilePath, NotNegative, Positive
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import Decoders, Doubled, codes_that_fit, enlarging, reduced, scale_faults
 from ddcore.carriers.picking import herd
@@ -107,7 +107,7 @@ class Latents(Carrier):
     """Sides of an image over those of the small images: a power of two that divides both sides."""
     training: Adversarial | None = Adversarial()
     """How the generator is trained on T; None to start from random weights."""
-    generator: str | None = None
+    generator: FilePath | None = None
     """A safetensors file that the generator is read from instead of training it: an artefact whose carrier had the same
     sizes, or the weights alone. No guarantee of this run covers what it was trained on: under a private gate that must
     be public."""

@@ -121,11 +121,23 @@ def evaluate_saved(
     check_device(device)
     distilled = DistilledSet.load(Folder(path).distilled if path.is_dir() else path)
     experiment = Experiment(Recipe.from_toml(distilled.recipe, host.catalogue), settings)
+    if path.is_file():
+        _reads_nothing(path, experiment.recipe)
     data = settings.load(experiment.recipe.seed)
     check_problem(distilled.data, data.card, by_number)
     settings.protocol.check(data, host.catalogue)
     metrics = metrics_of(experiment, experiment.recipe.fitted(data.card), distilled, data, host, device, progress)
     return {**metrics, "told": list(_told(distilled, data))}
+
+
+def _reads_nothing(path: Path, recipe: Recipe) -> None:
+    """Refuse a set that stands alone, and may be a stranger's, where evaluating it would read what its recipe names."""
+    for part, where in ((recipe.network, "network"), (recipe.preprocess, "preprocess")):
+        for field in part.files(where):
+            raise RecipeRefused(
+                f"The recipe of the set in {path} has a file of its choice read ({field}), which a set that stands"
+                " alone may not. Evaluate the folder of its experiment instead."
+            )
 
 
 def _told(distilled: DistilledSet, data: RealData) -> Iterator[str]:

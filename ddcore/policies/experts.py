@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ddcore.augment.siamese import Siamese
-from ddcore.bounds import Count, NotNegative, Whole
+from ddcore.bounds import Count, FilePath, NotNegative, Whole
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
@@ -60,7 +60,7 @@ class Experts(Policy):
     """Standard deviation of normal noise that is added to the start."""
     seed: Whole = 0
     """Seed of the experts, apart from the run's."""
-    store: str | None = None
+    store: FilePath | None = None
     """Folder where trained experts are kept for other runs to share: each buffer in a folder below, named by a hash of
     network, fit, seed, and T as the gate shows it. A folder that is a buffer itself is used as it is, and refused where
     it was made otherwise. None to keep them in the run and its checkpoint."""

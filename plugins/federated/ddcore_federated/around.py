@@ -20,7 +20,7 @@ class Around(dd.NetworkPlan):
     """The network that clients share."""
     radius: dd.NotNegative = 0.0
     """Norm of the direction; with 0 every start is w."""
-    weights: str | None = None
+    weights: dd.FilePath | None = None
     """Safetensors file that holds w; None for what the network's own start draws under ``seed``, which is the same for
     all who know the seed."""
     classes: tuple[dd.Whole, ...] | None = None

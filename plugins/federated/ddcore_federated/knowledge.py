@@ -67,7 +67,7 @@ class Remembered(dd.Carrier):
     **Reference**: Liu et al., ICLR 2023, conditional initialisation.
     """
 
-    path: str | None = None
+    path: dd.FilePath | None = None
     """Safetensors file with ``inputs`` (n, ...), preprocessed, and ``classes`` (n,), of which each class takes ``ipc``
     at random; :func:`remember` writes one. None to start as ``init`` says."""
     init: Literal["noise", "real"] = "noise"

@@ -22,7 +22,7 @@ class Trajectory(dd.Policy):
     Nothing is asked of T.
     """
 
-    path: str | None = None
+    path: dd.FilePath | None = None
     """Safetensors file of the trajectory, as :func:`write_trajectory` writes it; a server fills it in."""
     span: dd.Count = 1
     """Points from a start to its target."""
