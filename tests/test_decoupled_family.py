@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 import ddcore
@@ -27,6 +27,7 @@ from ddcore.optimisers import AdamW, Sgd
 from ddcore.plugin import Crop, Taught, cropped
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
+from ddcore.tensors import write_tensors
 from ddcore.types import DataCard, Draw
 
 FIT = {"steps": 6, "batch": 20}
@@ -377,8 +378,7 @@ def test_views_that_do_not_fit_together_are_refused(begun, tmp_path, spoil, sent
     path = run.export().save(tmp_path / "set.safetensors")
     with safe_open(path, framework="pt") as file:
         card = file.metadata()
-    whole = {name: value for name, value in {**load_file(path), **spoil}.items() if value is not None}
-    save_file(whole, path, card)
+    write_tensors(path, {n: v for n, v in {**load_file(path), **spoil}.items() if v is not None}, card)
     with pytest.raises(BadArtefact, match=sentence):
         DistilledSet.load(path)
 
