@@ -72,10 +72,12 @@ class Plot:
                 self._draw(place, panel, looks)
                 handles, labels = place.get_legend_handles_labels()
                 named |= dict(zip(labels, handles, strict=True))
-        figure.supxlabel(self.x, fontsize=10)
-        figure.supylabel(self.y, fontsize=10)
+        figure.supxlabel(self.x, fontsize=10, parse_math=False)
+        figure.supylabel(self.y, fontsize=10, parse_math=False)
         order = [label for label in looks if label in named]
-        figure.legend([named[label] for label in order], order, loc="outside right upper", fontsize=8)
+        legend = figure.legend([named[label] for label in order], order, loc="outside right upper", fontsize=8)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
         return save_figure(figure, path)
 
     def _draw(self, axes: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:

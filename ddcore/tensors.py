@@ -39,7 +39,7 @@ class _Checksums(BaseModel):
 
 def _checksum(name: str, value: Tensor) -> str:
     digest = hashlib.sha256(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-    digest.update(memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy()))
+    digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

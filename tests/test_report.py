@@ -116,6 +116,11 @@ def test_the_report_holds_the_numbers(tmp_path):
     assert text.endswith("## Cite\n\n```bibtex\n@inproceedings{zhao2023dm,\n}\n@article{other,\n}\n```\n")
 
 
+def test_names_of_any_kind_are_drawn_as_they_are(write, tmp_path):
+    odd = metrics(method=r"$\frac$", data="$x^$", measures={"accuracy": {**ACCURACY, "unit": "$"}})
+    assert compare([write(odd), write(metrics())]).plot(tmp_path / "odd.png").read_bytes()[1:4] == b"PNG"
+
+
 def test_the_report_shows_no_deviation_of_a_single_network(tmp_path):
     one = {"convnet": {"mean": 65.6, "std": 0.0, "values": [65.6], "lr": 0.002}}
     run = metrics(
