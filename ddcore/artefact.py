@@ -228,7 +228,8 @@ class DistilledSet(HoldsTensors):
             held = LabelledTensors.from_state(tensors, card.loss, card.momentum)
             known = held.state_dict().keys()
             for name in tensors:
-                if name not in known and name.partition(".")[0] not in beside:
+                kind, dot, _ = name.partition(".")
+                if name not in known and not (dot and kind in beside):
                     raise BadArtefact(f"The set cannot be used: it holds {name!r}, which no set has.")
             return DistilledSet(
                 tensors=held,

@@ -110,6 +110,7 @@ def spoiled(distilled, path, tensors=None, card=None):
         ({"tensors": {"teaching.odd": torch.zeros(1)}}, "teaching.odd is nothing that networks are taught by"),
         ({"tensors": {"order.x": torch.zeros(1)}}, "not numbered from 0"),
         ({"tensors": {"surprise": torch.zeros(1)}}, "holds 'surprise', which no set has"),
+        ({"tensors": {"latent": torch.zeros(1)}}, "holds 'latent', which no set has"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(change, sentence, distilled, tmp_path):
@@ -165,7 +166,7 @@ def test_all_files_of_tensors_are_held_to_their_checksums(tmp_path):
 
 
 def test_facts_are_kept_as_json_has_them(distilled, tmp_path):
-    made = distilled.with_facts(sizes=(1, 2), table={3: None})
+    made = distilled.with_facts(sizes=(1, 2), table={3: None}, epsilon=float("inf"))
     assert made.facts["sizes"] == [1, 2] and made.facts["table"] == {"3": None}
     assert DistilledSet.load(made.save(tmp_path / "set")).facts == made.facts
     with pytest.raises(BadArtefact, match="facts are numbers, texts, lists and tables"):
