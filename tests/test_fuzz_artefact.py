@@ -225,7 +225,7 @@ def changed(draw, value):
         case "dtype":
             return value.to(draw(st.sampled_from(DTYPES)))
         case "point":
-            return value.flatten()[0]
+            return value.flatten()[0] if value.numel() else value
         case "flat":
             return value.flatten()
         case "column":
@@ -235,8 +235,8 @@ def changed(draw, value):
         case "none":
             return value[:0]
         case _:
-            number = draw(st.sampled_from([float("nan"), float("inf"), -1.0, 0.0, 7.0, 1e30]))
-            return torch.full_like(value, number if value.is_floating_point() else int(min(abs(number), 7) or 0))
+            floats = [float("nan"), float("inf"), -1.0, 0.0, 7.0, 1e30]
+            return torch.full_like(value, draw(st.sampled_from(floats if value.is_floating_point() else [-1, 0, 7])))
 
 
 def stranger_tensors(saved, whole):
