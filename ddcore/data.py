@@ -86,15 +86,17 @@ class RealData:
         arrays = {
             s: x if isinstance(x, Items) else as_array(f"{name}: the items of {s}", x) for s, (x, _) in splits.items()
         }
+        if layout not in (None, *AXES):
+            raise BadData(f"{name}: layout={layout!r} is unknown. Known: {', '.join(AXES)}.")
         kind = kind or (AXES[layout][0] if layout else "vector" if len(arrays["train"].shape) == 2 else "image")
         if layout and AXES[layout][0] != kind:
             raise BadData(f"{name}: layout={layout!r} is of {AXES[layout][0]}s, and these are {kind}s. Leave it out.")
         if white is not None and not 0 < white < float("inf"):
             raise BadData(f"{name}: white={white} must be a number above 0.")
         inputs, said = _inputs(name, kind, arrays, layout, white)
-        targets = {s: _targets(name, s, y) for s, (_, y) in splits.items()}
+        targets = {s: _targets(name, s, kind, y, len(arrays[s])) for s, (_, y) in splits.items()}
         valued, known = _known(name, targets, classes, class_names)
-        stores = {s: _store(name, s, kind, x, targets[s], known) for s, x in inputs.items()}
+        stores = {s: _store(name, s, x, targets[s], known) for s, x in inputs.items()}
         shape = tuple(stores["train"].inputs.shape[1:])
         for split, store in stores.items():
             if tuple(store.inputs.shape[1:]) != shape:
@@ -185,9 +187,11 @@ def _inputs(
     return {**splits, **found}, f"{order and f'; axes {order}'}; values {values}"
 
 
-def _targets(name: str, split: str, given: np.ndarray | Tensor) -> Tensor:
-    """Classes (n,), or values (n, v) where floats were given."""
+def _targets(name: str, split: str, kind: str, given: np.ndarray | Tensor, count: int) -> Tensor:
+    """Classes (n,), or values (n, v) where floats were given, of ``count`` items."""
     found = as_array(f"{name}: {split} labels", given)
+    if found.ndim and len(found) != count:
+        raise BadData(f"{name}: {split} has {count} {kind}s and {len(found)} labels. Each {kind} needs one label.")
     if isinstance(found, Tensor):
         found = found.float() if found.is_floating_point() else found
         found = found.numpy()
@@ -245,9 +249,7 @@ def _held_out(name: str, store: Store) -> tuple[Store, Store]:
     return kept, held
 
 
-def _store(name: str, split: str, kind: str, x: Inputs, y: Tensor, classes: int) -> Store:
-    if len(x) != len(y):
-        raise BadData(f"{name}: {split} has {len(x)} {kind}s and {len(y)} labels. Each {kind} needs one label.")
+def _store(name: str, split: str, x: Inputs, y: Tensor, classes: int) -> Store:
     if y.ndim == 1 and (int(y.min()) < 0 or int(y.max()) >= classes):
         wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
         raise BadData(f"{name}: a {split} label is {wrong}, outside 0 to {classes - 1}. Number the classes from 0.")

@@ -1,6 +1,5 @@
 """Whatever the reader, the layout, the range or the kind of file: the right values, or a sentence."""
 
-import gzip
 import itertools
 import struct
 import subprocess
@@ -15,6 +14,7 @@ from PIL import Image
 
 import ddcore
 from ddcore import BadData, RealData
+from ddcore.datasets import Npz
 from ddcore.datasets.pictures import PIXELS
 
 N = 12
@@ -55,7 +55,7 @@ def through_npz(tmp_path, splits, **fields):
     names = {"train": "train", "test": "test", "validation": "val"}
     images, labels = ({f"{names[s]}_{what}": pair[i] for s, pair in splits.items()} for i, what in enumerate(WHAT))
     np.savez(tmp_path / "made.npz", **images, **labels)
-    return ddcore.load(str(tmp_path / "made.npz"), **fields)
+    return Npz(str(tmp_path / "made.npz"), **fields).load()
 
 
 READERS = [through_python, through_tensors, through_npz]
@@ -139,7 +139,11 @@ def test_numbers_that_are_no_images_are_used_as_they_are_and_never_in_two_ranges
     for other in (bytes_of.astype(float), bytes_of / 255):
         data = RealData.of("made", split_of(bytes_of), split_of(other), kind=kind)
         assert torch.allclose(items(data.test).flatten(1), TRUTH.flatten(1), atol=1e-6)
-    for one, two in ((bytes_of.astype(float), bytes_of / 255), (STANDARD * 32768, STANDARD), (bytes_of, -bytes_of / 9)):
+    for one, two in (
+        (bytes_of.astype(float), bytes_of / 255),
+        (STANDARD * 32768, STANDARD),
+        (bytes_of, bytes_of - 255.0),
+    ):
         with pytest.raises(BadData, match="different ranges"):
             RealData.of("made", split_of(one.reshape(len(one), -1)), split_of(two.reshape(len(two), -1)), kind=kind)
 
@@ -265,10 +269,10 @@ def test_images_are_turned_as_their_exif_says(orientation, name, how, tmp_path):
 
 
 def test_a_photograph_with_previews_is_its_first_picture_and_others_with_several_are_refused(tmp_path):
-    image, other = Image.fromarray(STORED), Image.fromarray(255 - STORED)
+    image, other = (Image.new("RGB", (20, 12), colour) for colour in ("maroon", "teal"))
     several = {"save_all": True, "append_images": [other]}
-    data = ddcore.load(folder_of(tmp_path / "mpo", image, "0.jpg", format="MPO", quality=100, **several))
-    assert abs(first(data).astype(int) - STORED).mean() < 40
+    data = ddcore.load(folder_of(tmp_path / "mpo", image, "0.jpg", format="MPO", **several))
+    assert abs(first(data).astype(int) - (128, 0, 0)).max() < 4
     assert "4 images of which there are several in the file: the first is taken." in data.notes
     for name in ("0.gif", "0.png", "0.tif", "0.webp"):
         with pytest.raises(BadData, match=rf"0.{name[2:]} is not an image that can be read \(it holds several"):
@@ -381,7 +385,7 @@ def eps(path):
 
 
 def named_otherwise(path):
-    Image.fromarray(STORED).save(path, format="ICO", sizes=[(16, 16)])
+    Image.fromarray(STORED).save(path, format="ICO", sizes=[(8, 8)])
 
 
 def bomb(path):
@@ -417,7 +421,7 @@ LABELS_OF = ((12,), LABELS.astype(np.uint8).tobytes())
 @pytest.mark.parametrize(
     ("shape", "data", "sentence"),
     [
-        ("(12, 600, 60000)", bytes(12 * 600 * 60000), "unpacks from .* of which at most 268435456 are read"),
+        ("(12, 600, 10000)", bytes(12 * 600 * 10000), "unpacks from .* of which at most 67108864 are read"),
         ("(12, 4000000, 4000000)", b"1", "declares .*, and holds 1 bytes"),
         ("(12, -5, -5)", bytes(300), "declares|negative"),
         ("(12, 5, 5)", bytes(301), "declares .*, and holds 301 bytes"),
@@ -464,17 +468,17 @@ def test_no_hostile_file_takes_a_gigabyte(tmp_path):
     """A label of a billion, a packed array and a packed IDX file of 2 GB, an image of a billion pixels."""
     np.savez(tmp_path / "label.npz", images=PIXELS_OF, labels=np.array([0, 1] * 5 + [0, 10**9]))
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as file:
-        with file.open("images.npy", "w") as opened:
-            head = "{'descr': '|u1', 'fortran_order': False, 'shape': (2000, 1000, 1000), }".ljust(117) + "\n"
-            opened.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
-            for _ in range(30):
-                opened.write(bytes(2**20))
+        head = "{'descr': '|u1', 'fortran_order': False, 'shape': (2000, 1000, 1000), }".ljust(117) + "\n"
+        file.writestr("images.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + bytes(2**20))
         file.writestr("labels.npy", b"")
+        file.getinfo("images.npy").file_size = 2 * 10**9 + 128
     raw = tmp_path / "idx" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    with gzip.open(raw / "train-images-idx3-ubyte.gz", "wb", compresslevel=1) as opened:
-        opened.write(struct.pack(">4sIII", b"\0\0\x08\x03", 2**31 - 1, 1000, 1))
-        opened.write(bytes(2**20))
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    start = packer.compress(struct.pack(">4sIII", b"\0\0\x08\x03", 2000, 1000, 1000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    million = packer.compress(bytes(10**6)) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = b"\x1f\x8b\x08" + bytes(7) + start + 2000 * million + packer.flush() + bytes(8)
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(packed)
     (tmp_path / "pictures" / "a").mkdir(parents=True)
     bomb(tmp_path / "pictures" / "a" / "0.png")
     paths = [str(tmp_path / name) for name in ("label.npz", "bomb.npz", "idx", "pictures")]

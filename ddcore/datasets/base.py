@@ -15,7 +15,7 @@ SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train", "training"), "test": ("test", "testing"), "validation": ("val", "valid", "validation")}
 )
 """What each split may be called in files."""
-UNPACKED = 256 * 2**20
+UNPACKED = 64 * 2**20
 """Bytes that any compressed file may unpack to."""
 RATIO = 20
 """Times its own bytes that a compressed file may unpack to."""

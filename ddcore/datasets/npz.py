@@ -43,7 +43,7 @@ class Npz(DataSet):
     """The value that stands for white in all splits, such as 255 or 4095; 1 for values to be used as they are; None
     where it is plain."""
     memory: Whole | None = None
-    """Bytes that its compressed arrays may unpack to; None for twenty times their own, and 256 MiB in any case."""
+    """Bytes that its compressed arrays may unpack to; None for twenty times their own, and 64 MiB in any case."""
 
     def item_kind(self) -> str:
         with _Archive(Path(self.root).expanduser(), self.memory) as archive:
@@ -140,8 +140,8 @@ class _Archive:
             with self.file.open(entry) as opened:
                 shape, _, dtype = HEADERS[npy.read_magic(opened)](opened)
                 held = entry.file_size - opened.tell()
-            if dtype.hasobject:
-                raise ValueError(f"{name} holds objects")
+            if dtype.hasobject or not dtype.itemsize:
+                raise ValueError(f"{name} holds {dtype}, which is not loaded")
             if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
                 raise ValueError(f"{name} declares {shape} of {dtype}, and holds {held} bytes")
             return shape
