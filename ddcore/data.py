@@ -86,6 +86,9 @@ class RealData:
         arrays = {
             s: x if isinstance(x, Items) else as_array(f"{name}: the items of {s}", x) for s, (x, _) in splits.items()
         }
+        for text in (name, *class_names):
+            if not text.isascii() and text.encode(errors="replace").decode() != text:
+                raise BadData(f"{text!a} is not a name that can be written as text. Give another.")
         if layout not in (None, *AXES):
             raise BadData(f"{name}: layout={layout!r} is unknown. Known: {', '.join(AXES)}.")
         kind = kind or (AXES[layout][0] if layout else "vector" if len(arrays["train"].shape) == 2 else "image")

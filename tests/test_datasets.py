@@ -151,6 +151,17 @@ def test_npz_names_its_classes_in_text_or_bytes(tmp_path):
         assert ddcore.load(str(tmp_path / "own.npz")).card.class_names == ("ä", "b", "c")
 
 
+@pytest.mark.parametrize(
+    "names", [np.array("abc"), np.array([["a", "b", "c"]]), np.ones(3), np.array(["a", "b", "\ud800"])]
+)
+def test_class_names_are_one_readable_text_each(names, tmp_path):
+    np.savez(
+        tmp_path / "own.npz", class_names=names, **{f"{s}_{k}": v for s in ("train", "test") for k, v in PAIR.items()}
+    )
+    with pytest.raises(BadData, match="is not readable text|is not a name that can be written"):
+        ddcore.load(str(tmp_path / "own.npz"))
+
+
 def paint(path, colour, size=(10, 8), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour).save(path)

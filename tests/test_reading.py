@@ -270,13 +270,16 @@ def test_images_are_turned_as_their_exif_says(orientation, name, how, tmp_path):
 
 def test_a_photograph_with_previews_is_its_first_picture_and_others_with_several_are_refused(tmp_path):
     image, other = (Image.new("RGB", (20, 12), colour) for colour in ("maroon", "teal"))
-    several = {"save_all": True, "append_images": [other]}
-    data = ddcore.load(folder_of(tmp_path / "mpo", image, "0.jpg", format="MPO", **several))
+
+    def several(name, **how):
+        return folder_of(tmp_path / name, image.copy(), name, save_all=True, append_images=[other.copy()], **how)
+
+    data = ddcore.load(several("0.jpg", format="MPO"))
     assert abs(first(data).astype(int) - (128, 0, 0)).max() < 4
     assert "4 images of which there are several in the file: the first is taken." in data.notes
     for name in ("0.gif", "0.png", "0.tif", "0.webp"):
         with pytest.raises(BadData, match=rf"0.{name[2:]} is not an image that can be read \(it holds several"):
-            ddcore.load(folder_of(tmp_path / name, image, name, **several))
+            ddcore.load(several(name))
 
 
 @pytest.mark.parametrize("channels", [None, 1])

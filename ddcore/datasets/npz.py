@@ -78,16 +78,18 @@ class Npz(DataSet):
             kind=kind,
             layout=self.layout,
             white=self.white,
-            class_names=_names(path, arrays["class_names"]) if named else (),
+            class_names=_texts(path, "class_names", arrays["class_names"]) if named else (),
             notes=[f"Not read: {', '.join(unread)}."] if unread else (),
         )
 
     def _kind(self, archive: _Archive) -> str | None:
         """What the fields or the file say of the items. Raises BadData where the file says what nothing answers to."""
-        said = str(archive.read(["kind"])["kind"].tolist()) if "kind" in archive.entries else None
-        if said not in (None, *LAYOUTS):
-            raise BadData(f"{archive.path} says kind = {said!r}. Known: {', '.join(LAYOUTS)}.")
-        return self.items or (AXES[self.layout][0] if self.layout else said)
+        said = []
+        if "kind" in archive.entries:
+            said = _texts(archive.path, "kind", archive.read(["kind"])["kind"].reshape(-1))
+            if len(said) != 1 or said[0] not in LAYOUTS:
+                raise BadData(f"{archive.path} says kind = {', '.join(said)!r}. Known: {', '.join(LAYOUTS)}.")
+        return self.items or (AXES[self.layout][0] if self.layout else next(iter(said), None))
 
 
 def _pair(archive: _Archive, prefixes: list[str]) -> tuple[str, str] | None:
@@ -100,10 +102,14 @@ def _pair(archive: _Archive, prefixes: list[str]) -> tuple[str, str] | None:
     return found[0] if found else None
 
 
-def _names(path: Path, given: np.ndarray) -> list[str]:
-    if given.ndim != 1 or given.dtype.kind not in "USiu":
-        raise BadData(f"{path}: class_names are {given.dtype} {given.shape}. Wanted: one text per class.")
-    return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in given.tolist()]
+def _texts(path: Path, name: str, given: np.ndarray) -> list[str]:
+    """The entries of ``given`` (k,) as text. Raises BadData where they are none."""
+    try:
+        if given.ndim != 1 or given.dtype.kind not in "USiu":
+            raise ValueError(f"it is {given.dtype} {given.shape}")
+        return [text.decode(errors="replace") if isinstance(text, bytes) else str(text) for text in given.tolist()]
+    except (ValueError, SystemError) as error:  # the latter for what is no Unicode
+        raise BadData(f"{path}: {name} is not readable text ({error}). Save one text per class.") from error
 
 
 class _Archive:
