@@ -1,6 +1,7 @@
 """Whatever the reader, the layout, the range or the kind of file: the right values, or a sentence."""
 
 import itertools
+import json
 import struct
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 import ddcore
 from ddcore import BadData, RealData
+from ddcore.cli import app
 from ddcore.datasets import Npz
 from ddcore.datasets.pictures import PIXELS
 
@@ -489,3 +492,39 @@ def test_no_hostile_file_takes_a_gigabyte(tmp_path):
     refused, mib = map(int, told.split())
     assert refused == len(paths)
     assert mib < 1024
+
+
+# --- what the user is told
+
+
+def call(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_what_was_read_reaches_the_screen_the_metrics_and_the_report(tmp_path):
+    bands = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 4)).astype(np.uint8)
+    path = tmp_path / "bands[4].npz"
+    np.savez(path, images=bands, labels=np.arange(30) % 3, extra=1)
+    refused = call("list", "data", path)
+    assert refused.exit_code == 2
+    assert "--set experiment.data.layout=nhwc" in refused.stderr
+    told = "Images of 4x8x8: 27 to train on, 3 to test on (set aside from those to train on); axes (n, h, w, c); values"
+    small = ["--iterations", 1, "--repeats", 1, "--baselines", "none", "--networks", "mlp", "--set", "network.width=4"]
+    words = ["--data", path, "--set", "experiment.data.layout=nhwc", "--set", "network.depth=2", *small]
+    done = call("distill", "dm", *words, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    for text in (done.stdout, (tmp_path / "run" / "report.md").read_text()):
+        assert told in text
+        assert "Not read: extra." in text
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["notes"][0].startswith(told)
+    private = call("distill", "psg", *words, "--out", tmp_path / "private")
+    assert private.exit_code == 0, private.output
+    assert "Images of" not in private.stdout + (tmp_path / "private" / "report.md").read_text(), "it is not noised"
+
+
+def test_how_a_file_or_folder_is_read_can_be_listed(tmp_path):
+    root = folder_of(tmp_path / "own", Image.fromarray(STORED))
+    assert "Images of 3x12x20: 2 to train on, 2 to test on; axes" in call("list", "data", root).stdout
+    (note,) = json.loads(call("list", "data", root, "--json").stdout)["notes"]
+    assert note.startswith("Images of 3x12x20")
+    assert "scikit-learn" in call("list", "data", "digits").stdout
