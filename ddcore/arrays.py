@@ -16,7 +16,7 @@ from ddcore.errors import BadData
 
 Layout = Literal["nchw", "nhwc", "nct", "ntc"]
 """The order of the axes: items, channels, height, width; for signals items, channels, time."""
-AXES: Mapping[Layout, tuple[str, str]] = MappingProxyType(
+AXES = MappingProxyType[Layout, tuple[str, str]](
     {
         "nchw": ("image", "(n, c, h, w)"),
         "nhwc": ("image", "(n, h, w, c)"),
@@ -77,16 +77,13 @@ def numbers(where: str, given: np.ndarray | Tensor) -> Tensor:
     if given.dtype == torch.uint8:
         return given
     given = given.float()
-    bad = (
-        (~torch.isfinite(given)).reshape(len(given), -1).any(1).nonzero().flatten()
-        if given.ndim and given.numel()
-        else ()
-    )
-    if len(bad):
-        raise BadData(
-            f"{where} hold NaN or infinity in {len(bad)} of {len(given)} items, the first at {int(bad[0])}. Repair or"
-            " drop them."
-        )
+    if given.ndim and given.numel():
+        bad = (~torch.isfinite(given)).reshape(len(given), -1).any(1).nonzero().flatten()
+        if len(bad):
+            raise BadData(
+                f"{where} hold NaN or infinity in {len(bad)} of {len(given)} items, the first at {int(bad[0])}."
+                " Repair or drop them."
+            )
     return given
 
 
