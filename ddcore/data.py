@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ddcore.arrays import AXES, Layout, as_array, by_split, channels_first, numbers, one_range
 from ddcore.errors import BadData
 from ddcore.store import Inputs, Items, Store, split_rows
 from ddcore.types import DataCard
 
 Split = tuple[np.ndarray | Inputs, np.ndarray | Tensor]
 """Items of a split, and their labels or values."""
-LAYOUTS: Mapping[str, str] = MappingProxyType(
-    {"image": "(n, h, w), (n, c, h, w) or (n, h, w, c)", "vector": "(n, d)", "signal": "(n, c, t) or (n, t)"}
-)
-"""How arrays of the core's kinds of items may be laid out."""
+HELD_OUT = 0.1
+"""Share of the items that is the test split where a data set brings none."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class RealData:
     train: Store
     test: Store
     validation: Store | None = None
+    notes: tuple[str, ...] = ()
+    """What the data were read as and what was changed in reading them, in sentences for the user."""
 
     @staticmethod
     def alone(card: DataCard, store: Store, classes: Sequence[int]) -> RealData:
@@ -51,9 +53,11 @@ class RealData:
     def of(
         name: str,
         train: Split,
-        test: Split,
+        test: Split | None,
         *,
         kind: str | None = None,
+        layout: Layout | None = None,
+        white: float | None = None,
         apart: bool = True,
         validation: Split | None = None,
         classes: int | None = None,
@@ -61,35 +65,41 @@ class RealData:
         flips: bool = True,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        notes: Sequence[str] = (),
     ) -> RealData:
-        """Items and labels of each split, checked.
+        """Items and labels of each split, checked; without ``test`` a stratified tenth of train, always the same.
 
         ``kind`` says what an item is. By default train's arrays (n, d) are vectors, all others images; signals must be
-        called so. Arrays are uint8 or finite floats, laid out as :data:`LAYOUTS` says; ``Items`` are taken as they are,
-        and so is the shape of arrays of a plugin's kind. Labels are whole numbers from 0, or floats (n,) or (n, v),
-        which are values to predict. ``apart``: see :class:`~ddcore.types.DataCard`.
+        called so. ``layout`` says which axis holds the channels of images (``nchw``, ``nhwc``) or of signals (``nct``,
+        ``ntc``), and may be left out where it is plain (:func:`~ddcore.arrays.channels_first`). ``white`` is the value
+        of images that stands for 1, and may be left out likewise (:func:`~ddcore.arrays.one_range`): one range for all
+        splits. ``Items`` are taken as they are, and so is the shape of arrays of a plugin's kind.
+
+        Labels are whole numbers from 0, of which each has an item in train, or floats (n,) or (n, v), which are values
+        to predict. ``apart``: see :class:`~ddcore.types.DataCard`. ``notes`` are added to those of the arrays.
 
         Raises:
             BadData: in a sentence that says which split, what is wrong, and what to do.
         """
-        splits = {"train": train, "test": test} | ({"validation": validation} if validation else {})
-        kind = kind or ("vector" if not isinstance(train[0], Items) and len(np.shape(train[0])) == 2 else "image")
-        arrays = {s: (_inputs(name, s, kind, x), _targets(name, s, y)) for s, (x, y) in splits.items()}
-        widths = {s: y.shape[1] if y.ndim == 2 else None for s, (_, y) in arrays.items()}
-        for split, width in widths.items():
-            if width != widths["train"]:
-                said = [f"{w} values per item" if w else "classes" for w in (width, widths["train"])]
-                raise BadData(
-                    f"{name}: the labels of {split} are {said[0]}, those of train {said[1]}: give all splits classes"
-                    " (whole numbers), or all as many values (floats)."
-                )
-        valued = widths["train"] is not None
-        known = 1 if valued else classes or max(len(class_names), int(arrays["train"][1].max()) + 1)
-        stores = {s: _store(name, s, kind, x, y, known) for s, (x, y) in arrays.items()}
-        if len(class_names) not in (0, known):
-            raise BadData(
-                f"{name}: {len(class_names)} class names for {known} classes. Give one name a class, or none."
-            )
+        given = {"train": train, "test": test, "validation": validation}
+        splits = {s: pair for s, pair in given.items() if pair is not None}
+        arrays = {
+            s: x if isinstance(x, Items) else as_array(f"{name}: the items of {s}", x) for s, (x, _) in splits.items()
+        }
+        for text in (name, *class_names):
+            if not text.isascii() and text.encode(errors="replace").decode() != text:
+                raise BadData(f"{text!a} is not a name that can be written as text. Give another.")
+        if layout not in (None, *AXES):
+            raise BadData(f"{name}: layout={layout!r} is unknown. Known: {', '.join(AXES)}.")
+        kind = kind or (AXES[layout][0] if layout else "vector" if len(arrays["train"].shape) == 2 else "image")
+        if layout and AXES[layout][0] != kind:
+            raise BadData(f"{name}: layout={layout!r} is of {AXES[layout][0]}s, and these are {kind}s. Leave it out.")
+        if white is not None and not 0 < white < float("inf"):
+            raise BadData(f"{name}: white={white} must be a number above 0.")
+        inputs, said = _inputs(name, kind, arrays, layout, white)
+        targets = {s: _targets(name, s, kind, y, len(arrays[s])) for s, (_, y) in splits.items()}
+        valued, known = _known(name, targets, classes, class_names)
+        stores = {s: _store(name, s, x, targets[s], known) for s, x in inputs.items()}
         shape = tuple(stores["train"].inputs.shape[1:])
         for split, store in stores.items():
             if tuple(store.inputs.shape[1:]) != shape:
@@ -102,6 +112,8 @@ class RealData:
                 raise BadData(
                     f"{name}: class {c} of {known} has no item in train. Leave it out, or number the rest anew."
                 )
+        if test is None:
+            stores["train"], stores["test"] = _held_out(name, stores["train"])
         card = DataCard(
             name,
             shape,
@@ -113,9 +125,13 @@ class RealData:
             tuple(std) if std else None,
             kind,
             apart,
-            widths["train"],
+            valued,
         )
-        return RealData(card, stores["train"], stores["test"], stores.get("validation"))
+        roles = {"train": "to train on", "test": "to test on", "validation": "to choose on"}
+        sizes = ", ".join(f"{len(store)} {roles[split]}" for split, store in stores.items())
+        aside = " (set aside from those to train on)" if test is None else ""
+        read = f"{kind.capitalize()}s of {'x'.join(map(str, shape))}: {sizes}{aside}{said}."
+        return RealData(card, stores["train"], stores["test"], stores.get("validation"), (read, *notes))
 
     def subset(self, rows: Tensor) -> RealData:
         """The same problem, of whose training items only those at ``rows`` are there; some classes may have none.
@@ -158,76 +174,85 @@ def _apart(card: DataCard) -> None:
         )
 
 
-def _inputs(name: str, split: str, kind: str, given: np.ndarray | Inputs) -> Inputs:
-    if isinstance(given, Items):
-        return given
-    given = given if isinstance(given, Tensor) else np.asarray(given)
-    x = _tensor(given) if isinstance(given, np.ndarray) else given
-    if x is None or not (x.dtype == torch.uint8 or x.is_floating_point()):
-        raise BadData(
-            f"{name}: {split} {kind}s are {given.dtype}. Save them as uint8, which stand for [0, 1], or as floats."
-        )
-    others = [f'kind = "{other}"' for other in LAYOUTS if x.numel() and _laid_out(x, other) is not None]
-    x = _laid_out(x, kind)
-    if x is None or not x.numel():
-        raise BadData(
-            f"{name}: {split} {kind}s have the shape {tuple(given.shape)}. Wanted: some of"
-            f" {LAYOUTS.get(kind, '(n, ...)')}." + (f" Or say what they are: {' or '.join(others)}." if others else "")
-        )
-    if x.dtype == torch.uint8:
-        return x
-    x = x.float()
-    bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten()
-    if len(bad):
-        raise BadData(
-            f"{name}: {len(bad)} {split} {kind}s hold NaN or infinity, the first at {int(bad[0])}. Mend or drop them."
-        )
-    return x
+def _inputs(
+    name: str, kind: str, splits: Mapping[str, Any], layout: Layout | None, white: float | None
+) -> tuple[dict[str, Inputs], str]:
+    """The inputs of each split as networks of the ``kind`` take them, and how their arrays were read."""
+    found, axes = {}, {}
+    for split, given in splits.items():
+        if not isinstance(given, Items):
+            where = f"{name}: {split} {kind}s"
+            found[split], axes[split] = channels_first(where, numbers(where, given), kind, layout)
+    if not found:
+        return dict(splits), ""
+    found, values = one_range(name, kind, found, white)
+    order = by_split(axes)
+    return {**splits, **found}, f"{order and f'; axes {order}'}; values {values}"
 
 
-def _laid_out(x: Tensor, kind: str) -> Tensor | None:
-    """``x`` with its axes as networks of the ``kind`` take them; None where it has others."""
-    if kind == "image":
-        if x.ndim == 4 and x.shape[1] not in (1, 3) and x.shape[3] in (1, 3):
-            return x.movedim(3, 1).contiguous()
-        return x[:, None] if x.ndim == 3 else x if x.ndim == 4 else None
-    if kind == "signal":
-        return x[:, None] if x.ndim == 2 else x if x.ndim == 3 else None
-    return x if x.ndim == 2 or (kind != "vector" and x.ndim > 1) else None
-
-
-def _tensor(images: np.ndarray) -> Tensor | None:
-    """uint8 as they are, floats of any width and byte order as float32, None for all else.
-
-    Copied only where torch cannot share them.
-    """
-    if images.dtype != np.uint8:
-        if images.dtype.kind != "f":
-            return None
+def _targets(name: str, split: str, kind: str, given: np.ndarray | Tensor, count: int) -> Tensor:
+    """Classes (n,), or values (n, v) where floats were given, of ``count`` items."""
+    found = as_array(f"{name}: {split} labels", given)
+    if found.ndim and len(found) != count:
+        raise BadData(f"{name}: {split} has {count} {kind}s and {len(found)} labels. Each {kind} needs one label.")
+    if isinstance(found, Tensor):
+        found = found.float() if found.is_floating_point() else found
+        found = found.numpy()
+    if found.dtype.kind == "f" and found.ndim in (1, 2) and found.size:
         with np.errstate(over="ignore"):
-            images = images.astype(np.float32, copy=False)
-    return torch.from_numpy(np.require(images, requirements=("C", "W")))
-
-
-def _targets(name: str, split: str, given: np.ndarray | Tensor) -> Tensor:
-    """Classes (n,), or values (n, v) where floats were given."""
-    array = np.asarray(given)
-    if array.dtype.kind == "f" and array.ndim in (1, 2) and array.size:
-        values = torch.from_numpy(array.reshape(len(array), -1).astype(np.float32))
+            values = torch.from_numpy(found.reshape(len(found), -1).astype(np.float32))
         if not values.isfinite().all():
-            raise BadData(f"{name}: {split} values hold NaN or infinity. Mend or drop their items.")
+            raise BadData(f"{name}: {split} values hold NaN or infinity. Repair or drop their items.")
         return values
-    if array.dtype.kind not in "iu" or not array.size or not (array.ndim == 1 or array.shape[1:] == (1,)):
+    if found.dtype.kind not in "biu" or not found.size or not (found.ndim == 1 or found.shape[1:] == (1,)):
         raise BadData(
-            f"{name}: {split} labels are {array.dtype} {array.shape}. Wanted: whole numbers, one per item; or floats"
+            f"{name}: {split} labels are {found.dtype} {found.shape}. Wanted: whole numbers, one per item; or floats"
             " (n,) or (n, v), which are values to predict."
         )
-    return torch.from_numpy(array.astype(np.int64).flatten())
+    if int(found.max()) > torch.iinfo(torch.int64).max:
+        raise BadData(f"{name}: a {split} label is {int(found.max())}. Number the classes from 0, without gaps.")
+    return torch.from_numpy(found.astype(np.int64).flatten())
 
 
-def _store(name: str, split: str, kind: str, x: Inputs, y: Tensor, classes: int) -> Store:
-    if len(x) != len(y):
-        raise BadData(f"{name}: {split} has {len(x)} {kind}s and {len(y)} labels. Each {kind} needs one label.")
+def _known(
+    name: str, targets: Mapping[str, Tensor], classes: int | None, class_names: Sequence[str]
+) -> tuple[int | None, int]:
+    """How many values each target has, None for classes; and how many classes there are, 1 for values."""
+    widths = {s: y.shape[1] if y.ndim == 2 else None for s, y in targets.items()}
+    for split, width in widths.items():
+        if width != widths["train"]:
+            said = [f"{w} values per item" if w else "classes" for w in (width, widths["train"])]
+            raise BadData(
+                f"{name}: the labels of {split} are {said[0]}, those of train {said[1]}: give all splits classes"
+                " (whole numbers), or all as many values (floats)."
+            )
+    train = targets["train"]
+    known = 1 if widths["train"] else classes or max(len(class_names), int(train.max()) + 1)
+    if known > len(train):
+        named = f"{known} classes" if classes or len(class_names) == known else f"the label {known - 1}"
+        raise BadData(
+            f"{name}: train has {named}, but only {len(train)} items, and each class needs one. Number the classes"
+            " from 0, without gaps."
+        )
+    if len(class_names) not in (0, known):
+        raise BadData(f"{name}: {len(class_names)} class names for {known} classes. Give one name per class, or none.")
+    if twice := [each for each, count in Counter(class_names).items() if count > 1]:
+        raise BadData(f"{name}: two classes are named {twice[0]!r}. Give each class a name of its own.")
+    return widths["train"], known
+
+
+def _held_out(name: str, store: Store) -> tuple[Store, Store]:
+    """Train and test of a set that came in one piece."""
+    held, kept = (store.subset(rows) for rows in split_rows(store, HELD_OUT, seed=0))
+    if not len(held):
+        raise BadData(
+            f"{name} has no test split, and its largest class has {max(store.counts)} items: too few to set a tenth"
+            " aside. Bring a test split."
+        )
+    return kept, held
+
+
+def _store(name: str, split: str, x: Inputs, y: Tensor, classes: int) -> Store:
     if y.ndim == 1 and (int(y.min()) < 0 or int(y.max()) >= classes):
         wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
         raise BadData(f"{name}: a {split} label is {wrong}, outside 0 to {classes - 1}. Number the classes from 0.")

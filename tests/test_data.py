@@ -138,7 +138,7 @@ NAN[4, 2, 2] = np.nan
 @pytest.mark.parametrize(
     ("train", "sentence"),
     [
-        ((NAN, GOOD[1]), "1 train images hold NaN or infinity, the first at 4"),
+        ((NAN, GOOD[1]), "train images hold NaN or infinity in 1 of 6 items, the first at 4"),
         ((images(), np.array([0, 1, 2, 0, 1, 3])), "class|outside|no item"),
         ((images(), np.array([0, 1, -1, 0, 1, 2])), "a train label is -1, outside 0 to 2"),
         ((images(), np.array([0, 1, 1, 0, 1, 1])), "class 2 of 3 has no item in train"),
@@ -150,11 +150,13 @@ NAN[4, 2, 2] = np.nan
         ((np.zeros((6, 16), np.uint8), GOOD[1]), r"test vectors have the shape \(6, 4, 4\)"),
         ((np.zeros(6, np.uint8), GOOD[1]), r"train images have the shape \(6,\)"),
         ((np.zeros((0, 4, 4), np.uint8), np.zeros(0, np.int64)), r"shape \(0, 4, 4\)"),
-        ((images().astype(np.int32), GOOD[1]), "int32. Save them as uint8"),
         ((images().astype(object), GOOD[1]), "images are object. Save them as uint8"),
         ((images().astype("U1"), GOOD[1]), "<U1. Save them as uint8"),
-        ((torch.zeros(6, 4, 4, dtype=torch.int64), GOOD[1]), "int64. Save them as uint8"),
-        ((np.full((6, 4, 4), 1e300), GOOD[1]), "6 train images hold NaN or infinity"),
+        ((torch.zeros(6, 4, 4, dtype=torch.complex64), GOOD[1]), "complex64. Save them as uint8"),
+        ((torch.zeros(6, 4, 4).to_sparse(), GOOD[1]), "the items of train are a tensor that is not dense"),
+        ((np.ma.masked_less(np.arange(96.0).reshape(6, 4, 4), 5), GOOD[1]), "masked entries"),
+        (([[[1, 2]], [[1]]], GOOD[1]), "not one array"),
+        ((np.full((6, 4, 4), 1e300), GOOD[1]), "train images hold NaN or infinity in 6 of 6 items"),
         ((images(side=5), GOOD[1]), "All splits must have images of one shape"),
     ],
 )

@@ -14,7 +14,7 @@ from PIL import Image
 import ddcore
 from ddcore import BadData, RecipeRefused, UnknownName
 from ddcore.datasets import PARTS as DATASETS
-from ddcore.datasets import folder as folder_of_images
+from ddcore.datasets import pictures
 from ddcore.experiment.evaluating import evaluate_all
 
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -151,6 +151,17 @@ def test_npz_names_its_classes_in_text_or_bytes(tmp_path):
         assert ddcore.load(str(tmp_path / "own.npz")).card.class_names == ("ä", "b", "c")
 
 
+@pytest.mark.parametrize(
+    "names", [np.array("abc"), np.array([["a", "b", "c"]]), np.ones(3), np.array(["a", "b", "\ud800"])]
+)
+def test_class_names_are_one_readable_text_each(names, tmp_path):
+    np.savez(
+        tmp_path / "own.npz", class_names=names, **{f"{s}_{k}": v for s in ("train", "test") for k, v in PAIR.items()}
+    )
+    with pytest.raises(BadData, match="is not readable text|is not a name that can be written"):
+        ddcore.load(str(tmp_path / "own.npz"))
+
+
 def paint(path, colour, size=(10, 8), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour).save(path)
@@ -172,7 +183,7 @@ def test_a_folder_of_images(tmp_path):
             paint(tmp_path / split / "red" / f"{i}.png", (255, 0, 0))
     data = ddcore.load(str(tmp_path))
     assert data.card.class_names == ("blue", "red")
-    assert data.card.shape == (3, 8, 8)
+    assert data.card.shape == (3, 8, 10)
     assert data.card.counts == (3, 3)
     assert data.train.inputs[0, :, 4, 4].tolist() == [0, 0, 255]
     assert data.train.inputs[5, :, 4, 4].tolist() == [255, 0, 0]
@@ -231,14 +242,14 @@ def test_val_is_to_test_on_unless_there_is_a_test_folder(folder):
 
 
 def test_channels_are_one_where_all_is_grey_and_as_asked_elsewhere(folder):
-    assert ddcore.load(str(folder)).card.shape == (1, 8, 8)
+    assert ddcore.load(str(folder)).card.shape == (1, 8, 10)
     three = ddcore.load(str(folder), channels=3)
-    assert three.card.shape == (3, 8, 8)
+    assert three.card.shape == (3, 8, 10)
     assert torch.equal(three.train.inputs[:, 0], three.train.inputs[:, 2])
     for name in ("dark", "light"):
         paint(folder / "test" / name / "0.png", (255, 0, 0))
     mixed = ddcore.load(str(folder))
-    assert mixed.card.shape == (3, 8, 8), "one coloured image makes all splits coloured"
+    assert mixed.card.shape == (3, 8, 10), "one coloured image makes all splits coloured"
     assert mixed.test.inputs[0, :, 4, 4].tolist() == [255, 0, 0]
     assert ddcore.load(str(folder), channels=1).test.inputs[0, :, 4, 4].tolist() == [76]
 
@@ -349,8 +360,8 @@ def test_what_was_taken_first_is_kept_and_no_more(various, monkeypatch):
     assert len(kept) == 5
     assert data.test.inputs.kept is kept, "one limit for all splits"
     decoded = []
-    cropped = folder_of_images._cropped
-    monkeypatch.setattr("ddcore.datasets.folder._cropped", lambda *given: decoded.append(1) or cropped(*given))
+    cropped = pictures._cropped
+    monkeypatch.setattr("ddcore.datasets.pictures._cropped", lambda *given: decoded.append(1) or cropped(*given))
     data.train.take(torch.arange(7))
     assert len(decoded) == 2
 
@@ -392,9 +403,9 @@ def test_the_fingerprint_is_the_same_and_reads_lot_by_lot(various, host, small, 
     whole = runs[1].gate.fingerprint
     monkeypatch.setattr("ddcore.store.LOT_BYTES", 5 * 4 * 3 * 64)
     read = []
-    pictures = type(runs[0].gate.source.store.inputs)
-    getitem = pictures.__getitem__
-    monkeypatch.setattr(pictures, "__getitem__", lambda own, rows: read.append(len(rows)) or getitem(own, rows))
+    items = type(runs[0].gate.source.store.inputs)
+    getitem = items.__getitem__
+    monkeypatch.setattr(items, "__getitem__", lambda own, rows: read.append(len(rows)) or getitem(own, rows))
     assert runs[0].gate.fingerprint == whole
     assert max(read) == 8, "the probe; lots are of five"
     assert sum(read) == 36 + 8

@@ -20,7 +20,7 @@ FLOORS = {
         {"chunking", "device", "plots", "tensors"},
     ],
     "values": [
-        {"parts", "store"},
+        {"arrays", "parts", "store"},
         {"augment", "catalogue", "data", "optimisers", "schedules"},
         {"packing", "unroll"},
         {"naming"},
@@ -44,6 +44,7 @@ ROWS = [row for rows in FLOORS.values() for row in rows]
 SHARED = {
     "augment": {"transforms", "mixing"},
     "cli": {"options"},
+    "datasets": {"pictures"},
     "carriers": {"decoding", "picking", "tiles"},
     "experiment": {"evaluating", "folder", "plan", "reading"},
     "evaluation": {

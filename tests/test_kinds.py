@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 import ddcore
 from ddcore import BadArtefact, BadData, DistilledSet, Host, Protocol, RealData, RecipeRefused, UnknownName
 from ddcore import plugin as dd
+from ddcore.arrays import LAYOUTS
 from ddcore.carriers.base import classes_in_order
 from ddcore.catalogue import Catalogue
 from ddcore.cli import app
-from ddcore.data import LAYOUTS
 from ddcore.evaluation.protocols import PRESETS
 from ddcore.experiment.evaluating import evaluate_all
 from ddcore.experiment.plan import BASELINES

@@ -46,9 +46,16 @@ def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str
     _finish(metrics, folder)
 
 
+def _tell(metrics: dict[str, Any]) -> None:
+    """What the data were read as."""
+    for note in metrics["notes"]:
+        screen.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
 def _finish(metrics: dict[str, Any], folder: Path) -> None:
     from ddcore.report.tables import results
 
+    _tell(metrics)
     show(*results(metrics))
     screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.", highlight=False)
     left = [
@@ -247,6 +254,7 @@ def evaluate(
         file = f"evaluation-{metrics['preset'] or 'own'}.json"
         target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
         write_whole(target, json_bytes(metrics))
+    _tell(metrics)
     show(*results(metrics))
     for sentence in metrics["told"]:
         screen.print(sentence, markup=False, highlight=False, soft_wrap=True)

@@ -32,7 +32,12 @@ class What(StrEnum):
 @app.command(name="list")
 def list_(
     what: Annotated[What, typer.Argument(help="What to list.")],
-    name: Annotated[str | None, typer.Argument(help="One of them, whole: what it is, and what can be set.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One of them, whole: what it is, and what can be set; or a file or folder of data, as it is read."
+        ),
+    ] = None,
     family: Annotated[
         str | None, typer.Option(help="Methods of this family alone (gradient, trajectory ...), or parts of this kind.")
     ] = None,
@@ -48,7 +53,8 @@ def list_(
 
         host = Host()
         if name is not None and what is not What.plugins:
-            _one(host, what, name, as_json)
+            path = what is What.data and Path(name).exists() and name not in {e.name for e in _chosen(host, what)}
+            (_read(host, name, as_json) if path else _one(host, what, name, as_json))
             return
         rows = _plugins(host) if what is What.plugins else _entries(host, what)
         if family is not None:
@@ -132,6 +138,18 @@ def _one(host, what: What, name: str, as_json: bool) -> None:
         screen.print(text, markup=False, highlight=False, soft_wrap=True)
         if fields := one.get("fields"):
             show(fields[0], (row.values() for row in fields))
+
+
+def _read(host, path: str, as_json: bool) -> None:
+    """What the file or folder at ``path`` is read as."""
+    from ddcore.experiment.reading import data_set
+
+    notes = data_set(host.catalogue, path).load().notes
+    if as_json:
+        print(json.dumps({"name": path, "notes": notes}, indent=2))
+        return
+    for note in notes:
+        screen.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _all_of(entry: Entry) -> dict[str, Any]:

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     str | None,
-    typer.Option(help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/CLASS/ images."),
+    typer.Option(
+        help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/CLASS/ images."
+        " `ddcore list data PATH` tells how a file or folder is read."
+    ),
 ]
 Root = Annotated[str | None, typer.Option(help="The folder where the data set's files lie.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch missing files; nothing is fetched unasked.")]
-Size = Annotated[int | None, typer.Option(help="Side of the images, for a folder of images.")]
+Size = Annotated[int | None, typer.Option(help="Side to which a folder's images are resized and cropped.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same tensors.")]
 Change = Annotated[
     list[str] | None,

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
-from ddcore.data import RealData, Split
+from ddcore.data import RealData
 from ddcore.errors import BadData
 from ddcore.parts import Part
-from ddcore.store import Store, split_rows
 
-HELD_OUT = 0.1
-"""Share of the items that is the test split where a data set brings none."""
+SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"train": ("train", "training"), "test": ("test", "testing"), "validation": ("val", "valid", "validation")}
+)
+"""What each split may be called in files."""
+UNPACKED = 64 * 2**20
+"""Bytes that any compressed file may unpack to."""
+RATIO = 20
+"""Times its own bytes that a compressed file may unpack to."""
 
 
 class DataSet(Part, kind="data"):
@@ -25,16 +33,17 @@ class DataSet(Part, kind="data"):
         return "image"
 
 
-def held_out(name: str, store: Store) -> tuple[Split, Split]:
-    """Train and test of a set that came in one piece: a stratified tenth, always the same, is the test split.
+def check_unpacked(path: Path, packed: int, unpacked: int, allowed: int | None = None) -> None:
+    """Refuse a file whose ``packed`` bytes say that they unpack to more than are ``allowed``.
+
+    By default :data:`UNPACKED` bytes, or :data:`RATIO` times the packed ones where that is more.
 
     Raises:
-        BadData: no class has enough items to give one.
+        BadData: with what to do where the file is meant so.
     """
-    held, kept = (store.subset(rows) for rows in split_rows(store, HELD_OUT, seed=0))
-    if not len(held):
+    limit = max(UNPACKED, RATIO * packed) if allowed is None else allowed
+    if unpacked > limit:
         raise BadData(
-            f"{name} has no test split, and its largest class has {max(store.counts)} items: too few to set a tenth"
-            " aside. Bring a test split."
+            f"{path} unpacks from {packed} bytes to {unpacked}, of which at most {limit} are read. If it is meant so,"
+            " save it unpacked, or allow more bytes with memory= where the data set has that field."
         )
-    return (kept.inputs, kept.targets), (held.inputs, held.targets)

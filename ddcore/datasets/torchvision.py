@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ddcore.data import RealData, Split
-from ddcore.datasets.base import DataSet
+from ddcore.datasets.base import DataSet, check_unpacked
 from ddcore.errors import BadData
 
 CACHE = "~/.cache/ddcore"
@@ -43,7 +44,9 @@ class Torchvision(DataSet):
     def load(self) -> RealData:
         try:
             train, test = self.split(True), self.split(False)
-        except (RuntimeError, OSError) as error:
+        except BadData:
+            raise
+        except Exception as error:  # torchvision has one for each way in which files can be missing or damaged
             raise BadData(
                 f"{self.part_name()} could not be fetched to {self.folder} ({error}). Name a folder that has it with"
                 " --root, or try again."
@@ -65,19 +68,34 @@ class Torchvision(DataSet):
 DIGITS = tuple(str(c) for c in range(10))
 
 
-def _idx(path: Path) -> np.ndarray:
-    """An IDX file of uint8, packed or not."""
-    packed = path.with_name(path.name + ".gz")
+def _there(path: Path) -> Path | None:
+    """The file at ``path``, or its packed one."""
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+
+
+def _idx(path: Path, axes: int) -> np.ndarray:
+    """An IDX file of uint8 with so many axes, packed or not, whose size is checked before it is unpacked."""
+    found = _there(path)
+    if found is None:
+        raise RuntimeError(f"{path.name} is missing")
     try:
-        data = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
-        if data[:3] != b"\x00\x00\x08":
-            raise ValueError("it does not start as an IDX file of bytes does")
-        shape = np.frombuffer(data, ">i4", count=data[3], offset=4)
-        return np.frombuffer(bytearray(data), np.uint8, offset=4 + 4 * data[3]).reshape(shape)
-    except FileNotFoundError:
-        raise RuntimeError(f"{path.name} is missing") from None
-    except (OSError, EOFError, ValueError, IndexError) as error:
-        raise RuntimeError(f"{path.name} is damaged: {error}") from error
+        with gzip.open(found) if found != path else found.open("rb") as opened:
+            head = opened.read(4 + 4 * axes)
+            if head[:4] != bytes((0, 0, 8, axes)) or len(head) < 4 + 4 * axes:
+                raise ValueError(f"it does not start as an IDX file of bytes with {axes} axes does")
+            shape = np.frombuffer(head, ">i4", offset=4).tolist()
+            if min(shape) < 1:
+                raise ValueError(f"it declares the shape {tuple(shape)}")
+            size = math.prod(shape)
+            check_unpacked(found, found.stat().st_size, size)
+            data = opened.read(size + 1)
+        if len(data) != size:
+            raise ValueError(f"it declares {size} bytes and holds {len(data) if len(data) < size else 'more'}")
+        return np.frombuffer(data, np.uint8).reshape(shape)
+    except BadData:
+        raise
+    except Exception as error:  # gzip and zlib have several for a damaged file
+        raise BadData(f"{path} is damaged ({error}). Remove it, and fetch it again with --download.") from error
 
 
 @dataclass(frozen=True)
@@ -91,13 +109,13 @@ class Mnist(Torchvision):
     torchvision_name: ClassVar[str] = "MNIST"
 
     def split(self, train: bool) -> Split:
-        if self.download:
+        part = self.folder / self.torchvision_name / "raw" / ("train" if train else "t10k")
+        images, labels = (part.with_name(f"{part.name}-{what}-ubyte") for what in ("images-idx3", "labels-idx1"))
+        if self.download and not (_there(images) and _there(labels)):
             from torchvision import datasets
 
             getattr(datasets, self.torchvision_name)(str(self.folder), download=True)
-        raw = self.folder / self.torchvision_name / "raw"
-        part = "train" if train else "t10k"
-        return _idx(raw / f"{part}-images-idx3-ubyte"), _idx(raw / f"{part}-labels-idx1-ubyte")
+        return _idx(images, 3), _idx(labels, 1)
 
 
 @dataclass(frozen=True)

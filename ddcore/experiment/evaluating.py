@@ -170,6 +170,7 @@ def metrics_of(
     return {
         "method": distilled.method,
         "data": data.card.name,
+        "notes": [] if guarded else list(data.notes),
         "ipc": recipe.ipc,
         "seed": recipe.seed,
         "network": str(recipe.network),

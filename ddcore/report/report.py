@@ -43,6 +43,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     protocol = ({"preset": metrics["preset"]} if metrics["preset"] else {}) | protocol
     measured = "; ".join(measure_title(name, measure) for name, measure in measures_of(metrics).items())
     picture = "![The synthetic images, a row a class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
+    notes = "".join(f"- {note}\n" for note in metrics.get("notes", ()))
     text = (
         f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n"
         f"On the test split, mean ± standard deviation over {nets}; all sets under one protocol: {measured}.\n\n"
@@ -52,6 +53,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         f"{picture}"
         + certificates
         + (f"Looked at the real set past its gate, so no certificate covers it: {uncovered}.\n\n" if uncovered else "")
+        + (f"## Data\n\n{notes}\n" if notes else "")
         + f"## Settings\n\n{markdown_table(['what', 'value'], settings.items())}\n"
         f"## Protocol\n\n{markdown_table(['field', 'value'], protocol.items())}\n"
         "A distilled set is not private by itself (Carlini, Feldman and Nasr, No Free Lunch in 'Privacy for Free',"
