@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import model_validator
 
 from ddcore.bounds import Count, Positive
 from ddcore.context import Context
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, Number, Optimising, State
 from ddcore.policies.training import step_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
+
+
+class MemberState(NetState):
+    """A network of the pool."""
+
+    adam: Optimising | None
+    age: Number
+
+
+class PoolState(State):
+    """The networks, and which of them was used last."""
+
+    pool: list[MemberState]
+    used: Number
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.used >= len(self.pool):
+            raise ValueError(f"there is no network {self.used} among {len(self.pool)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -26,6 +48,8 @@ class Pool(Policy):
 
     **Differs**: a network is trained when the next step begins, on S as it is then.
     """
+
+    memory: ClassVar[Any] = PoolState | Nothing
 
     networks: Count = 10
     """Networks in the pool. Published: 10."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, State, TrainingState
 from ddcore.policies.training import trained_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
+
+
+class TeachingState(State):
+    """The teacher before it is trained."""
+
+    training: TrainingState
 
 
 @dataclass(frozen=True)
@@ -19,6 +26,8 @@ class Teacher(Policy):
 
     **Reference**: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2 (squeeze).
     """
+
+    memory: ClassVar[Any] = NetState | TeachingState | Nothing
 
     fit: Fit = Fit()
     """How it is trained on T."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor
 
@@ -90,7 +90,7 @@ class Audit(dd.Study):
         else:
             told = self._distilled(name, data, half, t, member, host, where)
         accuracy = float(told.pop("accuracy"))
-        dd.write_whole(folder / SHADOW, save(told))
+        dd.write_tensors(folder / SHADOW, told)
         return {"accuracy": accuracy}
 
     def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
