@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, FiniteFloat, InstanceOf, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, InstanceOf, JsonValue, ValidationError
 from torch import Tensor
+from torch.optim import Optimizer
 
 from ddcore.errors import BadCheckpoint
 from ddcore.files import write_whole
@@ -69,29 +69,31 @@ class StreamsState(State):
 class OptimiserState(State):
     """What an optimiser gives."""
 
-    state: dict[int, dict[str, Any]]
+    state: dict[int, dict[str, InstanceOf[Tensor] | None]]
     param_groups: list[dict[str, Any]]
 
-    def check(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Raises ValueError where it is not of parameters of these ``shapes``, in their order."""
-        held = [number for group in self.param_groups for number in group["params"]]
-        if held != list(range(len(shapes))) or self.state.keys() - set(held):
-            raise ValueError("it is of other parameters")
+    def check(self, like: Optimizer) -> None:
+        """Raises ValueError where it is not of an optimiser like ``like``, of parameters of the same shapes."""
+        for mine, its in zip(like.state_dict()["param_groups"], self.param_groups, strict=True):
+            kinds = [{name: type(value) for name, value in group.items()} for group in (mine, its)]
+            if kinds[0] != kinds[1] or mine["params"] != its["params"]:
+                raise ValueError("its optimiser has other groups of parameters")
+        shapes = [tuple(value.shape) for group in like.param_groups for value in group["params"]]
         for number, values in self.state.items():
             for value in values.values():
                 if isinstance(value, Tensor) and value.ndim and tuple(value.shape) != shapes[number]:
-                    raise ValueError("it remembers parameters of another shape")
+                    raise ValueError("its optimiser remembers parameters of another shape")
 
 
 class RunState(State):
     """What ``Run.state_dict`` gives. What a part remembers is checked by the part."""
 
     recipe: str
-    data: dict[str, Any]
+    data: dict[str, JsonValue]
     content: str
     step: Annotated[int, Ge(0)]
     seconds: Annotated[FiniteFloat, Ge(0)]
-    facts: dict[str, Any]
+    facts: dict[str, JsonValue]
     started: bool
     synthetic: dict[str, Any]
     averaged: dict[str, Any] | None

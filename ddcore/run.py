@@ -248,25 +248,26 @@ class Run:
         Raises:
             BadCheckpoint: it belongs to another recipe or to other data, or is not the state of a run.
         """
-        if state.get("recipe") != self.recipe.to_toml():
+        try:
+            checked = RunState.model_validate(state)
+            self._refuse_another(checked)
+            self._load(state, checked)
+        except BadCheckpoint:
+            raise
+        except Exception as error:  # the parts' own code, which may be given anything
+            raise BadCheckpoint(f"The checkpoint is damaged: {in_short(error)}.") from error
+
+    def _refuse_another(self, state: RunState) -> None:
+        if state.recipe != self.recipe.to_toml():
             raise BadCheckpoint("The checkpoint belongs to another recipe; resume it with the recipe it was made by.")
-        if differing := self._other_data(state):
+        mine = _plain(self.card.__dict__)
+        names = [name.replace("_", " ") for name in mine if mine[name] != state.data.get(name)]
+        if names or state.content != self._train.content:
+            differing = f"{', '.join(names)} differ" if names else "items or labels have changed"
             raise BadCheckpoint(
                 f"The checkpoint was made on other data than {self.card.name} as it is now: {differing}. Go on with"
                 " the data that it was made on, or begin anew in another folder."
             )
-        try:
-            self._load(state, RunState.model_validate(state))
-        except Exception as error:  # the parts' own code, which may be given anything
-            raise BadCheckpoint(f"The checkpoint is damaged: {in_short(error)}.") from error
-
-    def _other_data(self, state: dict[str, Any]) -> str:
-        """In what the data of ``state`` differ from the run's, in words; empty where they are the same."""
-        mine, its = _plain(self.card.__dict__), state.get("data")
-        if isinstance(its, dict) and mine != its:
-            names = [name.replace("_", " ") for name in {**mine, **its} if mine.get(name) != its.get(name)]
-            return f"{', '.join(names)} differ"
-        return "" if state.get("content") == self._train.content else "items or labels have changed"
 
     def _load(self, state: dict[str, Any], checked: RunState) -> None:
         checked.check(self.recipe.iterations)
@@ -276,7 +277,7 @@ class Run:
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         if self.optimiser is not None and checked.optimiser is not None:
-            checked.optimiser.check([tuple(p.shape) for g in self.optimiser.param_groups for p in g["params"]])
+            checked.optimiser.check(self.optimiser)
             self.optimiser.load_state_dict(state["optimiser"])
         if checked.preprocess is not None:
             self._preprocess(self.recipe.preprocess.load(state["preprocess"]))

@@ -11,7 +11,7 @@ from ddcore.bounds import Count
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
-from ddcore.policies.memory import NetState, Nothing, Number, State, TrainingState
+from ddcore.policies.memory import NetState, Nothing, Number, State, TrainingState, check_training
 from ddcore.policies.training import trained_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Network
@@ -45,6 +45,7 @@ class Early(Policy):
 
     def check_state(self, state: dict[str, Any], network: Network) -> None:
         super().check_state(state, network)
+        check_training(state, self.fit)
         if state.get("place", 0) >= self.networks or len(state.get("pool", ())) > self.networks:
             raise ValueError(f"its pool is of more than {self.networks} networks")
 

@@ -23,7 +23,7 @@ from ddcore.gate.fit import Fit
 from ddcore.optimisers import Sgd
 from ddcore.packing import to_dict
 from ddcore.policies.base import Policy
-from ddcore.policies.memory import Nothing, Number, Parameters, State, TrainingState
+from ddcore.policies.memory import Nothing, Number, Parameters, State, TrainingState, check_training
 from ddcore.policies.training import trained_on
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
@@ -95,6 +95,7 @@ class Experts(Policy):
 
     def check_state(self, state: dict[str, Any], network: Network) -> None:
         super().check_state(state, network)
+        check_training(state, self.fit)
         number, start = state.get("chosen", (0, 0))
         if number >= self.experts or not start <= max(self.last, self.grown or 0):
             raise ValueError(f"it is to start at snapshot {start} of expert {number}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
 from pydantic import AfterValidator, Field, InstanceOf, ValidationInfo
 from torch import Tensor
 
 from ddcore.checkpoint import OptimiserState, State, StreamsState
+from ddcore.gate.fit import Fit
 from ddcore.rng import Streams
 from ddcore.types import Network
 
@@ -29,15 +30,8 @@ def _of_the_network(kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _of_its_parameters(state: OptimiserState, info: ValidationInfo) -> OptimiserState:
-    assert info.context is not None
-    state.check(list(info.context["params"].values()))
-    return state
-
-
 Parameters = Annotated[dict[str, InstanceOf[Tensor]], _of_the_network("params")]
 Buffers = Annotated[dict[str, InstanceOf[Tensor]], _of_the_network("buffers")]
-Optimising = Annotated[OptimiserState, AfterValidator(_of_its_parameters)]
 Number = Annotated[int, Ge(0)]
 
 
@@ -58,7 +52,7 @@ class FitState(State):
     step: Number
     params: Parameters
     way: list[Parameters]
-    optimiser: Optimising = Field(default_factory=lambda: OptimiserState(state={}, param_groups=[]))
+    optimiser: OptimiserState
 
 
 class TrainingState(NetState):
@@ -66,3 +60,12 @@ class TrainingState(NetState):
 
     fit: FitState | Nothing
     rng: StreamsState = Field(default_factory=lambda: StreamsState(streams={}, secret={}))
+
+
+def check_training(state: dict[str, Any], fit: Fit) -> None:
+    """Raises ValueError where what ``state`` remembers of a training is not of ``fit``."""
+    at = state.get("training", {}).get("fit")
+    if at:
+        OptimiserState.model_validate(at["optimiser"]).check(fit.optimiser.build((at["params"].values(), fit.lr)))
+        if len(at["way"]) > fit.snapshots:
+            raise ValueError(f"its training has more than {fit.snapshots} snapshots")

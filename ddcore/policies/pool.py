@@ -9,18 +9,19 @@ import torch
 from pydantic import model_validator
 
 from ddcore.bounds import Count, Positive
+from ddcore.checkpoint import OptimiserState
 from ddcore.context import Context
 from ddcore.policies.base import Policy
-from ddcore.policies.memory import NetState, Nothing, Number, Optimising, State
+from ddcore.policies.memory import NetState, Nothing, Number, State
 from ddcore.policies.training import step_on
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
 
 
 class MemberState(NetState):
     """A network of the pool."""
 
-    adam: Optimising | None
+    adam: OptimiserState | None
     age: Number
 
 
@@ -59,6 +60,13 @@ class Pool(Policy):
     """Adam's learning rate. Published: 3e-4."""
     batch: Count = 500
     """Largest number of items of S per step."""
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        for member in state.get("pool", ()):
+            if member["adam"] is not None:
+                adam = torch.optim.Adam(member["params"].values(), lr=self.lr)
+                OptimiserState.model_validate(member["adam"]).check(adam)
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])

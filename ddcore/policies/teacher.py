@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
-from ddcore.policies.memory import NetState, Nothing, State, TrainingState
+from ddcore.policies.memory import NetState, Nothing, State, TrainingState, check_training
 from ddcore.policies.training import trained_on
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
 
 
 class TeachingState(State):
@@ -35,6 +35,10 @@ class Teacher(Policy):
     @property
     def gives(self) -> frozenset[str]:
         return frozenset({"teacher", "trained_network"})
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        check_training(state, self.fit)
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         if "params" not in state:
