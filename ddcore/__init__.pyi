@@ -47,6 +47,9 @@ from .errors import (
     DdcoreError as DdcoreError,
 )
 from .errors import (
+    FolderHeld as FolderHeld,
+)
+from .errors import (
     LossDiverged as LossDiverged,
 )
 from .errors import (

@@ -34,6 +34,10 @@ class BadCheckpoint(DdcoreError):
     """A checkpoint that is damaged or belongs to another recipe or other data."""
 
 
+class FolderHeld(DdcoreError):
+    """A folder that another process is at work in."""
+
+
 class LossDiverged(DdcoreError):
     """The loss is no longer a finite number."""
 

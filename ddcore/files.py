@@ -1,40 +1,116 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, in folders that one process holds at a time."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write ``data`` at ``path``, whole or not at all: a temporary file beside it, flushed, then renamed."""
+from ddcore.errors import FolderHeld
+
+PARTIAL = ".partial"
+"""How the name of a file ends that is being written."""
+LOCK = ".lock"
+
+
+def write_whole(path: Path, data: bytes | memoryview, private: bool = False) -> Path:
+    """Write ``data`` at ``path``, whole or not at all; as :func:`replaced_whole` does."""
 
     def fill(temporary: Path) -> None:
         temporary.write_bytes(data)
 
-    return replaced_whole(path, fill)
+    return replaced_whole(path, fill, private)
 
 
-def replaced_whole(path: Path, fill: Callable[[Path], None]) -> Path:
-    """Let ``fill`` write a temporary file beside ``path``; then it takes ``path``'s place in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        fill(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def replaced_whole(path: Path, fill: Callable[[Path], None], private: bool = False) -> Path:
+    """Let ``fill`` write a temporary file beside ``path``; once it is on disk it takes ``path``'s place in one move.
+
+    With ``private`` nobody but the owner may read the file, or look into its folder.
+
+    Raises:
+        OSError: it names ``path``, where an old file stays as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if private:
+            path.parent.chmod(0o700)
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666))
+            fill(temporary)
+            flush(temporary)
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
     return path
+
+
+def append_line(path: Path, line: str) -> None:
+    """Write ``line`` at the end of the file at ``path``. Raises OSError, which names it."""
+    with naming(path), path.open("a") as file:
+        file.write(f"{line}\n")
+
+
+def flush(path: Path) -> None:
+    """See to it that what was written at ``path`` outlives a power failure."""
+    with naming(path), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the file system name ``path``: that of a full disk names no file, others a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process alone, also against others that are killed; one that is not there is made.
+
+    What a killed process left half written there is removed. A folder that was made is removed again where nothing has
+    come into it.
+
+    Raises:
+        FolderHeld: another process holds it.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    lock = FileLock(folder / LOCK)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise FolderHeld(
+                f"Another process is at work in {folder}. Wait until it has ended, or name another folder."
+            ) from None
+        sweep(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / LOCK).unlink()
+        lock.release()
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in ``folder``, which no other process may be writing."""
+    for left in folder.glob(f".*{PARTIAL}"):
+        left.unlink(missing_ok=True)
 
 
 def json_bytes(value: Any) -> bytes:

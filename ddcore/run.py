@@ -13,6 +13,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ddcore.artefact import DistilledSet
+from ddcore.checkpoint import RunState, in_short, moved
 from ddcore.composition import Recipe
 from ddcore.context import Context
 from ddcore.data import RealData
@@ -101,6 +102,7 @@ class Run:
             )
         self.recipe = recipe
         self.card = data.card
+        self._train = data.train
         self.hooks = hooks
         self.device = torch.device(device)
         self.on_step = on_step
@@ -234,6 +236,7 @@ class Run:
         return {
             "recipe": self.recipe.to_toml(),
             "data": _plain(self.card.__dict__),
+            "content": self._train.content,
             "step": self.step,
             "seconds": self.seconds,
             "facts": self.facts,
@@ -252,29 +255,49 @@ class Run:
         """Go back to where ``state`` was taken.
 
         Raises:
-            BadCheckpoint: it belongs to another recipe or to other data, or lacks something.
+            BadCheckpoint: it belongs to another recipe or to other data, or is not the state of a run.
         """
-        if state.get("recipe") != self.recipe.to_toml():
-            raise BadCheckpoint("The checkpoint belongs to another recipe; resume it with the recipe it was made by.")
-        if state.get("data") != _plain(self.card.__dict__):
-            raise BadCheckpoint(f"The checkpoint was made on other data than {self.card.name} as it is now.")
         try:
-            self.step, self.seconds, self.facts = state["step"], state["seconds"], state["facts"]
-            self.synthetic.load_state_dict(state["synthetic"])
-            if self.averaged:
-                self.averaged.load_state_dict(state["averaged"])
-            if self.optimiser:
-                self.optimiser.load_state_dict(state["optimiser"])
-            if state["preprocess"] is not None:
-                self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
-            self.started = state["started"]
-            self.policy = _moved(state["policy"], self.device)
-            self.gate.load_state_dict(_moved(state["gate"], self.device))
-            for view, its in zip(self.gate.source.views, state["views"], strict=True):
-                view.load_state_dict(_moved(its, self.device))
-            self.rng.load_state_dict(state["rng"])
-        except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise BadCheckpoint(f"The checkpoint is damaged: {error}.") from error
+            checked = RunState.model_validate(state)
+            self._refuse_another(checked)
+            self._load(state, checked)
+        except BadCheckpoint:
+            raise
+        except Exception as error:  # the parts' own code, which may be given anything
+            raise BadCheckpoint(f"The checkpoint is damaged: {in_short(error)}.") from error
+
+    def _refuse_another(self, state: RunState) -> None:
+        if state.recipe != self.recipe.to_toml():
+            raise BadCheckpoint("The checkpoint belongs to another recipe; resume it with the recipe it was made by.")
+        mine = _plain(self.card.__dict__)
+        names = [name.replace("_", " ") for name in mine if mine[name] != state.data.get(name)]
+        if names or state.content != self._train.content:
+            differing = f"{', '.join(names)} differ" if names else "items or labels have changed"
+            raise BadCheckpoint(
+                f"The checkpoint was made on other data than {self.card.name} as it is now: {differing}. Go on with"
+                " the data that it was made on, or begin anew in another folder."
+            )
+
+    def _load(self, state: dict[str, Any], checked: RunState) -> None:
+        checked.check(self.recipe.iterations)
+        self.synthetic.load_state_dict(state["synthetic"])
+        if (checked.averaged is None, checked.optimiser is None) != (self.averaged is None, self.optimiser is None):
+            raise ValueError("what learns and what is averaged are not the recipe's")
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        if self.optimiser is not None and checked.optimiser is not None:
+            checked.optimiser.check(self.optimiser)
+            self.optimiser.load_state_dict(state["optimiser"])
+        if checked.preprocess is not None:
+            self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
+        self.recipe.policy.check_state(state["policy"], self.ctx.network)
+        self.policy = moved(state["policy"], self.device)
+        self.gate.load_state_dict(moved(state["gate"], self.device))
+        for view, its in zip(self.gate.source.views, state["views"], strict=True):
+            view.load_state_dict(moved(its, self.device))
+        self.rng.load_state_dict(state["rng"])
+        self.started, self.step, self.seconds = checked.started, checked.step, checked.seconds
+        self.facts = state["facts"]
 
     def export(self) -> DistilledSet:
         """What has been distilled so far, as an artefact."""
@@ -311,19 +334,11 @@ class Run:
                 "seed": self.recipe.seed,
                 "steps": self.step,
                 "seconds": round(self.seconds, 3),
+                **({} if self.recipe.gate.guards else {"data": self._train.content}),
                 **self.gate.facts(),
                 **self.facts,
             },
         )
-
-
-def _moved(state: Any, device: torch.device) -> Any:
-    """A plain state with its tensors on ``device``."""
-    if isinstance(state, torch.Tensor):
-        return state.to(device)
-    if isinstance(state, dict):
-        return {name: _moved(value, device) for name, value in state.items()}
-    return [_moved(value, device) for value in state] if isinstance(state, list) else state
 
 
 def _unchanged(x: torch.Tensor) -> torch.Tensor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import torch
@@ -59,6 +58,11 @@ class Items(ABC):
     def to(self, device: torch.device) -> Items:
         """The items with what they hold on ``device``."""
         return self
+
+    def fingerprint(self) -> str:
+        """A hash of what they hold, cheap enough to be asked for in every run; by default of what a set stores of
+        them. Items that lie in files may name these, with their sizes and times of modification."""
+        return _hashed(self)
 
     @property
     def nbytes(self) -> int:
@@ -186,21 +190,39 @@ class Store:
         index = index.sort().values
         return Store(picked(self.inputs, index), self.targets[index], self.classes, self.order[index])
 
+    @cached_property
+    def content(self) -> str:
+        """A hash of all items and labels: the same for the same data, and for no others."""
+        items = self.inputs.fingerprint() if isinstance(self.inputs, Items) else _hashed(self.inputs)
+        return _digest([self.targets], items)
+
     def fingerprint(self, *more: Tensor) -> str:
         """A hash of all items and labels, and of ``more``."""
-        digest = hashlib.sha256()
-        for tensor in chain((plain(self.inputs[rows]) for rows in self.lots()), (self.targets, *more)):
-            digest.update(tensor.numpy().tobytes())
-        return digest.hexdigest()
+        return _digest(more, self.content)
 
     def lots(self, size: int = 4096) -> Iterator[Tensor]:
         """All rows in order, at most ``size`` and ``LOT_BYTES`` of items at a time."""
-        fit = LOT_BYTES // (4 * math.prod(self.inputs.shape[1:]))
-        return iter(torch.arange(len(self)).split(max(1, min(size, fit))))
+        return _lots(self.inputs, size)
 
     def chunks(self, size: int = 4096) -> Iterator[Batch]:
         """All items, lot by lot."""
         return (self.take(rows) for rows in self.lots(size))
+
+
+def _lots(inputs: Inputs, size: int = 4096) -> Iterator[Tensor]:
+    fit = LOT_BYTES // (4 * math.prod(inputs.shape[1:]))
+    return iter(torch.arange(len(inputs)).split(max(1, min(size, fit))))
+
+
+def _hashed(inputs: Inputs) -> str:
+    return _digest((plain(inputs[rows]) for rows in _lots(inputs)), f"{inputs.dtype} {tuple(inputs.shape)}")
+
+
+def _digest(tensors: Iterable[Tensor], said: str) -> str:
+    digest = hashlib.sha256(said.encode())
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().flatten().numpy())
+    return digest.hexdigest()
 
 
 def _without_replacement(n: int, size: int, generator: Generator) -> Tensor:

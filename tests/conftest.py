@@ -2,6 +2,7 @@
 
 import copy
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -58,6 +59,56 @@ def pytest_collection_modifyitems(items):
 
 
 SHARED = Path(os.environ.get("DDCORE_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+LOADED = ["ddcore.cli.experiments", "ddcore.cli.lists", "ddcore.experiment.running", "ddcore.report.comparison"]
+LOADED += ["ddcore_private", "ddcore_replay", "ddcore_federated", "sklearn.datasets", "torch._dynamo"]
+"""What most commands import, which takes seconds."""
+
+
+class Program:
+    """The command line in a process of its own, forked from one that has imported ddcore and done nothing else."""
+
+    forks = multiprocessing.get_context("forkserver")
+
+    def __init__(self, log: Path, words, before: str = "") -> None:
+        """``before`` is code that runs first, in the same process; what it says goes to ``log``."""
+        self.log = log
+        code = (
+            f"import os, sys\nlog = os.open({str(log)!r}, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)\nos.dup2(log, 1)\n"
+            f"os.dup2(log, 2)\nsys.argv[:] = ['ddcore']\n{before}\nfrom ddcore.cli import app\n"
+            f"app({[str(word) for word in words]!r})"
+        )
+        self.forks.set_forkserver_preload(LOADED)
+        self.process = self.forks.Process(target=exec, args=(code, {"__name__": "__main__"}))
+        self.process.start()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def send(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit status, negative for a signal, and what it said."""
+        self.process.join()
+        return self.process.exitcode, self.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """Starts the command line with the given words: ``program("distill", "dm", before="...")``."""
+    logs, started = tmp_path_factory.mktemp("programs"), []
+
+    def start(*words, before=""):
+        started.append(Program(logs / str(len(started)), words, before))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.join()
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 import ddcore
 from ddcore import Experiment, Folder, Host, Recipe, RecipeRefused, load, load_distilled, recipe
 from ddcore.cli import app
-from ddcore.cli.base import sentences, show
+from ddcore.cli.base import show
 from ddcore.recipes import METHODS
 
 TINY = [
@@ -273,16 +272,6 @@ def test_the_installed_command_speaks_on_the_right_stream(tmp_path):
     refused = spoken("cite", "dn")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("Error: There is no method named 'dn'.")
-
-
-def test_an_interrupt_says_how_to_go_on_only_where_something_has_begun(tmp_path, capsys):
-    for begun in (False, True):
-        if begun:
-            (tmp_path / "recipe.toml").touch()
-        with pytest.raises(typer.Exit) as left, sentences(resume=tmp_path):
-            raise KeyboardInterrupt
-        assert left.value.exit_code == 130
-        assert ("ddcore resume" in capsys.readouterr().err) == begun
 
 
 def test_compare_writes_table_and_plot(runs, tmp_path):

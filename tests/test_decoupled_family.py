@@ -1,10 +1,6 @@
 """Decoupled methods: teachers, the statistics they have seen, what they choose and how they label; fits that resume."""
 
 import io
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -13,7 +9,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 import ddcore
-from ddcore import BadArtefact, DistilledSet, Fit, Folder, Protocol, RecipeRefused
+from ddcore import BadArtefact, DistilledSet, Fit, Protocol, RecipeRefused
 from ddcore.augment.siamese import Siamese
 from ddcore.carriers.chosen import surest
 from ddcore.evaluation.teaching import LiveTeacher, StoredCrops
@@ -128,31 +124,6 @@ def test_networks_trained_on_the_way_are_left_in_mid_fit_and_gone_on_with(host, 
     second.run_until()
     assert torch.equal(second.export().inputs, straight.export().inputs)
     assert "training" not in second.policy
-
-
-def test_killed_in_mid_fit_and_resumed_equals_never_stopped(tmp_path):
-    words = ["distill", "sre2l", "--iterations", 3, "--set", "policy.fit.steps=150", "--set", "network.width=4"]
-    words += ["--repeats", 1, "--networks", "mlp", "--baselines", "none", "--checkpoint-seconds", 0]
-
-    def command(*words):
-        return [sys.executable, "-c", "from ddcore.cli import app; app()", *map(str, words)]
-
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run(command(*words, "--out", straight), check=True, capture_output=True)
-    process = subprocess.Popen(command(*words, "--out", killed), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while not Folder(killed).state.exists():
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    state = torch.load(Folder(killed).state, weights_only=True)
-    assert state["step"] == 0
-    assert 0 < state["policy"]["training"]["fit"]["step"] < 150
-    assert not Folder(killed).records.exists()
-    subprocess.run(command("resume", killed), check=True, capture_output=True)
-    one, two = (load_file(Folder(folder).distilled) for folder in (straight, killed))
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_the_time_of_a_fit_is_counted_where_it_is_left(host, small, tiny):

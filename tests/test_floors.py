@@ -17,7 +17,7 @@ FLOORS = {
     "ground": [
         {"bounds", "errors", "marker", "rng", "types"},
         {"files", "losses", "papers"},
-        {"chunking", "device", "plots", "tensors"},
+        {"checkpoint", "chunking", "device", "plots", "tensors"},
     ],
     "values": [
         {"arrays", "parts", "store"},
@@ -46,7 +46,7 @@ SHARED = {
     "cli": {"options"},
     "datasets": {"pictures"},
     "carriers": {"decoding", "picking", "tiles"},
-    "experiment": {"evaluating", "folder", "plan", "reading"},
+    "experiment": {"evaluating", "folder", "interrupts", "plan", "reading"},
     "evaluation": {
         *{"accuracy", "calibration", "diverged", "measures", "predictions", "preset", "protocol", "protocols"},
         *{"teaching", "training", "training_set"},
@@ -55,7 +55,7 @@ SHARED = {
     "labels": {"stored"},
     "networks": {"layers", "started", "structure"},
     "objectives": {"batches", "student"},
-    "policies": {"training"},
+    "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},
     "study": {"engine", "experiments", "finding"},
 }

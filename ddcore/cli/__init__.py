@@ -22,5 +22,8 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="DDCORE_DEBUG", help="Show where an error comes from.")
+    ] = False,
 ) -> None:
     pass

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any
 
 import typer
+from click import ClickException, Context
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
@@ -24,8 +29,33 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
+
+screen = Console(markup=False, emoji=False, highlight=False)
+err = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+UNKNOWN = "ddcore does not know this error: `ddcore --debug ...` or DDCORE_DEBUG=1 shows where it comes from."
+BARS = 8
+"""Stages that are shown at a time, the latest."""
+Told = Callable[[str, int, int], None]
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM."""
+
+
+class Commands(TyperGroup):
+    """The commands; whatever one of them raises becomes a sentence and an exit status."""
+
+    def invoke(self, ctx: Context) -> Any:
+        with _terminable(), sentences(ctx.params["debug"]):
+            answer = super().invoke(ctx)
+            sys.stdout.flush()
+            return answer
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,40 +63,56 @@ app = typer.Typer(
     help="Distil data sets: turn a large real set into a tiny synthetic one on which networks learn almost as well.\n\n"
     "Begin with `ddcore distill dm --data digits --ipc 1`.",
 )
-screen = Console()
-err = Console(stderr=True)
-
-BARS = 8
-"""Stages that are shown at a time, the latest."""
-Told = Callable[[str, int, int], None]
 
 
 @contextmanager
-def sentences(resume: Path | None = None, again: bool = False) -> Iterator[None]:
-    """Turn what ddcore or the file system refuses into one sentence and exit status 2.
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does."""
 
-    After an interrupt, say how to go on with the experiment in ``resume``, where it has begun, or that the same command
-    goes on, where it does so ``again``.
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def sentences(debug: bool = False) -> Iterator[None]:
+    """Turn what is raised into one sentence and an exit status, under ``debug`` after its trace.
+
+    2 for what ddcore or the file system refuses, 130 and 143 for Ctrl-C and SIGTERM, 1 for anything else.
     """
     from ddcore.errors import DdcoreError
 
     try:
         yield
-    except DdcoreError as error:
-        _refuse(" ".join([str(error), *getattr(error, "__notes__", ())]))
-    except OSError as error:
-        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-        _refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.{notes}")
-    except KeyboardInterrupt:
-        begun = resume is not None and (resume / "recipe.toml").exists()
-        how = f" Go on with: ddcore resume {resume}" if begun else " The same command goes on." if again else ""
-        err.print(f"Stopped.{how}", markup=False, soft_wrap=True)
-        raise typer.Exit(130) from None
-
-
-def _refuse(sentence: str) -> NoReturn:
-    err.print(f"Error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2) from None
+    except (ClickException, typer.Exit, typer.Abort):
+        raise
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        notes = getattr(error, "__notes__", ())
+        if isinstance(error, KeyboardInterrupt):
+            err.print(" ".join(["Stopped.", *notes]), soft_wrap=True)
+            raise typer.Exit(143 if isinstance(error, Terminated) else 130) from None
+        if isinstance(error, DdcoreError):
+            said, status = str(error), 2
+        elif isinstance(error, OSError) and error.filename is not None:
+            said, status = f"{error.filename} cannot be used: {error.strerror or error}.", 2
+        else:
+            text = " ".join(str(error).split()).rstrip(".") or "it says no more"
+            said, status = f"{type(error).__name__}: {text}. {UNKNOWN}", 1
+        err.print(" ".join([f"Error: {said}", *notes]), style="red", soft_wrap=True)
+        raise typer.Exit(status) from None
 
 
 class _Rate(ProgressColumn):
@@ -80,7 +126,7 @@ def progress() -> Iterator[Told]:
     if not err.is_terminal:
         yield _Lines()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), _Rate())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err) as bar:
         tasks = {}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddcore.cli.base import app, pairs, progress, screen, sentences, show
+from ddcore.cli.base import app, pairs, progress, screen, show
 from ddcore.cli.options import (
     Baselines,
     Change,
@@ -39,7 +40,7 @@ def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str
     from ddcore.experiment.running import run_experiment
 
     folder = out or experiment.folder()
-    with sentences(resume=folder), progress() as told:
+    with progress() as told:
         metrics = run_experiment(
             experiment, folder, host=host, device=device, checkpoint_seconds=checkpoint_seconds, progress=told
         )
@@ -57,13 +58,13 @@ def _finish(metrics: dict[str, Any], folder: Path) -> None:
 
     _tell(metrics)
     show(*results(metrics))
-    screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.", highlight=False)
+    screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.")
     left = [
         name
         for name in ("report.md", "images.png", "distilled.safetensors", "metrics.json")
         if (folder / name).exists()
     ]
-    screen.print(f"Written: {folder}/{', '.join(left)}", highlight=False, soft_wrap=True)
+    screen.print(f"Written: {folder}/{', '.join(left)}", soft_wrap=True)
 
 
 @app.command()
@@ -94,23 +95,20 @@ def distill(
 
     `ddcore distill dsa --data mnist --root ~/data --ipc 10 --iterations 1000 --networks convnet,resnet18`
     """
-    with sentences():
-        from ddcore.errors import RecipeRefused
-        from ddcore.experiment.plan import Experiment, Settings
-        from ddcore.experiment.reading import data_set
-        from ddcore.host import Host
+    from ddcore.errors import RecipeRefused
+    from ddcore.experiment.plan import Experiment, Settings
+    from ddcore.experiment.reading import data_set
+    from ddcore.host import Host
 
-        host = Host()
-        if method.endswith(".toml"):
-            raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
-        arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
-        changes, beside = routed(pairs(change or []))
-        settings = Settings(data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size))
-        settings = laid_over(
-            host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation
-        )
-        overrides, kind = {"seed": seed, **changes}, settings.data.item_kind()
-        recipe = host.recipe(method, kind=kind, overrides=overrides, **arguments)
+    host = Host()
+    if method.endswith(".toml"):
+        raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
+    arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
+    changes, beside = routed(pairs(change or []))
+    settings = Settings(data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size))
+    settings = laid_over(host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation)
+    overrides, kind = {"seed": seed, **changes}, settings.data.item_kind()
+    recipe = host.recipe(method, kind=kind, overrides=overrides, **arguments)
     _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
 
 
@@ -137,36 +135,33 @@ def run(
 
     `ddcore run runs/digits-dm-ipc1-0/recipe.toml --set seed=1`
     """
-    with sentences():
-        from dataclasses import replace
+    from dataclasses import replace
 
-        from ddcore.composition import Recipe
-        from ddcore.errors import RecipeRefused
-        from ddcore.experiment.plan import Experiment, Settings
-        from ddcore.experiment.reading import data_set
-        from ddcore.host import Host
-        from ddcore.packing import overridden, parse_toml
+    from ddcore.composition import Recipe
+    from ddcore.errors import RecipeRefused
+    from ddcore.experiment.plan import Experiment, Settings
+    from ddcore.experiment.reading import data_set
+    from ddcore.host import Host
+    from ddcore.packing import overridden, parse_toml
 
-        host = Host()
-        if not file.is_file():
-            raise RecipeRefused(f"There is no recipe file {file}.")
-        try:
-            text = file.read_text()
-        except UnicodeDecodeError:
-            raise RecipeRefused(f"{file} is not text, so it is no recipe file.") from None
-        fields = {"root": root, "download": download or None, "size": size}
-        if data and "experiment" not in parse_toml(text, str(file)):
-            recipe = Recipe.from_toml(text, host.catalogue, str(file))
-            settings = Settings(data_set(host.catalogue, data, **fields)).suited(host.catalogue)
-        else:
-            found = Experiment.from_toml(text, host.catalogue, str(file))
-            recipe, settings = found.recipe, found.settings
-            settings = replace(settings, data=data_of(host, settings.data, data, **fields))
-        changes, beside = routed(pairs(change or []))
-        recipe = overridden(recipe, changes, host.catalogue)
-        settings = laid_over(
-            host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation
-        )
+    host = Host()
+    if not file.is_file():
+        raise RecipeRefused(f"There is no recipe file {file}.")
+    try:
+        text = file.read_text()
+    except UnicodeDecodeError:
+        raise RecipeRefused(f"{file} is not text, so it is no recipe file.") from None
+    fields = {"root": root, "download": download or None, "size": size}
+    if data and "experiment" not in parse_toml(text, str(file)):
+        recipe = Recipe.from_toml(text, host.catalogue, str(file))
+        settings = Settings(data_set(host.catalogue, data, **fields)).suited(host.catalogue)
+    else:
+        found = Experiment.from_toml(text, host.catalogue, str(file))
+        recipe, settings = found.recipe, found.settings
+        settings = replace(settings, data=data_of(host, settings.data, data, **fields))
+    changes, beside = routed(pairs(change or []))
+    recipe = overridden(recipe, changes, host.catalogue)
+    settings = laid_over(host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation)
     _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
 
 
@@ -180,7 +175,7 @@ def resume(
 
     `ddcore resume runs/digits-dm-ipc1-0`
     """
-    with sentences(resume=folder), progress() as told:
+    with progress() as told:
         from ddcore.experiment.running import resume as resumed
 
         metrics = resumed(folder, device=device, checkpoint_seconds=checkpoint_seconds, progress=told)
@@ -218,7 +213,7 @@ def evaluate(
 
     `ddcore evaluate dsa.safetensors --data mnist --root ~/data --protocol dsa`
     """
-    with sentences(), progress() as told:
+    with progress() as told:
         from dataclasses import replace
 
         from ddcore.artefact import DistilledSet
@@ -250,15 +245,16 @@ def evaluate(
         settings = laid_over(
             host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation
         )
-        metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
-        file = f"evaluation-{metrics['preset'] or 'own'}.json"
-        target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
-        write_whole(target, json_bytes(metrics))
+        with nullcontext() if bare or json_file else Folder(place).held():
+            metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
+            file = f"evaluation-{metrics['preset'] or 'own'}.json"
+            target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
+            write_whole(target, json_bytes(metrics))
     _tell(metrics)
     show(*results(metrics))
     for sentence in metrics["told"]:
-        screen.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    screen.print(f"Written: {target}", markup=False, highlight=False, soft_wrap=True)
+        screen.print(sentence, soft_wrap=True)
+    screen.print(f"Written: {target}", soft_wrap=True)
 
 
 @app.command()
@@ -283,7 +279,7 @@ def study(
     `ddcore study audit --set method=dm --set shadows=16`
     """
     folder = out or Path("runs") / f"study-{name}"
-    with sentences(again=True), progress() as told:
+    with progress() as told:
         from dataclasses import replace
         from typing import cast
 
@@ -306,5 +302,5 @@ def study(
         engine = Local() if jobs == 1 else Processes(jobs)
         finding = run_study(plan, folder, host=host, device=device, progress=told, engine=engine)
     show(finding.head, finding.rows)
-    screen.print(finding.says, highlight=False, soft_wrap=True)
-    screen.print(f"Written: {folder}/report.md, finding.json, finding.csv", highlight=False, soft_wrap=True)
+    screen.print(finding.says, soft_wrap=True)
+    screen.print(f"Written: {folder}/report.md, finding.json, finding.csv", soft_wrap=True)

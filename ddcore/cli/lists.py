@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from ddcore.cli.base import app, err, screen, sentences, show
+from ddcore.cli.base import app, err, screen, show
 
 if TYPE_CHECKING:
     from ddcore.catalogue import Entry
@@ -48,19 +48,18 @@ def list_(
 
     `ddcore list methods`, `ddcore list methods dm`, `ddcore list methods --family gradient`, `ddcore list parts pixels`
     """
-    with sentences():
-        from ddcore.host import Host
+    from ddcore.host import Host
 
-        host = Host()
-        if name is not None and what is not What.plugins:
-            path = what is What.data and Path(name).exists() and name not in {e.name for e in _chosen(host, what)}
-            (_read(host, name, as_json) if path else _one(host, what, name, as_json))
-            return
-        rows = _plugins(host) if what is What.plugins else _entries(host, what)
-        if family is not None:
-            rows = _of_family(rows, what, family)
-        if name is not None:
-            rows = [row for row in rows if row["name"] == name] or _unknown(what, name, (row["name"] for row in rows))
+    host = Host()
+    if name is not None and what is not What.plugins:
+        path = what is What.data and Path(name).exists() and name not in {e.name for e in _chosen(host, what)}
+        (_read(host, name, as_json) if path else _one(host, what, name, as_json))
+        return
+    rows = _plugins(host) if what is What.plugins else _entries(host, what)
+    if family is not None:
+        rows = _of_family(rows, what, family)
+    if name is not None:
+        rows = [row for row in rows if row["name"] == name] or _unknown(what, name, (row["name"] for row in rows))
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
@@ -69,7 +68,7 @@ def list_(
         screen.print(f"No {what.value} are installed.")
     if what is not What.plugins:
         for problem in host.problems:
-            err.print(f"Left out: {problem}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            err.print(f"Left out: {problem}", style="yellow", soft_wrap=True)
 
 
 def _plugins(host) -> list[dict[str, str]]:
@@ -135,7 +134,7 @@ def _one(host, what: What, name: str, as_json: bool) -> None:
         return
     for one in told:
         text = f"{one['kind']} {one['name']}, from {one['from']}\n\n{one['says']}\n\n{one.get('recipe', '')}"
-        screen.print(text, markup=False, highlight=False, soft_wrap=True)
+        screen.print(text, soft_wrap=True)
         if fields := one.get("fields"):
             show(fields[0], (row.values() for row in fields))
 
@@ -174,10 +173,9 @@ def cite(method: Annotated[str, typer.Argument(help="A method: `ddcore list meth
 
     `ddcore cite dm`
     """
-    with sentences():
-        from ddcore.experiment.reading import cite as papers
+    from ddcore.experiment.reading import cite as papers
 
-        print("\n".join(paper.bibtex().strip() for paper in papers(method)))
+    print("\n".join(paper.bibtex().strip() for paper in papers(method)))
 
 
 @app.command()
@@ -191,16 +189,16 @@ def compare(
 
     `ddcore compare runs/* --out comparison`
     """
-    with sentences():
-        from ddcore.files import write_whole
-        from ddcore.report.comparison import compare as compared
+    from ddcore.files import held, write_whole
+    from ddcore.report.comparison import compare as compared
 
-        found = compared(folders)
+    found = compared(folders)
+    with held(into):
         write_whole(into / "compare.md", found.markdown().encode())
         write_whole(into / "compare.csv", found.csv().encode())
         found.plot(into / "compare.png")
     show(*found.table())
-    screen.print(f"Written: {into / 'compare.md'}, compare.csv, compare.png", highlight=False, soft_wrap=True)
+    screen.print(f"Written: {into / 'compare.md'}, compare.csv, compare.png", soft_wrap=True)
 
 
 @app.command()
@@ -218,7 +216,6 @@ def bench(
 
     `ddcore bench dm dsa dc unroll evaluate --json bench.json`
     """
-    with sentences():
-        from ddcore import bench as benchmark
+    from ddcore import bench as benchmark
 
-        benchmark.main(rows, json_file, rounds, threads)
+    benchmark.main(rows, json_file, rounds, threads)

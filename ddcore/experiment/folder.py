@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue
+from ddcore.checkpoint import read_checkpoint, write_checkpoint
 from ddcore.errors import BadCheckpoint, RecipeRefused
+from ddcore.experiment.interrupts import Interrupts
 from ddcore.experiment.plan import Experiment
-from ddcore.files import replaced_whole, write_whole
+from ddcore.files import append_line, flush, held, sweep, write_whole
 from ddcore.gate.record import TOLD_STAYS_TOLD, SpendRecord
 from ddcore.run import Run
 from ddcore.types import Progress
@@ -42,6 +44,22 @@ class Folder:
         self.metrics = self.path / "metrics.json"
         self.report = self.path / "report.md"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it for this process alone, swept of what a killed one left half written.
+
+        Raises:
+            FolderHeld: another process holds it.
+        """
+        with held(self.path):
+            sweep(self.state.parent)
+            yield
+
+    @property
+    def resuming(self) -> str:
+        """The command that goes on here."""
+        return f"ddcore resume {shlex.quote(str(self.path))}"
+
     def create(self, experiment: Experiment, run: Run) -> None:
         """Begin the folder of ``run``; where its gate guards, all that it will know of its noise is kept first.
 
@@ -50,7 +68,7 @@ class Folder:
         """
         if self.recipe.exists():
             raise RecipeRefused(
-                f"{self.path} already holds an experiment. Continue it with `ddcore resume {self.path}`,"
+                f"{self.path} already holds an experiment. Continue it with `{self.resuming}`,"
                 " or name another folder with --out."
             )
         if SpendRecord(self.spent).holds_requests:
@@ -65,9 +83,8 @@ class Folder:
         self.recipe.unlink()
         self.state.unlink(missing_ok=True)
         self.spent.unlink(missing_ok=True)
-        for folder in (self.state.parent, self.path):
-            with suppress(OSError):
-                folder.rmdir()
+        with suppress(OSError):
+            self.state.parent.rmdir()
 
     def experiment(self, catalogue: Catalogue) -> Experiment:
         """Raises BadCheckpoint where no experiment lies there."""
@@ -76,15 +93,20 @@ class Folder:
         return Experiment.from_toml(self.recipe.read_text(), catalogue, str(self.recipe))
 
     def checkpoint(self, run: Run) -> None:
-        """Keep all that ``run`` needs to go on from here."""
-        replaced_whole(self.state, lambda path: torch.save(run.state_dict(), path))
+        """Keep all that ``run`` needs to go on from here; the records of its steps come first.
+
+        Under a guarding gate only the owner may read it: it holds the state of the noise.
+        """
+        if self.records.exists():
+            flush(self.records)
+        write_checkpoint(self.state, run.state_dict(), private=run.recipe.gate.guards)
 
     def restore(self, run: Run) -> None:
         """Bring ``run`` to the last checkpoint, if there is one, and the records with it.
 
         Raises:
-            BadCheckpoint: it is damaged, or belongs to another recipe or other data; where the gate guards, also if it
-                or the record of what was told is missing.
+            BadCheckpoint: it is damaged, belongs to another recipe or other data, or lacks records of its steps; where the
+                gate guards, also if it or the record of what was told is missing.
         """
         if run.record is not None:
             run.record.read()
@@ -93,37 +115,51 @@ class Folder:
                 raise BadCheckpoint(f"{self.state} is missing. {TOLD_STAYS_TOLD}")
             self.records.unlink(missing_ok=True)
             return
-        try:
-            state = torch.load(self.state, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a damaged file makes torch say
-            remedy = "Delete it to start anew." if run.record is None else TOLD_STAYS_TOLD
-            raise BadCheckpoint(f"{self.state} is damaged ({type(error).__name__}). {remedy}") from error
-        run.load_state_dict(state)
-        lines = self.records.read_text().splitlines()[: run.step] if self.records.exists() else []
-        write_whole(self.records, "".join(f"{line}\n" for line in lines).encode())
+        run.load_state_dict(read_checkpoint(self.state))
+        lines = self.records.read_bytes().splitlines()[: run.step] if self.records.exists() else []
+        if [_step_of(line) for line in lines] != list(range(1, run.step + 1)):
+            raise BadCheckpoint(
+                f"{self.records} does not hold the {run.step} steps that the checkpoint has done, one in a line. Put it"
+                " back as the run left it."
+            )
+        write_whole(self.records, b"".join(line + b"\n" for line in lines))
+
+
+def _step_of(line: bytes) -> Any:
+    """The number of the step that ``line`` tells of, None where it tells of none."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 class Recorder:
-    """Writes a run's records and checkpoints as it goes."""
+    """Writes a run's records and checkpoints as it goes, and answers interrupts once they are written."""
 
     def __init__(self, folder: Folder, every: float, progress: Progress | None) -> None:
         self._folder = folder
         self._every = every
         self._progress = progress
         self._last = time.monotonic()
+        self._interrupts = Interrupts()
         self.saved = False
         """The distilled set lies in the folder."""
 
+    def watching(self, run: Run) -> AbstractContextManager[None]:
+        """While ``run`` is in its steps, interrupts wait until it can go on from where it stands."""
+        return self._interrupts.held_back(lambda: run.started and run.step < run.recipe.iterations)
+
     def __call__(self, run: Run, record: dict[str, Any]) -> None:
-        with self._folder.records.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        append_line(self._folder.records, json.dumps(record))
         self._keep(run, run.step == run.recipe.iterations)
         if self._progress:
             self._progress(f"distilling, loss {record['loss']:.4g}", run.step, run.recipe.iterations)
+        self._interrupts.answer()
 
     def paused(self, run: Run) -> None:
         """In mid-step, where the run could go on from."""
         self._keep(run)
+        self._interrupts.answer()
 
     def distilled(self, distilled: DistilledSet) -> None:
         """Keep what the loop has made, before a plugin's wrapper can fail."""
@@ -131,6 +167,6 @@ class Recorder:
         self.saved = True
 
     def _keep(self, run: Run, now: bool = False) -> None:
-        if now or time.monotonic() - self._last >= self._every:
+        if now or self._interrupts.waiting or time.monotonic() - self._last >= self._every:
             self._folder.checkpoint(run)
             self._last = time.monotonic()

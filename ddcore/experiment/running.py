@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ddcore.artefact import DistilledSet
 from ddcore.device import check_device
-from ddcore.errors import RecipeRefused
+from ddcore.errors import DdcoreError, RecipeRefused
 from ddcore.experiment.evaluating import metrics_of
 from ddcore.experiment.folder import CHECKPOINT_SECONDS, Folder, Recorder
 from ddcore.experiment.plan import Experiment
@@ -18,6 +19,7 @@ from ddcore.naming import in_line
 from ddcore.report.metrics import read_metrics
 from ddcore.report.picture import write_images
 from ddcore.report.report import write_report
+from ddcore.run import Run
 from ddcore.types import Progress
 
 
@@ -32,9 +34,15 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Distil, evaluate beside the baselines, and leave the files of :class:`Folder`; answers the metrics.
 
-    Nothing is written before the data have been read and the recipe checked.
+    Nothing is written before the data have been read and the recipe checked. Ctrl-C and SIGTERM wait for the end of the
+    step in hand, which is kept.
+
+    Raises:
+        FolderHeld: another process is at work in the folder.
     """
-    return _run(experiment, Folder(folder), host or Host(), device, checkpoint_seconds, progress, new=True)
+    place = Folder(folder)
+    with place.held():
+        return _run(experiment, place, host or Host(), device, checkpoint_seconds, progress, new=True)
 
 
 def run_or_resume(
@@ -49,6 +57,7 @@ def run_or_resume(
 
     Raises:
         RecipeRefused: the folder holds another experiment than ``experiment``.
+        FolderHeld: another process is at work in it.
     """
     host, place = host or Host(), Folder(folder)
     if not place.recipe.exists():
@@ -74,11 +83,14 @@ def resume(
     """Go on with the experiment in ``folder`` from its last checkpoint; the tensors come out bit for bit the same.
 
     Raises:
-        BadCheckpoint: there is no experiment, or its checkpoint is damaged or another recipe's.
+        BadCheckpoint: there is no experiment, or its checkpoint is damaged, another recipe's, or made on other data.
+        FolderHeld: another process is at work in the folder.
     """
     host = host or Host()
     place = Folder(folder)
-    return _run(place.experiment(host.catalogue), place, host, device, checkpoint_seconds, progress, new=False)
+    experiment = place.experiment(host.catalogue)
+    with place.held():
+        return _run(experiment, place, host, device, checkpoint_seconds, progress, new=False)
 
 
 def _run(
@@ -111,21 +123,32 @@ def _run(
     else:
         folder.restore(run)
     try:
-        distilled = run.hooks.ddcore_distill(run=run)
+        distilled = _distilled(run, folder, recorder, new)
+        distilled.save(folder.distilled)
+        if host.kind(data.card.kind).picture:
+            write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
+        metrics = metrics_of(experiment, run.recipe, distilled, data, host, device, progress)
+        write_whole(folder.metrics, json_bytes(metrics))
+        write_report(metrics, folder.report)
+    except DdcoreError:
+        raise
+    except BaseException as error:  # of the machine or the user: the folder has what it takes to go on
+        if folder.recipe.exists() and not hasattr(error, "__notes__"):
+            error.add_note(f"Go on with: {folder.resuming}")
+        raise
+    return metrics
+
+
+def _distilled(run: Run, folder: Folder, recorder: Recorder, new: bool) -> DistilledSet:
+    try:
+        with recorder.watching(run):
+            return run.hooks.ddcore_distill(run=run)
     except Exception as error:
         if recorder.saved:
             error.add_note(
                 f"The distilled set was finished before a plugin's hook failed, and lies in {folder.distilled}."
-                f" Once the plugin is repaired, go on with: ddcore resume {folder.path}"
+                f" Once the plugin is repaired, go on with: {folder.resuming}"
             )
         elif new and not run.step and not (run.record.count if run.record else folder.state.exists()):
             folder.discard()
         raise
-    distilled.save(folder.distilled)
-    if host.kind(data.card.kind).picture:
-        write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
-
-    metrics = metrics_of(experiment, run.recipe, distilled, data, host, device, progress)
-    write_whole(folder.metrics, json_bytes(metrics))
-    write_report(metrics, folder.report)
-    return metrics

@@ -177,6 +177,8 @@ class Gate(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave, its tensors on the run's device."""
+        if state:
+            raise ValueError(f"{type(self).__name__} remembers nothing, and is to take back {sorted(state)}")
 
     def ledger(self) -> dict[str, Any]:
         """What the next run on the same data must know of this one (what has been spent), as JSON can write it."""

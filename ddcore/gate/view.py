@@ -49,6 +49,8 @@ class LiveView:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state_dict` gave, its tensors on the run's device."""
+        if state:
+            raise ValueError(f"{type(self).__name__} remembers nothing, and is to take back {sorted(state)}")
 
 
 class View(Part, kind="view"):

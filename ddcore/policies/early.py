@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -11,9 +11,18 @@ from ddcore.bounds import Count
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, Number, State, TrainingState, check_training
 from ddcore.policies.training import trained_on
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
+
+
+class EarlyState(State):
+    """Where the networks stand."""
+
+    pool: list[NetState]
+    place: Number = 0
+    training: TrainingState | Nothing = Nothing()
 
 
 @dataclass(frozen=True)
@@ -27,10 +36,18 @@ class Early(Policy):
     **Differs**: a network that was drawn is not trained further, and another may be drawn at the next step.
     """
 
+    memory: ClassVar[Any] = EarlyState | Nothing
+
     networks: Count = 5
     """Networks in the pool. Published: 5."""
     fit: Fit = Fit(steps=None, epochs=2)
     """How each is trained on T. Published: 2 epochs."""
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        check_training(state, self.fit)
+        if state.get("place", 0) >= self.networks or len(state.get("pool", ())) > self.networks:
+            raise ValueError(f"its pool is of more than {self.networks} networks")
 
     @property
     def gives(self) -> frozenset[str]:

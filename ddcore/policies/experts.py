@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Len
+from pydantic import Field
 
 from ddcore.augment.siamese import Siamese
 from ddcore.bounds import Count, FilePath, NotNegative, Whole
@@ -21,13 +23,23 @@ from ddcore.gate.fit import Fit
 from ddcore.optimisers import Sgd
 from ddcore.packing import to_dict
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import Nothing, Number, Parameters, State, TrainingState, check_training
 from ddcore.policies.training import trained_on
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
 from ddcore.tensors import read_tensors, write_tensors
-from ddcore.types import Draw, Params
+from ddcore.types import Draw, Network, Params
 
 CARD = "buffer.json"
+
+
+class ExpertsState(State):
+    """Where the experts stand, by number: in memory, or in which folder."""
+
+    experts: dict[str, list[Parameters]] = Field(default_factory=dict)
+    buffer: str = ""
+    chosen: Annotated[list[Number], Len(2, 2)] = Field(default_factory=lambda: [0, 0])
+    training: TrainingState | Nothing = Nothing()
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,8 @@ class Experts(Policy):
     **References**: Cazenavette et al., CVPR 2022, Section 3; ``grown``, Guo et al., ICLR 2024, Section 3.2; ``noise``,
     Lei and Tao, TPAMI 2024, on FTD.
     """
+
+    memory: ClassVar[Any] = ExpertsState
 
     experts: Count = 5
     """Number of experts. Published: 100."""
@@ -78,6 +92,15 @@ class Experts(Policy):
                 f"a start at snapshot {reach - self.span} and {self.span} further reach snapshot {reach}, but an expert"
                 f" has {self.fit.snapshots}: lower last, grown or span, or raise fit's epochs and snapshots"
             )
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        check_training(state, self.fit)
+        number, start = state.get("chosen", (0, 0))
+        if number >= self.experts or not start <= max(self.last, self.grown or 0):
+            raise ValueError(f"it is to start at snapshot {start} of expert {number}")
+        if any(len(way) != self.fit.snapshots + 1 for way in state.get("experts", {}).values()):
+            raise ValueError(f"an expert has not {self.fit.snapshots} snapshots")
 
     @property
     def gives(self) -> frozenset[str]:

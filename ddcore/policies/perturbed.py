@@ -13,7 +13,7 @@ from ddcore.bounds import NotNegative
 from ddcore.context import Context
 from ddcore.policies.base import Policy
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Perturbed(Policy):
     def faults(self) -> Iterator[str]:
         if self.low > self.high:
             yield f"low = {self.low}: it must be at most high = {self.high}"
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        self.policy.check_state(state, network)
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw, rng = self.policy.draw(state, synthetic, ctx), ctx.rng["perturb"]

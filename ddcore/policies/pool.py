@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
+from pydantic import model_validator
 
 from ddcore.bounds import Count, Positive
+from ddcore.checkpoint import OptimiserState
 from ddcore.context import Context
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, Number, State
 from ddcore.policies.training import step_on
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
+
+
+class MemberState(NetState):
+    """A network of the pool."""
+
+    adam: OptimiserState | None
+    age: Number
+
+
+class PoolState(State):
+    """The networks, and which of them was used last."""
+
+    pool: list[MemberState]
+    used: Number
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.used >= len(self.pool):
+            raise ValueError(f"there is no network {self.used} among {len(self.pool)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -27,6 +50,8 @@ class Pool(Policy):
     **Differs**: a network is trained when the next step begins, on S as it is then.
     """
 
+    memory: ClassVar[Any] = PoolState | Nothing
+
     networks: Count = 10
     """Networks in the pool. Published: 10."""
     age: Count = 100
@@ -35,6 +60,13 @@ class Pool(Policy):
     """Adam's learning rate. Published: 3e-4."""
     batch: Count = 500
     """Largest number of items of S per step."""
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        for member in state.get("pool", ()):
+            if member["adam"] is not None:
+                adam = torch.optim.Adam(member["params"].values(), lr=self.lr)
+                OptimiserState.model_validate(member["adam"]).check(adam)
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         pool = state.setdefault("pool", [])

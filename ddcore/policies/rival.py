@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -11,8 +11,15 @@ from ddcore.bounds import Decay, NotNegative, Positive
 from ddcore.context import Context
 from ddcore.distance import likeness
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, Parameters
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
+
+
+class RivalState(NetState):
+    """Where the rival stands."""
+
+    velocity: Parameters
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class Rival(Policy):
 
     **Reference**: Liu et al., HaBa, NeurIPS 2022, Section 3.3; rates from the authors' code.
     """
+
+    memory: ClassVar[Any] = RivalState | Nothing
 
     policy: Policy
     """The policy whose networks S is compared at."""
@@ -37,6 +46,11 @@ class Rival(Policy):
     @property
     def gives(self) -> frozenset[str]:
         return frozenset({"rival"})
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        own = dict(state)
+        self.policy.check_state(own.pop("inner", {}), network)
+        super().check_state(own, network)
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw = self.policy.draw(state.setdefault("inner", {}), synthetic, ctx)

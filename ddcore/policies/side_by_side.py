@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ddcore.bounds import Count
 from ddcore.context import Context
 from ddcore.networks.probe import joined
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import Nothing
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw
 
@@ -19,6 +20,8 @@ class SideBySide(Policy):
 
     **Reference**: Loo et al., RFAD, NeurIPS 2022, Section 3.1.
     """
+
+    memory: ClassVar[Any] = Nothing
 
     networks: Count = 8
     """Networks per step. Published: 8."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -11,9 +11,18 @@ from ddcore.bounds import Count, NotNegative, Positive
 from ddcore.context import Context
 from ddcore.networks.probe import by_centres, class_means, predicted_shares
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, Number
 from ddcore.policies.training import epochs_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group, Params
+
+
+class SteadyState(NetState):
+    """The network, the steps that it was trained for, its rounds, and the shares of the one in hand."""
+
+    age: Number
+    round: Number
+    shares: list[float]
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class UntilSteady(Policy):
     **Differs**: the paper leaves open how long the windows are and where the loops end at the latest; both are fields
     here.
     """
+
+    memory: ClassVar[Any] = SteadyState | Nothing
 
     served: NotNegative = 0.04
     """Spread of shares at which S counts as steady. Published: 0.04."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, State, TrainingState, check_training
 from ddcore.policies.training import trained_on
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
+
+
+class TeachingState(State):
+    """The teacher before it is trained."""
+
+    training: TrainingState
 
 
 @dataclass(frozen=True)
@@ -20,12 +27,18 @@ class Teacher(Policy):
     **Reference**: Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2 (squeeze).
     """
 
+    memory: ClassVar[Any] = NetState | TeachingState | Nothing
+
     fit: Fit = Fit()
     """How it is trained on T."""
 
     @property
     def gives(self) -> frozenset[str]:
         return frozenset({"teacher", "trained_network"})
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        check_training(state, self.fit)
 
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         if "params" not in state:

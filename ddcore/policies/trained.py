@@ -5,19 +5,29 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from ddcore.bounds import Count, Positive
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
+from ddcore.policies.memory import NetState, Nothing, Number
 from ddcore.policies.training import epochs_on
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params
 
 
+class TrainedState(NetState):
+    """The network, the steps that it has served, and those that it was trained for."""
+
+    served: Number
+    age: Number
+
+
 class Trained(Policy):
     """A network serves several rounds and is trained between them; then a fresh one comes."""
+
+    memory: ClassVar[Any] = TrainedState | Nothing
 
     rounds: Count
     """Rounds that a network serves."""

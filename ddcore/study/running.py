@@ -19,7 +19,7 @@ import tomli_w
 
 from ddcore.device import check_device
 from ddcore.errors import CasesFailed, DdcoreError, RecipeRefused
-from ddcore.files import write_whole
+from ddcore.files import LOCK, held, write_whole
 from ddcore.host import Host
 from ddcore.packing import dotted, to_dict
 from ddcore.report.tables import markdown_table
@@ -85,6 +85,7 @@ def run_study(
     Raises:
         RecipeRefused: there is no such ``device``, two cases are the same, or the folder holds an experiment, another
             study, or what the same one has done with other settings.
+        FolderHeld: another process is at work in the folder.
         CasesFailed: some cases did not come to their end; the others are kept.
     """
     check_device(device)
@@ -95,11 +96,16 @@ def run_study(
     folders = [case.folder for case in cases]
     if twice := [case for i, case in enumerate(cases) if folders.index(folders[i]) < i]:
         raise RecipeRefused(f"Two cases are the same: {twice[0]}. Name each once.")
-    write_whole(place.settings, tomli_w.dumps(settings).encode())
-    _run_cases(study, cases, place, host, device, progress, engine or Local())
-    found = [one for case in cases if (one := place.found(case))]
-    finding = study.summarise(found)
-    _write(finding, found, settings, place)
+    with held(place.path):
+        write_whole(place.settings, tomli_w.dumps(settings).encode())
+        try:
+            _run_cases(study, cases, place, host, device, progress, engine or Local())
+        except KeyboardInterrupt as error:
+            error.__notes__ = ["The same command goes on."]
+            raise
+        found = [one for case in cases if (one := place.found(case))]
+        finding = study.summarise(found)
+        _write(finding, found, settings, place)
     return finding
 
 
@@ -108,7 +114,7 @@ def _refuse_another(place: Place, study: Study, settings: dict[str, Any]) -> Non
         if (place.path / "recipe.toml").exists():
             raise RecipeRefused(f"{place.path} holds an experiment. Name another folder with --out.")
         return
-    if all(other == place.settings for other in place.path.iterdir()):
+    if {other.name for other in place.path.iterdir()} <= {place.settings.name, LOCK}:
         return
     try:
         held = tomllib.loads(place.settings.read_text())

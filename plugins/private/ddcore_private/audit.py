@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import load_file, save
 from sklearn.metrics import auc, roc_curve
 from torch import Tensor
 
@@ -23,6 +22,8 @@ SPACES = ("pixels", "features")
 
 SHADOW = "shadow.safetensors"
 """Where a case keeps its scaled logits and distances."""
+
+AGAIN = "Remove the folder of this case: the same command runs it again."
 
 COPY = 1 / 255
 """Root mean square distance per pixel below which a synthetic image counts as a copy."""
@@ -90,13 +91,13 @@ class Audit(dd.Study):
         else:
             told = self._distilled(name, data, half, t, member, host, where)
         accuracy = float(told.pop("accuracy"))
-        dd.write_whole(folder / SHADOW, save(told))
+        dd.write_tensors(folder / SHADOW, told)
         return {"accuracy": accuracy}
 
     def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
         judgements = {}
         for shadows in dd.over_seeds(found):
-            held = [load_file(one.folder / SHADOW) for one in shadows]
+            held = [dd.read_tensors(one.folder / SHADOW, dd.BadArtefact, AGAIN)[0] for one in shadows]
             logits = torch.stack([shadow["logits"] for shadow in held])
             judgements[shadows[0].case.label] = {
                 **judged(logits, halves(logits.shape[1], self.shadows, self.seed)),
