@@ -81,6 +81,11 @@ class PrivateGate(dd.GatePlan):
                 "The network uses batch statistics, so one item changes what the others say and none can be clipped"
                 ' by itself. Take a norm of single items (network.norm="instance" or "group").'
             )
+        if network.stochastic:
+            raise dd.RecipeRefused(
+                "The network draws random numbers as it is trained (dropout), which this gate, where each item has a"
+                " network to itself, cannot draw from the run's seed. Take it without (a dropout of 0)."
+            )
         items = sum(card.counts)
         if self.delta >= 1 / items:
             raise dd.RecipeRefused(
