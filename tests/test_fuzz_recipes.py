@@ -3,6 +3,7 @@
 import random
 import resource
 import tomllib
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def texts():
 
 TEXTS = list(texts())
 NAMES = sorted({entry.name for entry in HOST.catalogue})
-HUGE = [0, -1, 1, 2, 7, 64, 20_000, 10**9, 2**31, 2**63 - 1, 2**63, -(2**63), 10**30, 16**5000]
+HUGE = [0, -1, 1, 2, 7, 64, 20_000, 10**9, 2**31, 2**63 - 1, 2**63, -(2**63), 10**30]
 ODD = ["", " ", "none", "nan", "\0", "a/../../b", "\u202e", "é" * 300, "x" * 5000, "convnet", "dm", "../x", "\n"]
 REAL = [0.0, -0.0, 1e-308, 1e308, -1.5, float("nan"), float("inf"), float("-inf"), 0.5]
 values = st.recursive(
@@ -84,13 +85,13 @@ def tables(draw):
         held, key = at(table, place[:-1]), place[-1]
         match draw(st.sampled_from(["set", "set", "set", "swap", "remove", "add", "wrap"])):
             case "set":
-                held[key] = draw(values)
+                held[key] = deepcopy(draw(values))
             case "swap":
-                held[key] = at(table, draw(st.sampled_from(list(places(table)))))
+                held[key] = deepcopy(at(table, draw(st.sampled_from(list(places(table))))))
             case "remove":
                 del held[key]
             case "add" if isinstance(held, dict):
-                held[draw(st.sampled_from([*ODD, "name", "seed", "width", "a.b"]))] = draw(values)
+                held[draw(st.sampled_from([*ODD, "name", "seed", "width", "a.b"]))] = deepcopy(draw(values))
             case "wrap":
                 held[key] = draw(st.sampled_from([[held[key]], {"name": held[key]}, [[held[key]]]]))
         if not table:
@@ -172,9 +173,13 @@ def test_damaged_texts_are_understood_or_refused(text, chance: random.Random):
 
 
 @settings(max_examples=200, **COUNTED)
-@given(st.sampled_from(TEXTS), st.text(max_size=20) | st.sampled_from(["[" * 5000, "9" * 5000, "1979-05-27"]), st.data())
+@given(
+    st.sampled_from(TEXTS), st.text(max_size=20) | st.sampled_from(["[" * 5000, "9" * 5000, "1979-05-27"]), st.data()
+)
 def test_fields_set_by_hand_are_understood_or_refused(text, value, data):
-    recipe = Recipe.from_toml(tomli_w.dumps({k: v for k, v in tomllib.loads(text).items() if k != "experiment"}), HOST.catalogue)
+    recipe = Recipe.from_toml(
+        tomli_w.dumps({k: v for k, v in tomllib.loads(text).items() if k != "experiment"}), HOST.catalogue
+    )
     path = data.draw(st.sampled_from([".".join(map(str, place)) for place in places(tomllib.loads(recipe.to_toml()))]))
     try:
         overridden(recipe, {path: value}, HOST.catalogue)
@@ -202,7 +207,10 @@ def test_what_is_mutated_is_understood_as_it_is(text):
         ("network.name = 5", "network.name = 5 is no text"),
         ("network.name = ['mlp']", r"network.name = \['mlp'\] is no text"),
         ("network.name = ''", "There is no network named ''"),
-        ("network.name = 'mlp'\nnetwork.depth = 20000", "network.depth = 20000: it must be at least 1 and at most 1000"),
+        (
+            "network.name = 'mlp'\nnetwork.depth = 20000",
+            "network.depth = 20000: it must be at least 1 and at most 1000",
+        ),
         ("[[synthetic]]\nname = 'pixels'", "synthetic must be a table"),
         ("synthetic = 'pixels'\n[synthetic.deep]", "is not TOML"),
         ('"network.width" = 5', "no field of recipe named 'network.width'"),
