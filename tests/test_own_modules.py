@@ -324,6 +324,7 @@ def test_frozen_parameters_are_neither_trained_nor_matched_nor_clipped(host, tin
     assert all(torch.equal(value, buffers[name]) for name, value in before.items())
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("module", WORKS)
 def test_a_gate_that_bounds_items_takes_modules_whose_items_are_apart(module, host, tiny):
     private = pytest.importorskip("ddcore_private.gate")

@@ -78,8 +78,8 @@ class PrivateGate(dd.GatePlan):
     def check(self, recipe, card, network) -> None:
         if not network.per_sample:
             raise dd.RecipeRefused(
-                "The network uses batch statistics, or layers that torch cannot take item by item (vmap): one item could"
-                " change what the others say, and none can be clipped by itself. Take a norm of single items"
+                "The network uses batch statistics, or layers that torch cannot take item by item (vmap): one item"
+                " could change what the others say, and none can be clipped by itself. Take a norm of single items"
                 ' (network.norm="instance" or "group").'
             )
         if network.stochastic:

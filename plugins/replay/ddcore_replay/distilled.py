@@ -178,7 +178,15 @@ class KeptDistilled(KeptBounded):
         """``ipc`` images of each class, or its own items where it has fewer."""
         few = [c for c in present(store) if store.counts[c] < ipc]
         many = [c for c in present(store) if store.counts[c] >= ipc]
-        return [*([self._as_they_are(store, few)] if few else []), *([self._made(store, many, ipc)] if many else [])]
+        if not few:
+            return [self._made(store, many, ipc)]
+        try:
+            return [self._as_they_are(store, few), *([self._made(store, many, ipc)] if many else [])]
+        except dd.RecipeRefused:  # what classes share may take more than so few of them have room for
+            each = torch.tensor([max(1, -(-ipc // store.counts[c])) for c in store.targets.tolist()])
+            return [
+                self._made(taken(store, torch.arange(len(store)).repeat_interleave(each)), sorted([*few, *many]), ipc)
+            ]
 
     def _as_they_are(self, store: dd.Store, classes: list[int]) -> Condensed:
         kept = taken(store, torch.isin(store.targets, torch.tensor(classes)).nonzero().flatten())
@@ -204,7 +212,7 @@ class KeptDistilled(KeptBounded):
             run = self.host.start(recipe, data, device=self.device)
         except dd.RecipeRefused as error:
             raise dd.RecipeRefused(
-                f"{recipe.name} cannot make {ipc} images of each of the classes {', '.join(map(str, classes))}, which is"
+                f"{recipe.name} cannot make {ipc} images of each of the classes {', '.join(map(str, classes))},"
                 f" their share of the memory: {error}"
             ) from error
         run.hooks.ddcore_distill(run=run)

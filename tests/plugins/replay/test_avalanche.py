@@ -457,12 +457,14 @@ def test_a_rare_class_has_as_many_images_as_there_are(benchmark, name):
         held = buffer.memory.store.counts
         assert len(buffer.buffer) == sum(held) and (not isinstance(plan, Bounded) or sum(held) <= 12)
         assert isinstance(plan, Reservoir) or all(held[c] for c in classes)
-    if not isinstance(plan, Reservoir | Olcgm | Balanced):
+    if not isinstance(plan, Reservoir | Olcgm | Balanced) and name != "dm_bases":
         assert held[2] == 2
     assert buffer.nbytes > 0
 
 
 def test_a_recipe_that_cannot_serve_names_the_classes_of_the_benchmark(benchmark):
     buffer = DistilledBuffer(8, "haba", overrides={"synthetic.width": 50}, classes=4)
-    with pytest.raises(RecipeRefused, match="haba cannot make 2 images of each of the classes 2, 3, .* the memory: "):
+    with pytest.raises(
+        RecipeRefused, match="haba cannot make 2 images of each of the classes 2, 3, their share of the memory: "
+    ):
         buffer.post_adapt(None, benchmark.train_stream[1])
