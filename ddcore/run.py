@@ -21,6 +21,7 @@ from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate.base import Gate
 from ddcore.gate.record import SpendRecord
 from ddcore.gate.recorded import RecordedGate
+from ddcore.memory import WithinMemory
 from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
@@ -113,10 +114,11 @@ class Run:
         self.record = record if recipe.gate.guards else None
         if self.record is not None:
             self.gate = RecordedGate(self.gate, self.record)
-        carrier = recipe.synthetic.build(data.card)
-        labels = recipe.labels.build(data.card, carrier)
-        step_sizes = recipe.objective.step_sizes if recipe.objective else 0
-        self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
+        with WithinMemory("S"):
+            carrier = recipe.synthetic.build(data.card)
+            labels = recipe.labels.build(data.card, carrier)
+            step_sizes = recipe.objective.step_sizes if recipe.objective else 0
+            self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
         self.averaged: AveragedModel | None = None
         self.optimiser = None
         if recipe.objective is not None:
@@ -124,7 +126,7 @@ class Run:
             if recipe.update.ema is not None:
                 running_mean = get_ema_multi_avg_fn(recipe.update.ema)
                 self.averaged = AveragedModel(self.synthetic, multi_avg_fn=running_mean)
-        network = seeded(recipe.network.build(data.card), self.rng["network"])
+        network = seeded(recipe.network.ready(data.card), self.rng["network"])
         self.ctx = Context(
             data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress, self._pause
         )

@@ -61,6 +61,10 @@ class DataCard:
         """Outputs of a network: one per class, or one per value."""
         return self.classes if self.values is None else self.values
 
+    def called(self, c: int) -> str:
+        """What people call class ``c``: its name, or its number."""
+        return self.class_names[c] if self.class_names else str(c)
+
     def faults(self) -> Iterator[str]:
         """What of it cannot be, or does not fit together, in sentences."""
         shape, classes, names = self.shape, self.classes, self.class_names

@@ -17,7 +17,7 @@ FLOORS = {
     "ground": [
         {"bounds", "errors", "marker", "rng", "types"},
         {"files", "losses", "papers"},
-        {"checkpoint", "chunking", "device", "plots", "tensors"},
+        {"checkpoint", "chunking", "device", "memory", "plots", "tensors"},
     ],
     "values": [
         {"arrays", "parts", "store"},
@@ -53,7 +53,7 @@ SHARED = {
     },
     "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
-    "networks": {"layers", "started", "structure"},
+    "networks": {"checked", "layers", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},

@@ -19,6 +19,7 @@ from ddcore.experiment.interrupts import Interrupts
 from ddcore.experiment.plan import Experiment
 from ddcore.files import append_line, flush, held, sweep, write_whole
 from ddcore.gate.record import TOLD_STAYS_TOLD, SpendRecord
+from ddcore.packing import read_toml
 from ddcore.run import Run
 from ddcore.types import Progress
 
@@ -90,7 +91,7 @@ class Folder:
         """Raises BadCheckpoint where no experiment lies there."""
         if not self.recipe.exists():
             raise BadCheckpoint(f"{self.path} holds no experiment (there is no {self.recipe.name} in it).")
-        return Experiment.from_toml(self.recipe.read_text(), catalogue, str(self.recipe))
+        return Experiment.from_toml(read_toml(self.recipe), catalogue, str(self.recipe))
 
     def checkpoint(self, run: Run) -> None:
         """Keep all that ``run`` needs to go on from here; the records of its steps come first.
@@ -105,8 +106,8 @@ class Folder:
         """Bring ``run`` to the last checkpoint, if there is one, and the records with it.
 
         Raises:
-            BadCheckpoint: it is damaged, belongs to another recipe or other data, or lacks records of its steps; where the
-                gate guards, also if it or the record of what was told is missing.
+            BadCheckpoint: it is damaged, belongs to another recipe or other data, or lacks records of its steps; where
+                the gate guards, also if it or the record of what was told is missing.
         """
         if run.record is not None:
             run.record.read()
