@@ -29,6 +29,11 @@ Number = Annotated[float, Ge(-math.inf)]
 """Any finite number."""
 Count = Annotated[int, Ge(1)]
 Whole = Annotated[int, Ge(0)]
+Layers = Annotated[int, Ge(1), Le(1000)]
+"""How many layers of a kind stand one after another; each is made in turn, whatever its size."""
+
+LIMIT = 2**63
+"""Whole numbers lie below it, as seeds and sizes of tensors must."""
 
 _HOLDS = {"above": operator.gt, "at least": operator.ge, "at most": operator.le, "below": operator.lt}
 _SIGNS = {Gt: ("above", "gt"), Ge: ("at least", "ge"), Le: ("at most", "le"), Lt: ("below", "lt")}
@@ -53,7 +58,8 @@ def broken(name: str, value: Any, hint: Any) -> Iterator[str]:
         yield from broken(name, value, arguments[0])
         if value is not None and not _within(value, arguments[1:]):
             words = [_what_it_is_not(value, arguments[1:]), in_words(hint)]
-            yield f"{name} = {value!r}: it must be {' and '.join(filter(None, words))}"
+            shown = f"{value!r}" if _fits(value) else f"{'-' if value < 0 else ''}2^{value.bit_length() - 1} or so"
+            yield f"{name} = {shown}: it must be {' and '.join(filter(None, words))}"
     elif origin in (typing.Union, types.UnionType):
         if value is not None:
             for argument in arguments:
@@ -73,9 +79,16 @@ def _limits(marks: tuple[Any, ...]) -> list[tuple[str, Any]]:
 
 
 def _what_it_is_not(value: Any, marks: tuple[Any, ...]) -> str:
+    if not _fits(value):
+        return "below 2^63"
     if not isinstance(value, float) or math.isfinite(value):
         return ""
     return "a number" if math.isnan(value) else "" if Infinite() in marks else "finite"
+
+
+def _fits(value: Any) -> bool:
+    """``value`` is no whole number that 64 bits do not hold."""
+    return not isinstance(value, int) or -LIMIT <= value < LIMIT
 
 
 def _within(value: Any, marks: tuple[Any, ...]) -> bool:
@@ -83,6 +96,8 @@ def _within(value: Any, marks: tuple[Any, ...]) -> bool:
         return False
     if isinstance(value, bool) or not isinstance(value, int | float):
         return True
+    if not _fits(value):
+        return False
     if math.isnan(value) or (math.isinf(value) and not any(isinstance(mark, Infinite) for mark in marks)):
         return False
     return all(_HOLDS[sign](value, limit) for sign, limit in _limits(marks))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from ddcore.gate.open import Open
 from ddcore.gate.view import View
 from ddcore.labels.base import Labels
 from ddcore.labels.hard import Hard
+from ddcore.memory import WithinMemory, fits
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.convnet import ConvNet
 from ddcore.objectives.base import Objective
@@ -40,6 +42,7 @@ NEEDS = {
     "blocks": "a network that shows the outputs of its blocks (blocks)",
     "batch_norm": "a network that shows BatchNorm layers (batch_norm)",
     "convolutions": "a network with convolutions (convolutions)",
+    "features": "a network that shows its features (features)",
 }
 """What parts may need, in words; a plugin's own needs speak for themselves."""
 REMEDIES = {
@@ -48,6 +51,7 @@ REMEDIES = {
     "batch_norm": "Take a network of the core that has them (network.norm=batch), which no private gate admits.",
     "convolutions": "Take one (network.name=convnet), or a distance that needs none"
     " (objective.distance.only_convolutions=false).",
+    "features": "Give the module a method features(x) that answers the flat input (n, d) of its last layer.",
 }
 """What helps where no part of the recipe gives a need."""
 
@@ -91,6 +95,10 @@ class Recipe(Part, kind="recipe"):
     def ipc(self) -> int:
         return self.synthetic.ipc
 
+    def faults(self) -> Iterator[str]:
+        if not self.name.isprintable() or not 0 < len(self.name) <= 100 or {*self.name} & {*"/\\"}:
+            yield f"name = {self.name!r} stands in the names of folders: take 1 to 100 printable signs without / and \\"
+
     def check(self, card: DataCard, catalogue: Catalogue | None = None) -> None:  # type: ignore[override]
         """Refuse what cannot work, before anything is built or read.
 
@@ -104,7 +112,8 @@ class Recipe(Part, kind="recipe"):
         self._check_asks()
         self._check_guard(card)
         check_suits(self, card, catalogue or Catalogue())
-        network = self.network.build(card)
+        fits(f"S of synthetic.ipc = {self.ipc}", sum(self.synthetic.per_class(card)) * math.prod(card.shape))
+        network = self.network.ready(card)
         self._check_needs(network, catalogue or Catalogue())
         taken = self.objective.step_sizes if self.objective is not None else 0
         if self.step_size is not None and not taken:
@@ -115,7 +124,8 @@ class Recipe(Part, kind="recipe"):
             raise RecipeRefused(f"{self.name} learns S: iterations must be at least 1.")
         for where, part in self.within():
             if where:
-                part.check(self, card, network)
+                with WithinMemory(where):
+                    part.check(self, card, network)
 
     def _check_asks(self) -> None:
         for where, part in self.parts():

@@ -23,7 +23,7 @@ from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
 from ddcore.evaluation.protocol import Protocol
 from ddcore.kinds import ItemKind, kind_named
 from ddcore.marker import HOOK_API, PROJECT
-from ddcore.packing import overridden
+from ddcore.packing import overridden, read_toml
 from ddcore.run import Hooks, Run
 from ddcore.types import Progress
 
@@ -205,7 +205,7 @@ class Host:
             UnknownName: no such method. RecipeRefused: a field that does not exist or cannot be so.
         """
         if name.endswith(".toml"):
-            recipe = Recipe.from_toml(Path(name).read_text(), self.catalogue, name)
+            recipe = Recipe.from_toml(read_toml(Path(name)), self.catalogue, name)
         else:
             maker = cast(Callable[..., Recipe], self.catalogue.find("method", name).maker)
             takes = inspect.signature(maker).parameters

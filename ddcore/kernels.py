@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ddcore.bounds import Count, NotNegative
+from ddcore.bounds import Layers, NotNegative
 from ddcore.papers import PAPERS
 from ddcore.parts import Part
 from ddcore.types import Call, Citation, Draw, Network, Params
@@ -41,7 +41,7 @@ class Kernel(Part, kind="kernel"):
     taken as zero.
     """
 
-    depth: Count = 1
+    depth: Layers = 1
     """Hidden layers."""
     bias: NotNegative = 0.1
     """Standard deviation of the biases."""
@@ -113,7 +113,7 @@ class ConvTangent(Kernel):
 
     suits = frozenset({"image"})
 
-    depth: Count = 3
+    depth: Layers = 3
     """Convolutions with a ReLU."""
 
     def _products(self, x: Tensor, y: Tensor) -> Tensor:

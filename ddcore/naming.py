@@ -57,7 +57,7 @@ def parse_parts(text: str, where: str) -> list[dict[str, Any]]:
             field, sign, value = pair.partition("=")
             if not sign:
                 raise RecipeRefused(f"{where}: {pair!r} in {item!r} is no field. Write FIELD=VALUE, such as width=64.")
-            fields[field.strip()] = read_value(value.strip())
+            fields[field.strip()] = read_value(value.strip(), where)
         found.append({"name": name.strip(), **fields})
     return found
 

@@ -8,6 +8,8 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from datetime import date, time
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tomli_w
@@ -20,6 +22,9 @@ from ddcore.parts import Part, field_docs, field_types
 
 NONE = {"none": True}
 """How TOML, which has no null, writes a None that is not the field's default."""
+DEEPEST = 20
+"""Tables and lists in one another that a recipe may have."""
+VALUE = "value"
 T = TypeVar("T", bound=Part)
 
 
@@ -121,7 +126,9 @@ def _unpack(annotation: Any, value: Any, where: str, catalogue: Catalogue) -> An
         return TypeAdapter(_bare(annotation)).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         said = "; ".join(e["msg"] for e in error.errors())
-        raise RecipeRefused(f"{where} = {value!r} is not usable: {said}.") from None
+    except TypeError as error:
+        said = str(error)
+    raise RecipeRefused(f"{where} = {value!r} is not usable: {said}.")
 
 
 def _unpack_part(kind: type[Part], value: Any, where: str, catalogue: Catalogue) -> Part:
@@ -135,6 +142,8 @@ def _unpack_part(kind: type[Part], value: Any, where: str, catalogue: Catalogue)
     name = table.pop("name", kind.part_name() if final else None)
     if name is None:
         raise RecipeRefused(f'{where} lacks its name = "...": which {kind.kind} is it?')
+    if not isinstance(name, str):
+        raise RecipeRefused(f'{where}.name = {name!r} is no text: write name = "...", with the name of a {kind.kind}.')
     maker = kind if final and name == kind.part_name() else catalogue.find(kind.kind, name).maker
     if isinstance(maker, type):
         return from_dict(maker, table, catalogue, where)
@@ -160,6 +169,8 @@ def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, wher
         RecipeRefused: a field that does not exist, is missing, or has the wrong type.
         UnknownName: a nested part that no distribution brings.
     """
+    if not isinstance(table, Mapping):
+        raise RecipeRefused(f"{where or cls.part_name()} must be a table, with a line for each field, not {table!r}.")
     hints = field_types(cls)
     names = {f.name for f in fields(cls)}
     values = {}
@@ -177,8 +188,8 @@ def from_dict(cls: type[T], table: Mapping[str, Any], catalogue: Catalogue, wher
         return cls(**values)
     except DdcoreError:
         raise
-    except (TypeError, ValueError) as error:
-        raise RecipeRefused(f"{where or cls.part_name()}: {error}") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise RecipeRefused(f"{where or cls.part_name()}: {error}.") from error
 
 
 def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
@@ -200,7 +211,7 @@ def overridden(part: T, changes: Mapping[str, Any], catalogue: Catalogue) -> T:
             below = below[name]
             if not isinstance(below, dict):
                 raise RecipeRefused(f"{path} cannot be set: nothing lies below {'.'.join(way[: i + 1])}.")
-        new = read_value(value) if isinstance(value, str) else packed(value)
+        new = read_value(value, path) if isinstance(value, str) else packed(value)
         held = below.get(last)
         if isinstance(held, dict) and "name" in held and held["name"] == new:
             continue
@@ -218,11 +229,17 @@ def dotted(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str, where: str) -> Any:
+    """``text`` as the TOML value that it is, or else itself.
+
+    Raises:
+        RecipeRefused: it is a value that no field can hold.
+    """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+        table = tomllib.loads(f"{VALUE} = {text}")
+    except (ValueError, RecursionError):
+        return _usable(text, where)
+    return _usable(table[VALUE] if len(table) == 1 else text, where)
 
 
 def to_toml(part: Part) -> str:
@@ -230,8 +247,46 @@ def to_toml(part: Part) -> str:
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """Raises RecipeRefused, with the line, where the text is not TOML."""
+    """The table that ``text`` is, with values that fields can hold.
+
+    Raises:
+        RecipeRefused: the text is not TOML, with the line; or it has a value that no field can hold, with its path.
+    """
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise RecipeRefused(f"{where} is not TOML: {error}.") from error
+    return {name: _usable(value, name) for name, value in table.items()}
+
+
+def read_toml(path: Path) -> str:
+    """The text of a TOML file. Raises RecipeRefused where it is not UTF-8, OSError where it cannot be read."""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeRefused(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8.") from error
+
+
+def _usable(value: Any, where: str, depth: int = 0) -> Any:
+    """``value``, once it is known that fields can hold all within it.
+
+    Raises:
+        RecipeRefused: dates and times, whole numbers beyond 64 bits, texts with a null character, and tables or lists
+            that stand too deep in one another, each with its dotted path.
+    """
+    if depth > DEEPEST:
+        raise RecipeRefused(f"{where} lies more than {DEEPEST} tables or lists deep: no recipe is made so.")
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _usable(name, f"the name of a field of {where}")
+            _usable(inner, f"{where}.{name}", depth + 1)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            _usable(inner, f"{where}[{i}]", depth + 1)
+    elif isinstance(value, date | time):
+        raise RecipeRefused(f'{where} = {value} is a date or a time, which no field holds: write "{value}" for a text.')
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise RecipeRefused(f"{where} is a whole number beyond 64 bits: it must be below 2^63.")
+    elif isinstance(value, str) and "\0" in value:
+        raise RecipeRefused(f"{where} holds a null character: remove it.")
+    return value

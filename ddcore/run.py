@@ -18,6 +18,7 @@ from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate.base import Gate
+from ddcore.memory import WithinMemory
 from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
@@ -102,10 +103,11 @@ class Run:
         self.on_distilled = on_distilled
         self.rng = Streams(recipe.seed)
         self.gate = recipe.gate.live(data.train, recipe.views, self.rng, self.device)
-        carrier = recipe.synthetic.build(data.card)
-        labels = recipe.labels.build(data.card, carrier)
-        step_sizes = recipe.objective.step_sizes if recipe.objective else 0
-        self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
+        with WithinMemory("S"):
+            carrier = recipe.synthetic.build(data.card)
+            labels = recipe.labels.build(data.card, carrier)
+            step_sizes = recipe.objective.step_sizes if recipe.objective else 0
+            self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)
         self.averaged: AveragedModel | None = None
         self.optimiser = None
         if recipe.objective is not None:
@@ -113,7 +115,7 @@ class Run:
             if recipe.update.ema is not None:
                 running_mean = get_ema_multi_avg_fn(recipe.update.ema)
                 self.averaged = AveragedModel(self.synthetic, multi_avg_fn=running_mean)
-        network = seeded(recipe.network.build(data.card), self.rng["network"])
+        network = seeded(recipe.network.ready(data.card), self.rng["network"])
         self.ctx = Context(
             data.card, network, self.gate, self.rng, self.device, self._view, lambda: self.step, progress, self._pause
         )

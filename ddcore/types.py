@@ -56,6 +56,10 @@ class DataCard:
         """Outputs of a network: one per class, or one per value."""
         return self.classes if self.values is None else self.values
 
+    def called(self, c: int) -> str:
+        """What people call class ``c``: its name, or its number."""
+        return self.class_names[c] if self.class_names else str(c)
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -17,7 +17,7 @@ FLOORS = {
     "ground": [
         {"bounds", "errors", "marker", "rng", "types"},
         {"files", "losses", "papers"},
-        {"chunking", "device", "plots", "tensors"},
+        {"chunking", "device", "memory", "plots", "tensors"},
     ],
     "values": [
         {"parts", "store"},
@@ -52,7 +52,7 @@ SHARED = {
     },
     "gate": {"fit", "guard", "source", "spent", "view"},
     "labels": {"stored"},
-    "networks": {"layers", "started", "structure"},
+    "networks": {"checked", "layers", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"training"},
     "report": {"measured", "tables"},

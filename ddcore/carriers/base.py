@@ -33,8 +33,8 @@ class Carrier(Part, kind="carrier"):
         for c, (wanted, count) in enumerate(zip(self.per_class(card), card.counts, strict=True)):
             if "examples" in self.asks and wanted > count:
                 raise RecipeRefused(
-                    f"ipc = {self.ipc} needs more real {card.kind}s than class {c} of {card.name} has ({count}). Choose"
-                    " a smaller ipc."
+                    f"ipc = {self.ipc} needs more real {card.kind}s than class {card.called(c)} of {card.name} has"
+                    f" ({count}). Choose a smaller ipc."
                 )
 
     def per_class(self, card: DataCard) -> tuple[int, ...]:

@@ -86,6 +86,10 @@ class Herding(Judged):
     fit: Fit = Fit()
     """How the network whose features are compared is trained."""
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"features"})
+
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])

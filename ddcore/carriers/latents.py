@@ -129,6 +129,10 @@ class Latents(Carrier):
         trained = {"gradient"} if self.training and self.generator is None else set()
         return frozenset(trained | {"features"} if self.tries > 1 else trained)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"features"} if self.tries > 1 else ())
+
     def live_generator(self, card: DataCard) -> Decoders:
         height, width = reduced(card, self.scale)
         first = Linear(self.size + card.classes, self.channels * height * width)

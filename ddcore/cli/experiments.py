@@ -138,15 +138,12 @@ def run(
         from ddcore.experiment.plan import Experiment, Settings
         from ddcore.experiment.reading import data_set
         from ddcore.host import Host
-        from ddcore.packing import overridden, parse_toml
+        from ddcore.packing import overridden, parse_toml, read_toml
 
         host = Host()
         if not file.is_file():
             raise RecipeRefused(f"There is no recipe file {file}.")
-        try:
-            text = file.read_text()
-        except UnicodeDecodeError:
-            raise RecipeRefused(f"{file} is not text, so it is no recipe file.") from None
+        text = read_toml(file)
         fields = {"root": root, "download": download or None, "size": size}
         if data and "experiment" not in parse_toml(text, str(file)):
             recipe = Recipe.from_toml(text, host.catalogue, str(file))

@@ -100,7 +100,7 @@ class Protocol(Part, kind="protocol"):
             )
         check_suits(self, data.card, catalogue or Catalogue())
         for plan in self.networks:
-            network = plan.fitted(data.card).build(data.card)
+            network = plan.ready(data.card)
             for where, part in self.within():
                 if lacking := sorted(part.needs - network.gives):
                     raise RecipeRefused(

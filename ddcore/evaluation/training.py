@@ -41,7 +41,7 @@ def fresh_nets(
     attack: Attack | None = None,
 ) -> Iterator[tuple[Draw, int]]:
     """Trained ensembles that together hold all the repeats, each with the items it can be measured on at once."""
-    network = plan.fitted(card).build(card)
+    network = plan.ready(card)
     floats = activation_floats(Draw(network, *network.init(Streams(seed)["net/0"])), card.shape)
     batch = min(protocol.batch, len(training))
     together = max(1, min(protocol.repeats, ENSEMBLE_BYTES // (4 * floats * batch)))

@@ -24,7 +24,7 @@ from ddcore.evaluation.scores import evaluate as score
 from ddcore.evaluation.training import Attack
 from ddcore.evaluation.training_set import Preprocessed, TrainingSet
 from ddcore.experiment.folder import Folder
-from ddcore.experiment.plan import BASELINES, Experiment, Settings
+from ddcore.experiment.plan import Experiment, Settings
 from ddcore.experiment.reading import needed_targets, papers_of, preprocess_of, preset_of
 from ddcore.gate.open import Open
 from ddcore.gate.source import Source
@@ -135,9 +135,7 @@ def metrics_of(
     """The metrics of a distilled set beside the baselines: ``scores`` by measure and network, and how they came."""
     began = time.perf_counter()
     guarded, settings = recipe.gate.guards, experiment.settings
-    protocol, baselines = settings.protocol, settings.baselines
-    if baselines is None:
-        baselines = () if guarded else BASELINES
+    protocol, baselines = settings.protocol, settings.beside(recipe)
     scores, sizes = evaluate_all(distilled, data, protocol, baselines, host, device, progress)
     past_the_gate = [*baselines, *(["the validation split"] if settings.validation is not None else [])]
     return {
@@ -170,6 +168,24 @@ def metrics_of(
     }
 
 
+def baseline(name: str, recipe: Recipe, data: RealData, host: Host) -> Recipe:
+    """The method ``name`` in the place of that of ``recipe``, on the same network, preprocessing and seed."""
+    found = host.recipe(name, kind=data.card.kind, ipc=recipe.ipc)
+    return replace(found, network=recipe.network, preprocess=recipe.preprocess, seed=recipe.seed)
+
+
+def check_baselines(settings: Settings, recipe: Recipe, data: RealData, host: Host) -> None:
+    """Raises RecipeRefused where a baseline of ``recipe`` cannot be made of ``data``."""
+    for name in settings.beside(recipe):
+        if name != "whole":
+            try:
+                baseline(name, recipe, data, host).fitted(data.card).check(data.card, host.catalogue)
+            except RecipeRefused as error:
+                raise RecipeRefused(
+                    f"The baseline {name} cannot be made: {error} Or leave it out (--baselines whole, or none)."
+                ) from error
+
+
 def evaluate_all(
     distilled: DistilledSet,
     data: RealData,
@@ -187,16 +203,7 @@ def evaluate_all(
         "whole": lambda: Preprocessed(data.train, preprocess),
     }
     for name in ("random", "herding"):
-        sets[name] = lambda name=name: host.distill(
-            replace(
-                host.recipe(name, kind=data.card.kind, ipc=recipe.ipc),
-                network=recipe.network,
-                preprocess=recipe.preprocess,
-                seed=recipe.seed,
-            ),
-            data,
-            device=device,
-        )
+        sets[name] = lambda name=name: host.distill(baseline(name, recipe, data, host), data, device=device)
 
     def told(name: str) -> Progress | None:
         say = progress

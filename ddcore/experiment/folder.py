@@ -16,6 +16,7 @@ from ddcore.catalogue import Catalogue
 from ddcore.errors import BadCheckpoint, RecipeRefused
 from ddcore.experiment.plan import Experiment
 from ddcore.files import replaced_whole, write_whole
+from ddcore.packing import read_toml
 from ddcore.run import Run
 from ddcore.types import Progress
 
@@ -60,7 +61,7 @@ class Folder:
         """Raises BadCheckpoint where no experiment lies there."""
         if not self.recipe.exists():
             raise BadCheckpoint(f"{self.path} holds no experiment (there is no {self.recipe.name} in it).")
-        return Experiment.from_toml(self.recipe.read_text(), catalogue, str(self.recipe))
+        return Experiment.from_toml(read_toml(self.recipe), catalogue, str(self.recipe))
 
     def checkpoint(self, run: Run) -> None:
         """Keep all that ``run`` needs to go on from here."""

@@ -41,6 +41,10 @@ class Settings(Part, kind="settings"):
         data = self.data.load()
         return data if self.validation is None else data.with_validation(self.validation, seed)
 
+    def beside(self, recipe: Recipe) -> tuple[str, ...]:
+        """The baselines of what ``recipe`` makes."""
+        return self.baselines if self.baselines is not None else () if recipe.gate.guards else BASELINES
+
     def suited(self, catalogue: Catalogue) -> Settings:
         """These settings with what of their protocol does not suit the items of their data in the place of defaults."""
         return replace(self, protocol=kind_named(self.data.item_kind(), catalogue).adapted(self.protocol))

@@ -65,7 +65,7 @@ def teacher_targets_of(distilled: DistilledSet, catalogue: Catalogue, device: st
     if not held:
         return None
     card = distilled.data
-    network = Recipe.from_toml(distilled.recipe, catalogue).network.fitted(card).build(card)
+    network = Recipe.from_toml(distilled.recipe, catalogue).network.ready(card)
     params, buffers = (
         {name.removeprefix(kind): value for name, value in held.items() if name.startswith(kind)}
         for kind in ("params.", "buffers.")

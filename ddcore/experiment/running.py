@@ -8,7 +8,7 @@ from typing import Any
 
 from ddcore.device import check_device
 from ddcore.errors import RecipeRefused
-from ddcore.experiment.evaluating import metrics_of
+from ddcore.experiment.evaluating import check_baselines, metrics_of
 from ddcore.experiment.folder import CHECKPOINT_SECONDS, Folder, Recorder
 from ddcore.experiment.plan import Experiment
 from ddcore.experiment.reading import NOTHING_TO_TEACH_BY, preprocess_of
@@ -104,6 +104,7 @@ def _run(
         on_pause=recorder.paused,
         on_distilled=recorder.distilled,
     )
+    check_baselines(experiment.settings, run.recipe, data, host)
     if new:
         folder.create(experiment)
     else:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ddcore.bounds import Count
+from ddcore.bounds import Count, Layers
 from ddcore.errors import RecipeRefused
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import (
@@ -39,7 +39,7 @@ class ConvNet(NetworkPlan, name="convnet"):
 
     width: Count | None = None
     """Channels; None for 128, or 32 for images up to 16 pixels. Published: 128."""
-    depth: Count | None = None
+    depth: Layers | None = None
     """Blocks; None for 3 up to 32 pixels, 4 up to 64, 5 beyond."""
     norm: NormName = "instance"
     """Normalisation after each convolution; ``group`` has 4 groups. Published: instance."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ddcore.bounds import Count
+from ddcore.bounds import Count, Layers
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.layers import Activation, ActivationName, Flatten, Linear, chain
 from ddcore.networks.structure import Structure
@@ -19,7 +19,7 @@ class MLP(NetworkPlan):
 
     width: Count = 128
     """Units of each hidden layer."""
-    depth: Count = 3
+    depth: Layers = 3
     """Linear layers in all."""
     activation: ActivationName = "relu"
     """Activation of the hidden layers."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import is_lazy
 
+from ddcore.errors import RecipeRefused
 from ddcore.rng import forked
 from ddcore.types import Call, Network, Params
 
@@ -30,19 +34,47 @@ def _emptied(factory: Callable[[], nn.Module]) -> _Named:
     """The module with meta tensors in the place of its parameters and buffers, those it shares shared still.
 
     It is made on the CPU: modules may read their own numbers while they are made.
+
+    Raises:
+        RecipeRefused: ``factory`` is a module, makes none, or one whose shapes are not known or that cannot be copied.
     """
+    if isinstance(factory, nn.Module):
+        raise RecipeRefused(
+            f"A {type(factory).__name__} is one module, and every start of a network wants its own: write"
+            f" ModuleNetwork(lambda: {type(factory).__name__}(...))."
+        )
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        module = _Named(factory())
+        inner = factory()
+    if not isinstance(inner, nn.Module):
+        raise RecipeRefused(f"The factory of a ModuleNetwork makes a {type(inner).__name__}, and should an nn.Module.")
+    module = _Named(inner)
+    for name, value in chain(module.named_parameters(), module.named_buffers()):
+        if is_lazy(value):
+            raise RecipeRefused(
+                f"{name} of {type(inner).__name__} is lazy: say its size (nn.Linear(inputs, outputs) for"
+                " nn.LazyLinear(outputs))."
+            )
     stand_ins = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in module.parameters()}
-    return deepcopy(module, stand_ins | {id(b): b.to("meta") for b in module.buffers()})
+    try:
+        return deepcopy(module, stand_ins | {id(b): b.to("meta") for b in module.buffers()})
+    except (RuntimeError, TypeError) as error:
+        raise RecipeRefused(
+            f"A {type(inner).__name__} cannot be copied ({str(error).splitlines()[0]}): let its attributes be modules,"
+            " parameters, buffers and plain values, and take torch.nn.utils.parametrizations for weight_norm and"
+            " spectral_norm."
+        ) from error
 
 
 @dataclass(frozen=True, repr=False)
 class ModuleNetwork(Network):
     """The network that ``factory`` makes: ``module(x)`` gives logits, ``module.features(x)`` flat features.
 
-    ``per_sample`` must be False where an item's output depends on its batch. Dropout is found; ``random`` must be True
-    where the module draws random numbers of its own.
+    Parameters that are frozen (``requires_grad`` false) stay as the factory made them: they stand among the buffers, so
+    that they are neither trained nor matched nor clipped. Features are for methods that match them.
+
+    Whether items see each other (BatchNorm) and whether it draws random numbers in training is found out when the
+    network meets its data; ``per_sample`` false says the first of a module in which it cannot be seen, and ``random``
+    must be true where it draws in evaluation too.
     """
 
     factory: Callable[[], nn.Module]
@@ -56,7 +88,8 @@ class ModuleNetwork(Network):
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"convolutions"} if any(p.ndim >= 3 for p in self._empty.parameters()) else ())
+        learned = (p for p in self._empty.parameters() if p.requires_grad)
+        return frozenset({"convolutions"} if any(p.ndim >= 3 for p in learned) else ())
 
     @property
     def stochastic(self) -> bool:
@@ -68,31 +101,32 @@ class ModuleNetwork(Network):
     def init(self, generator: Generator) -> tuple[Params, Params]:
         with forked(generator):
             module = _Named(self.factory())
+        named = {name: (value.requires_grad, value.detach()) for name, value in module.named_parameters()}
         return (
-            {name: value.detach() for name, value in module.named_parameters()},
-            {name: value.detach() for name, value in module.named_buffers()},
+            {name: value for name, (learned, value) in named.items() if learned},
+            {name: value for name, (learned, value) in named.items() if not learned}
+            | {name: value.detach() for name, value in module.named_buffers()},
         )
 
     def apply(self, call: Call, x: Tensor) -> Tensor:
         module = self._empty.train(call.training)
         method = "features" if call.features else "forward"
-
-        def one(params: Params, buffers: Params, x: Tensor) -> Tensor:
-            return functional_call(module, (params, buffers), (x, method))
-
         draws = call.generators if call.training or self.random else None
-        if draws is None:
-            each = one if call.ensemble is None else vmap(one, randomness="different")
-            return each(call.params, call.buffers, x)
+
+        def one(params: Params, buffers: Params, x: Tensor, net: int) -> Tensor:
+            with nullcontext() if draws is None else forked(draws[net % len(draws)]):
+                return functional_call(module, (params, buffers), (x, method))
+
         if call.ensemble is None:
-            with forked(draws[0]):
-                return one(call.params, call.buffers, x)
-        answers = []
-        for i in range(call.ensemble):
-            with forked(draws[i % len(draws)]):
-                params, buffers = ({n: v[i] for n, v in held.items()} for held in (call.params, call.buffers))
-                answers.append(one(params, buffers, x[i]))
-        return torch.stack(answers)
+            return one(call.params, call.buffers, x, 0)
+        # net by net: vmap lacks rules for some layers, and for ways that are chosen by numbers
+        apart = {name: value.unbind() for name, value in call.params.items()}
+        return torch.stack(
+            [
+                one({n: v[i] for n, v in apart.items()}, {n: v[i] for n, v in call.buffers.items()}, x[i], i)
+                for i in range(call.ensemble)
+            ]
+        )
 
 
 def _draws(module: nn.Module) -> bool:

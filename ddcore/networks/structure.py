@@ -23,7 +23,7 @@ class Structure(Network):
 
     @property
     def gives(self) -> frozenset[str]:
-        return frozenset({"blocks"}).union(*(layer.gives for layer in self.features.inner()))
+        return frozenset({"blocks", "features"}).union(*(layer.gives for layer in self.features.inner()))
 
     def init(self, generator: Generator) -> tuple[Params, Params]:
         params: Params = {}

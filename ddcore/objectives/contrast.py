@@ -26,7 +26,7 @@ class Contrast(LossObjective):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"learned_inputs", "rival"})
+        return frozenset({"learned_inputs", "rival", "features"})
 
     def loss(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor:
         assert draw.rival is not None

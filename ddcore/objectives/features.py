@@ -40,7 +40,7 @@ class FeatureMatch(Objective):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"learned_inputs", "blocks"} if self.logits else {"learned_inputs"})
+        return frozenset({"learned_inputs", "features", *(["blocks"] if self.logits else [])})
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         groups = [Group((c,), self.real, ctx.transform()) for c in range(ctx.card.classes)]

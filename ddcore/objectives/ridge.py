@@ -99,6 +99,10 @@ class KernelRidge(Ridge):
     2022, Eq. 4; Loo et al., RFAD, NeurIPS 2022, Section 3.
     """
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"features"}
+
     def predictor(self, draw: Draw, inputs: Tensor, weights: Callable[[Tensor], Tensor]) -> Draw:
         features = draw(inputs, features=True).double()
         return by_centres(draw, (weights(features @ features.T).T @ features).float())

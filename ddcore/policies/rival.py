@@ -35,6 +35,10 @@ class Rival(Policy):
     """Weight of the cosine in the rival's loss. Published: 0.1."""
 
     @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"features"})
+
+    @property
     def gives(self) -> frozenset[str]:
         return frozenset({"rival"})
 

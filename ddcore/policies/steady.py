@@ -53,6 +53,10 @@ class UntilSteady(Policy):
     """Learning rate of training on S."""
 
     @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"features"})
+
+    @property
     def asks(self) -> frozenset[str]:
         return frozenset({"features"})
 

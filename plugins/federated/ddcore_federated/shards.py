@@ -62,7 +62,7 @@ def agreed(plan: dd.NetworkPlan, card: dd.DataCard) -> tuple[dd.Network, dd.Para
     Raises:
         RecipeRefused: it holds more than weights.
     """
-    network = plan.fitted(card).build(card)
+    network = plan.ready(card)
     params, buffers = network.init(Generator())
     if buffers:
         raise dd.RecipeRefused(

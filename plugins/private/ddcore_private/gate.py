@@ -78,8 +78,14 @@ class PrivateGate(dd.GatePlan):
     def check(self, recipe, card, network) -> None:
         if not network.per_sample:
             raise dd.RecipeRefused(
-                "The network uses batch statistics, so one item changes what the others say and none can be clipped"
-                ' by itself. Take a norm of single items (network.norm="instance" or "group").'
+                "The network uses batch statistics, or layers that torch cannot take item by item (vmap): one item"
+                " could change what the others say, and none can be clipped by itself. Take a norm of single items"
+                ' (network.norm="instance" or "group").'
+            )
+        if network.stochastic:
+            raise dd.RecipeRefused(
+                "The network draws random numbers as it is trained (dropout), which this gate, where each item has a"
+                " network to itself, cannot draw from the run's seed. Take it without (a dropout of 0)."
             )
         items = sum(card.counts)
         if self.delta >= 1 / items:

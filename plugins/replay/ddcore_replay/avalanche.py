@@ -116,12 +116,13 @@ class DistilledBuffer(ExemplarsBuffer):
             )
         counts = torch.bincount(targets, minlength=width)
         if self.memory is None:
-            card = dd.DataCard("experience", tuple(inputs.shape[1:]), len(counts), (), self.flips)
+            names = tuple(map(str, range(len(counts))))
+            card = dd.DataCard("the stream", tuple(inputs.shape[1:]), len(counts), (), self.flips, names)
             self.memory = self._begun(card)
         if isinstance(self.memory, KeptDistilled):
             self.memory.soft = width > 0
         known = max(self.memory.card.classes, len(counts))
-        self.memory.card = replace(self.memory.card, classes=known)
+        self.memory.card = replace(self.memory.card, classes=known, class_names=tuple(map(str, range(known))))
         self.memory.learn(dd.Store.of(inputs, targets, known))
         self._changed(exp.dataset)
 

@@ -135,7 +135,7 @@ def moments(store: dd.Store) -> dict[str, Tensor]:
 
 def started(plan: dd.NetworkPlan, card: dd.DataCard, seed: int, device: torch.device) -> dd.Draw:
     """A fresh network whose parameters can be trained."""
-    network = plan.fitted(card).build(card)
+    network = plan.ready(card)
     params, buffers = network.init(dd.Streams(seed)["network"])
     params = {name: value.to(device).requires_grad_() for name, value in params.items()}
     return dd.Draw(network, params, {name: value.to(device) for name, value in buffers.items()})

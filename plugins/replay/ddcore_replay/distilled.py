@@ -132,13 +132,14 @@ class KeptDistilled(KeptBounded):
         others = [kept for kept in self.sets if not set(new) & set(present(kept.store))]
         condensed = self._condensed(joined([*map(self._as_data, again), store]), self.room)
         left = None if self.plan.nbytes is None else self.plan.nbytes - sum(kept.nbytes for kept in others)
-        if left is not None and condensed.nbytes > left:
+        taking = sum(one.nbytes for one in condensed)
+        if left is not None and taking > left:
             raise dd.RecipeRefused(
-                f"What {self.recipe(self.room).name} makes of {self.room} images per class takes {condensed.nbytes}"
-                f" bytes, and {left} of the budget are left: raise nbytes."
+                f"What {self.recipe(self.room).name} makes of {self.room} images per class takes {taking} bytes, and"
+                f" {left} of the budget are left: raise nbytes."
             )
         self._passed.update(store.targets.tolist())
-        self._hold([*others, condensed])
+        self._hold([*others, *condensed])
 
     def resize(self, images: int, classes: int | None = None) -> None:
         """Have room for ``images``, which ``classes`` share (None: those so far)."""
@@ -146,7 +147,7 @@ class KeptDistilled(KeptBounded):
         classes = self.plan.classes or classes or len(present(self.store))
         before, self.room = self.room, self._shared(classes) if classes else 0
         if self.sets and self.room < before:
-            self._hold([self._shrunk(kept) for kept in self.sets])
+            self._hold([one for kept in self.sets for one in self._shrunk(kept)])
 
     def _shared(self, classes: int) -> int:
         images = self.images
@@ -162,7 +163,7 @@ class KeptDistilled(KeptBounded):
         each = [max(1, self._passed[c] // counts[c]) for c in targets.tolist()]
         return taken(kept.store, torch.arange(len(targets)).repeat_interleave(torch.tensor(each)))
 
-    def _shrunk(self, kept: Condensed) -> Condensed:
+    def _shrunk(self, kept: Condensed) -> list[Condensed]:
         if self.plan.on_resize == "recondense":
             return self._condensed(kept.store, self.room)
         if kept.item is None:
@@ -171,9 +172,31 @@ class KeptDistilled(KeptBounded):
                 " classes, or take on_resize = recondense."
             )
         targets = kept.store.targets
-        return kept.at(torch.cat([(targets == c).nonzero().flatten()[: self.room] for c in present(kept.store)]))
+        return [kept.at(torch.cat([(targets == c).nonzero().flatten()[: self.room] for c in present(kept.store)]))]
 
-    def _condensed(self, store: dd.Store, ipc: int) -> Condensed:
+    def _condensed(self, store: dd.Store, ipc: int) -> list[Condensed]:
+        """``ipc`` images of each class, or its own items where it has fewer."""
+        few = [c for c in present(store) if store.counts[c] < ipc]
+        many = [c for c in present(store) if store.counts[c] >= ipc]
+        if not few:
+            return [self._made(store, many, ipc)]
+        try:
+            return [self._as_they_are(store, few), *([self._made(store, many, ipc)] if many else [])]
+        except dd.RecipeRefused:  # what classes share may take more than so few of them have room for
+            each = torch.tensor([max(1, -(-ipc // store.counts[c])) for c in store.targets.tolist()])
+            return [
+                self._made(taken(store, torch.arange(len(store)).repeat_interleave(each)), sorted([*few, *many]), ipc)
+            ]
+
+    def _as_they_are(self, store: dd.Store, classes: list[int]) -> Condensed:
+        kept = taken(store, torch.isin(store.targets, torch.tensor(classes)).nonzero().flatten())
+        item, spread = item_bytes(self.card), kept.inputs.dtype != torch.uint8
+        inputs = in_bytes(kept.inputs) if spread else kept.inputs
+        stored = dd.Store.of(inputs, kept.targets, self.card.classes)
+        return Condensed(stored, None, item * len(stored) + RANGE_BYTES * spread, item)
+
+    def _made(self, store: dd.Store, classes: list[int], ipc: int) -> Condensed:
+        """What the recipe makes of ``classes``, each of which has ``ipc`` items or more."""
         recipe = self.recipe(ipc)
         if not self.soft and not isinstance(recipe.labels, dd.Hard):
             raise dd.RecipeRefused(
@@ -181,12 +204,17 @@ class KeptDistilled(KeptBounded):
                 " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.OneHot or"
                 " with_soft data."
             )
-        classes = present(store)
         data = dd.RealData.alone(self.card, store, classes)
         # each experience draws its own numbers
         recipe = replace(recipe, seed=1000 * self.seed + self._runs)
         self._runs += 1
-        run = self.host.start(recipe, data, device=self.device)
+        try:
+            run = self.host.start(recipe, data, device=self.device)
+        except dd.RecipeRefused as error:
+            raise dd.RecipeRefused(
+                f"{recipe.name} cannot make {ipc} images of each of the classes {', '.join(map(str, classes))},"
+                f" their share of the memory: {error}"
+            ) from error
         run.hooks.ddcore_distill(run=run)
         averaged = run.averaged
         synthetic = run.synthetic if averaged is None else cast(dd.SyntheticSet, averaged.module)

@@ -102,7 +102,7 @@ class KeptOlcgm(KeptBounded):
         images, targets = self._preprocess(raw.inputs).to(self.device), raw.targets.to(self.device)
         place = (torch.arange(len(store)) % room).to(self.device)
         weights = torch.ones(len(store), device=self.device, requires_grad=True)
-        network = plan.network.fitted(self.card).build(self.card)
+        network = plan.network.ready(self.card)
         for _ in range(plan.outer):
             params, buffers = network.init(self.rng["nets"])
             params = {name: value.to(self.device).requires_grad_() for name, value in params.items()}

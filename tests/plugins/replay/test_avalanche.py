@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ddcore_replay import Balanced, Distilled, Olcgm, Stream, average_accuracy, backward_transfer
+from ddcore_replay import Balanced, Distilled, Olcgm, Reservoir, Stream, average_accuracy, backward_transfer
 from ddcore_replay.avalanche import DistilledBuffer, DistilledGDumb, OneHot, SoftCriterion, items, with_soft
+from ddcore_replay.memory import Bounded
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -426,3 +427,44 @@ def test_the_tighter_of_two_budgets_holds(benchmark):
         buffer.post_adapt(None, experience)
     assert len(buffer.buffer) == 8
     assert buffer.nbytes == 8 * 65 + 2 * 8
+
+
+COUNTS = {0: 20, 1: 1, 2: 2, 3: 20}
+MEMORIES = {
+    **{name: (name, SMALL) for name in ("dm", "dc", "dm_bases")},
+    "random": ("random", {}),
+    "herding": ("herding", {"synthetic.fit.steps": 2, "network.width": 4}),
+    "ccmcl": ("ccmcl", {"iterations": 2, "network.width": 4, "objective.real": 8}),
+    "recondensed": ("dm", SMALL),
+    **{plan.part_name(): (plan(size=12), {}) for plan in (Balanced, Reservoir)},
+    "olcgm": (Olcgm(size=12, outer=1, inner=1), {}),
+}
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_a_rare_class_has_as_many_images_as_there_are(benchmark, name):
+    """Class 1 has one item, class 2 two; class 1 comes again alone."""
+    plan, overrides = MEMORIES[name]
+    given = {} if isinstance(plan, Bounded) else {"overrides": overrides, "classes": 4}
+    if name == "recondensed":
+        given = {"overrides": overrides, "on_resize": "recondense"}
+    buffer = DistilledBuffer(12, plan, **given)
+    for number, classes in ((0, (0, 1)), (1, (2, 3)), (0, (1,))):
+        whole = benchmark.train_stream[number].dataset
+        targets = torch.tensor([int(target) for target in whole.targets])
+        rows = [i for c in classes for i in (targets == c).nonzero().flatten()[: COUNTS[c]].tolist()]
+        buffer.post_adapt(None, Exp(whole.subset(rows)))
+        held = buffer.memory.store.counts
+        assert len(buffer.buffer) == sum(held) and (not isinstance(plan, Bounded) or sum(held) <= 12)
+        assert isinstance(plan, Reservoir) or all(held[c] for c in classes)
+    if not isinstance(plan, Reservoir | Olcgm | Balanced) and name != "dm_bases":
+        assert held[2] == 2
+    assert buffer.nbytes > 0
+
+
+def test_a_recipe_that_cannot_serve_names_the_classes_of_the_benchmark(benchmark):
+    buffer = DistilledBuffer(8, "haba", overrides={"synthetic.width": 50}, classes=4)
+    with pytest.raises(
+        RecipeRefused, match="haba cannot make 2 images of each of the classes 2, 3, their share of the memory: "
+    ):
+        buffer.post_adapt(None, benchmark.train_stream[1])
