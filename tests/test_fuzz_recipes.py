@@ -108,7 +108,7 @@ def written(table):
 
 
 def understood(text, *cards):
-    """Whether ``text`` is an experiment, which then is the same after a trip through TOML and is checked on ``cards``."""
+    """Whether ``text`` is an experiment, the same after a trip through TOML, checked on ``cards``."""
     try:
         found = Experiment.from_toml(text, HOST.catalogue)
     except DdcoreError as refused:
