@@ -21,6 +21,7 @@ from ddcore.composition import Recipe, check_suits
 from ddcore.data import RealData
 from ddcore.errors import PluginBroken, RecipeRefused, UnknownName
 from ddcore.evaluation.protocol import Protocol
+from ddcore.gate.record import SpendRecord
 from ddcore.kinds import ItemKind, kind_named
 from ddcore.marker import HOOK_API, PROJECT
 from ddcore.packing import overridden
@@ -237,17 +238,19 @@ class Host:
         on_pause: Callable[[Run], None] | None = None,
         on_distilled: Callable[[DistilledSet], None] | None = None,
         rounds: int = 1,
+        record: SpendRecord | None = None,
     ) -> Run:
         """A run of ``recipe`` on ``data`` with its plugins at their hooks; nothing of T is read yet.
 
-        It is one of ``rounds`` on these data, which share what the gate may tell (``GatePlan.for_rounds``).
+        It is one of ``rounds`` on these data, which share what the gate may tell (``GatePlan.for_rounds``). What a gate
+        that guards tells goes into ``record`` first, which has been begun or read before the run starts.
         """
         hooks = self.manager(recipe.plugins).hook
         check_suits(recipe, data.card, self.catalogue)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
         final = replace(final, gate=final.gate.for_rounds(rounds))
         final.check(data.card, self.catalogue)
-        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled)
+        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled, record)
 
     def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
         """Run ``recipe`` on ``data`` from beginning to end."""

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +22,9 @@ class Streams:
     """Random generators by name, all made from one seed.
 
     ``streams["real"]`` is the same generator each time and depends on the seed and the name alone, so a
-    draw from one stream never moves another. ``streams.secret("noise")`` takes its whole state from the
-    operating system's entropy, not from a seed that could be guessed; that state may enter a local checkpoint,
-    never an artefact.
+    draw from one stream never moves another. Secret streams, ``streams.secret("noise")``, come from 256 bits of the
+    operating system's entropy, not from a seed that could be guessed; those bits and the streams' states may enter a
+    local checkpoint, never an artefact.
 
     Generators live on the CPU: the same seed gives the same numbers whatever the device.
     """
@@ -32,6 +33,7 @@ class Streams:
         self.seed = seed
         self._streams: dict[str, Generator] = {}
         self._secret: dict[str, Generator] = {}
+        self._root = b""
 
     def __getitem__(self, name: str) -> Generator:
         if name not in self._streams:
@@ -55,30 +57,41 @@ class Streams:
         self._streams.clear()
 
     def secret(self, name: str) -> Generator:
+        if not self._root:
+            self.renew_secrets()
         if name not in self._secret:
-            self._secret[name] = _unguessable()
+            self._secret[name] = Generator()
+            self._secret[name].set_state(_unguessable(self._root, name))
         return self._secret[name]
 
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+    def renew_secrets(self) -> None:
+        """Let every secret stream, those to come included, begin anew from fresh entropy."""
+        self._root = os.urandom(32)
+        for name, stream in self._secret.items():
+            stream.set_state(_unguessable(self._root, name))
+
+    def state_dict(self) -> dict[str, Any]:
         secret = {name: stream.get_state() for name, stream in self._secret.items()}
-        return {"streams": self.seeded(), "secret": secret}
+        return {"streams": self.seeded(), "secret": secret, "root": self._root.hex()}
 
-    def load_state_dict(self, state: dict[str, dict[str, Tensor]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.go_back(state["streams"])
-        for name, value in state["secret"].items():
-            self.secret(name).set_state(value)
+        self._root = bytes.fromhex(state["root"])
+        for name in self._secret.keys() | state["secret"].keys():
+            there = state["secret"].get(name)
+            self.secret(name).set_state(_unguessable(self._root, name) if there is None else there)
 
 
-def _unguessable() -> Generator:
-    """A generator whose whole state is entropy: torch's own seeds fill only 32 bits of a CPU generator's state."""
+def _unguessable(root: bytes, name: str) -> Tensor:
+    """The state of a generator, all of it made from ``root``: torch's own seeds fill only 32 bits of it."""
     generator = Generator()
     state = generator.get_state()
     words = state.numpy()[_WORDS].view(np.uint64)
-    words[:] = np.frombuffer(os.urandom(4 * len(words)), np.uint32)
+    words[:] = np.frombuffer(hashlib.shake_256(root + name.encode()).digest(4 * len(words)), np.uint32)
     generator.set_state(state)
     if not torch.equal(generator.get_state(), state):
         raise RuntimeError("This torch lays out the state of its generators in another way; secret streams need it.")
-    return generator
+    return state
 
 
 @contextmanager

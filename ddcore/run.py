@@ -18,6 +18,8 @@ from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate.base import Gate
+from ddcore.gate.record import SpendRecord
+from ddcore.gate.recorded import RecordedGate
 from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
@@ -59,6 +61,9 @@ class Run:
     device: torch.device
     rng: Streams
     gate: Gate
+    record: SpendRecord | None
+    """What the gate has told, on disk; None where it guards nothing, or where the run leaves no files: then what a
+    process that is killed has told is known to nobody, and neither are its answers."""
     ctx: Context
     """What the parts are handed."""
     synthetic: SyntheticSet
@@ -87,6 +92,7 @@ class Run:
         progress: Progress | None = None,
         on_pause: Callable[[Run], None] | None = None,
         on_distilled: Callable[[DistilledSet], None] | None = None,
+        record: SpendRecord | None = None,
     ) -> None:
         if recipe.update.clamp and data.train.inputs.dtype != torch.uint8:
             raise RecipeRefused(
@@ -102,6 +108,9 @@ class Run:
         self.on_distilled = on_distilled
         self.rng = Streams(recipe.seed)
         self.gate = recipe.gate.live(data.train, recipe.views, self.rng, self.device)
+        self.record = record if recipe.gate.guards else None
+        if self.record is not None:
+            self.gate = RecordedGate(self.gate, self.record)
         carrier = recipe.synthetic.build(data.card)
         labels = recipe.labels.build(data.card, carrier)
         step_sizes = recipe.objective.step_sizes if recipe.objective else 0

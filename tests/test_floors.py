@@ -50,7 +50,7 @@ SHARED = {
         *{"accuracy", "calibration", "diverged", "measures", "predictions", "preset", "protocol", "protocols"},
         *{"teaching", "training", "training_set"},
     },
-    "gate": {"fit", "guard", "source", "spent", "view"},
+    "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
     "networks": {"layers", "started", "structure"},
     "objectives": {"batches", "student"},

@@ -13,6 +13,7 @@ from ddcore.experiment.folder import CHECKPOINT_SECONDS, Folder, Recorder
 from ddcore.experiment.plan import Experiment
 from ddcore.experiment.reading import NOTHING_TO_TEACH_BY, preprocess_of
 from ddcore.files import json_bytes, write_whole
+from ddcore.gate.record import SpendRecord
 from ddcore.host import Host
 from ddcore.naming import in_line
 from ddcore.report.picture import write_images
@@ -103,9 +104,10 @@ def _run(
         progress=progress,
         on_pause=recorder.paused,
         on_distilled=recorder.distilled,
+        record=SpendRecord(folder.spent),
     )
     if new:
-        folder.create(experiment)
+        folder.create(experiment, run)
     else:
         folder.restore(run)
     try:
@@ -116,7 +118,7 @@ def _run(
                 f"The distilled set was finished before a plugin's hook failed, and lies in {folder.distilled}."
                 f" Once the plugin is repaired, go on with: ddcore resume {folder.path}"
             )
-        elif new and not run.step and not folder.state.exists():
+        elif new and not run.step and not (run.record.count if run.record else folder.state.exists()):
             folder.discard()
         raise
     distilled.save(folder.distilled)

@@ -213,5 +213,10 @@ class GatePlan(Part, kind="gate"):
     def build(self, source: Source, rng: Streams) -> Gate: ...
 
     def live(self, store: Store, views: Sequence[View], rng: Streams, device: torch.device) -> Gate:
-        """The gate at work before ``store`` under ``views``, which draw from ``rng`` as it does."""
+        """The gate at work before ``store`` under ``views``, which draw from ``rng`` as it does.
+
+        The secret streams of one that guards begin here, so that a checkpoint made before its first answer knows them.
+        """
+        if self.guards:
+            rng.renew_secrets()
         return self.build(Source(store, views, rng, device, self.guards), rng)

@@ -15,6 +15,8 @@ from torch.func import grad, vmap
 from ddcore import plugin as dd
 from ddcore_private.ledger import Ledger, noise_for
 
+INSTEAD_OF_PRV = "an upper bound: PRV gives nothing smaller, or would take minutes for so many requests or so much spent"
+
 
 @dataclass(frozen=True)
 class PrivateGate(dd.GatePlan):
@@ -33,7 +35,7 @@ class PrivateGate(dd.GatePlan):
     **Reference**: Abadi et al., CCS 2016, Algorithm 1, for gradients; features likewise.
 
     Counts and labels of the classes, shapes, the preprocessing's declared numbers and the recipe are public. How
-    long a run takes is not covered, nor is what other runs on the same data have spent.
+    long a run takes and how much memory it needs is not covered, nor is what other runs on the same data have spent.
     """
 
     guards = True
@@ -201,14 +203,16 @@ class LivePrivateGate(dd.Gate):
 
     def facts(self):
         plan, history = self.plan, self.account.history
+        epsilon, by_prv = self.account.accounted()
+        opacus = f"of opacus {version('opacus')}"
         return {
             "privacy": {
                 "mechanism": "Poisson sampling, each item clipped, Gaussian noise on the sum",
-                "epsilon": _written(self.account.spent()),
+                "epsilon": _written(epsilon),
                 "epsilon_by_rdp": _written(self.account.spent("rdp")),
                 "delta": plan.delta,
                 "budget": _written(plan.epsilon),
-                "accountant": f"PRV of opacus {version('opacus')}",
+                "accountant": f"PRV {opacus}" if by_prv else f"RDP {opacus}, {INSTEAD_OF_PRV}",
                 "neighbouring": "one item added or removed",
                 "noise_multiplier": self.noise_multiplier or 0.0,
                 "sampling_rates": sorted({rate for _, rate, _ in history}),
@@ -216,7 +220,7 @@ class LivePrivateGate(dd.Gate):
                 "max_gradient_norm": _written(plan.max_gradient_norm),
                 "max_feature_norm": _written(plan.max_feature_norm),
                 "public": ["item shape", "class counts", "preprocessing numbers", "recipe and its seed"],
-                "not_covered": ["how long the run took", "other runs on the same data"],
+                "not_covered": ["how long the run took and how much memory it needed", "other runs on the same data"],
             }
         }
 

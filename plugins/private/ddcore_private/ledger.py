@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
+
+import numpy as np
 
 from ddcore import plugin as dd
 
@@ -13,55 +17,139 @@ AHEAD = 1024
 """Requests for which the ledger reckons ahead."""
 
 
+POINTS = 2**21
+"""Most grid points over which PRV composes: a second or two of work."""
+ERROR = 0.01
+"""PRV's error in epsilon, which it adds to its answer."""
+SHARE = 0.02
+"""The share of RDP's epsilon that PRV's error may be where a finer grid would have too many points."""
+FINEST = 1e-3
+"""How close, as a share, the noise that is solved for comes to the least."""
+MOST_NOISE = 2.0**20
+"""The largest noise multiplier that is tried."""
+
+Requests = Sequence[tuple[float, float, int]]
+"""Noise multiplier, sampling rate, and how many such requests."""
+
+
 @contextmanager
 def _quiet():
     """Without the accountants' remarks on how tight a bound is: the other one stands beside it."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
 
-def epsilon_of(history, delta, accountant="prv"):
-    """Epsilon at ``delta`` of subsampled Gaussian requests ``history``: (noise multiplier, rate, how many) each.
+def epsilon_of(history: Requests, delta: float, accountant: str = "prv") -> float:
+    """Epsilon at ``delta`` of subsampled Gaussian requests ``history``, in whatever order.
 
-    ``accountant``: ``prv`` (numerical, tight) or ``rdp`` (an upper bound, looser). A request without noise costs
-    infinitely much, none costs nothing.
+    ``accountant``: ``prv`` (numerical, tight; RDP's where that is smaller, or where PRV is not to be had) or ``rdp`` (an
+    upper bound, looser). A request without noise costs infinitely much, none costs nothing.
     """
-    if not history:
-        return 0.0
-    if any(noise == 0 for noise, _, _ in history):
-        return math.inf
     if accountant not in ("prv", "rdp"):
         raise dd.UnknownName("accountant", accountant, ("prv", "rdp"))
-    from opacus.accountants import create_accountant
+    return accounted(history, delta)[0] if accountant == "prv" else _rdp_epsilon(_merged(history), delta)
+
+
+def accounted(history: Requests, delta: float) -> tuple[float, bool]:
+    """The smallest epsilon at ``delta`` that is known of ``history``, and whether PRV gave it."""
+    merged = _merged(history)
+    rdp = _rdp_epsilon(merged, delta)
+    prv = _prv_epsilon(merged, delta, rdp) if 0 < rdp < math.inf else math.inf
+    return min(rdp, prv), prv <= rdp
+
+
+def _merged(history: Requests) -> tuple[tuple[float, float, int], ...]:
+    """One entry per kind of request: the order in which they were made changes nothing."""
+    counts: Counter[tuple[float, float]] = Counter()
+    for noise, rate, count in history:
+        counts[noise, rate] += count
+    return tuple((*kind, count) for kind, count in sorted(counts.items()))
+
+
+@lru_cache(maxsize=4096)
+def _rdp(noise: float, rate: float) -> np.ndarray:
+    """RDP of one request at opacus' orders; infinite at an order at which opacus' series breaks down."""
+    from opacus.accountants import RDPAccountant
+    from opacus.accountants.analysis.rdp import compute_rdp
+
+    def at(order: float) -> float:
+        try:
+            return float(compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=float(order)))
+        except (ValueError, OverflowError):
+            return math.inf
 
     with _quiet():
-        book = create_accountant(accountant)
-        book.history = list(history)
-        return float(book.get_epsilon(delta=delta))
+        found = np.array([at(order) for order in RDPAccountant.DEFAULT_ALPHAS])
+    return np.where(np.isnan(found), math.inf, found)
+
+
+def _rdp_epsilon(merged: Requests, delta: float) -> float:
+    if not merged:
+        return 0.0
+    if any(noise == 0 for noise, _, _ in merged):
+        return math.inf
+    from opacus.accountants import RDPAccountant
+    from opacus.accountants.analysis.rdp import get_privacy_spent
+
+    total = sum(count * _rdp(noise, rate) for noise, rate, count in merged)
+    with _quiet():
+        epsilon, _ = get_privacy_spent(orders=RDPAccountant.DEFAULT_ALPHAS, rdp=total, delta=delta)
+    return max(0.0, float(epsilon))
+
+
+def _prv_epsilon(merged: Requests, delta: float, rdp: float) -> float:
+    """Epsilon by PRV; infinite where that would take too many points, or points too many for floats to add up to delta.
+
+    How many there will be is known from RDP, as opacus itself lays out the grid.
+    """
+    requests, missed = sum(count for _, _, count in merged), delta / 1000
+    reach = _rdp_epsilon(merged, missed / 4)
+    for noise, rate, _ in merged:
+        reach = max(reach, _rdp_epsilon(((noise, rate, 1),), missed / (8 * requests)))
+    points = 2 * (reach + 3) / ERROR * math.sqrt(requests * math.log(12 / missed) / 2) * len(merged)
+    error = ERROR * max(1.0, points / min(POINTS, delta / (10 * np.finfo(float).eps)))
+    if error > max(ERROR, SHARE * rdp):
+        return math.inf
+    from opacus.accountants import PRVAccountant
+
+    book = PRVAccountant()
+    book.history = list(merged)
+    try:
+        with _quiet():
+            epsilon = float(book.get_epsilon(delta=delta, eps_error=error))
+    except (RuntimeError, ValueError, IndexError):  # opacus' own checks of its grid
+        return math.inf
+    return epsilon if epsilon >= 0 else math.inf
 
 
 @cache
-def noise_for(epsilon, delta, rate, requests):
+def noise_for(epsilon: float, delta: float, rate: float, requests: int) -> float:
     """The noise multiplier with which ``requests`` at sampling ``rate`` cost at most ``epsilon``, by PRV.
 
     Raises:
         RecipeRefused: there is none.
     """
-    from opacus.accountants.utils import get_noise_multiplier
 
-    try:
-        with _quiet():
-            return float(
-                get_noise_multiplier(
-                    target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=requests, accountant="prv"
-                )
-            )
-    except ValueError as error:
+    def least(accountant: str, enough: float) -> float:
+        """The least noise that is ``enough``, or a little more."""
+        few = enough / 2
+        while epsilon_of([(few, rate, requests)], delta, accountant) <= epsilon:
+            few, enough = few / 2, few
+        while enough / few > 1 + FINEST:
+            middle = math.sqrt(few * enough)
+            if epsilon_of([(middle, rate, requests)], delta, accountant) <= epsilon:
+                enough = middle
+            else:
+                few = middle
+        return enough
+
+    if _rdp_epsilon(((MOST_NOISE, rate, requests),), delta) > epsilon:
         raise dd.RecipeRefused(
             f"No noise makes {requests} requests at sampling rate {rate:.4g} cost as little as epsilon {epsilon} at"
             f" delta {delta}: allow a larger plugins.private.epsilon, or fewer requests or items."
-        ) from error
+        )
+    return least("prv", least("rdp", MOST_NOISE))
 
 
 class Ledger:
@@ -79,6 +167,9 @@ class Ledger:
 
     def spent(self, accountant: str = "prv") -> float:
         return epsilon_of(self.history, self.delta, accountant)
+
+    def accounted(self) -> tuple[float, bool]:
+        return accounted(self.history, self.delta)
 
     def spend(self, noise: float, rate: float) -> None:
         """Count a request with noise multiplier ``noise`` at sampling ``rate``; called before it is answered.
@@ -134,8 +225,9 @@ class Ledger:
         return low
 
     def state_dict(self) -> dict:
-        return {"history": [list(entry) for entry in self.history], "open": self._open, "left": self._left}
+        known = None if self._open is None else list(self._open)
+        return {"history": [list(entry) for entry in self.history], "open": known, "left": self._left}
 
     def load_state_dict(self, state: dict) -> None:
         self.history = [(float(noise), float(rate), int(count)) for noise, rate, count in state["history"]]
-        self._open, self._left = state["open"], state["left"]
+        self._open, self._left = state["open"] and tuple(state["open"]), state["left"]
