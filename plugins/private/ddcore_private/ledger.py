@@ -17,16 +17,24 @@ AHEAD = 1024
 """Requests for which the ledger reckons ahead."""
 
 
-POINTS = 2**21
-"""Most grid points over which PRV composes: a second or two of work."""
+POINTS = 2**19
+"""Most grid points over which PRV composes: less than a second of work."""
+FARTHEST = 700
+"""The largest epsilon that such a grid may reach: exp of more is no float."""
 ERROR = 0.01
 """PRV's error in epsilon, which it adds to its answer."""
-SHARE = 0.02
-"""The share of RDP's epsilon that PRV's error may be where a finer grid would have too many points."""
+LARGEST_ERROR = 0.5
+"""Its largest error, where a finer grid would have too many points; at most ``SHARE`` of RDP's epsilon too."""
+SHARE = 0.05
 FINEST = 1e-3
 """How close, as a share, the noise that is solved for comes to the least."""
+MUCH = 50.0
+"""More than any ratio of budgets in logarithms."""
 MOST_NOISE = 2.0**20
 """The largest noise multiplier that is tried."""
+
+ORDERS = [1 + n / 10 for n in range(1, 100)] + [*range(12, 64), 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024]
+"""Orders of RDP: those of opacus, and larger ones, without which no epsilon below 0.1 is ever found."""
 
 Requests = Sequence[tuple[float, float, int]]
 """Noise multiplier, sampling rate, and how many such requests."""
@@ -69,8 +77,7 @@ def _merged(history: Requests) -> tuple[tuple[float, float, int], ...]:
 
 @lru_cache(maxsize=4096)
 def _rdp(noise: float, rate: float) -> np.ndarray:
-    """RDP of one request at opacus' orders; infinite at an order at which opacus' series breaks down."""
-    from opacus.accountants import RDPAccountant
+    """RDP of one request at each of ``ORDERS``; infinite where opacus' series for it breaks down."""
     from opacus.accountants.analysis.rdp import compute_rdp
 
     def at(order: float) -> float:
@@ -80,7 +87,7 @@ def _rdp(noise: float, rate: float) -> np.ndarray:
             return math.inf
 
     with _quiet():
-        found = np.array([at(order) for order in RDPAccountant.DEFAULT_ALPHAS])
+        found = np.array([at(order) for order in ORDERS])
     return np.where(np.isnan(found), math.inf, found)
 
 
@@ -89,16 +96,16 @@ def _rdp_epsilon(merged: Requests, delta: float) -> float:
         return 0.0
     if any(noise == 0 for noise, _, _ in merged):
         return math.inf
-    from opacus.accountants import RDPAccountant
     from opacus.accountants.analysis.rdp import get_privacy_spent
 
     total = sum(count * _rdp(noise, rate) for noise, rate, count in merged)
     with _quiet():
-        epsilon, _ = get_privacy_spent(orders=RDPAccountant.DEFAULT_ALPHAS, rdp=total, delta=delta)
+        epsilon, _ = get_privacy_spent(orders=ORDERS, rdp=total, delta=delta)
     return max(0.0, float(epsilon))
 
 
-def _prv_epsilon(merged: Requests, delta: float, rdp: float) -> float:
+@lru_cache(maxsize=256)
+def _prv_epsilon(merged: tuple[tuple[float, float, int], ...], delta: float, rdp: float) -> float:
     """Epsilon by PRV; infinite where that would take too many points, or points too many for floats to add up to delta.
 
     How many there will be is known from RDP, as opacus itself lays out the grid.
@@ -109,7 +116,7 @@ def _prv_epsilon(merged: Requests, delta: float, rdp: float) -> float:
         reach = max(reach, _rdp_epsilon(((noise, rate, 1),), missed / (8 * requests)))
     points = 2 * (reach + 3) / ERROR * math.sqrt(requests * math.log(12 / missed) / 2) * len(merged)
     error = ERROR * max(1.0, points / min(POINTS, delta / (10 * np.finfo(float).eps)))
-    if error > max(ERROR, SHARE * rdp):
+    if reach + 3 > FARTHEST or error > max(ERROR, min(LARGEST_ERROR, SHARE * rdp)):
         return math.inf
     from opacus.accountants import PRVAccountant
 
@@ -131,18 +138,22 @@ def noise_for(epsilon: float, delta: float, rate: float, requests: int) -> float
         RecipeRefused: there is none.
     """
 
+    from scipy.optimize import brentq
+
+    def excess(noise: float, accountant: str) -> float:
+        """How far beyond the budget that noise is, in logarithms."""
+        spent = epsilon_of([(noise, rate, requests)], delta, accountant)
+        return max(-MUCH, min(MUCH, math.log(spent / epsilon))) if spent else -MUCH
+
     def least(accountant: str, enough: float) -> float:
         """The least noise that is ``enough``, or a little more."""
-        few = enough / 2
-        while epsilon_of([(few, rate, requests)], delta, accountant) <= epsilon:
-            few, enough = few / 2, few
-        while enough / few > 1 + FINEST:
-            middle = math.sqrt(few * enough)
-            if epsilon_of([(middle, rate, requests)], delta, accountant) <= epsilon:
-                enough = middle
-            else:
-                few = middle
-        return enough
+        few = 0.8 * enough
+        while excess(few, accountant) <= 0:
+            few, enough = 0.8 * few, few
+        noise = float(brentq(excess, few, enough, args=(accountant,), xtol=FINEST / 4 * few, rtol=FINEST / 4))
+        while excess(noise, accountant) > 0:
+            noise *= 1 + FINEST / 2
+        return noise
 
     if _rdp_epsilon(((MOST_NOISE, rate, requests),), delta) > epsilon:
         raise dd.RecipeRefused(

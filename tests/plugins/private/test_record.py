@@ -26,9 +26,9 @@ METHODS = {
     "idc": (
         {
             **{"synthetic.init": "noise", "policy.fit.cutmix": 0.0, "policy.fit.batch": 12, "policy.fit.steps": 2},
-            **{"objective.loops": 2, "policy.every": 2},
+            "policy.rounds": 3,
         },
-        8,
+        7,
     ),
 }
 

@@ -1,0 +1,69 @@
+"""Private runs that are killed, in real processes: what was told in all lives is what the certificate counts."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import ddcore
+
+LIVES = Path(__file__).with_name("lives.py")
+REQUESTS = 8
+KILLS = ["begun:1", "kept:1", "unrecorded:2", "recorded:2", "told:3", "asked:2", "told:1"]
+"""Before there is a checkpoint, right after the first one, and in mid-step on each side of the record."""
+
+
+def lived(folder, *lives):
+    """Let a run live so; what became of each life."""
+    words = [sys.executable, "-W", "ignore", str(LIVES), str(folder), str(log_of(folder)), *lives]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [line.partition(" ")[2] for line in done.stdout.splitlines()]
+
+
+def log_of(folder):
+    return folder.with_suffix(".log")
+
+
+def certified(folder):
+    """The finished run in ``folder``: its certificate, once it has been held against what was told."""
+    facts = ddcore.load_distilled(folder / "distilled.safetensors").facts["privacy"]
+    told = {line for line in log_of(folder).read_text().splitlines()}
+    assert len({line.split()[1] for line in told}) == facts["requests"] == REQUESTS
+    assert len({line.split()[0] for line in told}) == REQUESTS, "each request has one answer"
+    return facts
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    assert lived(folder, "end") == ["exit 0"]
+    certified(folder)
+    return load_file(folder / "distilled.safetensors")
+
+
+def same(folder, straight):
+    found = load_file(folder / "distilled.safetensors")
+    return found.keys() == straight.keys() and all(torch.equal(found[name], straight[name]) for name in found)
+
+
+def test_what_was_told_in_all_lives_is_what_the_certificate_counts(tmp_path, straight):
+    folder = tmp_path / "run"
+    assert lived(folder, *KILLS, "end") == ["killed"] * len(KILLS) + ["exit 0"]
+    certified(folder)
+    assert same(folder, straight)
+    assert not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.slow
+def test_killed_at_forty_moments(tmp_path, straight):
+    chance = random.Random(0)
+    for number in range(8):
+        folder = tmp_path / f"run{number}"
+        lived(folder, *(f"seconds:{chance.uniform(0, 2):.3f}" for _ in range(5)), "end")
+        certified(folder)
+        assert same(folder, straight)
