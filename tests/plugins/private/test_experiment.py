@@ -1,12 +1,15 @@
 """A private run from end to end: its certificate, and what it does not look at."""
 
 import json
+import os
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 import ddcore
 from ddcore.cli import app
+from ddcore.gate.record import SpendRecord, Told
 
 SMALL = [
     *("--iterations", "2", "--set", "network.width=4", "--set", "objective.real=8"),
@@ -84,3 +87,111 @@ def test_a_refusal_leaves_nothing_behind(tmp_path, words, sentence):
     assert done.exit_code == 2
     assert sentence in " ".join(done.output.split())
     assert not (tmp_path / "out").exists()
+
+
+# --- what has been told stays told -----------------------------------------------------------------------
+
+STAYS = "What a private run has told stays told, so it cannot begin anew here: name a new folder"
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    return ddcore.Folder(tmp_path / "run")
+
+
+def said(done):
+    return " ".join(done.output.split())
+
+
+def test_a_private_run_leaves_the_record_of_what_it_told(finished):
+    lines = [json.loads(line) for line in (finished / "spent.jsonl").read_text().splitlines()]
+    assert [line["number"] for line in lines] == [0, 1, 2]
+    certificate = ddcore.load_distilled(finished / "distilled.safetensors").facts["privacy"]
+    (kind,) = lines[-1]["spent"]["ledger"]["history"]
+    assert kind == [certificate["noise_multiplier"], *certificate["sampling_rates"], 2]
+
+
+def checkpoint_removed(place):
+    shutil.rmtree(place.state.parent)
+
+
+def checkpoint_damaged(place):
+    place.state.write_bytes(place.state.read_bytes()[:-40])
+
+
+def record_removed(place):
+    place.spent.unlink()
+
+
+def record_damaged(place):
+    place.spent.write_text(place.spent.read_text().replace('"number": 1', '"number": 2'))
+
+
+def record_shortened(place):
+    place.spent.write_bytes(b"".join(place.spent.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def record_emptied(place):
+    place.spent.write_bytes(b"")
+
+
+def record_of_another(place):
+    record = SpendRecord(place.spent)
+    lines = place.spent.read_bytes()
+    record.begin()
+    for _ in range(lines.count(b"\n") - 1):
+        record.append(Told("", "", {}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "cause"),
+    [
+        (checkpoint_removed, "run.pt is missing."),
+        (checkpoint_damaged, "run.pt is damaged"),
+        (record_removed, "spent.jsonl, the record of what this private run has told, is missing."),
+        (record_damaged, "is damaged in line 2."),
+        (record_shortened, "ends after 1 requests, and the checkpoint was made after 2."),
+        (record_emptied, "is damaged in line 1."),
+        (record_of_another, "is the record of another run than the checkpoint."),
+    ],
+)
+def test_a_run_that_cannot_know_what_was_spent_does_not_go_on(copied, harm, cause):
+    harm(copied)
+    before = {path: path.read_bytes() for path in copied.path.rglob("*") if path.is_file()}
+    done = CliRunner().invoke(app, ["resume", str(copied.path)])
+    assert done.exit_code == 2
+    assert cause in said(done)
+    assert STAYS in said(done)
+    assert "Delete" not in said(done)
+    assert {path: path.read_bytes() for path in copied.path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("words", [["ndpdc", "--ipc", "1"], ["dm", "--ipc", "1"]])
+def test_a_folder_with_a_record_takes_no_new_run(copied, words):
+    for path in copied.path.rglob("*"):
+        if path.is_file() and path != copied.spent:
+            path.unlink()
+    done = distil(copied.path, *words)
+    assert done.exit_code == 2
+    assert STAYS in said(done)
+    assert not copied.recipe.exists()
+
+
+def test_a_record_of_nothing_told_is_begun_again(tmp_path):
+    folder = ddcore.Folder(tmp_path / "run")
+    os.mkdir(folder.path)
+    SpendRecord(folder.spent).begin()
+    done = distil(folder.path, "ndpdc", "--ipc", "1")
+    assert done.exit_code == 0, done.output
+    assert ddcore.load_distilled(folder.distilled).facts["privacy"]["requests"] == 2
+
+
+def test_a_finished_private_run_goes_on_without_telling_anything(copied):
+    before, record = ddcore.load_distilled(copied.distilled), copied.spent.read_bytes()
+    done = CliRunner().invoke(app, ["resume", str(copied.path)])
+    assert done.exit_code == 0, done.output
+    after = ddcore.load_distilled(copied.distilled)
+    assert after.inputs.equal(before.inputs)
+    assert after.facts["privacy"] == before.facts["privacy"]
+    assert copied.spent.read_bytes() == record

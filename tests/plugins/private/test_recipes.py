@@ -1,5 +1,6 @@
 """Every method that installed distributions bring, under the private gate: it runs, or is refused in a sentence."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 import ddcore
 from ddcore import Recipe, RecipeRefused
+from ddcore.gate.record import SpendRecord
 
 
 def noise(*ways, mixing=False, requests=7, **fit):
@@ -115,9 +117,18 @@ def test_the_table_holds_every_method(host):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_it_runs_privately_and_the_ledger_counts(host, small, tiny, name):
-    run = host.start(of(host, small, name), tiny)
+def test_it_runs_privately_and_the_ledger_counts_over_stops(host, small, tiny, tmp_path, name):
+    """Killed at its end and gone on with from its beginning, it tells the same and nothing more."""
+    recipe, record = of(host, small, name), SpendRecord(tmp_path / "spent.jsonl")
+    run = host.start(recipe, tiny, record=record)
+    record.begin()
+    begun = deepcopy(run.state_dict())
     distilled = run.hooks.ddcore_distill(run=run)
+    again = host.start(recipe, tiny, record=record)
+    again.load_state_dict(begun)
+    assert again.gate.spent().requests == RUNS[name][1]
+    assert torch.equal(again.hooks.ddcore_distill(run=again).inputs, distilled.inputs)
+    assert again.gate.spent().requests == record.count == RUNS[name][1]
     facts = distilled.facts["privacy"]
     assert facts["requests"] == RUNS[name][1]
     assert 7.5 < facts["epsilon"] <= 8.0 == facts["budget"]
