@@ -83,8 +83,8 @@ class Folder:
         """Bring ``run`` to the last checkpoint, if there is one, and the records with it.
 
         Raises:
-            BadCheckpoint: it is damaged, or belongs to another recipe or other data; or the run's gate guards, and it or
-                the record of what was told is missing.
+            BadCheckpoint: it is damaged, or belongs to another recipe or other data; where the gate guards, also if it
+                or the record of what was told is missing.
         """
         if run.record is not None:
             run.record.read()

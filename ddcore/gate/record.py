@@ -39,8 +39,8 @@ class Told:
 class SpendRecord:
     """What a guarding gate has told, a line of JSON per request, in a file that only grows.
 
-    A line is on disk before its answer leaves the gate. Each holds a hash of itself and of the line before, so that none
-    can be changed, moved or left out. The first names the run.
+    A line is on disk before its answer leaves the gate. Each is sealed by a hash of itself and of the line before, so
+    that none can be changed, moved or left out. The first names the run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,12 +67,10 @@ class SpendRecord:
     def append(self, told: Told) -> None:
         """Write ``told`` to the disk; what raises has not been told."""
         line, seal = _sealed({"number": self.count + 1, **asdict(told)}, self._seal)
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(file, line)
-            os.fsync(file)
-        finally:
-            os.close(file)
+        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND), "wb") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
         self.count, self.spent, self._seal = self.count + 1, told.spent, seal
 
     def read(self) -> None:
@@ -82,23 +80,26 @@ class SpendRecord:
             BadCheckpoint: it is missing, or damaged.
         """
         if not self.path.exists():
-            raise BadCheckpoint(f"{self.path}, the record of what this private run has told, is missing. {TOLD_STAYS_TOLD}")
-        self.run, self.count, self.spent, self._seal, whole = "", 0, {}, "", 0
-        for entry, self._seal, whole in self._lines():
-            self.run = entry.get("run", self.run)
-            self.count, self.spent = entry["number"], entry.get("spent", {})
-        if not self.run:
+            raise BadCheckpoint(
+                f"{self.path}, the record of what this private run has told, is missing. {TOLD_STAYS_TOLD}"
+            )
+        head, last, whole = {}, {}, 0
+        for entry, end in self._lines():
+            head, last, whole = head or entry, entry, end
+        if "run" not in head:
             raise self._damaged(1)
+        self.run, self.count, self.spent = head["run"], last["number"], last.get("spent", {})
+        self._seal = last["seal"]
         os.truncate(self.path, whole)
 
     def after(self, number: int) -> list[Told]:
         """What was told after the first ``number`` requests."""
-        entries = (entry for entry, _, _ in islice(self._lines(), number + 1, None))
+        entries = (entry for entry, _ in islice(self._lines(), number + 1, None))
         return [Told(**{f.name: entry[f.name] for f in fields(Told)}) for entry in entries]
 
-    def _lines(self) -> Iterator[tuple[dict[str, Any], str, int]]:
-        """Each whole line, its seal, and the bytes up to its end."""
-        seal, whole = "", 0
+    def _lines(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """What stands in each whole line, and the bytes up to its end."""
+        seal, end = "", 0
         with self.path.open("rb") as file:
             for number, line in enumerate(file):
                 entry = _opened(line, seal)
@@ -106,8 +107,8 @@ class SpendRecord:
                     return
                 if not line.endswith(b"\n") or entry is None or entry.get("number") != number:
                     raise self._damaged(number + 1)
-                seal, whole = entry.pop("seal"), whole + len(line)
-                yield entry, seal, whole
+                seal, end = entry["seal"], end + len(line)
+                yield entry, end
 
     def _damaged(self, line: int) -> BadCheckpoint:
         return BadCheckpoint(

@@ -15,7 +15,9 @@ from torch.func import grad, vmap
 from ddcore import plugin as dd
 from ddcore_private.ledger import Ledger, noise_for
 
-INSTEAD_OF_PRV = "an upper bound: PRV gives nothing smaller, or would take minutes for so many requests or so much spent"
+INSTEAD_OF_PRV = (
+    "an upper bound: PRV gives nothing smaller, or would take minutes for so many requests or so much spent"
+)
 
 
 @dataclass(frozen=True)

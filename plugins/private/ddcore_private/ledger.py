@@ -51,8 +51,8 @@ def _quiet():
 def epsilon_of(history: Requests, delta: float, accountant: str = "prv") -> float:
     """Epsilon at ``delta`` of subsampled Gaussian requests ``history``, in whatever order.
 
-    ``accountant``: ``prv`` (numerical, tight; RDP's where that is smaller, or where PRV is not to be had) or ``rdp`` (an
-    upper bound, looser). A request without noise costs infinitely much, none costs nothing.
+    ``accountant``: ``prv`` (numerical, tight; RDP's answer where that is smaller, or where PRV is not to be had) or
+    ``rdp`` (an upper bound, looser). A request without noise costs infinitely much, none costs nothing.
     """
     if accountant not in ("prv", "rdp"):
         raise dd.UnknownName("accountant", accountant, ("prv", "rdp"))
@@ -138,7 +138,7 @@ def noise_for(epsilon: float, delta: float, rate: float, requests: int) -> float
         RecipeRefused: there is none.
     """
 
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     def excess(noise: float, accountant: str) -> float:
         """How far beyond the budget that noise is, in logarithms."""
@@ -150,7 +150,7 @@ def noise_for(epsilon: float, delta: float, rate: float, requests: int) -> float
         few = 0.8 * enough
         while excess(few, accountant) <= 0:
             few, enough = 0.8 * few, few
-        noise = float(brentq(excess, few, enough, args=(accountant,), xtol=FINEST / 4 * few, rtol=FINEST / 4))
+        noise = float(root_scalar(excess, args=(accountant,), bracket=(few, enough), rtol=FINEST / 4).root)
         while excess(noise, accountant) > 0:
             noise *= 1 + FINEST / 2
         return noise

@@ -1,7 +1,8 @@
 """A private run in processes that are killed: ``lives.py FOLDER LOG LIFE...``, each life in a process of its own.
 
-A life is ``moment:number``: the process kills itself with SIGKILL at that moment of the request of that number; or
-``seconds:number``: it is killed after so many; or ``end``: it lives on. Each answer that leaves the gate is noted in LOG.
+A life is ``moment:number``: the process kills itself with SIGKILL when that moment comes for the number-th time; or
+``seconds:number``: it is killed after so many; or ``end``: it lives on. Each answer that leaves the gate is noted in
+LOG.
 """
 
 import os
@@ -14,12 +15,12 @@ from types import SimpleNamespace
 import ddcore_private  # noqa: F401
 import opacus.accountants  # noqa: F401
 import torch
+from ddcore_private.gate import LivePrivateGate
 
 import ddcore
 from ddcore.experiment.folder import Folder
 from ddcore.gate.record import SpendRecord, digest
 from ddcore.gate.recorded import RecordedGate
-from ddcore_private.gate import LivePrivateGate
 
 OPTIONS = {"plugins.private.noise_multiplier": 2.0, "plugins.private.epsilon": 1e3}
 SMALL = {"network.width": 4, "network.depth": 2, "objective.real": 8, "policy.epochs": 1, "policy.steps": 2}
@@ -28,10 +29,12 @@ SMALL = {"network.width": 4, "network.depth": 2, "objective.real": 8, "policy.ep
 def experiment():
     recipe = ddcore.recipe("psg", ipc=2, iterations=8, overrides={**SMALL, **OPTIONS})
     protocol = ddcore.Protocol(steps=1, repeats=1, networks=(ddcore.MLP(width=4),))
-    return ddcore.Experiment(recipe, ddcore.Settings(ddcore.plugin.data_set(ddcore.Host().catalogue, "digits"), protocol, ()))
+    return ddcore.Experiment(
+        recipe, ddcore.Settings(ddcore.plugin.data_set(ddcore.Host().catalogue, "digits"), protocol, ())
+    )
 
 
-def dies(cls, name, moment, wanted, before):
+def dies(cls, name, before, wanted):
     """Let the process die at the ``wanted``-th call of ``cls.name``, before or after it has done its work."""
     plain, calls = getattr(cls, name), []
 
@@ -75,8 +78,7 @@ def live(folder, log, moment, number, keeps):
     ddcore.rng.os = SimpleNamespace(urandom=lambda n: b"\7" * n)  # each run has the same secrets, so that they compare
     listen(log)
     if moment in MOMENTS:
-        cls, name, before = MOMENTS[moment]
-        dies(cls, name, moment, int(number), before)
+        dies(*MOMENTS[moment], int(number))
     if (folder / "recipe.toml").exists():
         ddcore.resume(folder, checkpoint_seconds=keeps)
     else:
@@ -93,11 +95,7 @@ def main(folder, log, *lives):
             time.sleep(float(number))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        print(life_of(moment, number), "killed" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}", flush=True)
-
-
-def life_of(moment, number):
-    return f"{moment}:{number}" if number else moment
+        print("killed" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def test_the_certificate_stands_in_the_artefact_and_in_the_report(finished):
     report = (finished / "report.md").read_text()
     assert "## Privacy" in report
     assert f"| epsilon | {certificate['epsilon']:.6g} |" in report
-    assert "| not covered | how long the run took and how much memory it needed, other runs on the same data |" in report
+    assert (
+        "| not covered | how long the run took and how much memory it needed, other runs on the same data |" in report
+    )
 
 
 def test_nothing_looks_at_the_real_set_past_the_gate_unless_asked(finished, tmp_path):

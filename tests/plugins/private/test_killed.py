@@ -22,7 +22,7 @@ def lived(folder, *lives):
     words = [sys.executable, "-W", "ignore", str(LIVES), str(folder), str(log_of(folder)), *lives]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return [line.partition(" ")[2] for line in done.stdout.splitlines()]
+    return done.stdout.splitlines()
 
 
 def log_of(folder):
@@ -32,7 +32,7 @@ def log_of(folder):
 def certified(folder):
     """The finished run in ``folder``: its certificate, once it has been held against what was told."""
     facts = ddcore.load_distilled(folder / "distilled.safetensors").facts["privacy"]
-    told = {line for line in log_of(folder).read_text().splitlines()}
+    told = set(log_of(folder).read_text().splitlines())
     assert len({line.split()[1] for line in told}) == facts["requests"] == REQUESTS
     assert len({line.split()[0] for line in told}) == REQUESTS, "each request has one answer"
     return facts
