@@ -223,7 +223,7 @@ def changed(draw, value):
     """A tensor like ``value`` that differs in dtype, shape or values."""
     match draw(st.sampled_from(["dtype", "point", "flat", "column", "fewer", "none", "fill"])):
         case "dtype":
-            return value.to(draw(st.sampled_from(DTYPES)))
+            return (value.real if value.is_complex() else value).to(draw(st.sampled_from(DTYPES)))
         case "point":
             return value.flatten()[0] if value.numel() else value
         case "flat":
