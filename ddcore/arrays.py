@@ -25,6 +25,8 @@ AXES = MappingProxyType[Layout, tuple[str, str]](
     }
 )
 """The kind of items that each layout is of, and how it is written."""
+ENDS = MappingProxyType[str, tuple[Layout, Layout]]({"image": ("nchw", "nhwc"), "signal": ("nct", "ntc")})
+"""Each kind's layouts with the channels at the first and at the last end of an item."""
 LAYOUTS: Mapping[str, str] = MappingProxyType(
     {"image": "(n, h, w), (n, c, h, w) or (n, h, w, c)", "vector": "(n, d)", "signal": "(n, c, t) or (n, t)"}
 )
@@ -104,11 +106,11 @@ def channels_first(where: str, x: Tensor, kind: str, layout: Layout | None) -> t
             f"{where} have the shape {shape}. Wanted: some of {LAYOUTS.get(kind, '(n, ...)')}."
             + (f" Or say what they are: {' or '.join(others)}." if others else "")
         )
-    if kind not in ("image", "signal"):
+    if kind not in ENDS:
         return x, ""
     if x.ndim == RANKS[kind][0]:
         return x[:, None], "(n, h, w)" if kind == "image" else "(n, t)"
-    first, last = (name for name, (of, _) in AXES.items() if of == kind)
+    first, last = ENDS[kind]
     if layout is None:
         layout = _guessed(shape[1:], first, last)
     if layout is None:
@@ -124,12 +126,9 @@ def channels_first(where: str, x: Tensor, kind: str, layout: Layout | None) -> t
 def _guessed(item: tuple[int, ...], first: Layout, last: Layout) -> Layout | None:
     if first == "nct":
         return first if item[0] == 1 or item[0] < item[1] else None
-    found = [
-        layout
-        for layout, channels, sides in ((first, item[0], item[1:]), (last, item[-1], item[:-1]))
-        if channels in (1, 3) and min(sides) >= SHORTEST
-    ]
-    return found[0] if len(found) == 1 else None
+    if item[0] in (1, 3) and min(item[1:]) >= SHORTEST:
+        return first
+    return last if item[-1] in (1, 3) and min(item[:-1]) >= SHORTEST else None
 
 
 @dataclass(frozen=True)
