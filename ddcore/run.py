@@ -141,7 +141,7 @@ class Run:
 
     def _view(self, n: int | None = None) -> Transform:
         if self.recipe.augment is None:
-            return _unchanged
+            return lambda x: x
         augment = self.recipe.augment.at(self.step / max(1, self.recipe.iterations))
         return augment.draw(self.rng["augment"], self.card.shape, n)
 
@@ -341,10 +341,6 @@ class Run:
                 **self.facts,
             },
         )
-
-
-def _unchanged(x: torch.Tensor) -> torch.Tensor:
-    return x
 
 
 def _plain(table: dict[str, Any]) -> dict[str, Any]:
