@@ -82,7 +82,7 @@ class Audit(dd.Study):
         self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
     ) -> dict[str, Any]:
         """One shadow: what the audit needs of it are tensors, in a file of their own."""
-        data, name, t = dd.loaded(self.data), case.description["set"], case.seed - self.seed
+        data, name, t = dd.loaded(self.data), case.description["set"], (case.seed or 0) - self.seed
         member = halves(len(data.train), self.shadows, self.seed)[t]
         half = data.subset(member.nonzero().flatten())
         where = torch.device(device)
@@ -117,7 +117,7 @@ class Audit(dd.Study):
         nets = list(dd.fresh_nets(plan, distilled, half.card, self.protocol, lr, self.seed + t, where))
 
         def outputs(x: Tensor, features: bool = False) -> Tensor:
-            answers = [d(x.expand(d.ensemble, *x.shape), features=features, training=False) for d, _ in nets]
+            answers = [d(x.expand(d.ensemble or 1, *x.shape), features=features, training=False) for d, _ in nets]
             return torch.cat(answers)
 
         def first_features(x: Tensor) -> Tensor:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore import plugin as dd
+from ddcore_private.ledger import epsilon_of, noise_for
 
 
 def convnet(card: dd.DataCard, width: int) -> nn.Module:
@@ -64,19 +66,19 @@ class DpSgd(dd.Part, kind="control"):
             module = convnet(card, self.width).to(inputs.device)
         optimiser = torch.optim.SGD(module.parameters(), lr=self.lr, momentum=self.momentum)
         loader = DataLoader(TensorDataset(inputs, targets), min(self.batch, len(inputs)), shuffle=True)
+        rate, steps = 1 / len(loader), self.epochs * len(loader)
+        noise = noise_for(epsilon, delta, rate, steps)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # opacus' remarks on its random numbers, which are not used here
-            engine = PrivacyEngine(accountant="prv")
-            private, optimiser, loader = engine.make_private_with_epsilon(
+            made = PrivacyEngine().make_private(
                 module=module,
                 optimizer=optimiser,
                 data_loader=loader,
-                target_epsilon=epsilon,
-                target_delta=delta,
-                epochs=self.epochs,
+                noise_multiplier=noise,
                 max_grad_norm=self.max_grad_norm,
                 noise_generator=rng.secret("noise"),
             )
+            private, optimiser, loader = cast(Any, made)
             loader.batch_sampler.generator = rng.secret("poisson")
             for epoch in range(self.epochs):
                 for x, y in loader:
@@ -85,4 +87,4 @@ class DpSgd(dd.Part, kind="control"):
                     optimiser.step()
                 if progress:
                     progress("DP-SGD", epoch + 1, self.epochs)
-            return module.eval(), float(engine.get_epsilon(delta))
+            return module.eval(), epsilon_of([(noise, rate, steps)], delta)

@@ -155,6 +155,7 @@ class LivePrivateGate(dd.Gate):
         sizes = [self._size(group) for group in groups]
         rate = max(rate for rate, _ in sizes)
         if self.noise_multiplier is None:
+            assert self.plan.requests is not None, "its check says so"
             self.noise_multiplier = noise_for(self.plan.epsilon, self.plan.delta, rate, self.plan.requests)
             self.account.allow(self.noise_multiplier, rate, self.plan.requests)
         self.account.spend(self.noise_multiplier, rate)

@@ -148,12 +148,17 @@ class DistilledBuffer(ExemplarsBuffer):
         if width:
             vectors = memory.vectors if isinstance(memory, KeptDistilled) else torch.eye(width)[batch.targets]
         classes = batch.targets.tolist()
-        attributes = [DataAttribute(classes, "targets")]
+        attributes = [_attribute(classes, "targets")]
         if apart:
-            attributes.append(DataAttribute(list(vectors), SOFT, use_in_getitem=True))
-        attributes.append(DataAttribute([0] * len(classes), "targets_task_labels", use_in_getitem=True))
+            attributes.append(_attribute(list(vectors), SOFT, True))
+        attributes.append(_attribute([0] * len(classes), "targets_task_labels", True))
         data = TensorDataset(batch.inputs, batch.targets if apart else vectors)
         self.buffer = TaskAwareSupervisedClassificationDataset([data], data_attributes=attributes)
+
+
+def _attribute(values: Any, name: str, shown: bool = False) -> DataAttribute:
+    """``values``, one per item, as Avalanche keeps them beside the items; part of each item where ``shown``."""
+    return DataAttribute(values, name, use_in_getitem=shown)
 
 
 # --- labels that are vectors -----------------------------------------------------------------------------
@@ -186,9 +191,9 @@ def with_soft(dataset: Any, classes: int) -> TaskAwareSupervisedClassificationDa
     """
     targets = [int(target) for target in dataset.targets]
     attributes = [
-        DataAttribute(targets, "targets"),
-        DataAttribute(list(torch.eye(classes)[targets]), SOFT, use_in_getitem=True),
-        DataAttribute([0] * len(targets), "targets_task_labels", use_in_getitem=True),
+        _attribute(targets, "targets"),
+        _attribute(list(torch.eye(classes)[targets]), SOFT, True),
+        _attribute([0] * len(targets), "targets_task_labels", True),
     ]
     return TaskAwareSupervisedClassificationDataset([dataset], data_attributes=attributes)
 
