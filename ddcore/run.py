@@ -291,7 +291,10 @@ class Run:
             checked.optimiser.check(self.optimiser)
             self.optimiser.load_state_dict(state["optimiser"])
         if checked.preprocess is not None:
-            self._preprocess(self.recipe.preprocess.load(state["preprocess"]))
+            fitted, probe = self.recipe.preprocess.load(state["preprocess"]), torch.zeros(1, *self.card.shape)
+            if fitted(probe).shape != probe.shape:
+                raise ValueError("its preprocessing is of items of another shape")
+            self._preprocess(fitted)
         self.recipe.policy.check_state(state["policy"], self.ctx.network)
         self.policy = moved(state["policy"], self.device)
         self.gate.load_state_dict(moved(state["gate"], self.device))

@@ -221,7 +221,7 @@ def _hashed(inputs: Inputs) -> str:
 def _digest(tensors: Iterable[Tensor], said: str) -> str:
     digest = hashlib.sha256(said.encode())
     for tensor in tensors:
-        digest.update(tensor.detach().cpu().flatten().numpy())
+        digest.update(tensor.detach().cpu().flatten().numpy().data)
     return digest.hexdigest()
 
 

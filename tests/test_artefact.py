@@ -154,6 +154,9 @@ def test_a_file_without_its_checksums_is_refused(distilled, tmp_path):
 
 
 def test_all_files_of_tensors_are_held_to_their_checksums(tmp_path):
+    strided = torch.arange(4.0)[2:3].as_strided((1,), (2,))
+    write_tensors(tmp_path / "some", {"a": strided, "b": torch.zeros(3, 4).T, "c": torch.tensor(1)})
+    assert read_tensors(tmp_path / "some", DdcoreError, "")[0]["a"].tolist() == [2.0]
     path = write_tensors(tmp_path / "some", {"a": torch.arange(4.0), "b": torch.zeros(0, 2)}, {"said": "x"})
     whole = path.read_bytes()
     assert read_tensors(path, DdcoreError, "")[1]["said"] == "x"

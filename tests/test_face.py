@@ -47,11 +47,10 @@ def test_an_error_of_any_kind_is_a_sentence(monkeypatch, error, said, status):
 
 def test_a_reader_that_has_enough_is_no_error():
     program = [sys.executable, "-m", "ddcore", "list", "parts"]
-    run = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    run.stdout.readline()
-    run.stdout.close()
-    assert run.stderr.read() == ""
-    run.wait()
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.readline()
+        run.stdout.close()
+        assert run.stderr.read() == ""
 
 
 def test_names_with_brackets_go_through_every_command(tmp_path, monkeypatch):
@@ -61,16 +60,16 @@ def test_names_with_brackets_go_through_every_command(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 255, (60, 8, 8), dtype=np.uint8), np.arange(60) % 2
     names = ["[/red]", ":smile: [bold]$x^"]
-    np.savez(place / "x[/].npz", images=images, labels=labels, class_names=names)
+    np.savez(place / "x[red].npz", images=images, labels=labels, class_names=names)
     words = ["--networks", "mlp(width=4)", "--repeats", 1, "--set", "protocol.steps=2"]
     small = ["--iterations", 2, "--set", "network.width=4", "--set", "network.depth=2", "--set", "objective.real=4"]
     run = place / "[i]run"
     for command in (
-        ["distill", "dm", "--data", place / "x[/].npz", *small, *words, "--out", run],
+        ["distill", "dm", "--data", place / "x[red].npz", *small, *words, "--out", run],
         ["run", run / "recipe.toml", "--out", place / "[again]"],
         ["resume", run],
         ["evaluate", run, *words],
-        ["evaluate", run / "distilled.safetensors", "--data", place / "x[/].npz", *words],
+        ["evaluate", run / "distilled.safetensors", "--data", place / "x[red].npz", *words],
         ["compare", run, place / "[again]", "--out", place / "[/compared]"],
     ):
         done = call(*command)
