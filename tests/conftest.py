@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -200,11 +201,22 @@ def bounded_memory(more=2**30):
 
 
 @pytest.fixture
-def fuzz(request):
-    """Tries ``attack(draw)`` so often, always the same cases, within 1 GiB, and counts what it answers.
+def recorded(request):
+    """Adds what a test has counted to the file that ``DDCORE_TEST_RECORD`` names, under the test's name."""
 
-    Where ``DDCORE_FUZZ_RECORD`` names a file, the count is added to it under the test's name.
-    """
+    def add(counts):
+        if record := os.environ.get("DDCORE_TEST_RECORD"):
+            with FileLock(f"{record}.lock"):
+                path = Path(record)
+                told = json.loads(path.read_text()) if path.exists() else {}
+                path.write_text(json.dumps({**told, request.node.name: dict(counts)}, indent=1, sort_keys=True) + "\n")
+
+    return add
+
+
+@pytest.fixture
+def fuzz(recorded):
+    """Tries ``attack(draw)`` so often, always the same cases, within 1 GiB, and counts what it answers."""
 
     def tried(attack, cases):
         counts = Counter()
@@ -218,12 +230,7 @@ def fuzz(request):
 
         with bounded_memory():
             one()
-        if record := os.environ.get("DDCORE_FUZZ_RECORD"):
-            path = Path(record)
-            told = json.loads(path.read_text()) if path.exists() else {}
-            path.write_text(
-                json.dumps({**told, request.node.name: {"cases": sum(counts.values()), **counts}}, indent=2)
-            )
+        recorded({"cases": counts.total(), **counts})
         return counts
 
     return tried

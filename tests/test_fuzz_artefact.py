@@ -1,7 +1,7 @@
 """Damage and strangers: a file is refused in a sentence, or it means what it meant and can be written again.
 
-Each case is drawn by hypothesis, always the same ones. ``-m slow`` tries forty times as many, and writes how many to
-the file that ``DDCORE_FUZZ_RECORD`` names.
+Each case is drawn by hypothesis, always the same ones. ``-m long`` tries forty times as many, and writes how many to
+the file that ``DDCORE_TEST_RECORD`` names.
 """
 
 import copy
@@ -376,7 +376,7 @@ def test_nothing_but_sentences(kind, saved, whole, fuzz):
     assert counts["refused"] > CASES / 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_nothing_but_sentences_at_length(kind, saved, whole, fuzz):
     assert fuzz(kind(saved, whole), MORE)["refused"]

@@ -33,6 +33,19 @@ MADE = {
     ],
     "teacher": ["sre2l", "--iterations", 3, *FITS, "--set", "labels.keep=true"],
 }
+MEMORIES = '[{name="reservoir", size=10}, {name="distilled", size=10, method="dm", overrides={iterations=2}}]'
+EXCHANGES = '[{name="averaging", fit={name="fit", steps=2, batch=16}}]'
+MLP = '{name="mlp", width=8}'
+STUDIES = {
+    "replay": [
+        *("study", "replay", "--set", "classes_each=5", "--set", f"memories={MEMORIES}", "--set", 'ways=["scratch"]'),
+        *("--set", "training.alone.steps=3", "--set", f"training.network={MLP}"),
+    ],
+    "federated": [
+        *("study", "federated", "--set", "clients=2", "--set", "rounds=2", "--set", f"network={MLP}"),
+        *("--set", f"exchanges={EXCHANGES}"),
+    ],
+}
 COUNTING = """
 import signal
 left = {left}
@@ -160,6 +173,18 @@ def comparing(program, finished, folder, seed):
     return kills
 
 
+def studying(program, folder, name, seed):
+    places = [folder / where for where in ("straight", "killed")]
+    words = [[*STUDIES[name], "--out", place] for place in places]
+    operations = whole(program, places[0], *words[0])
+    kills = killed(program, places[1], operations, seed, 2, words[1], words[1])
+    one, other = (json.loads((place / "finding.json").read_text()) for place in places)
+    timed = {"seconds", "condensing", "training", "s_condensing", "s_training"}
+    assert without(one, timed) == without(other, timed)
+    clean(places[1])
+    return kills
+
+
 @pytest.mark.parametrize("made", MADE)
 def test_distilling(program, straight, tmp_path, made):
     assert distilling(program, straight, tmp_path / "killed", made, 0) > 0
@@ -173,13 +198,20 @@ def test_comparing(program, finished, tmp_path):
     assert comparing(program, finished, tmp_path, 0) > 0
 
 
-@pytest.mark.slow
-def test_at_120_moments(program, straight, finished, tmp_path):
+@pytest.mark.parametrize("name", STUDIES)
+def test_studying(program, tmp_path, name):
+    assert studying(program, tmp_path, name, 0) > 0
+
+
+@pytest.mark.long
+def test_at_200_moments(program, straight, finished, tmp_path, recorded):
     kills, seed = 0, 0
-    while kills < 120:
+    while kills < 200:
         seed += 1
         for made in MADE:
             kills += distilling(program, straight, tmp_path / f"{made}-{seed}", made, seed)
         kills += evaluating(program, finished, tmp_path / f"evaluate-{seed}", seed)
         kills += comparing(program, finished, tmp_path / f"compare-{seed}", seed)
-    print(kills, "kills")
+        for name in STUDIES:
+            kills += studying(program, tmp_path / f"{name}-{seed}", name, seed)
+    recorded({"kills": kills})

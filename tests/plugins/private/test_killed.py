@@ -59,7 +59,7 @@ def test_what_was_told_in_all_lives_is_what_the_certificate_counts(tmp_path, str
     assert not list(tmp_path.rglob(".*"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_forty_moments(tmp_path, straight):
     chance = random.Random(0)
     for number in range(8):
