@@ -82,7 +82,7 @@ def _rdp(noise: float, rate: float) -> np.ndarray:
 
     def at(order: float) -> float:
         try:
-            return float(compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=float(order)))
+            return np.asarray(compute_rdp(q=rate, noise_multiplier=noise, steps=1, orders=[order])).item()
         except (ValueError, OverflowError):
             return math.inf
 
@@ -98,9 +98,9 @@ def _rdp_epsilon(merged: Requests, delta: float) -> float:
         return math.inf
     from opacus.accountants.analysis.rdp import get_privacy_spent
 
-    total = sum(count * _rdp(noise, rate) for noise, rate, count in merged)
+    total = np.sum([count * _rdp(noise, rate) for noise, rate, count in merged], axis=0)
     with _quiet():
-        epsilon, _ = get_privacy_spent(orders=ORDERS, rdp=total, delta=delta)
+        epsilon, _ = get_privacy_spent(orders=ORDERS, rdp=total.tolist(), delta=delta)
     return max(0.0, float(epsilon))
 
 
