@@ -207,7 +207,7 @@ def test_data_of_another_content_are_told(runs, tmp_path):
     made = load_distilled(runs[0] / "distilled.safetensors")
     words = ["--networks", "mlp", "--repeats", 1, "--baselines", "none", "--json", tmp_path / "found.json"]
     said = "The training items of digits are of another content than those that the set was made from"
-    for content, there in (("0" * 64, True), (load("digits").train.fingerprint(), False)):
+    for content, there in (("0" * 64, True), (load("digits").train.content, False)):
         done = call("evaluate", made.with_facts(data=content).save(tmp_path / "s.safetensors"), *words)
         assert done.exit_code == 0, done.output
         assert (said in done.stdout) == there
@@ -380,7 +380,7 @@ def test_cite_prints_the_method_and_its_parts():
         (["distill", "dm", "--out", __file__], "cannot be used: "),
         (["distill", "random", "--iterations", "3"], "no setting of random named 'iterations'. Known: ipc"),
         (["distill", "recipe.toml"], "is a recipe file, not a method: `ddcore run recipe.toml`"),
-        (["run", sys.executable], "is not text"),
+        (["run", sys.executable], "is not UTF-8"),
         (["evaluate", "nowhere.safetensors"], "There is no file nowhere.safetensors"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -1,5 +1,6 @@
 """Data sets by name: what they hold, what they refuse, and that none touches the network unasked."""
 
+import os
 import shutil
 import socket
 import sys
@@ -396,19 +397,23 @@ def test_a_run_on_disk_is_the_run_in_memory_and_never_holds_the_set(various, hos
     assert found[0][2] == found[1][2]
 
 
-def test_the_fingerprint_is_the_same_and_reads_lot_by_lot(various, host, small, monkeypatch):
-    runs = [host.start(small(host.recipe("dm", iterations=1)), data) for data in on_disk_and_in_memory(various)]
-    for run in runs:
-        run.start()
-    whole = runs[1].gate.fingerprint
+def test_items_on_disk_are_known_by_their_files_and_not_read_for_it(various, monkeypatch):
+    one, same = (ddcore.load(str(various), size=8, memory=0).train for _ in range(2))
+    monkeypatch.setattr(type(one.inputs), "__getitem__", None)
+    assert one.content == same.content
+    changed = various / "train" / "ash" / "0.png"
+    os.utime(changed, ns=(0, 0))
+    assert ddcore.load(str(various), size=8, memory=0).train.content != one.content
+
+
+def test_items_in_memory_are_known_by_what_they_hold_lot_by_lot(various, monkeypatch):
+    one = ddcore.load(str(various), size=8).train
     monkeypatch.setattr("ddcore.store.LOT_BYTES", 5 * 4 * 3 * 64)
-    read = []
-    items = type(runs[0].gate.source.store.inputs)
-    getitem = items.__getitem__
-    monkeypatch.setattr(items, "__getitem__", lambda own, rows: read.append(len(rows)) or getitem(own, rows))
-    assert runs[0].gate.fingerprint == whole
-    assert max(read) == 8, "the probe; lots are of five"
-    assert sum(read) == 36 + 8
+    same = ddcore.load(str(various), size=8).train
+    assert one.content == same.content
+    inputs = one.inputs.clone()
+    inputs[7, 0, 0, 0] ^= 1
+    assert replace(one, inputs=inputs).content != one.content
 
 
 def test_an_image_that_breaks_off_is_named_when_it_is_taken(various):

@@ -116,7 +116,13 @@ class Folder:
                 raise BadCheckpoint(f"{self.state} is missing. {TOLD_STAYS_TOLD}")
             self.records.unlink(missing_ok=True)
             return
-        run.load_state_dict(read_checkpoint(self.state))
+        try:
+            state = read_checkpoint(self.state)
+        except BadCheckpoint as error:
+            if run.record is not None:
+                error.add_note(TOLD_STAYS_TOLD)
+            raise
+        run.load_state_dict(state)
         lines = self.records.read_bytes().splitlines()[: run.step] if self.records.exists() else []
         if [_step_of(line) for line in lines] != list(range(1, run.step + 1)):
             raise BadCheckpoint(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from annotated_types import Ge
-from pydantic import AfterValidator, Field, InstanceOf, ValidationInfo
+from pydantic import AfterValidator, InstanceOf, ValidationInfo
 from torch import Tensor
 
 from ddcore.checkpoint import OptimiserState, State, StreamsState
@@ -59,7 +59,7 @@ class TrainingState(NetState):
     """A network that is being trained on T."""
 
     fit: FitState | Nothing
-    rng: StreamsState = Field(default_factory=lambda: StreamsState(streams={}, secret={}))
+    rng: StreamsState | None = None
 
 
 def check_training(state: dict[str, Any], fit: Fit) -> None:

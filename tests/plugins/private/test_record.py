@@ -203,7 +203,7 @@ def test_the_same_request_on_other_data_is_another_answer(host, small, tiny, liv
     images = tiny.train.inputs.clone()
     images[3] = 255 - images[3]
     other = replace(tiny, train=replace(tiny.train, inputs=images))
-    run, retold = lives(recipe, state, other)
+    run, retold = lives(recipe, {**state, "content": other.train.content}, other)
     run.run_until()
     differences = torch.stack([a - b for x, y in zip(told, retold, strict=True) for a, b in zip(x, y, strict=True)])
     assert float(differences.flatten(1).std(1).min()) > 0.5 * 2**0.5 * 2.0 / 20
