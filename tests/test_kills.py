@@ -96,7 +96,7 @@ def numbers(path):
 def without(value, names):
     if isinstance(value, dict):
         return {name: without(v, names) for name, v in value.items() if name not in names}
-    return value
+    return [without(v, names) for v in value] if isinstance(value, list) else value
 
 
 def alike(one, other):
