@@ -80,8 +80,8 @@ def naming(path: Path) -> Iterator[None]:
 def held(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process alone, also against others that are killed; one that is not there is made.
 
-    What a killed process left half written there is removed. A folder that was made is removed again where nothing has
-    come into it.
+    What a killed process left half written there and below is removed. A folder that was made is removed again where
+    nothing has come into it.
 
     Raises:
         FolderHeld: another process holds it.
@@ -96,7 +96,8 @@ def held(folder: Path) -> Iterator[None]:
             raise FolderHeld(
                 f"Another process is at work in {folder}. Wait until it has ended, or name another folder."
             ) from None
-        sweep(folder)
+        for left in folder.rglob(f".*{PARTIAL}"):
+            left.unlink(missing_ok=True)
     try:
         yield
     finally:
@@ -106,12 +107,6 @@ def held(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             for place in made:
                 place.rmdir()
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in ``folder``, which no other process may be writing."""
-    for left in folder.glob(f".*{PARTIAL}"):
-        left.unlink(missing_ok=True)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -6,8 +6,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ddcore.checkpoint import read_checkpoint, write_checkpoint
 from ddcore.errors import BadCheckpoint, RecipeRefused
 from ddcore.experiment.interrupts import Interrupts
 from ddcore.experiment.plan import Experiment
-from ddcore.files import append_line, flush, held, sweep, write_whole
+from ddcore.files import append_line, flush, held, write_whole
 from ddcore.gate.record import TOLD_STAYS_TOLD, SpendRecord
 from ddcore.packing import read_toml
 from ddcore.run import Run
@@ -45,16 +44,9 @@ class Folder:
         self.metrics = self.path / "metrics.json"
         self.report = self.path / "report.md"
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold it for this process alone, swept of what a killed one left half written.
-
-        Raises:
-            FolderHeld: another process holds it.
-        """
-        with held(self.path):
-            sweep(self.state.parent)
-            yield
+    def held(self) -> AbstractContextManager[None]:
+        """Holds it for this process alone, as :func:`ddcore.files.held` does. Raises FolderHeld where another does."""
+        return held(self.path)
 
     @property
     def resuming(self) -> str:
