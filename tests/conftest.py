@@ -51,6 +51,13 @@ def pytest_configure(config):
     ddcore.rng._seed_of = lambda text: seed_of(f"{text} moved by {shift}")
 
 
+@pytest.fixture
+def own_seeds(request):
+    """Of tests that compare with what other programs make, whose seeds are not moved."""
+    if request.config.getoption("--shift-seeds"):
+        pytest.skip("seeds are moved here, and not in the programs that this test starts")
+
+
 LONGEST = ("test_scenarios", "test_kills", "test_pairs", "test_study", "test_experiment", "test_examples", "test_audit")
 
 

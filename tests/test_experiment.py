@@ -77,6 +77,7 @@ def test_a_finished_run_resumed_changes_nothing(finished):
     assert torch.equal(load_file(Folder(finished).distilled)["inputs"], before["inputs"])
 
 
+@pytest.mark.usefixtures("own_seeds")
 def test_an_experiment_is_begun_gone_on_with_or_read(finished, tmp_path, monkeypatch):
     place = Folder(tmp_path / "run")
     experiment = Folder(finished).experiment(ddcore.Host().catalogue)

@@ -159,7 +159,7 @@ def test_mutated_experiments_are_understood_or_refused(table, card):
 def test_many_mutated_experiments_are_understood_or_refused(recorded):
     counts = Counter()
 
-    @settings(max_examples=20_000, **COUNTED)
+    @settings(max_examples=30_000, **COUNTED)
     @given(tables(), st.sampled_from(CARDS))
     def each(table, card):
         text = written(table)

@@ -309,6 +309,7 @@ def without_seconds(rows):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
+@pytest.mark.usefixtures("own_seeds")
 def test_a_grid_is_the_comparison_of_its_experiments_on_every_engine(tmp_path):
     finding = run_study(grid(baselines=("herding",)), tmp_path / "a")
     rows = finding.numbers["rows"]

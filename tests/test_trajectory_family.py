@@ -31,7 +31,7 @@ from ddcore.labels.soft import Soft
 from ddcore.objectives.base import Objective
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.trajectory import TrajectoryMatch
-from ddcore.optimisers import Sgd
+from ddcore.optimisers import Adam, Sgd
 from ddcore.plugin import ZCA, Experts
 from ddcore.policies.experts import CARD
 from ddcore.policies.rival import Rival
@@ -115,7 +115,7 @@ def test_it_needs_experts_and_a_step_size(host, small, tiny):
 
 
 def test_the_step_size_stays_positive_and_stands_in_the_artefact(trajectory, tmp_path):
-    run = trajectory(update=Update({"inputs": 1.0, "step_size": 300.0}, optimiser=Sgd(momentum=0.0)), step_size=0.02)
+    run = trajectory(update=Update({"inputs": 0.01, "step_size": 0.5}, optimiser=Adam()), step_size=0.02)
     before = float(run.synthetic.log_step_size.detach())
     run.update()
     run.synthetic.log_step_size.grad = None

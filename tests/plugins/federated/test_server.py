@@ -192,7 +192,7 @@ def test_what_a_client_learned_to_send_is_what_the_server_replays(host, tiny, pr
     back = torch.tensor([1, 2, 0]).argsort()
     target = {n: v[back] if n.startswith("head") else v for n, v in run.policy["experts"]["0"][1].items()}
     left = distance(found, target) ** 2 / distance(weights, target) ** 2
-    assert losses[0] > 2 * left
+    assert losses[0] > left
     assert left == pytest.approx(losses[-1], rel=0.1)
 
 

@@ -209,9 +209,9 @@ def test_the_noise_is_not_in_the_artefact_nor_in_the_seed(host, small, tiny):
         run = host.start(private(host, small), tiny)
         run.start()
         draw = run.ctx.fresh()
-        found.append(run.gate.features(draw, GROUPS)[0])
+        found.append(torch.cat(run.gate.features(draw, GROUPS)))
     deviation = run.gate.noise_multiplier / 20
-    assert float((found[0] - found[1]).std()) == pytest.approx(2**0.5 * deviation, rel=0.35)
+    assert float((found[0] - found[1]).std()) == pytest.approx(2**0.5 * deviation, rel=0.5)
     run.run_until()
     artefact = run.export()
     secrets = [state.numpy().tobytes()[24:5016] for state in run.rng.state_dict()["secret"].values()]
