@@ -190,8 +190,9 @@ class KeptDistilled(KeptBounded):
 
     def _as_they_are(self, store: dd.Store, classes: list[int]) -> Condensed:
         kept = taken(store, torch.isin(store.targets, torch.tensor(classes)).nonzero().flatten())
-        item, spread = item_bytes(self.card), kept.inputs.dtype != torch.uint8
-        inputs = in_bytes(kept.inputs) if spread else kept.inputs
+        inputs, item = cast(Tensor, kept.inputs), item_bytes(self.card)
+        if spread := inputs.dtype != torch.uint8:
+            inputs = in_bytes(inputs)
         stored = dd.Store.of(inputs, kept.targets, self.card.classes)
         return Condensed(stored, None, item * len(stored) + RANGE_BYTES * spread, item)
 
