@@ -339,7 +339,7 @@ class Run:
                 "seed": self.recipe.seed,
                 "steps": self.step,
                 "seconds": round(self.seconds, 3),
-                **({} if self.recipe.gate.guards else {"data": self._train.content}),
+                **({} if self.recipe.gate.guards else {"fingerprint": self._train.content}),
                 **self.gate.facts(),
                 **self.facts,
             },

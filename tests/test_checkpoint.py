@@ -141,11 +141,11 @@ def test_a_run_goes_on_only_on_the_data_that_it_began_on(host, small, tiny, name
 
 
 def test_the_card_says_which_data_unless_a_gate_guards_them(host, small, tiny):
-    assert host.distill(small(host.recipe("random")), tiny).facts["data"] == tiny.train.content
+    assert host.distill(small(host.recipe("random")), tiny).facts["fingerprint"] == tiny.train.content
     private = host.recipe(
         "ndpdc", iterations=1, overrides={"plugins.private.epsilon": 50.0, "plugins.private.delta": 1e-3}
     )
-    assert "data" not in host.distill(small(private), tiny).facts
+    assert "fingerprint" not in host.distill(small(private), tiny).facts
 
 
 def test_content_is_of_items_labels_and_form(tiny):

@@ -208,7 +208,7 @@ def test_data_of_another_content_are_told(runs, tmp_path):
     words = ["--networks", "mlp", "--repeats", 1, "--baselines", "none", "--json", tmp_path / "found.json"]
     said = "The training items of digits are of another content than those that the set was made from"
     for content, there in (("0" * 64, True), (load("digits").train.content, False)):
-        done = call("evaluate", made.with_facts(data=content).save(tmp_path / "s.safetensors"), *words)
+        done = call("evaluate", made.with_facts(fingerprint=content).save(tmp_path / "s.safetensors"), *words)
         assert done.exit_code == 0, done.output
         assert (said in done.stdout) == there
         assert len(json.loads((tmp_path / "found.json").read_text())["told"]) == there

@@ -142,7 +142,7 @@ def _reads_nothing(path: Path, recipe: Recipe) -> None:
 
 def _told(distilled: DistilledSet, data: RealData) -> Iterator[str]:
     """In which way ``data`` are not those that ``distilled`` was made from, in sentences."""
-    made = distilled.facts.get("data")
+    made = distilled.facts.get("fingerprint")
     if made is not None and made != data.train.content:
         yield (
             f"The training items of {data.card.name} are of another content than those that the set was made from:"

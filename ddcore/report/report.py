@@ -42,7 +42,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     protocol = {name: in_line(value).strip("[]") for name, value in metrics["protocol"].items() if name != "name"}
     protocol = ({"preset": metrics["preset"]} if metrics["preset"] else {}) | protocol
     measured = "; ".join(measure_title(name, measure) for name, measure in measures_of(metrics).items())
-    picture = "![The synthetic images, a row a class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
+    picture = "![Synthetic images, one row per class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
     notes = "".join(f"- {note}\n" for note in metrics.get("notes", ()))
     text = (
         f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n"
