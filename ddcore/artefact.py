@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.bounds import Decay, NotNegative, Whole
-from ddcore.errors import BadArtefact
+from ddcore.errors import BadArtefact, fields_at_fault
 from ddcore.losses import LossName
 from ddcore.preprocess import PARTS as PREPROCESSES
 from ddcore.tensors import CHECKSUMS, HoldsTensors, LabelledTensors, read_tensors, write_tensors
@@ -76,8 +76,7 @@ class _Card(BaseModel):
                 raise BadArtefact(f"it has format {written}; this ddcore reads 1 to {FORMAT}. Install a newer one")
             return _Card.model_validate_json(text)
         except ValidationError as error:
-            said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors()[:3])
-            raise BadArtefact(said) from error
+            raise BadArtefact(fields_at_fault(error)) from error
 
 
 @dataclass(frozen=True)

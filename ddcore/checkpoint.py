@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, InstanceOf, JsonValue, 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ddcore.errors import BadCheckpoint
+from ddcore.errors import BadCheckpoint, fields_at_fault
 from ddcore.files import write_whole
 
 DIGEST = 64
@@ -125,5 +125,5 @@ def moved(state: Any, device: torch.device) -> Any:
 def in_short(error: Exception) -> str:
     """What is wrong with a state, on one line."""
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return fields_at_fault(error)
     return " ".join(f"{type(error).__name__}: {error}".split())

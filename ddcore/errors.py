@@ -1,7 +1,13 @@
 """Every error says what was wrong, where, and what to do."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class DdcoreError(Exception):
@@ -52,3 +58,8 @@ class CasesFailed(DdcoreError):
 
 class StopRun(Exception):
     """Raised by a plugin or a gate to end a run in good order; what was distilled so far is kept."""
+
+
+def fields_at_fault(error: ValidationError) -> str:
+    """The first three fields that ``error`` names, and what is wrong with each."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors()[:3])

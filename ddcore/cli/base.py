@@ -159,6 +159,12 @@ class _Lines:
             print(f"{what}: {done}/{of}, {rate}{gone:.0f} s, ETA {left:.0f} s", file=sys.stderr, flush=True)
 
 
+def say(sentences: Iterable[str]) -> None:
+    """Each on a line of its own, however wide the terminal."""
+    for sentence in sentences:
+        screen.print(sentence, soft_wrap=True)
+
+
 SHORT = 24
 """Characters of an entry that is kept on one line."""
 LONG = 60

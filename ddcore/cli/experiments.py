@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddcore.cli.base import app, pairs, progress, screen, show
+from ddcore.cli.base import app, pairs, progress, say, screen, show
 from ddcore.cli.options import (
     Baselines,
     Change,
@@ -47,16 +47,10 @@ def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str
     _finish(metrics, folder)
 
 
-def _tell(metrics: dict[str, Any]) -> None:
-    """What the data were read as."""
-    for note in metrics["notes"]:
-        screen.print(note, markup=False, highlight=False, soft_wrap=True)
-
-
 def _finish(metrics: dict[str, Any], folder: Path) -> None:
     from ddcore.report.tables import results
 
-    _tell(metrics)
+    say(metrics["notes"])
     show(*results(metrics))
     screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.")
     left = [
@@ -233,8 +227,10 @@ def evaluate(
         fields = {"root": root, "download": download or None, "size": size}
         bare = place.is_file() or place.suffix == ".safetensors"
         if bare:
-            chosen = data_set(host.catalogue, data, **fields) if data else None
-            chosen = chosen or data_set_of(DistilledSet.load(place), host.catalogue, **fields)
+            if data:
+                chosen = data_set(host.catalogue, data, **fields)
+            else:
+                chosen = data_set_of(DistilledSet.load(place), host.catalogue, **fields)
             settings = Settings(chosen).suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
@@ -247,10 +243,9 @@ def evaluate(
             file = f"evaluation-{metrics['preset'] or 'own'}.json"
             target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
             write_whole(target, json_bytes(metrics))
-    _tell(metrics)
+    say(metrics["notes"])
     show(*results(metrics))
-    for sentence in metrics["told"]:
-        screen.print(sentence, soft_wrap=True)
+    say(metrics["told"])
     screen.print(f"Written: {target}", soft_wrap=True)
 
 

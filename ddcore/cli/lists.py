@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from ddcore.cli.base import app, err, screen, show
+from ddcore.cli.base import app, err, say, screen, show
 
 if TYPE_CHECKING:
     from ddcore.catalogue import Entry
@@ -147,8 +147,7 @@ def _read(host, path: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"name": path, "notes": notes}, indent=2))
         return
-    for note in notes:
-        screen.print(note, markup=False, highlight=False, soft_wrap=True)
+    say(notes)
 
 
 def _all_of(entry: Entry) -> dict[str, Any]:

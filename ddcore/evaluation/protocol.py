@@ -98,7 +98,6 @@ class Protocol(Part, kind="protocol"):
                 f"The protocol tries {len(self.lr)} learning rates, which wants a validation split of T to choose on:"
                 " ask for one (--validation 0.1, or data.with_validation(0.1, seed=0)), or give one rate."
             )
-        check_suits(self, data.card, catalogue or Catalogue())
         for plan in self.networks:
             network = plan.ready(data.card)
             for where, part in self.within():

@@ -63,7 +63,7 @@ class Guard:
         Asked once with a network and once without, for views that do nothing without one.
 
         Raises:
-            RecipeRefused: one lets an item depend on others, or learns from the items.
+            RecipeRefused: a view lets an item depend on others, or learns from the items.
         """
         if not views or (draw is None) in self._passed:
             return

@@ -210,7 +210,7 @@ class Trial:
         return _equal(trained, joined) and self._one_by_one(features)
 
     def _one_by_one(self, features: bool) -> bool:
-        """It answers items under vmap, as gates that bound what is told of one want."""
+        """It answers items under vmap, which private gates need."""
         try:
             one = vmap(lambda x: self._answer(x[None], features=features, seed=None)[0], randomness="different")
             each = one(self.x)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ddcore.errors import DdcoreError
+from ddcore.errors import DdcoreError, fields_at_fault
 from ddcore.packing import NONE
 
 Figure = Annotated[float, Field(ge=-1e30, le=1e30)]
@@ -123,7 +123,7 @@ def read_metrics(folder: Path) -> tuple[Metrics, dict[str, Any]]:
         written = path.read_bytes()
         return Metrics.model_validate_json(written), json.loads(written)
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors()[:3])
+        said = fields_at_fault(error)
     except (ValueError, RecursionError) as error:
         said = str(error)
     raise DdcoreError(f"{path} is damaged ({said}). `ddcore resume {folder}` makes it again.")
