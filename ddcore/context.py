@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 
 from ddcore.chunking import chunk_size
+from ddcore.device import all_sent
 from ddcore.gate.base import Gate
 from ddcore.networks.seeded import seeded
 from ddcore.rng import Streams
@@ -39,7 +40,7 @@ class Context:
         """How many items fit one chunk by their largest activation; no bound where items see each other."""
         if not self.network.per_sample:
             return sys.maxsize
-        return chunk_size(Draw(self.network, *self.network.init(torch.Generator())), self.card.shape)
+        return chunk_size(self._here(self.network, torch.Generator()), self.card.shape)
 
     def network_of(self, rng: Streams) -> Network:
         """The network, whose dropout and the like draw from ``rng`` instead of the run's streams."""
@@ -47,9 +48,9 @@ class Context:
 
     def fresh(self, rng: Streams | None = None) -> Draw:
         """The network at newly drawn parameters, from the run's streams or from others."""
-        params, buffers = self.network.init((rng or self.rng)["nets"])
-        return Draw(
-            self.network if rng is None else self.network_of(rng),
-            {name: value.to(self.device) for name, value in params.items()},
-            {name: value.to(self.device) for name, value in buffers.items()},
-        )
+        return self._here(self.network if rng is None else self.network_of(rng), (rng or self.rng)["nets"])
+
+    def _here(self, network: Network, generator: torch.Generator) -> Draw:
+        """``network`` at parameters drawn from ``generator``, on the run's device."""
+        params, buffers = network.init(generator)
+        return Draw(network, all_sent(params, self.device), all_sent(buffers, self.device))

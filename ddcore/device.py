@@ -1,4 +1,4 @@
-"""The machine at hand: whether it has a device, and the memory that was used."""
+"""The machine at hand: whether it has a device, how tensors go there, and the memory that was used."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ddcore.errors import RecipeRefused
+from ddcore.types import Params
 
 
 def peak_mib() -> float:
@@ -29,3 +31,19 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
         raise RecipeRefused(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+PAGEABLE_BYTES = 2**16
+"""Copies of up to so many bytes leave ordinary memory without waiting for the GPU."""
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """``x`` on ``device``, on its way there while the program goes on."""
+    if device.type == "cuda" and x.device.type == "cpu" and x.nbytes > PAGEABLE_BYTES:
+        x = x.pin_memory()
+    return x.to(device, non_blocking=True)
+
+
+def all_sent(params: Params, device: torch.device) -> Params:
+    """Each of the named tensors as :func:`sent` has it."""
+    return {name: sent(value, device) for name, value in params.items()}

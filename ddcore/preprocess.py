@@ -95,8 +95,9 @@ class ByChannel(Fitted):
         self.mean, self.std = mean, std
 
     def _shaped(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.mean, self.std = self.mean.to(x.device), self.std.to(x.device)
         shape = (-1, *[1] * (x.ndim - 2))
-        return self.mean.to(x).view(shape), self.std.to(x).view(shape)
+        return self.mean.to(x.dtype).view(shape), self.std.to(x.dtype).view(shape)
 
     def __call__(self, x: Tensor) -> Tensor:
         mean, std = self._shaped(x)

@@ -21,7 +21,7 @@ from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
 from ddcore.gate.base import Gate
 from ddcore.gate.record import SpendRecord
 from ddcore.gate.recorded import RecordedGate
-from ddcore.memory import WithinMemory
+from ddcore.memory import WithinMemory, keep_heap
 from ddcore.networks.seeded import seeded
 from ddcore.preprocess import Fitted
 from ddcore.rng import Streams
@@ -101,6 +101,7 @@ class Run:
                 f"update.clamp holds images within [0, 1], but {data.card.name} came as {data.train.inputs.dtype},"
                 " whose range is not known: set update.clamp = false, or give the images as uint8."
             )
+        keep_heap()
         self.recipe = recipe
         self.card = data.card
         self._train = data.train
@@ -206,15 +207,8 @@ class Run:
                 torch.nn.utils.clip_grad_norm_(parameters, recipe.update.clip)
             self.optimiser.step()
             self.optimiser.zero_grad()
-            for name, group in self.synthetic.groups().items():
-                if not all(bool(parameter.isfinite().all()) for parameter in group):
-                    rate = f"update.lr.{name} (now {recipe.update.lr[name]})"
-                    raise self._diverged(f"What {recipe.name} learns is no longer finite in its {name}", rate)
-            if self.synthetic.step_size is not None and not bool((self.synthetic.step_size > 0).all()):
-                raise self._diverged(
-                    f"The step size that {recipe.name} learns has shrunk to zero",
-                    f"update.lr.step_size (now {recipe.update.lr['step_size']})",
-                )
+            for name, fault in self.synthetic.faults():
+                raise self._diverged(fault, f"update.lr.{name} (now {recipe.update.lr[name]})")
             if recipe.update.clamp:
                 self.synthetic.carrier.project(self._within_range)
             total += loss

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from ddcore.device import sent
 from ddcore.losses import LossName
 from ddcore.types import Batch
 
@@ -157,10 +158,15 @@ class Store:
 
     def take(self, index: Tensor) -> Batch:
         """The items at the rows ``index`` (n,), in float32."""
-        inputs: Any = self.inputs[index]
+        there = sent(index, self.targets.device)
+        inputs: Any = self.inputs[there]
         if isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
             inputs = inputs.float() / 255
-        return Batch(inputs, self.targets[index], self.order[index])
+        return Batch(inputs, self.targets[there], self.order[index])
+
+    def to(self, device: torch.device) -> Store:
+        """The same items on ``device``; their places stay where they are."""
+        return Store(self.inputs.to(device), self.targets.to(device), self.classes, self.order)
 
     def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
         """``size`` rows among those of ``classes``, uniformly without replacement; where too few, all in order."""

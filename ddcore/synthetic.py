@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ddcore.context import Context
+from ddcore.device import sent
 from ddcore.errors import RecipeRefused
 from ddcore.losses import LOSSES, LossName
 from ddcore.types import Draw, ItemLoss, Transform
@@ -130,6 +131,7 @@ class SyntheticSet(nn.Module):
         self.carrier = carrier
         self.labels = labels
         self.log_step_size = None
+        self._rows: tuple[Tensor, int, list[Tensor]] | None = None
         if step_size is not None:
             shape = () if step_sizes == 1 else (step_sizes,)
             self.log_step_size = nn.Parameter(torch.full(shape, math.log(step_size)))
@@ -167,9 +169,24 @@ class SyntheticSet(nn.Module):
         return len(self.carrier.classes)
 
     def pick(self, classes: Sequence[int]) -> Tensor:
-        """The items (n,) of the given classes."""
-        wanted = torch.as_tensor(list(classes), device=self.carrier.classes.device)
-        return torch.isin(self.carrier.classes, wanted).nonzero().flatten()
+        """The items (n,) of the given classes, in order."""
+        rows = self._by_class()
+        found = [rows[c] for c in set(classes) if c < len(rows)]
+        return torch.cat(found).sort().values if len(found) != 1 else found[0]
+
+    def count(self, c: int) -> int:
+        """Items of class ``c``."""
+        rows = self._by_class()
+        return len(rows[c]) if c < len(rows) else 0
+
+    def _by_class(self) -> list[Tensor]:
+        """The items (n,) of each class, found anew only where these have changed: a GPU is not waited for."""
+        classes = self.carrier.classes
+        if self._rows is None or self._rows[0] is not classes or self._rows[1] != classes._version:
+            here = classes.cpu()
+            rows = [sent((here == c).nonzero().flatten(), classes.device) for c in range(int(here.max()) + 1)]
+            self._rows = classes, classes._version, rows
+        return self._rows[2]
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets of the items at ``index`` (n,)."""
@@ -185,6 +202,18 @@ class SyntheticSet(nn.Module):
         if self.log_step_size is not None:
             found["step_size"] = [self.log_step_size]
         return {name: parameters for name, parameters in found.items() if parameters}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """What is learned and can be used no more: the name of its group, and what is wrong, as a sentence begins."""
+        found = [
+            (name, f"What is learned is no longer finite in its {name}", parameter.isfinite().all())
+            for name, group in self.groups().items()
+            for parameter in group
+        ]
+        if self.step_size is not None:
+            found.append(("step_size", "The step size that is learned has shrunk to zero", (self.step_size > 0).all()))
+        sound = torch.stack([held for _, _, held in found]).tolist()
+        return ((name, fault) for (name, fault, _), held in zip(found, sound, strict=True) if not held)
 
     def nbytes(self) -> int:
         step_size = 0 if self.log_step_size is None else self.log_step_size.nbytes

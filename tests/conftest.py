@@ -140,6 +140,13 @@ def tiny() -> RealData:
 
 
 @pytest.fixture
+def gpu() -> str:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    return "cuda"
+
+
+@pytest.fixture
 def host() -> Host:
     return Host()
 

@@ -15,7 +15,7 @@ CORE = ROOT / "ddcore"
 
 FLOORS = {
     "ground": [
-        {"bounds", "errors", "marker", "rng", "types"},
+        {"bounds", "errors", "fast", "marker", "rng", "types"},
         {"files", "losses", "papers"},
         {"checkpoint", "chunking", "device", "memory", "plots", "tensors"},
     ],
@@ -53,7 +53,7 @@ SHARED = {
     },
     "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
-    "networks": {"checked", "layers", "started", "structure"},
+    "networks": {"checked", "fused", "layers", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},

@@ -151,6 +151,31 @@ def test_stopped_and_resumed_equals_straight(host, small, tiny, name, tmp_path):
         assert all(map(torch.equal, tensors(run), tensors(straight)))
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", TABLE)
+def test_a_gpu_makes_what_the_cpu_makes(host, small, tiny, name, gpu):
+    recipe = made(host, small, name)
+    here, there = host.distill(recipe, tiny), host.distill(recipe, tiny, device=gpu)
+    assert (there.inputs - here.inputs).norm() <= 1e-3 * here.inputs.norm()
+    assert torch.allclose(there.targets.float(), here.targets.float(), atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", LEARNED)
+def test_stopped_and_resumed_on_a_gpu(host, small, tiny, name, gpu, tmp_path):
+    """Up to rounding: a GPU adds in no fixed order."""
+    recipe = made(host, small, name)
+    first = host.start(recipe, tiny, device=gpu)
+    first.run_until(until=3)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    first.run_until()
+    second = host.start(recipe, tiny, device=gpu)
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    second.run_until()
+    for a, b in zip(tensors(first), tensors(second), strict=True):
+        assert (a.float() - b.float()).norm() <= 1e-3 * a.float().norm()
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_cites_a_paper_and_says_what_it_does(host, name):
     maker = host.catalogue.find("method", name).maker

@@ -11,6 +11,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from ddcore.device import sent
+
 
 def _of_items(values: Tensor, x: Tensor) -> Tensor:
     """Refuse values of n items (n, ...) for another number of images; values of all (1, ...) fit any."""
@@ -19,9 +21,14 @@ def _of_items(values: Tensor, x: Tensor) -> Tensor:
     return values
 
 
+def _beside(values: Tensor, x: Tensor) -> Tensor:
+    """``values`` where ``x`` is, as numbers of its kind."""
+    return sent(values, x.device).to(x.dtype)
+
+
 def _columns(values: Tensor, x: Tensor) -> Tensor:
     """One value per item (n,), or one for all (1,), shaped for images (m, c, h, w)."""
-    return _of_items(values, x).to(x).view(-1, 1, 1, 1)
+    return _beside(_of_items(values, x), x).view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,12 @@ class Shift:
         rows = torch.arange(height).view(1, -1) - self.down.view(-1, 1)
         columns = torch.arange(width).view(1, -1) - self.right.view(-1, 1)
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
-        rows, columns = rows.clamp(0, height - 1).to(x.device), columns.clamp(0, width - 1).to(x.device)
+        rows, columns = (sent(at, x.device) for at in (rows.clamp(0, height - 1), columns.clamp(0, width - 1)))
         if n == 1:
-            return x[:, :, rows[0]][:, :, :, columns[0]] * inside.to(x)[:, None]
+            return x[:, :, rows[0]][:, :, :, columns[0]] * _beside(inside, x)[:, None]
         items = torch.arange(n, device=x.device)[:, None, None]
         moved = x.movedim(1, 3)[items, rows[:, :, None], columns[:, None]].movedim(3, 1)
-        return moved * inside.to(x)[:, None]
+        return moved * _beside(inside, x)[:, None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Cutout:
     def __call__(self, x: Tensor) -> Tensor:
         rows = self._inside(_of_items(self.row, x), self.size[0], x.shape[2])
         columns = self._inside(self.column, self.size[1], x.shape[3])
-        return x * (~(rows[:, :, None] & columns[:, None])).to(x)[:, None]
+        return x * _beside(~(rows[:, :, None] & columns[:, None]), x)[:, None]
 
     @staticmethod
     def _inside(centre: Tensor, size: int, side: int) -> Tensor:
@@ -89,7 +96,7 @@ class Mirror:
     flipped: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.where(_of_items(self.flipped, x).to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+        return torch.where(sent(_of_items(self.flipped, x), x.device).view(-1, 1, 1, 1), x.flip(3), x)
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ class Warp:
     outside: Literal["zeros", "border"] = "zeros"
 
     def __call__(self, x: Tensor) -> Tensor:
-        grid = F.affine_grid(_of_items(self.theta, x).to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
+        theta = _beside(_of_items(self.theta, x), x).expand(len(x), 2, 3)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, padding_mode=self.outside, align_corners=False)
 
 

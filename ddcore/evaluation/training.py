@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ddcore.augment.mixing import CutMix
-from ddcore.chunking import CHUNK_BYTES, activation_floats, slices
+from ddcore.chunking import activation_floats, chunk_bytes, slices
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import TeacherTargets
 from ddcore.evaluation.training_set import TrainingSet
 from ddcore.losses import LOSSES
+from ddcore.memory import keep_heap
 from ddcore.networks.base import NetworkPlan
 from ddcore.networks.seeded import seeded
 from ddcore.optimisers import Sgd
@@ -24,8 +25,8 @@ from ddcore.types import DataCard, Draw, Network, Params, Progress
 Attack = Callable[[Draw, Tensor, Tensor], Tensor]
 """A change of a batch made against the nets that are being trained on it."""
 
-ENSEMBLE_BYTES = 8 * CHUNK_BYTES
-"""Largest activation of a training step for which nets are still trained side by side."""
+SIDE_BY_SIDE = 16
+"""Chunks that the largest activation of a training step may take for nets to be trained side by side."""
 
 
 def fresh_nets(
@@ -44,8 +45,8 @@ def fresh_nets(
     network = plan.ready(card)
     floats = activation_floats(Draw(network, *network.init(Streams(seed)["net/0"])), card.shape)
     batch = min(protocol.batch, len(training))
-    together = max(1, min(protocol.repeats, ENSEMBLE_BYTES // (4 * floats * batch)))
-    chunk = max(1, CHUNK_BYTES // (4 * floats * together))
+    together = max(1, min(protocol.repeats, SIDE_BY_SIDE * chunk_bytes(device) // (4 * floats * batch)))
+    chunk = max(1, chunk_bytes(device) // (4 * floats * together))
     augment = protocol.augment.fitted(card) if protocol.augment else None
     own = replace(protocol, augment=augment)
     for part in slices(protocol.repeats, together):
@@ -79,6 +80,7 @@ def train(
     the targets (e, n, ...), gradients enabled; the nets are trained on the inputs that it answers. ``after_step`` may
     change the parameters, in place.
     """
+    keep_heap()
     each = [_Own(Streams(seed), i) for i in nets]
     network = seeded(network, *(own["dropout"] for own in each))
     starts = [network.init(own["net"]) for own in each]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ddcore.bounds import Count
-from ddcore.chunking import CHUNK_BYTES, slices
+from ddcore.chunking import slices
 from ddcore.gate.base import DISCLOSURES, Gate, GatePlan, disjoint
 from ddcore.gate.source import Source
 from ddcore.rng import Streams
@@ -21,9 +21,10 @@ from ddcore.types import Batch, Draw, Group, ItemLoss, Params
 class Open(GatePlan):
     """No guard: every disclosure is answered exactly."""
 
-    max_bytes: Count = CHUNK_BYTES
-    """Bytes of the largest activation: T's side of a step is computed in chunks that keep below it. For networks whose
-    items do not see each other this changes only time and memory."""
+    max_bytes: Count | None = None
+    """Bytes of the largest activation: T's side of a step is computed in chunks that keep below it. None for what suits
+    the device: 4 MiB on a CPU, 1/64 of its memory on a GPU. For networks whose items do not see each other this changes
+    only time and memory."""
 
     @property
     def serves(self) -> frozenset[str]:
@@ -36,7 +37,7 @@ class Open(GatePlan):
 class OpenGate(Gate):
     """Answers every disclosure."""
 
-    def __init__(self, source: Source, rng: Streams, max_bytes: int) -> None:
+    def __init__(self, source: Source, rng: Streams, max_bytes: int | None) -> None:
         super().__init__(source, rng)
         self._max_bytes = max_bytes
 

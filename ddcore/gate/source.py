@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.cuda import mem_get_info
 
-from ddcore.chunking import CHUNK_BYTES, chunk_size
+from ddcore.chunking import chunk_size
+from ddcore.device import sent
 from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
 from ddcore.losses import LossName
@@ -33,20 +35,22 @@ class Source:
         targets = store.targets
         for view in self.views:
             targets = view.relabel(targets)
-        self.store = store if torch.equal(targets, store.targets) else store.relabelled(targets)
+        store = store if torch.equal(targets, store.targets) else store.relabelled(targets)
+        self.store = store.to(device) if _fits(store, device) else store
         self.device = device
         self.guard = Guard(rng) if guards else None
         self.preprocess: Transform = lambda x: x
         """Applied to whatever leaves the gate; set by the run once it is fitted."""
-        self._chunk: dict[tuple[int, int], int] = {}
+        self._chunk: dict[tuple[int, int | None], int] = {}
 
     @property
     def loss(self) -> LossName:
         """What networks learn T's targets by."""
         return self.store.loss
 
-    def chunk(self, draw: Draw, shape: tuple[int, ...], max_bytes: int = CHUNK_BYTES) -> int:
-        """Items of ``shape`` whose largest activation fits ``max_bytes``; no bound where items see each other."""
+    def chunk(self, draw: Draw, shape: tuple[int, ...], max_bytes: int | None = None) -> int:
+        """Items of ``shape`` whose largest activation fits ``max_bytes``, or what suits the device; no bound where
+        items see each other."""
         if not draw.network.per_sample:
             return sys.maxsize
         key = id(draw.network), max_bytes
@@ -83,7 +87,9 @@ class Source:
         return batch
 
     def _here(self, batch: Batch) -> Batch:
-        return Batch(batch.inputs.to(self.device), batch.targets.to(self.device), batch.index)
+        inputs = batch.inputs
+        inputs = sent(inputs, self.device) if isinstance(inputs, Tensor) else inputs.to(self.device)
+        return Batch(inputs, sent(batch.targets, self.device), batch.index)
 
     def _spread(self) -> Batch:
         """Raw items from all over T, as few as a check wants."""
@@ -95,3 +101,8 @@ class Source:
         params = {name: value.detach() for name, value in draw.params.items()}
         buffers = {name: value.clone() for name, value in draw.buffers.items()}
         return replace(draw, params=params, buffers=buffers, before=self.preprocess)
+
+
+def _fits(store: Store, device: torch.device) -> bool:
+    """Whether the items as they came take at most a quarter of a GPU's free memory."""
+    return device.type == "cuda" and isinstance(store.inputs, Tensor) and 4 * store.nbytes < mem_get_info(device)[0]

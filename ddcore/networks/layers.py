@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ddcore.errors import RecipeRefused
+from ddcore.networks.fused import Block, can_fuse, can_halve, halved, pooled
 from ddcore.types import Params
 
 NormName = Literal["none", "batch", "layer", "instance", "group"]
@@ -178,8 +179,13 @@ class Pooling(Layer):
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         if self.name == "none":
             return x
+        if self == HALVED and can_halve(x):
+            return halved(x)
         pools = {"max": (F.max_pool1d, F.max_pool2d), "avg": (F.avg_pool1d, F.avg_pool2d)}
         return pools[self.name][x.ndim - 3](x, self.kernel, self.stride, self.padding)
+
+
+HALVED = Pooling("avg")
 
 
 @dataclass(frozen=True)
@@ -215,9 +221,32 @@ class Chain(Layer):
             layer.init(f"{path}.{i}", generator, params, buffers)
 
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
+        if blocks := self._fused(at, path, x):
+            return pooled(blocks, x)
         for i, layer in enumerate(self.layers):
             x = layer(at, f"{path}.{i}", x)
         return x
+
+    def _fused(self, at: At, path: str, x: Tensor) -> list[Block]:
+        """Its layers in blocks that can be computed together where no derivative is wanted, if they are such."""
+        inside = self.layers[:-1]
+        if not (can_fuse(x) and at.nets == 1 and self.layers[-1:] == (Flatten(),) and inside and len(inside) % 4 == 0):
+            return []
+        blocks, side = [], x.shape[2:]
+        for i in range(0, len(inside), 4):
+            conv, norm, activation, pooling = inside[i : i + 4]
+            if not (isinstance(conv, Conv) and isinstance(norm, GroupNorm) and isinstance(activation, Activation)):
+                return []
+            side = torch.Size(n + 2 * conv.padding - 2 for n in side)
+            if not (conv.kernel == 3 and conv.stride == 1 and norm.groups == norm.channels and pooling == HALVED):
+                return []
+            if any(n % 2 for n in side):
+                return []
+            side = torch.Size(n // 2 for n in side)
+            weight = at.params[f"{path}.{i}.weight"].reshape(conv.out, conv.into, 3, 3)
+            scale, shift = (at.params[f"{path}.{i + 1}.{name}"].flatten() for name in ("weight", "bias"))
+            blocks.append(Block(weight, scale, shift, ACTIVATIONS[activation.name], conv.padding))
+        return blocks
 
 
 def chain(*layers: Layer | None) -> Chain:

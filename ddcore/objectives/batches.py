@@ -17,13 +17,12 @@ def class_batches(synthetic: SyntheticSet, classes: Sequence[int], ctx: Context)
     """The classes in batches whose items of S fit one chunk of memory, at least one class in each."""
     lot: list[int] = []
     held = 0
-    counts = torch.bincount(synthetic.carrier.classes, minlength=ctx.card.classes).tolist()
     for c in classes:
-        if lot and held + counts[c] > ctx.room:
+        if lot and held + synthetic.count(c) > ctx.room:
             yield lot
             lot, held = [], 0
         lot.append(c)
-        held += counts[c]
+        held += synthetic.count(c)
     if lot:
         yield lot
 

@@ -45,7 +45,7 @@ class FeatureMatch(Objective):
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         groups = [Group((c,), self.real, ctx.transform()) for c in range(ctx.card.classes)]
         real = ctx.gate.features(draw, groups)
-        total = 0.0
+        total = torch.zeros((), device=ctx.device)
         for lot in class_batches(synthetic, range(ctx.card.classes), ctx):
             inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
             features = ctx.gate.clip_features(draw(joined(inputs), features=True))
@@ -55,5 +55,5 @@ class FeatureMatch(Objective):
             if self.logits:
                 loss = loss + self.logits * (last_layer(draw, targets) - last_layer(draw, means)).square().sum()
             loss.backward()
-            total += float(loss.detach())
-        yield total
+            total += loss.detach()
+        yield float(total)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ddcore.bounds import Count, NotNegative, Whole
 from ddcore.context import Context
@@ -76,31 +77,32 @@ class GradientMatch(Objective):
 
         warm = self.scope == "sum" and ctx.step() < self.warmup
         apart, together = self.scope != "sum" or warm, self.scope in ("sum", "both") and not warm
-        total, pull = self._together(groups, real, gradient) if together else (0.0, {})
+        none = torch.zeros((), device=ctx.device)
+        total, pull = self._together(groups, real, gradient) if together else (none, {})
         for group, target in zip(groups, real, strict=True):
             mine = gradient(group, True)
             heads, pulls = [mine[name] for name in pull], list(pull.values())
             if apart:
                 loss = self.distance(mine, target)
-                total += float(loss.detach())
+                total = total + loss.detach()
                 heads, pulls = [*heads, loss], [*pulls, torch.ones_like(loss)]
             torch.autograd.backward(heads, pulls, inputs=learned)
             if not self.joint:
-                yield total
-                total = 0.0
+                yield float(total)
+                total = none
         if self.joint:
-            yield total
+            yield float(total)
 
     def _together(
         self, groups: Sequence[Group], real: Sequence[Params], gradient: Callable[[Group, bool], Params]
-    ) -> tuple[float, Params]:
+    ) -> tuple[Tensor, Params]:
         """The distance D(sum_c s_c, sum_c t_c), weighted under ``both``, and its derivative in sum_c s_c."""
         mine = _summed(gradient(group, False) for group in groups)
         for value in mine.values():
             value.requires_grad_()
         loss = self.distance(mine, _summed(real)) * (self.weight if self.scope == "both" else 1)
         pull = torch.autograd.grad(loss, list(mine.values()), materialize_grads=True)
-        return float(loss.detach()), dict(zip(mine, pull, strict=True))
+        return loss.detach(), dict(zip(mine, pull, strict=True))
 
 
 def _summed(gradients: Iterable[Params]) -> Params:

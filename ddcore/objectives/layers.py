@@ -59,18 +59,18 @@ class LayerMatch(Objective):
         probe = layers(draw, self.weights)
         real = ctx.gate.features(probe, groups)
         pull = self._pull(draw, synthetic, groups, ctx) if self.discrimination else None
-        total = 0.0
+        total = torch.zeros((), device=ctx.device)
         for lot in class_batches(synthetic, classes, ctx):
             inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
             sizes = [len(x) for x in inputs]
             answers = ctx.gate.clip_features(probe(joined(inputs), features=True)).split(sizes)
             loss = (torch.stack([real[c] for c in lot]) - torch.stack([a.mean(0) for a in answers])).square().sum()
-            total += float(loss.detach())
+            total += loss.detach()
             if pull is not None:
                 centres = torch.stack([f.mean(0) for f in draw(joined(inputs), features=True).split(sizes)])
                 loss = loss + (centres * pull[lot]).sum()
             loss.backward()
-        yield total
+        yield float(total)
 
     def _pull(self, draw: Draw, synthetic: SyntheticSet, groups: list[Group], ctx: Context) -> torch.Tensor:
         """The gradient (k, d) of the second term with respect to the centres."""

@@ -46,7 +46,7 @@ class StatisticMatch(Objective):
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         classes = synthetic.carrier.classes
         order = interleave_classes(classes)
-        total = 0.0
+        total = torch.zeros((), device=ctx.device)
         for part in slices(len(order), self.batch):
             rows = order[part]
             logits, layers = batch_moments(draw, ctx.transform(len(rows))(synthetic.carrier(rows)))
@@ -54,5 +54,5 @@ class StatisticMatch(Objective):
             apart[0] = self.first * apart[0]
             loss = cross_entropy(logits, classes[rows]).mean() + self.weight * torch.stack(apart).sum()
             loss.backward()
-            total += float(loss.detach())
-        yield total
+            total += loss.detach()
+        yield float(total)

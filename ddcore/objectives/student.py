@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ddcore.context import Context
+from ddcore.device import sent
 from ddcore.networks.seeded import seeded
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Params, Transform
@@ -23,7 +24,8 @@ class Student:
     """
 
     def __init__(self, draw: Draw, synthetic: SyntheticSet, rows: Sequence[Tensor], ctx: Context) -> None:
-        self._draw, self._synthetic, self._rows = draw, synthetic, rows
+        self._draw, self._synthetic = draw, synthetic
+        self._rows = [sent(r, ctx.device) for r in rows]
         self._transforms: list[Transform] = [ctx.transform(len(r)) for r in rows]
         self._seeds = [0] * len(rows)
         if draw.network.stochastic:  # a step that is computed again draws the same

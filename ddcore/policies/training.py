@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ddcore.context import Context
+from ddcore.device import sent
 from ddcore.gate.fit import Fit
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
@@ -53,7 +54,7 @@ def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batc
         inputs, targets = synthetic.everything()
     optimiser = torch.optim.SGD(draw.params.values(), lr=lr)
     while True:
-        batches = torch.randperm(len(inputs), generator=ctx.rng["policy"]).split(batch)
+        batches = sent(torch.randperm(len(inputs), generator=ctx.rng["policy"]), ctx.device).split(batch)
         for rows in batches:
             step_on(inputs[rows], targets[rows], synthetic, draw, ctx, optimiser)
         yield len(batches)

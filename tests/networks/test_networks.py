@@ -292,5 +292,5 @@ def test_the_largest_activation_decides_the_chunk():
     network = ConvNet(width=128).build(card(1, 28))
     draw = Draw(network, *network.init(seeded()))
     assert activation_floats(draw, (1, 28, 28)) == 128 * 32 * 32
-    assert chunk_size(draw, (1, 28, 28)) == 16
+    assert chunk_size(draw, (1, 28, 28)) == 8
     assert chunk_size(draw, (1, 28, 28), max_bytes=1) == 1
