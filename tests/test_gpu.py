@@ -52,7 +52,7 @@ def test_a_step_waits_for_the_gpu_at_its_end_alone(gpu, host, mnist, method, wai
             run.run_until(until=6)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    told = [str(one.filename) + f":{one.lineno}" for one in waited if "synchronizing" in str(one.message)]
+    told = [str(one.filename) + f":{one.lineno}" for one in waited if "called a synchronizing" in str(one.message)]
     assert len(told) <= 3 * waits, sorted(set(told))
 
 
