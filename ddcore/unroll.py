@@ -78,16 +78,17 @@ def unroll(
     derivative goes back through the last so many steps only, and what came before counts as given.
     """
     first = 0 if window is None else max(0, steps - window)
+    at = _Layout({name: value.shape for name, value in start.items()})
     if memory == "full":
-        return _graphed(loss, start, steps, lr, leaves, momentum, first)
+        return _graphed(loss, at, at.flat(start), steps, lr, leaves, momentum, first)
     rates = lr.detach().expand(steps)
-    here = {name: value.detach() for name, value in start.items()}
-    velocity = {name: torch.zeros_like(value) for name, value in start.items()}
+    here = at.flat(start).detach()
+    velocity = torch.zeros_like(here)
     weights, velocities = {0: here}, {0: velocity}
     for i in range(steps):
-        gradient = _gradient(loss, i, here, graph=False)[1]
-        velocity = {name: momentum * m + gradient[name] for name, m in velocity.items()} if momentum else gradient
-        here = {name: w - rates[i] * velocity[name] for name, w in here.items()}
+        gradient = _gradient(loss, at, i, here, graph=False)[1]
+        velocity = momentum * velocity + gradient if momentum else gradient
+        here = here - rates[i] * velocity
         weights[i + 1] = here
         if momentum:
             velocities[i + 1] = velocity
@@ -96,67 +97,72 @@ def unroll(
             velocities.pop(i, None)
 
     def pull(cotangents: Mapping[int, Params]) -> None:
-        toward = {name: torch.zeros_like(value) for name, value in here.items()}
-        pushed = {name: torch.zeros_like(value) for name, value in here.items()}
-        owed = torch.zeros_like(rates)
+        toward, pushed, owed = torch.zeros_like(here), torch.zeros_like(here), torch.zeros_like(rates)
         for i in reversed(range(first, steps)):
-            toward = _added(toward, cotangents.get(i + 1))
-            before, gradient = _gradient(loss, i, weights[i], graph=True)
-            moved = velocities[i + 1] if momentum else {name: g.detach() for name, g in gradient.items()}
-            owed[i] = -_dot(moved, toward)
-            pushed = {name: v - rates[i] * toward[name] for name, v in pushed.items()}
-            found = torch.autograd.grad(
-                list(gradient.values()),
-                [*(before.values() if memory == "exact" else ()), *leaves],
-                list(pushed.values()),
-                allow_unused=True,
-                materialize_grads=True,
-            )
+            if i + 1 in cotangents:
+                toward = toward + at.flat(cotangents[i + 1])
+            before, gradient = _gradient(loss, at, i, weights[i], graph=True)
+            owed[i] = -((velocities[i + 1] if momentum else gradient.detach()) * toward).sum()
+            pushed = pushed - rates[i] * toward
+            seen = [before, *leaves] if memory == "exact" else leaves
+            found = torch.autograd.grad(gradient, seen, pushed, allow_unused=True, materialize_grads=True)
             if memory == "exact":
-                toward = {name: v + f for (name, v), f in zip(toward.items(), found, strict=False)}
+                toward = toward + found[0]
             for leaf, f in zip(leaves, found[len(found) - len(leaves) :], strict=True):
                 leaf.grad = f if leaf.grad is None else leaf.grad + f
-            pushed = {name: momentum * v for name, v in pushed.items()}
+            pushed = momentum * pushed
         if lr.requires_grad:
             torch.autograd.backward(lr, owed.sum() if lr.ndim == 0 else owed, inputs=list(leaves))
 
-    return Way(weights, pull)
+    return Way({i: at.named(value) for i, value in weights.items()}, pull)
 
 
-def _gradient(loss: StepLoss, i: int, weights: Params, graph: bool) -> tuple[Params, Params]:
-    """Leaves at ``weights`` and the loss's gradient there."""
-    here = {name: value.detach().requires_grad_() for name, value in weights.items()}
-    gradients = torch.autograd.grad(loss(i, here), list(here.values()), create_graph=graph)
-    return here, dict(zip(here, gradients, strict=True))
+@dataclass(frozen=True)
+class _Layout:
+    """Where each parameter stands in one vector of all of them: one operation on it is one on all."""
+
+    shapes: Mapping[str, torch.Size]
+
+    def flat(self, params: Params) -> Tensor:
+        return torch.cat([params[name].flatten() for name in self.shapes])
+
+    def named(self, flat: Tensor) -> Params:
+        parts = flat.split([shape.numel() for shape in self.shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
 
-def _dot(a: Params, b: Params) -> Tensor:
-    return torch.stack([(value * b[name]).sum() for name, value in a.items()]).sum()
-
-
-def _added(a: Params, b: Params | None) -> Params:
-    return a if b is None else {name: value + b[name] for name, value in a.items()}
+def _gradient(loss: StepLoss, at: _Layout, i: int, weights: Tensor, graph: bool) -> tuple[Tensor, Tensor]:
+    """A leaf at ``weights`` and the loss's gradient there."""
+    here = weights.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(i, at.named(here)), here, create_graph=graph)
+    return here, gradient
 
 
 def _graphed(
-    loss: StepLoss, start: Params, steps: int, lr: Tensor, leaves: Sequence[Tensor], momentum: float, first: int
+    loss: StepLoss,
+    at: _Layout,
+    start: Tensor,
+    steps: int,
+    lr: Tensor,
+    leaves: Sequence[Tensor],
+    momentum: float,
+    first: int,
 ) -> Way:
     rates = lr.expand(steps)
-    weights = {name: value.detach().requires_grad_() for name, value in start.items()}
-    velocity = {name: torch.zeros_like(value) for name, value in start.items()}
+    weights = start.detach().requires_grad_()
+    velocity = torch.zeros_like(weights)
     points = {0: weights}
     for i in range(steps):
-        gradients = torch.autograd.grad(loss(i, weights), list(weights.values()), create_graph=True)
-        velocity = {name: momentum * m + g for (name, m), g in zip(velocity.items(), gradients, strict=True)}
-        weights = {name: w - rates[i] * velocity[name] for name, w in weights.items()}
+        (gradient,) = torch.autograd.grad(loss(i, at.named(weights)), weights, create_graph=True)
+        velocity = momentum * velocity + gradient
+        weights = weights - rates[i] * velocity
         if i < first:
-            weights = {name: value.detach().requires_grad_() for name, value in weights.items()}
-            velocity = {name: value.detach() for name, value in velocity.items()}
+            weights, velocity = weights.detach().requires_grad_(), velocity.detach()
             points.clear()
         points[i + 1] = weights
 
     def pull(cotangents: Mapping[int, Params]) -> None:
-        held = [(points[i][name], value) for i, params in cotangents.items() for name, value in params.items()]
+        held = [(points[i], at.flat(params)) for i, params in cotangents.items()]
         torch.autograd.backward([weight for weight, _ in held], [value for _, value in held], inputs=list(leaves))
 
-    return Way({i: {name: value.detach() for name, value in p.items()} for i, p in points.items()}, pull)
+    return Way({i: at.named(value.detach()) for i, value in points.items()}, pull)
