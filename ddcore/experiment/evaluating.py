@@ -31,6 +31,7 @@ from ddcore.gate.open import Open
 from ddcore.gate.source import Source
 from ddcore.host import Host
 from ddcore.naming import labels
+from ddcore.networks.base import tried_once
 from ddcore.packing import to_dict
 from ddcore.preprocess import Fitted, Preprocess, Standardise
 from ddcore.rng import Streams
@@ -38,6 +39,7 @@ from ddcore.store import Store
 from ddcore.types import Progress
 
 
+@tried_once()
 def evaluate(
     training: DistilledSet | Store | Source | TrainingSet,
     data: RealData,
@@ -100,6 +102,7 @@ def _fitted(preprocess: Preprocess | Fitted, items: Store | Source, data: RealDa
     return preprocess.fitted(data.card).start(data.card, Open().build(source, rng).statistics)
 
 
+@tried_once()
 def evaluate_saved(
     place: str | os.PathLike[str],
     settings: Settings,
