@@ -169,7 +169,7 @@ def host() -> Host:
     return Host()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """A recipe made small enough for a test."""
 

@@ -103,6 +103,7 @@ def test_ci_fails_where_types_do(ci):
 def test_the_main_job_really_runs(tmp_path):
     program, *words = shlex.split(SETUP[0].split("&&")[-1])
     short = ["--iterations", "2", "--repeats", "1", "--networks", "mlp", "--set", "network.width=8"]
+    short += ["--set", "protocol.steps=3"]
     done = subprocess.run(
         [Path(sys.executable).with_name(Path(program).name), *words, *short],
         cwd=tmp_path,

@@ -35,10 +35,10 @@ def test_a_scenario_tells_what_it_shows_needs_takes_and_saw(path):
 
 def test_mnist_smoke(scenario, shared, tmp_path):
     root = shared("MNIST").parent
-    said = scenario("mnist", "--root", root, "--methods", "dm", "dc", "--ipc", "10")
+    said = scenario("mnist", "--root", root, "--methods", "dm", "dc", "--ipc", "1")
     assert said.count("MiB at the peak") == 2
-    assert len(list((tmp_path / "runs" / "cases").glob("mnist-d?-ipc10-0-*/report.md"))) == 2
-    assert "dm | mnist | 10 | convnet" in said
+    assert len(list((tmp_path / "runs" / "cases").glob("mnist-d?-ipc1-0-*/report.md"))) == 2
+    assert "dm | mnist | 1 | convnet" in said
 
 
 def test_private_smoke(scenario, shared, tmp_path):
