@@ -91,7 +91,7 @@ def test_options_and_set_reach_what_the_recipe_file_reaches(runs, tmp_path):
     one, two = (json.loads(p.read_text()) for p in (tmp_path / "again" / "metrics.json", tmp_path / "x.json"))
     assert one["scores"] == two["scores"] != found["scores"]
     refused = call("evaluate", tmp_path / "run", "--set", "objective.real=3")
-    assert refused.exit_code == 2 and "its recipe stays as it is" in refused.stderr
+    assert refused.exit_code == 2 and "its recipe cannot change" in refused.stderr
 
 
 def test_nets_that_diverge_are_said_to_and_the_files_stay_valid(tmp_path):
@@ -375,7 +375,7 @@ def test_cite_prints_the_method_and_its_parts():
         (["cite", "dn"], "no method named 'dn'"),
         (["bench", "dn"], "no benchmark named 'dn'"),
         (["distill", "dm", "--repeats", "0"], "repeats = 0: it must be at least 1"),
-        (["distill", "dm", "--set", "seed"], "--set seed: wanted PATH=VALUE"),
+        (["distill", "dm", "--set", "seed"], "--set seed: write PATH=VALUE"),
         (["distill", "dm", "--device", "cuda:99"], "The device 'cuda:99' cannot be used"),
         (["distill", "dm", "--out", __file__], "cannot be used: "),
         (["distill", "random", "--iterations", "3"], "no setting of random named 'iterations'. Known: ipc"),

@@ -48,7 +48,9 @@ def distill(
     options: Options,
     work: Work,
     ipc: Annotated[int, typer.Option(help="Items per class.")] = 1,
-    iterations: Annotated[int | None, typer.Option(help="Updates of the images; by default the method's.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="Updates of the distilled set; by default the method's.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Distil a data set, by default digits, by METHOD (`ddcore list methods`), and evaluate it beside random, herding
@@ -116,7 +118,7 @@ def resume(
     device: Device = "cpu",
     checkpoint_seconds: Checkpoint = 30.0,
 ) -> None:
-    """Go on with the stopped experiment in FOLDER, bit for bit as if it had never stopped.
+    """Continue the stopped experiment in FOLDER, bit for bit as if it had never stopped.
 
     `ddcore resume runs/digits-dm-ipc1-0`
     """
@@ -134,13 +136,17 @@ def evaluate(
     options: Options,
     device: Device = "cpu",
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Where the scores go; by default evaluation-PROTOCOL.json beside.")
+        Path | None,
+        typer.Option("--json", help="The file for the scores; by default evaluation-PROTOCOL.json next to the set."),
     ] = None,
     by_number: Annotated[
-        bool, typer.Option("--by-number", help="The classes of the data may have other names than those of the set.")
+        bool,
+        typer.Option(
+            "--by-number", help="Match classes by their numbers: the data may give them other names than the set does."
+        ),
     ] = False,
 ) -> None:
-    """Evaluate a distilled set anew, on other networks, under another protocol, with other measures.
+    """Evaluate a distilled set again: on other networks, under another protocol, with other measures.
 
     PLACE is the folder of a finished experiment, or a .safetensors file.
 
@@ -165,7 +171,7 @@ def evaluate(
         changes, beside = routed(pairs(options.change or []))
         if changes:
             raise RecipeRefused(
-                f"--set {', '.join(changes)}: the set is made, and its recipe stays as it is."
+                f"--set {', '.join(changes)}: the set is already made, so its recipe cannot change."
                 " Set fields of the protocol (protocol.batch=32) or of the experiment."
             )
         bare = place.is_file() or place.suffix == ".safetensors"
@@ -199,11 +205,12 @@ def study(
         list[str] | None, typer.Option("--set", help="Set one field of the study: --set shadows=32.")
     ] = None,
     device: Device = "cpu",
-    jobs: Annotated[int, typer.Option(min=1, help="Cases to run side by side, each in a process on one thread.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Cases to run in parallel, each in its own process on one thread.")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="The folder to write; by default runs/study-NAME.")] = None,
 ) -> None:
-    """Run the study NAME (`ddcore list studies`), an experiment with a protocol of its own; the same command goes on
-    with a stopped one.
+    """Run the study NAME (`ddcore list studies`), which sums up many runs. The same command continues a stopped one.
 
     `ddcore study grid --set 'methods=["dm", "dc"]' --set seeds=[0,1,2] --jobs 2`
 

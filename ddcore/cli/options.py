@@ -20,13 +20,15 @@ Data = Annotated[
     str | None,
     typer.Option(
         help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/CLASS/ images."
-        " `ddcore list data PATH` tells how a file or folder is read."
+        " `ddcore list data PATH` shows how a file or folder is read."
     ),
 ]
-Root = Annotated[str | None, typer.Option(help="The folder where the data set's files lie.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch missing files; nothing is fetched unasked.")]
+Root = Annotated[str | None, typer.Option(help="The folder with the data set's files.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Download missing files. Without it, nothing is downloaded.")
+]
 Size = Annotated[int | None, typer.Option(help="Side to which a folder's images are resized and cropped.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same tensors.")]
+Seed = Annotated[int, typer.Option(help="Seed of all that is random: the same seed gives the same tensors.")]
 Change = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,20 +45,22 @@ Networks = Annotated[
     str | None, typer.Option(help="Networks to evaluate on: convnet,resnet18, or with fields: 'convnet(width=64),mlp'.")
 ]
 Measures = Annotated[
-    str | None, typer.Option(help="What is measured: accuracy,calibration_error; the first one chooses among rates.")
+    str | None,
+    typer.Option(help="Measures to report: accuracy,calibration_error. The first one chooses among learning rates."),
 ]
-Repeats = Annotated[int | None, typer.Option(help="Fresh networks for each evaluation.")]
+Repeats = Annotated[int | None, typer.Option(help="How many fresh networks are trained in each evaluation.")]
 Rates = Annotated[
     str | None, typer.Option("--lr", help="Learning rates to try: 0.001,0.01. More than one needs --validation.")
 ]
 Baselines = Annotated[
     str | None,
     typer.Option(
-        help="Sets to stand beside: random,herding,whole, or none. By default all, and none in a private run."
+        help="Baselines to compare with: random,herding,whole, or none. By default all, but none in a private run."
     ),
 ]
 Validation = Annotated[
-    float | None, typer.Option(help="Share of the training set kept apart to choose on: 0.1. Test is never chosen on.")
+    float | None,
+    typer.Option(help="Share of the training set to hold out for choosing: 0.1. Nothing is chosen on the test set."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, or cuda.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write; by default runs/DATA-METHOD-ipcIPC-SEED.")]

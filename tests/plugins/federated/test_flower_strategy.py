@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ddcore_federated import ReplayEach, TrainOnUnion
+from ddcore_federated import ReplayEach, Server, TrainOnUnion
 from ddcore_federated.flower import (
     Metered,
     Sampled,

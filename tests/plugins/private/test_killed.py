@@ -1,6 +1,7 @@
 """Private runs that are killed, in real processes: what was told in all lives is what the certificate counts."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,11 @@ def test_what_was_told_in_all_lives_is_what_the_certificate_counts(lived, tmp_pa
 
 
 @pytest.mark.long
-def test_killed_at_forty_moments(lived, tmp_path, straight):
-    chance = random.Random(0)
+def test_killed_at_forty_moments(lived, tmp_path, straight, recorded):
+    chance, counts = random.Random(0), Counter()
     for number in range(8):
         folder = tmp_path / f"run{number}"
-        lived(folder, *(f"seconds:{chance.uniform(0, 2):.3f}" for _ in range(5)), "end")
-        certified(folder)
+        lives = lived(folder, *(f"seconds:{chance.uniform(0, 2):.3f}" for _ in range(5)), "end")
+        counts.update(lives=len(lives), kills=lives.count("killed"), requests=certified(folder)["requests"])
         assert same(folder, straight)
+    recorded(counts)
