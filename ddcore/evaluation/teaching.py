@@ -19,7 +19,7 @@ class TeacherTargets(Interface):
     def __call__(
         self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Views to train on of ``inputs`` (n, ...), the items at ``rows`` (n,), and a teacher's logits (n, k) for them."""
+        """The ``inputs`` (n, ...) of the items at ``rows`` (n,) as they are to be seen, and a teacher's logits (n, k)."""
         ...
 
 
