@@ -19,7 +19,11 @@ def call(*words, **fields):
 @pytest.mark.parametrize(
     ("error", "said", "status"),
     [
-        (ZeroDivisionError("division by zero"), "Error: ZeroDivisionError: division by zero. This error is unexpected", 1),
+        (
+            ZeroDivisionError("division by zero"),
+            "Error: ZeroDivisionError: division by zero. This error is unexpected",
+            1,
+        ),
         (MemoryError(), "Error: MemoryError: no further message. This error is unexpected", 1),
         (RecursionError("too deep"), "Error: RecursionError: too deep.", 1),
         (RuntimeError("[red]two\nlines[/]"), "Error: RuntimeError: [red]two lines[/].", 1),

@@ -209,9 +209,9 @@ def bench(
     ],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     rounds: Annotated[
-        int, typer.Option(help="How often the plain and the fast path are timed in turn, at least 7.")
+        int, typer.Option(min=7, help="How often the plain and the fast path are timed in turn, at least 7.")
     ] = 7,
-    threads: Annotated[int, typer.Option(help="Threads to compute on.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute on.")] = 1,
 ) -> None:
     """Measure speed as a ratio to the plain path, after checking that both give the same result.
 

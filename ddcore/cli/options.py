@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     from ddcore.experiment.plan import Settings
     from ddcore.host import Host
 
+
+def _given(value: str | None) -> str | None:
+    if value == "":
+        raise typer.BadParameter("it is empty: leave the option out, or give a value.")
+    return value
+
+
+_text = partial(typer.Option, callback=_given)
+
 Data = Annotated[
     str | None,
-    typer.Option(
+    _text(
         help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/CLASS/ images."
         " `ddcore list data PATH` shows how a file or folder is read."
     ),
 ]
-Root = Annotated[str | None, typer.Option(help="The folder with the data set's files.")]
+Root = Annotated[str | None, _text(help="The folder with the data set's files.")]
 Download = Annotated[
     bool, typer.Option("--download", help="Download missing files. Without it, nothing is downloaded.")
 ]
@@ -39,24 +48,22 @@ Change = Annotated[
 ]
 Named = Annotated[
     str | None,
-    typer.Option("--protocol", help="How networks are trained: quick, dc, ... (`ddcore list protocols`)."),
+    _text("--protocol", help="How networks are trained: quick, dc, ... (`ddcore list protocols`)."),
 ]
 Networks = Annotated[
-    str | None, typer.Option(help="Networks to evaluate on: convnet,resnet18, or with fields: 'convnet(width=64),mlp'.")
+    str | None, _text(help="Networks to evaluate on: convnet,resnet18, or with fields: 'convnet(width=64),mlp'.")
 ]
 Measures = Annotated[
     str | None,
-    typer.Option(help="Measures to report: accuracy,calibration_error. The first one chooses among learning rates."),
+    _text(help="Measures to report: accuracy,calibration_error. The first one chooses among learning rates."),
 ]
 Repeats = Annotated[int | None, typer.Option(help="How many fresh networks are trained in each evaluation.")]
 Rates = Annotated[
-    str | None, typer.Option("--lr", help="Learning rates to try: 0.001,0.01. More than one needs --validation.")
+    str | None, _text("--lr", help="Learning rates to try: 0.001,0.01. More than one needs --validation.")
 ]
 Baselines = Annotated[
     str | None,
-    typer.Option(
-        help="Baselines to compare with: random,herding,whole, or none. By default all, but none in a private run."
-    ),
+    _text(help="Baselines to compare with: random,herding,whole, or none. By default all, but none in a private run."),
 ]
 Validation = Annotated[
     float | None,
@@ -138,7 +145,7 @@ class Options(DataOptions):
             "protocol.networks": parse_parts(self.networks, "--networks") if self.networks else None,
             "protocol.measures": parse_parts(self.measures, "--measures") if self.measures else None,
             "protocol.repeats": self.repeats,
-            "protocol.lr": f"[{self.rates}]" if self.rates else None,
+            "protocol.lr": _rates(self.rates),
             "baselines": _baselines(self.baselines),
             "validation": self.validation,
         }
@@ -176,6 +183,15 @@ def spelled(command: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = signature(command).replace(parameters=options)  # type: ignore[attr-defined]
     called.__annotations__ = {option.name: option.annotation for option in options}
     return called
+
+
+def _rates(text: str | None) -> list[float] | None:
+    from ddcore.errors import RecipeRefused
+
+    try:
+        return None if text is None else [float(rate) for rate in text.split(",")]
+    except ValueError:
+        raise RecipeRefused(f"--lr {text}: write one number, or several with commas between: 0.001,0.01.") from None
 
 
 def _baselines(text: str | None) -> list[str] | None:

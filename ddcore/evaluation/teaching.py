@@ -19,7 +19,7 @@ class TeacherTargets(Interface):
     def __call__(
         self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """The ``inputs`` (n, ...) of the items at ``rows`` (n,) as they are to be seen, and a teacher's logits (n, k)."""
+        """``inputs`` (n, ...), the items at ``rows`` (n,), as networks see them, and a teacher's logits (n, k)."""
         ...
 
 

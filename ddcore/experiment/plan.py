@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +36,10 @@ class Settings(Part, kind="settings"):
     """None: all three, or none where the recipe's gate guards T, past which they look."""
     validation: OpenShare | None = None
     """Share of T set aside before anything is distilled, for choosing among a protocol's learning rates."""
+
+    def faults(self) -> Iterator[str]:
+        if self.baselines and len(set(self.baselines)) < len(self.baselines):
+            yield f"baselines holds the same one twice: {', '.join(self.baselines)}"
 
     def load(self, seed: int) -> RealData:
         """The data, with the validation split that is asked for, drawn from ``seed``."""
