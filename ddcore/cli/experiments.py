@@ -163,11 +163,13 @@ def evaluate(
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
         from ddcore.experiment.reading import data_set_of
-        from ddcore.files import json_bytes, write_whole
+        from ddcore.files import check_target, json_bytes, write_whole
         from ddcore.host import Host
         from ddcore.report.tables import results
 
         host = Host()
+        if json_file:
+            check_target(json_file)
         changes, beside = routed(pairs(options.change or []))
         if changes:
             raise RecipeRefused(
