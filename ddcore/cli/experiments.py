@@ -68,9 +68,9 @@ def distill(
     if method.endswith(".toml"):
         raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
     arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
-    changes, beside = routed(pairs(options.change or []))
+    changes, of_settings = routed(pairs(options.change or []))
     settings = Settings(options.named(host, options.data or "digits"))
-    settings = options.laid_over(host, settings, beside)
+    settings = options.laid_over(host, settings, of_settings)
     overrides, kind = {"seed": seed, **changes}, settings.data.item_kind()
     recipe = host.recipe(method, kind=kind, overrides=overrides, **arguments)
     _carry_out(Experiment(recipe, settings), host, work)
@@ -105,10 +105,10 @@ def run(
     else:
         found = Experiment.from_toml(text, host.catalogue, str(file))
         recipe, settings = found.recipe, found.settings
-        settings = replace(settings, data=options.beside(host, settings.data))
-    changes, beside = routed(pairs(options.change or []))
+        settings = replace(settings, data=options.replaced(host, settings.data))
+    changes, of_settings = routed(pairs(options.change or []))
     recipe = overridden(recipe, changes, host.catalogue)
-    settings = options.laid_over(host, settings, beside)
+    settings = options.laid_over(host, settings, of_settings)
     _carry_out(Experiment(recipe, settings), host, work)
 
 
@@ -170,7 +170,7 @@ def evaluate(
         host = Host()
         if json_file:
             check_target(json_file)
-        changes, beside = routed(pairs(options.change or []))
+        changes, of_settings = routed(pairs(options.change or []))
         if changes:
             raise RecipeRefused(
                 f"--set {', '.join(changes)}: the set is already made, so its recipe cannot change."
@@ -185,8 +185,8 @@ def evaluate(
             settings = Settings(chosen).suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
-            settings = replace(settings, data=options.beside(host, settings.data))
-        settings = options.laid_over(host, settings, beside)
+            settings = replace(settings, data=options.replaced(host, settings.data))
+        settings = options.laid_over(host, settings, of_settings)
         with nullcontext() if bare or json_file else Folder(place).held():
             metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
             file = f"evaluation-{metrics['preset'] or 'own'}.json"
@@ -234,7 +234,7 @@ def study(
         host = Host()
         plan = from_dict(cast(type[Study], host.catalogue.find("study", name).maker), {}, host.catalogue, name)
         if isinstance(base := getattr(plan, "data", None), DataSet):
-            plan = replace(cast(Any, plan), data=options.beside(host, base))
+            plan = replace(cast(Any, plan), data=options.replaced(host, base))
         elif options.data or any(options.given.values()):
             raise RecipeRefused(f"The study {name} has no data set to choose.")
         plan = overridden(plan, pairs(change or []), host.catalogue)

@@ -105,7 +105,7 @@ class DataOptions:
 
         return data_set(host.catalogue, name, **self.given)
 
-    def beside(self, host: Host, base: DataSet) -> DataSet:
+    def replaced(self, host: Host, base: DataSet) -> DataSet:
         """The data set that is named, or ``base`` with the fields that are given."""
         from ddcore.packing import overridden
 

@@ -165,7 +165,7 @@ def metrics_of(
     """The metrics of a distilled set beside the baselines: ``scores`` by measure and network, and how they came."""
     began = time.perf_counter()
     guarded, settings = recipe.gate.guards, experiment.settings
-    protocol, baselines = settings.protocol, settings.beside(recipe)
+    protocol, baselines = settings.protocol, settings.baselines_of(recipe)
     scores, sizes = evaluate_all(distilled, data, protocol, baselines, host, device, progress)
     past_the_gate = [*baselines, *(["the validation split"] if settings.validation is not None else [])]
     return {
@@ -207,7 +207,7 @@ def baseline(name: str, recipe: Recipe, data: RealData, host: Host) -> Recipe:
 
 def check_baselines(settings: Settings, recipe: Recipe, data: RealData, host: Host) -> None:
     """Raises RecipeRefused where a baseline of ``recipe`` cannot be made of ``data``."""
-    for name in settings.beside(recipe):
+    for name in settings.baselines_of(recipe):
         if name != "whole":
             try:
                 baseline(name, recipe, data, host).fitted(data.card).check(data.card, host.catalogue)

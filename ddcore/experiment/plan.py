@@ -46,8 +46,8 @@ class Settings(Part, kind="settings"):
         data = self.data.load()
         return data if self.validation is None else data.with_validation(self.validation, seed)
 
-    def beside(self, recipe: Recipe) -> tuple[str, ...]:
-        """The baselines of what ``recipe`` makes."""
+    def baselines_of(self, recipe: Recipe) -> tuple[str, ...]:
+        """The baselines with which what ``recipe`` makes is compared."""
         return self.baselines if self.baselines is not None else () if recipe.gate.guards else BASELINES
 
     def suited(self, catalogue: Catalogue) -> Settings:
