@@ -34,7 +34,7 @@ from ddcore.evaluation.accuracy import Accuracy
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.training import train
 from ddcore.evaluation.training_set import Preprocessed
-from ddcore.files import write_whole
+from ddcore.files import check_target, write_whole
 from ddcore.host import Host
 from ddcore.networks.convnet import ConvNet
 from ddcore.run import Run
@@ -264,6 +264,8 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
     for row in rows:
         if row not in known:
             raise UnknownName("benchmark", row, known)
+    if path:
+        check_target(path)
     torch.set_num_threads(threads)
     allocator = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
     console = Console(width=max(150, Console().width))

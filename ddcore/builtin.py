@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from ddcore import (
-    augment,
-    carriers,
-    datasets,
-    distance,
-    evaluation,
-    gate,
-    kernels,
-    kinds,
-    labels,
-    networks,
-    objectives,
-    optimisers,
-    policies,
-    preprocess,
-    recipes,
-    schedules,
-    update,
-)
+from importlib import import_module
+
+from ddcore import recipes
 from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Maker
 from ddcore.composition import Recipe
@@ -30,29 +14,30 @@ from ddcore.run import Run
 from ddcore.types import DataCard
 
 FAMILIES = (
-    augment,
-    carriers,
-    datasets,
-    distance,
-    evaluation,
-    gate,
-    kernels,
-    kinds,
-    labels,
-    networks,
-    objectives,
-    optimisers,
-    policies,
-    preprocess,
-    schedules,
-    update,
+    "augment",
+    "carriers",
+    "datasets",
+    "distance",
+    "evaluation",
+    "gate",
+    "kernels",
+    "kinds",
+    "labels",
+    "networks",
+    "objectives",
+    "optimisers",
+    "policies",
+    "preprocess",
+    "schedules",
+    "update",
 )
 """Where the core's parts stand."""
 
 
 @hookimpl(trylast=True)
 def ddcore_parts() -> list[Maker]:
-    return [*(part for family in FAMILIES for part in family.PARTS), *recipes.METHODS]
+    families = [import_module(f"ddcore.{name}") for name in FAMILIES]
+    return [*(part for family in families for part in family.PARTS), *recipes.METHODS]
 
 
 @hookimpl(trylast=True)

@@ -246,8 +246,8 @@ def _held_out(name: str, store: Store) -> tuple[Store, Store]:
     held, kept = (store.subset(rows) for rows in split_rows(store, HELD_OUT, seed=0))
     if not len(held):
         raise BadData(
-            f"{name} has no test split, and its largest class has {max(store.counts)} items: too few to set a tenth"
-            " aside. Bring a test split."
+            f"{name} has no test split, and no class of it has enough items to set a tenth aside: the largest has"
+            f" {max(store.counts)}. Bring a test split."
         )
     return kept, held
 

@@ -28,9 +28,10 @@ def peak_mib() -> float:
 def check_device(device: str) -> None:
     """Raises RecipeRefused where there is no such device here."""
     try:
-        torch.empty(0, device=device)
+        torch.zeros((), device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
-        raise RecipeRefused(f"The device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
+        raise RecipeRefused(f"The device {device!r} cannot be used: {reason}.") from error
 
 
 PAGEABLE_BYTES = 2**16

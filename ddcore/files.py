@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -51,6 +53,15 @@ def replaced_whole(path: Path, fill: Callable[[Path], None], private: bool = Fal
             with suppress(OSError):
                 temporary.unlink()
     return path
+
+
+def check_target(path: Path) -> None:
+    """Raises OSError, which names ``path``, where no file can be written there: said before the work, not after."""
+    with naming(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with TemporaryFile(dir=next(folder for folder in path.absolute().parents if folder.exists())):
+            pass
 
 
 def append_line(path: Path, line: str) -> None:

@@ -24,6 +24,7 @@ from ddcore.evaluation.protocol import Protocol
 from ddcore.gate.record import SpendRecord
 from ddcore.kinds import ItemKind, kind_named
 from ddcore.marker import HOOK_API, PROJECT
+from ddcore.networks.base import tried_once
 from ddcore.packing import overridden, read_toml
 from ddcore.run import Hooks, Run
 from ddcore.types import Progress
@@ -227,6 +228,7 @@ class Host:
         made = self.kind(kind).adapted(cast(Callable[[], Protocol], self.catalogue.find("protocol", name).maker)())
         return overridden(replace(made, **fields), overrides or {}, self.catalogue)
 
+    @tried_once()
     def start(
         self,
         recipe: Recipe,

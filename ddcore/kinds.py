@@ -71,48 +71,43 @@ class Image(ItemKind):
         return ConvNet()
 
 
+class FewNumbers(ItemKind):
+    """Items of few numbers beside the many pixels of an image."""
+
+    @property
+    def instead(self) -> Mapping[str, Part | None]:
+        return {**super().instead, "kernel": DenseTangent()}
+
+    def paced(self, part: P) -> P:
+        """An update by SGD has rates of at most 1 and gradients of a norm of at most 1.
+
+        What many pixels share falls to few numbers here, so rates of images would throw them out.
+        """
+        if isinstance(part, Update) and isinstance(part.optimiser, Sgd):
+            return replace(part, lr={name: min(rate, 1.0) for name, rate in part.lr.items()}, clip=part.clip or 1.0)
+        return part
+
+
 @dataclass(frozen=True)
-class Vector(ItemKind):
+class Vector(FewNumbers):
     """Features side by side (d,), in no order: a row of a table."""
 
     @property
     def network(self) -> NetworkPlan:
         return MLP()
 
-    @property
-    def instead(self) -> Mapping[str, Part | None]:
-        return {**super().instead, "kernel": DenseTangent()}
-
     def paced(self, part: P) -> P:
         """SGD is held back; so is the training of a pool, whose MLPs soon know S by heart."""
-        return _held_back(replace(part, lr=min(part.lr, 3e-4)) if isinstance(part, Pool) else part)
+        return super().paced(replace(part, lr=min(part.lr, 3e-4)) if isinstance(part, Pool) else part)
 
 
 @dataclass(frozen=True)
-class Signal(ItemKind):
+class Signal(FewNumbers):
     """Channels along time (c, t): sound, sensors."""
 
     @property
     def network(self) -> NetworkPlan:
         return ConvNet()
-
-    @property
-    def instead(self) -> Mapping[str, Part | None]:
-        return {**super().instead, "kernel": DenseTangent()}
-
-    def paced(self, part: P) -> P:
-        """SGD is held back."""
-        return _held_back(part)
-
-
-def _held_back(part: P) -> P:
-    """An update by SGD with rates of at most 1 and gradients of a norm of at most 1.
-
-    What many pixels share falls to few numbers here, so that rates of images would throw them out.
-    """
-    if isinstance(part, Update) and isinstance(part.optimiser, Sgd):
-        return replace(part, lr={name: min(rate, 1.0) for name, rate in part.lr.items()}, clip=part.clip or 1.0)
-    return part
 
 
 def kind_named(name: str, catalogue: Catalogue) -> ItemKind:

@@ -53,14 +53,15 @@ class Part(ABC):
     def __post_init__(self) -> None:
         """Raises RecipeRefused where a field holds no such part, breaks its bounds, or :meth:`faults` finds one."""
         hints = field_types(type(self))
+        called = self.kind if self.kind == self.part_name() else f"{self.kind} {self.part_name()}"
         for f in fields(self):
             if not _fits(getattr(self, f.name), hints[f.name]):
                 said = f"{f.name} = {getattr(self, f.name)!r} is no part of the kind that belongs there"
-                raise RecipeRefused(f"{said} ({self.kind} {self.part_name()}).")
+                raise RecipeRefused(f"{said} ({called}).")
             for sentence in broken(f.name, getattr(self, f.name), hints[f.name]):
-                raise RecipeRefused(f"{sentence} ({self.kind} {self.part_name()}).")
+                raise RecipeRefused(f"{sentence} ({called}).")
         for sentence in self.faults():
-            raise RecipeRefused(f"{sentence.rstrip('.')} ({self.kind} {self.part_name()}).")
+            raise RecipeRefused(f"{sentence.rstrip('.')} ({called}).")
 
     def faults(self) -> Iterator[str]:
         """Which fields do not go together, in sentences; nothing by default."""

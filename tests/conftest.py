@@ -75,20 +75,19 @@ LOADED += ["ddcore_private", "ddcore_replay", "ddcore_federated", "sklearn.datas
 
 
 class Program:
-    """The command line in a process of its own, forked from one that has imported ddcore and done nothing else."""
+    """A program in a process of its own, forked from one that has imported ddcore and done nothing else."""
 
     forks = multiprocessing.get_context("forkserver")
 
-    def __init__(self, log: Path, words, before: str = "") -> None:
-        """``before`` is code that runs first, in the same process; what it says goes to ``log``."""
+    def __init__(self, log: Path, code: str) -> None:
+        """What ``code`` says goes to ``log``."""
         self.log = log
-        code = (
-            f"import os, sys\nlog = os.open({str(log)!r}, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)\nos.dup2(log, 1)\n"
-            f"os.dup2(log, 2)\nsys.argv[:] = ['ddcore']\n{before}\nfrom ddcore.cli import app\n"
-            f"app({[str(word) for word in words]!r})"
+        heard = (
+            f"import os, sys\nlog = os.open({str(log)!r}, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND)\n"
+            "os.dup2(log, 1)\nos.dup2(log, 2)\n"
         )
         self.forks.set_forkserver_preload(LOADED)
-        self.process = self.forks.Process(target=exec, args=(code, {"__name__": "__main__"}))
+        self.process = self.forks.Process(target=exec, args=(heard + code, {"__name__": "__main__"}))
         self.process.start()
 
     @property
@@ -105,18 +104,44 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory):
-    """Starts the command line with the given words: ``program("distill", "dm", before="...")``."""
-    logs, started = tmp_path_factory.mktemp("programs"), []
+def started(tmp_path_factory):
+    """Starts code as a :class:`Program`."""
+    logs, programs = tmp_path_factory.mktemp("programs"), []
 
-    def start(*words, before=""):
-        started.append(Program(logs / str(len(started)), words, before))
-        return started[-1]
+    def start(code):
+        programs.append(Program(logs / str(len(programs)), code))
+        return programs[-1]
 
     yield start
-    for one in started:
+    for one in programs:
         one.process.kill()
         one.process.join()
+
+
+@pytest.fixture(scope="session")
+def program(started):
+    """Starts the command line with the given words: ``program("distill", "dm", before="...")``."""
+
+    def start(*words, before=""):
+        words = [str(word) for word in words]
+        return started(f"sys.argv[:] = ['ddcore']\n{before}\nfrom ddcore.cli import app\napp({words!r})")
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def script(started):
+    """Runs a Python file to its end, with the given words, in a folder; its exit status, and what it said."""
+
+    def run(path, *words, folder=".", before=""):
+        words = [str(path), *map(str, words)]
+        return started(
+            f"import runpy\nos.chdir({str(folder)!r})\nsys.argv[:] = {words!r}\n"
+            f"sys.path.insert(0, os.path.dirname({words[0]!r}))\n{before}\n"
+            f"runpy.run_path({words[0]!r}, run_name='__main__')"
+        ).ended()
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +176,7 @@ def host() -> Host:
     return Host()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     """A recipe made small enough for a test."""
 

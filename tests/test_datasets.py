@@ -448,7 +448,7 @@ def test_a_name_comes_before_a_folder_that_is_called_so(folder, monkeypatch):
 def test_unknown_names_and_fields():
     with pytest.raises(UnknownName, match="no data named 'minst'. Did you mean mnist"):
         ddcore.load("minst")
-    with pytest.raises(RecipeRefused, match="no field of digits named 'root'"):
+    with pytest.raises(RecipeRefused, match="The data digits take no root: leave it out."):
         ddcore.load("digits", root="here")
 
 

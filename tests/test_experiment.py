@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,26 +21,11 @@ SMALL = [
 ]
 
 
-def command(*words):
-    return [sys.executable, "-c", "from ddcore.cli import app; app()", *map(str, words)]
-
-
-def distil(folder, method="dsa", iterations=30, **kwargs):
-    words = ["distill", method, "--iterations", iterations, "--ipc", 2, "--out", folder, *SMALL]
-    return subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
-
-
-def steps(folder):
-    path = Folder(folder).records
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "deep" / "digits"
-    process = distil(folder, iterations=2)
-    process.communicate()
-    assert process.returncode == 0
+    status, said = program("distill", "dsa", "--iterations", 2, "--ipc", 2, "--out", folder, *SMALL).ended()
+    assert status == 0, said
     return folder
 
 
@@ -63,10 +46,9 @@ def test_a_run_leaves_its_files(finished):
     assert "@inproceedings{zhao2021dsa" in report
 
 
-def test_its_recipe_file_makes_the_same_again(finished, tmp_path):
+def test_its_recipe_file_makes_the_same_again(program, finished, tmp_path):
     again = tmp_path / "again"
-    words = ["run", Folder(finished).recipe, "--out", again]
-    subprocess.run(command(*words), check=True, capture_output=True)
+    assert program("run", Folder(finished).recipe, "--out", again).ended()[0] == 0
     one, two = (load_file(Folder(folder).distilled) for folder in (finished, again))
     assert torch.equal(one["inputs"], two["inputs"])
 
@@ -134,13 +116,13 @@ def test_a_checkpoint_that_runs_code_is_refused(finished, tmp_path):
     assert not trace.exists()
 
 
-def test_a_loss_that_diverges_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+def test_a_loss_that_diverges_stops_the_run_and_keeps_the_checkpoint(program, tmp_path):
     folder = tmp_path / "run"
     words = ["distill", "dm", "--iterations", 50, "--out", folder, *SMALL, "--set", "update.lr.inputs=1e30"]
-    done = subprocess.run(command(*words), capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "The loss of dm is" in done.stderr
-    assert "A smaller update.lr" in done.stderr
+    status, said = program(*words).ended()
+    assert status == 2
+    assert "The loss of dm is" in said
+    assert "A smaller update.lr" in said
     assert Folder(folder).state.exists()
     state = torch.load(Folder(folder).state, weights_only=True)
     assert torch.isfinite(state["synthetic"]["carrier.pixels"]).all()

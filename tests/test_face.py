@@ -19,8 +19,12 @@ def call(*words, **fields):
 @pytest.mark.parametrize(
     ("error", "said", "status"),
     [
-        (ZeroDivisionError("division by zero"), "Error: ZeroDivisionError: division by zero. ddcore does not know", 1),
-        (MemoryError(), "Error: MemoryError: it says no more. ddcore does not know", 1),
+        (
+            ZeroDivisionError("division by zero"),
+            "Error: ZeroDivisionError: division by zero. This error is unexpected",
+            1,
+        ),
+        (MemoryError(), "Error: MemoryError: no further message. This error is unexpected", 1),
         (RecursionError("too deep"), "Error: RecursionError: too deep.", 1),
         (RuntimeError("[red]two\nlines[/]"), "Error: RuntimeError: [red]two lines[/].", 1),
         (OSError("no name"), "Error: OSError: no name.", 1),

@@ -355,3 +355,16 @@ def test_networks_of_the_core_are_what_they_say(host, tiny):
             found = Trial(entry.name, network, tiny.card).found()
             assert (found.per_sample, found.stochastic) == (network.per_sample, network.stochastic)
             assert found.gives == network.gives
+
+
+def test_a_plan_is_tried_once_for_a_card_in_a_run_and_anew_in_the_next(monkeypatch, host, tiny):
+    tried, found = [], Trial.found
+    monkeypatch.setattr(Trial, "found", lambda trial: tried.append(trial.what) or found(trial))
+    plan = Own()
+    protocol = Protocol(steps=1, repeats=1, lr=(0.1, 0.2), networks=(plan,))
+    data = tiny.with_validation(0.2, seed=0)
+    host.distill(replace(host.recipe("random"), network=plan), data)
+    assert len(tried) == 1
+    for run in (2, 3):
+        ddcore.evaluate(data.train, data, protocol, host=host)
+        assert len(tried) == run

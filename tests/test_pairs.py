@@ -100,7 +100,13 @@ def choices(kind):
     return found
 
 
-METHODS = [entry.name for entry in HOST.catalogue.of("method")]
+def left_of(name):
+    """What is left of the method ``name`` once :func:`composed` has laid parts into all its slots."""
+    return repr(replace(HOST.recipe(name).update, lr={}, clamp=False))
+
+
+METHODS = list({left_of(entry.name): entry.name for entry in HOST.catalogue.of("method")}.values())
+"""One method of each kind of those of which the same is left."""
 ROWS = covering([METHODS, *(choices(kind) for kind in SLOTS.values())])
 
 

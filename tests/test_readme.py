@@ -103,9 +103,11 @@ def test_ci_fails_where_types_do(ci):
 def test_the_main_job_really_runs(tmp_path):
     program, *words = shlex.split(SETUP[0].split("&&")[-1])
     short = ["--iterations", "2", "--repeats", "1", "--networks", "mlp", "--set", "network.width=8"]
+    short += ["--set", "protocol.steps=3"]
     done = subprocess.run(
         [Path(sys.executable).with_name(Path(program).name), *words, *short],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
         check=False,
@@ -121,14 +123,12 @@ def test_the_main_job_really_runs(tmp_path):
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_its_python_runs(number, tmp_path):
-    script = tmp_path / "example.py"
-    script.write_text(blocks("python")[number])
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+def test_its_python_runs(script, number, tmp_path):
+    example = tmp_path / "example.py"
+    example.write_text(blocks("python")[number])
+    status, said = script(example, folder=tmp_path, before="import warnings; warnings.simplefilter('error')")
+    assert status == 0, said
+    assert said.strip()
 
 
 @pytest.mark.parametrize("line", COMMANDS)

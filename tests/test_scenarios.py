@@ -12,6 +12,19 @@ import pytest
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
 
 
+@pytest.fixture
+def scenario(script, tmp_path):
+    """Runs the scenario of a name with the given words and ``--smoke``; what it said."""
+    paths = {path.stem: path for path in SCENARIOS}
+
+    def run(name, *words):
+        status, said = script(paths[name], *words, "--out", tmp_path / "runs", "--smoke")
+        assert status == 0, said
+        return said
+
+    return run
+
+
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_a_scenario_tells_what_it_shows_needs_takes_and_saw(path):
     told = path.read_text().split('"""')[1]
@@ -20,70 +33,47 @@ def test_a_scenario_tells_what_it_shows_needs_takes_and_saw(path):
     assert re.search(r"\d+\.\d ± \d", told), "numbers seen"
 
 
-def test_mnist_smoke(shared, tmp_path):
+def test_mnist_smoke(scenario, shared, tmp_path):
     root = shared("MNIST").parent
-    script = next(path for path in SCENARIOS if path.stem == "mnist")
-    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--methods", "dm", "dc", "--ipc", "10"]
-    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("MiB at the peak") == 2
-    assert len(list((tmp_path / "runs" / "cases").glob("mnist-d?-ipc10-0-*/report.md"))) == 2
-    assert "dm | mnist | 10 | convnet" in done.stdout
+    said = scenario("mnist", "--root", root, "--methods", "dm", "dc", "--ipc", "1")
+    assert said.count("MiB at the peak") == 2
+    assert len(list((tmp_path / "runs" / "cases").glob("mnist-d?-ipc1-0-*/report.md"))) == 2
+    assert "dm | mnist | 1 | convnet" in said
 
 
-def test_private_smoke(shared, tmp_path):
+def test_private_smoke(scenario, shared, tmp_path):
     root = shared("MNIST").parent
-    script = next(path for path in SCENARIOS if path.stem == "private")
-    words = [
-        "--root",
-        root,
-        "--out",
-        tmp_path / "runs",
-        "--smoke",
-        "--epsilon",
-        "10",
-        "--methods",
-        "psg",
-        "dp_sgd",
-        "dm",
-    ]
+    words = ["--root", root, "--epsilon", "10", "--methods", "psg", "dp_sgd", "dm"]
     for _ in range(2):
-        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        said = scenario("private", *words)
         for line in ("psg | 10", "dp_sgd | 10", "dm | not private"):
-            assert line in done.stdout
+            assert line in said
     assert (tmp_path / "runs-smoke" / "finding.csv").read_text().count("\n") == 4
     assert (tmp_path / "runs-smoke" / "private.png").stat().st_size > 5000
     (report,) = (tmp_path / "runs-smoke" / "cases").glob("psg-epsilon_10-0-*/report.md")
     assert "## Privacy" in report.read_text()
 
 
-def test_replay_smoke(shared, tmp_path):
+def test_replay_smoke(scenario, shared, tmp_path):
     root = shared("MNIST").parent
-    script = next(path for path in SCENARIOS if path.stem == "replay")
-    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist"]
-    words += ["--memories", "balanced", "olcgm", "dm", "dm_bases"]
+    words = ["--root", root, "--data", "mnist", "--memories", "balanced", "olcgm", "dm", "dm_bases"]
     for _ in range(2):
-        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "balanced | rehearse | 10 | 7850" in done.stdout
-        assert "dm | scratch | 10 | 7890" in done.stdout
+        said = scenario("replay", *words)
+        assert "balanced | rehearse | 10 | 7850" in said
+        assert "dm | scratch | 10 | 7890" in said
     for name in ("report.md", "experiences.png", "memory.png"):
         assert (tmp_path / "runs-smoke" / "mnist" / name).exists()
 
 
-def test_federated_smoke(shared, tmp_path):
+def test_federated_smoke(scenario, shared, tmp_path):
     root = shared("FashionMNIST").parent
-    script = next(path for path in SCENARIOS if path.stem == "federated")
-    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "fashion", "--alphas", "0.1"]
-    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    said = scenario("federated", "--root", root, "--data", "fashion", "--alphas", "0.1")
     for name in (
         "fedavg | 2",
         "feddm, 1 a class, sets kept | 2",
         *(f"{m}, 1 a class, one shot | 1" for m in ("feddm", "random")),
     ):
-        assert name in done.stdout
+        assert name in said
     for name in ("report.md", "bytes.png", "rounds.png", "cases"):
         assert (tmp_path / "runs-smoke" / "fashion-0.1-2" / name).exists()
 
@@ -102,34 +92,26 @@ def test_the_flower_app_ends_as_its_runner_says(tmp_path, breaks, status, ended)
     assert done.returncode == status
 
 
-def test_published_smoke(shared, tmp_path):
+def test_published_smoke(scenario, shared, tmp_path):
     root = shared("MNIST").parent
-    script = next(path for path in SCENARIOS if path.stem == "published")
-    words = ["--root", root, "--out", tmp_path / "runs", "--smoke", "--data", "mnist", "--ipc", "1", "--methods", "idc"]
+    words = ["--root", root, "--data", "mnist", "--ipc", "1", "--methods", "idc"]
     for _ in range(2):
-        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "| seconds | published" in done.stdout
-        assert "idc | mnist | 1 | convnet" in done.stdout
-    assert "1 of 1 cases found" in done.stderr
+        said = scenario("published", *words)
+        assert "| seconds | published" in said
+        assert "idc | mnist | 1 | convnet" in said
+    assert "1 of 1 cases found" in said
     assert (tmp_path / "runs-smoke" / "mnist" / "finding.csv").exists()
 
 
-def test_digits_smoke(tmp_path):
-    script = next(path for path in SCENARIOS if path.stem == "digits")
-    words = ["--out", tmp_path / "runs", "--smoke", "--methods", "dm", "idc"]
-    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_digits_smoke(scenario, tmp_path):
+    said = scenario("digits", "--methods", "dm", "idc")
     assert (tmp_path / "runs-smoke" / "compare.png").stat().st_size > 5000
-    assert "idc | digits | 1 |" in done.stdout
+    assert "idc | digits | 1 |" in said
 
 
-def test_decoupled_smoke(tmp_path):
-    script = next(path for path in SCENARIOS if path.stem == "decoupled")
-    words = ["--out", tmp_path / "runs", "--smoke", "--methods", "random", "random-taught"]
-    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "random-taught | digits | 10 |" in done.stdout
+def test_decoupled_smoke(scenario, tmp_path):
+    said = scenario("decoupled", "--methods", "random", "random-taught")
+    assert "random-taught | digits | 10 |" in said
 
 
 def test_what_is_recorded_of_the_digits_makes_the_readmes_table(monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ import ddcore
 from ddcore import Folder, FolderHeld
 from ddcore.checkpoint import read_checkpoint
 from ddcore.experiment.interrupts import Interrupts
-from ddcore.files import held, replaced_whole, write_whole
+from ddcore.files import check_target, held, replaced_whole, write_whole
 
 SMALL = [
     "--set",
@@ -176,6 +177,15 @@ def test_an_error_of_the_disk_names_the_file_and_not_the_temporary_one(tmp_path)
         replaced_whole(tmp_path / "x", full)
     assert error.value.filename == str(tmp_path / "x")
     assert os.listdir(tmp_path) == ["x"] and (tmp_path / "x").read_text() == "old"
+
+
+def test_where_a_file_cannot_be_written_is_said_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file" / "x.json", Path("/proc/x.json")):
+        with pytest.raises(OSError, match=str(target)):
+            check_target(target)
+    check_target(tmp_path / "a" / "b" / "x.json")
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_files_have_the_rights_that_the_umask_leaves(tmp_path):

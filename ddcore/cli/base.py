@@ -34,7 +34,7 @@ from typer.core import TyperGroup
 screen = Console(markup=False, emoji=False, highlight=False)
 err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
-UNKNOWN = "ddcore does not know this error: `ddcore --debug ...` or DDCORE_DEBUG=1 shows where it comes from."
+UNKNOWN = "This error is unexpected: `ddcore --debug ...` or DDCORE_DEBUG=1 shows where it comes from."
 BARS = 8
 """Stages that are shown at a time, the latest."""
 Told = Callable[[str, int, int], None]
@@ -94,7 +94,7 @@ def sentences(debug: bool = False) -> Iterator[None]:
         yield
     except (ClickException, typer.Exit, typer.Abort):
         raise
-    except BrokenPipeError:  # whoever read the output has enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except (Exception, KeyboardInterrupt) as error:
@@ -109,7 +109,7 @@ def sentences(debug: bool = False) -> Iterator[None]:
         elif isinstance(error, OSError) and error.filename is not None:
             said, status = f"{error.filename} cannot be used: {error.strerror or error}.", 2
         else:
-            text = " ".join(str(error).split()).rstrip(".") or "it says no more"
+            text = " ".join(str(error).split()).rstrip(".") or "no further message"
             said, status = f"{type(error).__name__}: {text}. {UNKNOWN}", 1
         err.print(" ".join([f"Error: {said}", *notes]), style="red", soft_wrap=True)
         raise typer.Exit(status) from None
@@ -172,7 +172,7 @@ LONG = 60
 
 
 def show(head: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """A table on the terminal; one of short entries alone keeps its width where the terminal is narrower."""
+    """A table on the terminal. One that has only short entries keeps its width even where the terminal is narrower."""
     rows = [list(row) for row in rows]
     told = [name.replace(" ±", "\n±").replace(" (", "\n(") for name in head]
     longest = [max((len(row[i]) for row in rows), default=0) for i in range(len(told))]
@@ -195,6 +195,6 @@ def pairs(settings: Iterable[str]) -> dict[str, str]:
     for text in settings:
         path, sign, value = text.partition("=")
         if not sign:
-            raise RecipeRefused(f"--set {text}: wanted PATH=VALUE, such as --set update.lr.inputs=0.5.")
+            raise RecipeRefused(f"--set {text}: write PATH=VALUE, such as --set update.lr.inputs=0.5.")
         found[path] = value
     return found

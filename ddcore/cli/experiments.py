@@ -9,40 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ddcore.cli.base import app, pairs, progress, say, screen, show
-from ddcore.cli.options import (
-    Baselines,
-    Change,
-    Checkpoint,
-    Data,
-    Device,
-    Download,
-    Measures,
-    Named,
-    Networks,
-    Out,
-    Rates,
-    Repeats,
-    Root,
-    Seed,
-    Size,
-    Validation,
-    data_of,
-    laid_over,
-    routed,
-)
+from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Seed, Work, routed, spelled
 
 if TYPE_CHECKING:
     from ddcore.experiment.plan import Experiment
     from ddcore.host import Host
 
 
-def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str, checkpoint_seconds: float) -> None:
+def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
     from ddcore.experiment.running import run_experiment
 
-    folder = out or experiment.folder()
+    folder, seconds = work.out or experiment.folder(), work.checkpoint_seconds
     with progress() as told:
         metrics = run_experiment(
-            experiment, folder, host=host, device=device, checkpoint_seconds=checkpoint_seconds, progress=told
+            experiment, folder, host=host, device=work.device, checkpoint_seconds=seconds, progress=told
         )
     _finish(metrics, folder)
 
@@ -62,28 +42,19 @@ def _finish(metrics: dict[str, Any], folder: Path) -> None:
 
 
 @app.command()
+@spelled
 def distill(
     method: Annotated[str, typer.Argument(help="A method: `ddcore list methods`.")],
-    data: Data = "digits",
-    root: Root = None,
-    download: Download = False,
-    size: Size = None,
+    options: Options,
+    work: Work,
     ipc: Annotated[int, typer.Option(help="Items per class.")] = 1,
-    iterations: Annotated[int | None, typer.Option(help="Updates of the images; by default the method's.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="Updates of the distilled set; by default the method's.")
+    ] = None,
     seed: Seed = 0,
-    change: Change = None,
-    protocol: Named = None,
-    networks: Networks = None,
-    measures: Measures = None,
-    repeats: Repeats = None,
-    rates: Rates = None,
-    baselines: Baselines = None,
-    validation: Validation = None,
-    device: Device = "cpu",
-    out: Out = None,
-    checkpoint_seconds: Checkpoint = 30.0,
 ) -> None:
-    """Distil a data set by METHOD (`ddcore list methods`), and evaluate it beside random, herding and whole.
+    """Distil a data set, by default digits, by METHOD (`ddcore list methods`), and evaluate it beside random, herding
+    and whole.
 
     `ddcore distill dm --data digits --ipc 1`
 
@@ -91,39 +62,26 @@ def distill(
     """
     from ddcore.errors import RecipeRefused
     from ddcore.experiment.plan import Experiment, Settings
-    from ddcore.experiment.reading import data_set
     from ddcore.host import Host
 
     host = Host()
     if method.endswith(".toml"):
         raise RecipeRefused(f"{method} is a recipe file, not a method: `ddcore run {method}`.")
     arguments = {"ipc": ipc} | ({"iterations": iterations} if iterations is not None else {})
-    changes, beside = routed(pairs(change or []))
-    settings = Settings(data_set(host.catalogue, data or "digits", root=root, download=download or None, size=size))
-    settings = laid_over(host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation)
+    changes, of_settings = routed(pairs(options.change or []))
+    settings = Settings(options.named(host, options.data or "digits"))
+    settings = options.laid_over(host, settings, of_settings)
     overrides, kind = {"seed": seed, **changes}, settings.data.item_kind()
     recipe = host.recipe(method, kind=kind, overrides=overrides, **arguments)
-    _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
+    _carry_out(Experiment(recipe, settings), host, work)
 
 
 @app.command()
+@spelled
 def run(
     file: Annotated[Path, typer.Argument(help="A recipe file: a recipe with a table [experiment].")],
-    data: Data = None,
-    root: Root = None,
-    download: Download = False,
-    size: Size = None,
-    change: Change = None,
-    protocol: Named = None,
-    networks: Networks = None,
-    measures: Measures = None,
-    repeats: Repeats = None,
-    rates: Rates = None,
-    baselines: Baselines = None,
-    validation: Validation = None,
-    device: Device = "cpu",
-    out: Out = None,
-    checkpoint_seconds: Checkpoint = 30.0,
+    options: Options,
+    work: Work,
 ) -> None:
     """Run FILE, a recipe with a table [experiment], such as the recipe.toml of a run; options override what it says.
 
@@ -134,7 +92,6 @@ def run(
     from ddcore.composition import Recipe
     from ddcore.errors import RecipeRefused
     from ddcore.experiment.plan import Experiment, Settings
-    from ddcore.experiment.reading import data_set
     from ddcore.host import Host
     from ddcore.packing import overridden, parse_toml, read_toml
 
@@ -142,18 +99,17 @@ def run(
     if not file.is_file():
         raise RecipeRefused(f"There is no recipe file {file}.")
     text = read_toml(file)
-    fields = {"root": root, "download": download or None, "size": size}
-    if data and "experiment" not in parse_toml(text, str(file)):
+    if options.data and "experiment" not in parse_toml(text, str(file)):
         recipe = Recipe.from_toml(text, host.catalogue, str(file))
-        settings = Settings(data_set(host.catalogue, data, **fields)).suited(host.catalogue)
+        settings = Settings(options.named(host, options.data)).suited(host.catalogue)
     else:
         found = Experiment.from_toml(text, host.catalogue, str(file))
         recipe, settings = found.recipe, found.settings
-        settings = replace(settings, data=data_of(host, settings.data, data, **fields))
-    changes, beside = routed(pairs(change or []))
+        settings = replace(settings, data=options.replaced(host, settings.data))
+    changes, of_settings = routed(pairs(options.change or []))
     recipe = overridden(recipe, changes, host.catalogue)
-    settings = laid_over(host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation)
-    _carry_out(Experiment(recipe, settings), host, out, device, checkpoint_seconds)
+    settings = options.laid_over(host, settings, of_settings)
+    _carry_out(Experiment(recipe, settings), host, work)
 
 
 @app.command()
@@ -162,7 +118,7 @@ def resume(
     device: Device = "cpu",
     checkpoint_seconds: Checkpoint = 30.0,
 ) -> None:
-    """Go on with the stopped experiment in FOLDER, bit for bit as if it had never stopped.
+    """Continue the stopped experiment in FOLDER, bit for bit as if it had never stopped.
 
     `ddcore resume runs/digits-dm-ipc1-0`
     """
@@ -174,29 +130,23 @@ def resume(
 
 
 @app.command()
+@spelled
 def evaluate(
     place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
-    data: Data = None,
-    root: Root = None,
-    download: Download = False,
-    size: Size = None,
-    change: Change = None,
-    protocol: Named = None,
-    networks: Networks = None,
-    measures: Measures = None,
-    repeats: Repeats = None,
-    rates: Rates = None,
-    baselines: Baselines = None,
-    validation: Validation = None,
+    options: Options,
     device: Device = "cpu",
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Where the scores go; by default evaluation-PROTOCOL.json beside.")
+        Path | None,
+        typer.Option("--json", help="The file for the scores; by default evaluation-PROTOCOL.json next to the set."),
     ] = None,
     by_number: Annotated[
-        bool, typer.Option("--by-number", help="The classes of the data may have other names than those of the set.")
+        bool,
+        typer.Option(
+            "--by-number", help="Match classes by their numbers: the data may give them other names than the set does."
+        ),
     ] = False,
 ) -> None:
-    """Evaluate a distilled set anew, on other networks, under another protocol, with other measures.
+    """Evaluate a distilled set again: on other networks, under another protocol, with other measures.
 
     PLACE is the folder of a finished experiment, or a .safetensors file.
 
@@ -212,32 +162,31 @@ def evaluate(
         from ddcore.experiment.evaluating import evaluate_saved
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
-        from ddcore.experiment.reading import data_set, data_set_of
-        from ddcore.files import json_bytes, write_whole
+        from ddcore.experiment.reading import data_set_of
+        from ddcore.files import check_target, json_bytes, write_whole
         from ddcore.host import Host
         from ddcore.report.tables import results
 
         host = Host()
-        changes, beside = routed(pairs(change or []))
+        if json_file:
+            check_target(json_file)
+        changes, of_settings = routed(pairs(options.change or []))
         if changes:
             raise RecipeRefused(
-                f"--set {', '.join(changes)}: the set is made, and its recipe stays as it is."
+                f"--set {', '.join(changes)}: the set is already made, so its recipe cannot change."
                 " Set fields of the protocol (protocol.batch=32) or of the experiment."
             )
-        fields = {"root": root, "download": download or None, "size": size}
         bare = place.is_file() or place.suffix == ".safetensors"
         if bare:
-            if data:
-                chosen = data_set(host.catalogue, data, **fields)
+            if options.data:
+                chosen = options.named(host, options.data)
             else:
-                chosen = data_set_of(DistilledSet.load(place), host.catalogue, **fields)
+                chosen = data_set_of(DistilledSet.load(place), host.catalogue, **options.given)
             settings = Settings(chosen).suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
-            settings = replace(settings, data=data_of(host, settings.data, data, **fields))
-        settings = laid_over(
-            host, settings, beside, protocol, networks, measures, repeats, rates, baselines, validation
-        )
+            settings = replace(settings, data=options.replaced(host, settings.data))
+        settings = options.laid_over(host, settings, of_settings)
         with nullcontext() if bare or json_file else Folder(place).held():
             metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
             file = f"evaluation-{metrics['preset'] or 'own'}.json"
@@ -250,21 +199,20 @@ def evaluate(
 
 
 @app.command()
+@spelled
 def study(
     name: Annotated[str, typer.Argument(help="A study: `ddcore list studies`.")],
-    data: Data = None,
-    root: Root = None,
-    download: Download = False,
-    size: Size = None,
+    options: DataOptions,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="Set one field of the study: --set shadows=32.")
     ] = None,
     device: Device = "cpu",
-    jobs: Annotated[int, typer.Option(min=1, help="Cases to run side by side, each in a process on one thread.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Cases to run in parallel, each in its own process on one thread.")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="The folder to write; by default runs/study-NAME.")] = None,
 ) -> None:
-    """Run the study NAME (`ddcore list studies`), an experiment with a protocol of its own; the same command goes on
-    with a stopped one.
+    """Run the study NAME (`ddcore list studies`), which sums up many runs. The same command continues a stopped one.
 
     `ddcore study grid --set 'methods=["dm", "dc"]' --set seeds=[0,1,2] --jobs 2`
 
@@ -285,10 +233,9 @@ def study(
 
         host = Host()
         plan = from_dict(cast(type[Study], host.catalogue.find("study", name).maker), {}, host.catalogue, name)
-        given = {"root": root, "download": download or None, "size": size}
         if isinstance(base := getattr(plan, "data", None), DataSet):
-            plan = replace(cast(Any, plan), data=data_of(host, base, data, **given))
-        elif data or any(given.values()):
+            plan = replace(cast(Any, plan), data=options.replaced(host, base))
+        elif options.data or any(options.given.values()):
             raise RecipeRefused(f"The study {name} has no data set to choose.")
         plan = overridden(plan, pairs(change or []), host.catalogue)
         engine = Local() if jobs == 1 else Processes(jobs)

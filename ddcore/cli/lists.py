@@ -1,4 +1,4 @@
-"""The commands that tell and compare."""
+"""The commands that list, cite, compare and time."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def list_(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="One of them, whole: what it is, and what can be set; or a file or folder of data, as it is read."
+            help="Show all about this one and what can be set; of a file or folder of data, how it is read."
         ),
     ] = None,
     family: Annotated[
-        str | None, typer.Option(help="Methods of this family alone (gradient, trajectory ...), or parts of this kind.")
+        str | None, typer.Option(help="Only methods of this family (gradient, trajectory ...), or parts of this kind.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """WHAT there is (methods, parts, networks, data, protocols, studies or plugins), which distribution brings it, and
-    whether it can run; with a NAME, all about that one.
+    """List WHAT is installed (methods, parts, networks, data, protocols, studies or plugins), where it comes from, and
+    whether it can be used. With a NAME, show all about that one.
 
     `ddcore list methods`, `ddcore list methods dm`, `ddcore list methods --family gradient`, `ddcore list parts pixels`
     """
@@ -125,7 +125,7 @@ def _chosen(host, what: What) -> list[Entry]:
 
 
 def _one(host, what: What, name: str, as_json: bool) -> None:
-    """What the docstring of ``name`` says, and its fields, or a method's recipe, with their defaults."""
+    """Print the docstring of ``name``, and its fields, or a method's recipe, with their defaults."""
     entries = _chosen(host, what)
     found = [e for e in entries if e.name == name] or _unknown(what, name, (e.name for e in entries))
     told = [{"kind": e.kind, "name": e.name, "from": e.distribution, **_all_of(e)} for e in found]
@@ -140,7 +140,7 @@ def _one(host, what: What, name: str, as_json: bool) -> None:
 
 
 def _read(host, path: str, as_json: bool) -> None:
-    """What the file or folder at ``path`` is read as."""
+    """Print how the file or folder at ``path`` is read."""
     from ddcore.experiment.reading import data_set
 
     notes = data_set(host.catalogue, path).load().notes
@@ -168,7 +168,7 @@ def _unknown(what: What, name: str, names: Iterable[str]) -> NoReturn:
 
 @app.command()
 def cite(method: Annotated[str, typer.Argument(help="A method: `ddcore list methods`.")]) -> None:
-    """BibTeX of a METHOD (`ddcore list methods`) and of the parts it uses.
+    """Print the BibTeX entries of a METHOD (`ddcore list methods`) and of the parts it uses.
 
     `ddcore cite dm`
     """
@@ -180,11 +180,13 @@ def cite(method: Annotated[str, typer.Argument(help="A method: `ddcore list meth
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Folders of finished experiments.")],
-    into: Annotated[Path, typer.Option("--out", help="Where compare.md, compare.csv and compare.png go.")] = Path("."),
+    into: Annotated[Path, typer.Option("--out", help="The folder for compare.md, compare.csv and compare.png.")] = Path(
+        "."
+    ),
 ) -> None:
-    """The runs in FOLDERS side by side: a table, and what was measured against stored bytes.
+    """Compare the runs in FOLDERS: a table, and a plot of the scores against stored bytes.
 
-    Runs that differ by their seed alone are one row.
+    Runs that differ only in their seed share a row.
 
     `ddcore compare runs/* --out comparison`
     """
@@ -205,11 +207,13 @@ def bench(
     rows: Annotated[
         list[str], typer.Argument(help="What to measure: dm dsa dc unroll evaluate, or a row that a plugin brings.")
     ],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there as well.")] = None,
-    rounds: Annotated[int, typer.Option(help="Rounds of plain and fast in turn, at least 7.")] = 7,
-    threads: Annotated[int, typer.Option(help="Threads of the arithmetic.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    rounds: Annotated[
+        int, typer.Option(min=7, help="How often the plain and the fast path are timed in turn, at least 7.")
+    ] = 7,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute on.")] = 1,
 ) -> None:
-    """Speed as ratios against the plain path, after checking that both agree.
+    """Measure speed as a ratio to the plain path, after checking that both give the same result.
 
     ROWS are what to measure: dm dsa dc unroll evaluate, or a row that a plugin brings.
 

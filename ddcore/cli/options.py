@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial, wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -12,17 +16,28 @@ if TYPE_CHECKING:
     from ddcore.experiment.plan import Settings
     from ddcore.host import Host
 
+
+def _given(value: str | None) -> str | None:
+    if value == "":
+        raise typer.BadParameter("it is empty: leave the option out, or give a value.")
+    return value
+
+
+_text = partial(typer.Option, callback=_given)
+
 Data = Annotated[
     str | None,
-    typer.Option(
+    _text(
         help="A data set by name (`ddcore list data`), an .npz file, or a folder with train/CLASS/ images."
-        " `ddcore list data PATH` tells how a file or folder is read."
+        " `ddcore list data PATH` shows how a file or folder is read."
     ),
 ]
-Root = Annotated[str | None, typer.Option(help="The folder where the data set's files lie.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch missing files; nothing is fetched unasked.")]
+Root = Annotated[str | None, _text(help="The folder with the data set's files.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Download missing files. Without it, nothing is downloaded.")
+]
 Size = Annotated[int | None, typer.Option(help="Side to which a folder's images are resized and cropped.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same tensors.")]
+Seed = Annotated[int, typer.Option(help="Seed of all that is random: the same seed gives the same tensors.")]
 Change = Annotated[
     list[str] | None,
     typer.Option(
@@ -33,26 +48,26 @@ Change = Annotated[
 ]
 Named = Annotated[
     str | None,
-    typer.Option("--protocol", help="How networks are trained: quick, dc, ... (`ddcore list protocols`)."),
+    _text("--protocol", help="How networks are trained: quick, dc, ... (`ddcore list protocols`)."),
 ]
 Networks = Annotated[
-    str | None, typer.Option(help="Networks to evaluate on: convnet,resnet18, or with fields: 'convnet(width=64),mlp'.")
+    str | None, _text(help="Networks to evaluate on: convnet,resnet18, or with fields: 'convnet(width=64),mlp'.")
 ]
 Measures = Annotated[
-    str | None, typer.Option(help="What is measured: accuracy,calibration_error; the first one chooses among rates.")
+    str | None,
+    _text(help="Measures to report: accuracy,calibration_error. The first one chooses among learning rates."),
 ]
-Repeats = Annotated[int | None, typer.Option(help="Fresh networks for each evaluation.")]
+Repeats = Annotated[int | None, typer.Option(help="How many fresh networks are trained in each evaluation.")]
 Rates = Annotated[
-    str | None, typer.Option("--lr", help="Learning rates to try: 0.001,0.01. More than one needs --validation.")
+    str | None, _text("--lr", help="Learning rates to try: 0.001,0.01. More than one needs --validation.")
 ]
 Baselines = Annotated[
     str | None,
-    typer.Option(
-        help="Sets to stand beside: random,herding,whole, or none. By default all, and none in a private run."
-    ),
+    _text(help="Baselines to compare with: random,herding,whole, or none. By default all, but none in a private run."),
 ]
 Validation = Annotated[
-    float | None, typer.Option(help="Share of the training set kept apart to choose on: 0.1. Test is never chosen on.")
+    float | None,
+    typer.Option(help="Share of the training set to hold out for choosing: 0.1. Nothing is chosen on the test set."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, or cuda.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write; by default runs/DATA-METHOD-ipcIPC-SEED.")]
@@ -70,38 +85,113 @@ def routed(changes: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return recipe, settings
 
 
-def laid_over(
-    host: Host,
-    settings: Settings,
-    changes: dict[str, Any],
-    protocol: str | None,
-    networks: str | None,
-    measures: str | None,
-    repeats: int | None,
-    rates: str | None,
-    baselines: str | None,
-    validation: float | None,
-) -> Settings:
-    """``settings`` with the options that are given, and the fields of ``changes``, in the place of theirs."""
-    from ddcore.naming import parse_parts
-    from ddcore.packing import overridden
+@dataclass(frozen=True)
+class DataOptions:
+    """The options that say which data are taken."""
 
-    data = {path: value for path, value in changes.items() if path.startswith("data.")}
-    settings = overridden(settings, data, host.catalogue)
-    if protocol:
-        settings = overridden(settings, {"protocol": protocol}, host.catalogue)
-    if protocol or settings.protocol == type(settings.protocol)():
-        settings = settings.suited(host.catalogue)
-    given = {
-        "protocol.networks": parse_parts(networks, "--networks") if networks else None,
-        "protocol.measures": parse_parts(measures, "--measures") if measures else None,
-        "protocol.repeats": repeats,
-        "protocol.lr": f"[{rates}]" if rates else None,
-        "baselines": _baselines(baselines),
-        "validation": validation,
-    }
-    rest = {path: value for path, value in changes.items() if path not in data}
-    return overridden(settings, {**{n: v for n, v in given.items() if v is not None}, **rest}, host.catalogue)
+    data: Data = None
+    root: Root = None
+    download: Download = False
+    size: Size = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields of a data set, None where nothing is said of one."""
+        return {"root": self.root, "download": self.download or None, "size": self.size}
+
+    def named(self, host: Host, name: str) -> DataSet:
+        """The data set ``name``, or the file or folder of that path."""
+        from ddcore.experiment.reading import data_set
+
+        return data_set(host.catalogue, name, **self.given)
+
+    def replaced(self, host: Host, base: DataSet) -> DataSet:
+        """The data set that is named, or ``base`` with the fields that are given."""
+        from ddcore.packing import overridden
+
+        if self.data:
+            return self.named(host, self.data)
+        given = {field: value for field, value in self.given.items() if value is not None}
+        if self.root:
+            given["root"] = str(Path(self.root).expanduser().absolute())
+        return overridden(base, given, host.catalogue)
+
+
+@dataclass(frozen=True)
+class Options(DataOptions):
+    """The options of whatever distils or evaluates."""
+
+    change: Change = None
+    protocol: Named = None
+    networks: Networks = None
+    measures: Measures = None
+    repeats: Repeats = None
+    rates: Rates = None
+    baselines: Baselines = None
+    validation: Validation = None
+
+    def laid_over(self, host: Host, settings: Settings, changes: dict[str, Any]) -> Settings:
+        """``settings`` with the options that are given, and the fields of ``changes``, in the place of theirs."""
+        from ddcore.naming import parse_parts
+        from ddcore.packing import overridden
+
+        data = {path: value for path, value in changes.items() if path.startswith("data.")}
+        settings = overridden(settings, data, host.catalogue)
+        if self.protocol:
+            settings = overridden(settings, {"protocol": self.protocol}, host.catalogue)
+        if self.protocol or settings.protocol == type(settings.protocol)():
+            settings = settings.suited(host.catalogue)
+        given = {
+            "protocol.networks": parse_parts(self.networks, "--networks") if self.networks else None,
+            "protocol.measures": parse_parts(self.measures, "--measures") if self.measures else None,
+            "protocol.repeats": self.repeats,
+            "protocol.lr": _rates(self.rates),
+            "baselines": _baselines(self.baselines),
+            "validation": self.validation,
+        }
+        rest = {path: value for path, value in changes.items() if path not in data}
+        return overridden(settings, {**{n: v for n, v in given.items() if v is not None}, **rest}, host.catalogue)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where and how an experiment is carried out."""
+
+    device: Device = "cpu"
+    out: Out = None
+    checkpoint_seconds: Checkpoint = 30.0
+
+
+def spelled(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with the fields of each of its arguments that is a class of options as options of their own."""
+    hints = get_type_hints(command, include_extras=True)
+    held = {name: hint for name, hint in hints.items() if hint in (DataOptions, Options, Work)}
+    options: list[Parameter] = []
+    for name, parameter in signature(command).parameters.items():
+        if name in held:
+            own = get_type_hints(held[name], include_extras=True)
+            named = [(f.name, f.default, own[f.name]) for f in fields(held[name])]
+        else:
+            named = [(name, parameter.default, hints[name])]
+        options += [Parameter(n, Parameter.KEYWORD_ONLY, default=d, annotation=hint) for n, d, hint in named]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        groups = {name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in held.items()}
+        command(**groups, **given)
+
+    called.__signature__ = signature(command).replace(parameters=options)  # type: ignore[attr-defined]
+    called.__annotations__ = {option.name: option.annotation for option in options}
+    return called
+
+
+def _rates(text: str | None) -> list[float] | None:
+    from ddcore.errors import RecipeRefused
+
+    try:
+        return None if text is None else [float(rate) for rate in text.split(",")]
+    except ValueError:
+        raise RecipeRefused(f"--lr {text}: write one number, or several with commas between: 0.001,0.01.") from None
 
 
 def _baselines(text: str | None) -> list[str] | None:
@@ -115,15 +205,3 @@ def _baselines(text: str | None) -> list[str] | None:
         if name not in BASELINES:
             raise UnknownName("baseline", name, BASELINES)
     return names
-
-
-def data_of(host: Host, base: DataSet, name: str | None, **fields: Any) -> DataSet:
-    """``base`` with the fields that are given, or the data set ``name``."""
-    from ddcore.experiment.reading import data_set
-    from ddcore.packing import overridden
-
-    if name:
-        return data_set(host.catalogue, name, **fields)
-    if fields["root"]:
-        fields["root"] = str(Path(fields["root"]).expanduser().absolute())
-    return overridden(base, {field: value for field, value in fields.items() if value is not None}, host.catalogue)

@@ -123,8 +123,8 @@ def _splits(root: Path, changes: Counter[str]) -> tuple[dict[str, Path], list[st
     if not root.is_dir():
         raise BadData(f"There is no folder {root}.")
     there: dict[str, Path] = {}
-    beside, notes = [], []
-    for path in _shown(root, Counter()):
+    beside, notes, passed = [], [], Counter[str]()
+    for path in _shown(root, passed):
         split = next((split for split, words in SPLITS.items() if path.name.lower() in words), None)
         if split is None or not path.is_dir():
             beside.append(path.name)
@@ -140,7 +140,7 @@ def _splits(root: Path, changes: Counter[str]) -> tuple[dict[str, Path], list[st
             f"{root} has a folder {name}, but no folder train. Wanted: {root}/train/<class>/<image>, also where {name}"
             " is a class."
         )
-    _shown(root, changes)
+    changes.update(passed)
     if beside:
         notes.append(f"Not read, since they lie next to {there['train'].name}: {', '.join(beside)}.")
     if "validation" in there and "test" not in there:

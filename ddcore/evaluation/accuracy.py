@@ -16,7 +16,7 @@ from ddcore.types import Draw
 
 @dataclass(frozen=True)
 class Accuracy(Measure):
-    """Items whose largest logit is that of their class, in percent."""
+    """The share of items whose largest logit is that of their class, in percent."""
 
     classes_only = True
     unit: ClassVar[str] = "%"

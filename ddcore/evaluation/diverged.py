@@ -14,7 +14,7 @@ from ddcore.types import Call, Draw, WrappedNetwork
 
 @dataclass(frozen=True, eq=False)
 class Watched(WrappedNetwork):
-    """``network``, each of whose nets is noted in ``finite`` (e,) until it answers something that is not."""
+    """``network``; ``finite`` (e,) becomes false for each of its nets that gives an output that is not finite."""
 
     finite: Tensor
 

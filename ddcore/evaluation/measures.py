@@ -17,7 +17,7 @@ class Measure(Part, kind="measure"):
     """A number about trained networks."""
 
     unit: ClassVar[str] = ""
-    """What it is counted in, such as ``%``."""
+    """Its unit, such as ``%``."""
     higher_is_better: ClassVar[bool] = True
     digits: ClassVar[int] = 1
     """Decimal places with which it is written."""
@@ -27,5 +27,5 @@ class Measure(Part, kind="measure"):
         """One number per net (e,) of the ensemble ``draw``; ``chunk`` items fit in memory at once."""
 
     def of(self, distilled: DistilledSet) -> Measure:
-        """This measure once the set under evaluation is known; one that looks for a trigger answers a copy with it."""
+        """This measure for the set under evaluation; one that looks for its trigger returns a copy that has it."""
         return self

@@ -1,4 +1,4 @@
-"""What an ensemble says of a data set."""
+"""The predictions of an ensemble on a data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ddcore.types import Draw
 
 
 def predictions(draw: Draw, data: TrainingSet, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits (e, n, k) of the ensemble ``draw``, on the CPU, and targets (n,), for ``chunk`` items after another."""
+    """Logits (e, n, k) of the ensemble ``draw`` and targets (n,), on the CPU, ``chunk`` items at a time."""
     assert draw.ensemble is not None
     device = next(iter(draw.params.values())).device
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Presets: protocols that have a name."""
+"""Presets: protocols with a name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[[], Protocol])
 
 
 def preset(*cites: Citation) -> Callable[[F], F]:
-    """Mark a function that returns a protocol as one to be named, with its papers; its docstring says what it is."""
+    """Mark a function that returns a protocol as a preset, with its papers; its docstring describes it."""
 
     def mark(function: F) -> F:
         function.kind = "protocol"  # type: ignore[attr-defined]

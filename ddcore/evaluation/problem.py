@@ -1,4 +1,4 @@
-"""Whether two cards are of one problem: what was made for one may be measured on the other."""
+"""Whether what was made for one data set may be measured on another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ddcore.types import DataCard
 
 
 def check_problem(made: DataCard, real: DataCard, by_number: bool = False) -> None:
-    """Refuse to measure on data of the card ``real`` what was made for those of ``made``.
+    """Refuse to measure a set that was made for the card ``made`` on data of the card ``real``.
 
     Classes are compared by their names, where both have some; ``by_number`` leaves that out.
 

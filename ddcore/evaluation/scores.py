@@ -52,7 +52,7 @@ class Score:
         return stdev(self.finite) if len(self.finite) > 1 else 0.0 if self.finite else math.nan
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it, which knows no NaN: null."""
+        """For JSON, which has no NaN: null in its place."""
         values = {"mean": self.mean, "std": self.std}
         said = {name: value if math.isfinite(value) else None for name, value in values.items()}
         return {**said, "values": [v if math.isfinite(v) else None for v in self.values], "lr": self.lr}
@@ -78,8 +78,8 @@ def evaluate(
 ) -> Scores:
     """Train ``protocol.repeats`` fresh nets of each network on ``training``; measure them on a ``split`` of ``data``.
 
-    ``teacher_targets``: what ``training`` brings to be taught by, for protocols with a temperature. ``distilled``: the
-    set that the measures are to know. ``attack``: as :func:`ddcore.evaluation.training.train` has it.
+    ``teacher_targets``: what ``training`` provides as a teacher, for protocols with a temperature. ``distilled``: the
+    set that the measures are told of. ``attack``: as :func:`ddcore.evaluation.training.train` has it.
 
     Raises:
         RecipeRefused: as :meth:`Protocol.check` says, or there is no such split.
@@ -111,7 +111,7 @@ def evaluate(
 
 
 def _worth(measure: Measure, nets: list[tuple[Draw, int]], held: Preprocessed) -> tuple[int, float]:
-    """What speaks for nets: first that few of them diverged, then their mean on validation."""
+    """How good nets are: first by how few of them diverged, then by their mean on validation."""
     found = Score(tuple(v for draw, chunk in nets for v in measured(measure, draw, held, chunk)), 0.0)
     mean = found.mean if found.finite else 0.0
     return -found.diverged, mean if measure.higher_is_better else -mean

@@ -1,4 +1,4 @@
-"""What a set brings to teach a network by, beside one target per item."""
+"""What a set provides to teach networks, besides one target per item."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ddcore.types import Draw
 
 
 class TeacherTargets(Interface):
-    """What a set brings to teach a network by, besides one target per item."""
+    """What a set provides to teach networks, besides one target per item."""
 
     def __call__(
         self, rows: Tensor, inputs: Tensor, augment: Augment | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """How ``inputs`` (n, ...), the items at ``rows`` (n,), shall be seen, and a teacher's logits (n, k) of that."""
+        """``inputs`` (n, ...), the items at ``rows`` (n,), as networks see them, and a teacher's logits (n, k)."""
         ...
 
 
@@ -39,7 +39,7 @@ class StoredCrops:
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """A teacher that says of each augmented item what it sees."""
+    """A teacher network, which is asked about each augmented item."""
 
     teacher: Draw
 

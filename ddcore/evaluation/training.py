@@ -41,7 +41,7 @@ def fresh_nets(
     teacher_targets: TeacherTargets | None = None,
     attack: Attack | None = None,
 ) -> Iterator[tuple[Draw, int]]:
-    """Trained ensembles that together hold all the repeats, each with the items it can be measured on at once."""
+    """Trained ensembles that together hold all the repeats, each with how many items it can be measured on at once."""
     network = plan.ready(card)
     floats = activation_floats(Draw(network, *network.init(Streams(seed)["net/0"])), card.shape)
     batch = min(protocol.batch, len(training))
@@ -71,13 +71,13 @@ def train(
     after_step: Callable[[Params], None] | None = None,
     attack: Attack | None = None,
 ) -> Draw:
-    """An ensemble with the fresh nets of the numbers ``nets``, trained side by side.
+    """An ensemble of the fresh nets with the numbers ``nets``, trained side by side.
 
     Each net has streams of its own, from its number, for its start, its batches, its augmentation and its dropout: it
     comes out the same, up to rounding, whichever nets are trained beside it, and so do two of one number.
 
     ``attack`` is called in each step, before the loss, with the draw as it is being trained, the inputs (e, n, ...) and
-    the targets (e, n, ...), gradients enabled; the nets are trained on the inputs that it answers. ``after_step`` may
+    the targets (e, n, ...), gradients enabled; the nets are trained on the inputs that it returns. ``after_step`` may
     change the parameters, in place.
     """
     keep_heap()
@@ -130,7 +130,7 @@ class _Own:
 
 
 def _batches(items: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Row indices, epoch after epoch, the last batch of each as small as it falls."""
+    """Row indices, epoch after epoch; the last batch of each may be smaller."""
     while True:
         yield from torch.randperm(items, generator=generator).split(size)
 

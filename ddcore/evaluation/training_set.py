@@ -18,27 +18,27 @@ class TrainingSet(Interface):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that must be stored to have it."""
+        """Bytes that it takes to store it."""
         ...
 
     @property
     def step_sizes(self) -> Tensor | None:
-        """Learning rates (t,) that it brings, None where it brings none."""
+        """Learning rates (t,) that come with it, or None."""
         ...
 
     @property
     def order(self) -> Tensor | tuple[Tensor, ...] | None:
-        """The items (t, b) that each of t steps shall see, None where it is made for any order."""
+        """The items (t, b) for each of t steps, or None where any order will do."""
         ...
 
     @property
     def momentum(self) -> float:
-        """That of SGD in the steps of ``order``."""
+        """The momentum of SGD in the steps of ``order``."""
         ...
 
     @property
     def loss(self) -> LossName:
-        """What its targets are made for."""
+        """The loss that its targets are made for."""
         ...
 
     def __len__(self) -> int: ...

@@ -31,6 +31,7 @@ from ddcore.gate.open import Open
 from ddcore.gate.source import Source
 from ddcore.host import Host
 from ddcore.naming import labels
+from ddcore.networks.base import tried_once
 from ddcore.packing import to_dict
 from ddcore.preprocess import Fitted, Preprocess, Standardise
 from ddcore.rng import Streams
@@ -38,6 +39,7 @@ from ddcore.store import Store
 from ddcore.types import Progress
 
 
+@tried_once()
 def evaluate(
     training: DistilledSet | Store | Source | TrainingSet,
     data: RealData,
@@ -100,6 +102,7 @@ def _fitted(preprocess: Preprocess | Fitted, items: Store | Source, data: RealDa
     return preprocess.fitted(data.card).start(data.card, Open().build(source, rng).statistics)
 
 
+@tried_once()
 def evaluate_saved(
     place: str | os.PathLike[str],
     settings: Settings,
@@ -162,7 +165,7 @@ def metrics_of(
     """The metrics of a distilled set beside the baselines: ``scores`` by measure and network, and how they came."""
     began = time.perf_counter()
     guarded, settings = recipe.gate.guards, experiment.settings
-    protocol, baselines = settings.protocol, settings.beside(recipe)
+    protocol, baselines = settings.protocol, settings.baselines_of(recipe)
     scores, sizes = evaluate_all(distilled, data, protocol, baselines, host, device, progress)
     past_the_gate = [*baselines, *(["the validation split"] if settings.validation is not None else [])]
     return {
@@ -204,7 +207,7 @@ def baseline(name: str, recipe: Recipe, data: RealData, host: Host) -> Recipe:
 
 def check_baselines(settings: Settings, recipe: Recipe, data: RealData, host: Host) -> None:
     """Raises RecipeRefused where a baseline of ``recipe`` cannot be made of ``data``."""
-    for name in settings.beside(recipe):
+    for name in settings.baselines_of(recipe):
         if name != "whole":
             try:
                 baseline(name, recipe, data, host).fitted(data.card).check(data.card, host.catalogue)

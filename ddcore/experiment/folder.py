@@ -136,6 +136,9 @@ class Recorder:
     """Writes a run's records and checkpoints as it goes, and answers interrupts once they are written."""
 
     def __init__(self, folder: Folder, every: float, progress: Progress | None) -> None:
+        """Raises RecipeRefused where ``every``, the seconds between two checkpoints, is below zero or no number."""
+        if not every >= 0:
+            raise RecipeRefused(f"checkpoint_seconds = {every}: it must be at least 0.")
         self._folder = folder
         self._every = every
         self._progress = progress

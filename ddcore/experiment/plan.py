@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,13 +37,17 @@ class Settings(Part, kind="settings"):
     validation: OpenShare | None = None
     """Share of T set aside before anything is distilled, for choosing among a protocol's learning rates."""
 
+    def faults(self) -> Iterator[str]:
+        if self.baselines and len(set(self.baselines)) < len(self.baselines):
+            yield f"baselines holds the same one twice: {', '.join(self.baselines)}"
+
     def load(self, seed: int) -> RealData:
         """The data, with the validation split that is asked for, drawn from ``seed``."""
         data = self.data.load()
         return data if self.validation is None else data.with_validation(self.validation, seed)
 
-    def beside(self, recipe: Recipe) -> tuple[str, ...]:
-        """The baselines of what ``recipe`` makes."""
+    def baselines_of(self, recipe: Recipe) -> tuple[str, ...]:
+        """The baselines with which what ``recipe`` makes is compared."""
         return self.baselines if self.baselines is not None else () if recipe.gate.guards else BASELINES
 
     def suited(self, catalogue: Catalogue) -> Settings:

@@ -51,6 +51,8 @@ def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
     if "root" in given:
         given["root"] = str(Path(given["root"]).expanduser().absolute())
     plan = catalogue.find("data", source).maker
+    if unknown := given.keys() - {f.name for f in dataclass_fields(cast(type, plan))}:
+        raise RecipeRefused(f"The data {source} take no {' and no '.join(sorted(unknown))}: leave it out.")
     return from_dict(cast(type[DataSet], plan), given, catalogue, source)
 
 

@@ -16,6 +16,7 @@ from ddcore.files import json_bytes, write_whole
 from ddcore.gate.record import SpendRecord
 from ddcore.host import Host
 from ddcore.naming import in_line
+from ddcore.networks.base import tried_once
 from ddcore.report.metrics import read_metrics
 from ddcore.report.picture import write_images
 from ddcore.report.report import write_report
@@ -93,6 +94,7 @@ def resume(
         return _run(experiment, place, host, device, checkpoint_seconds, progress, new=False)
 
 
+@tried_once()
 def _run(
     experiment: Experiment,
     folder: Folder,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from ddcore.networks.checked import checked
 from ddcore.parts import Part
@@ -22,4 +25,23 @@ class NetworkPlan(Part, kind="network"):
         Raises:
             RecipeRefused: the items are too small, the network is too large for memory, or no network at all.
         """
-        return checked(f"network {self.part_name()}", lambda: self.fitted(card).build(card), card)
+        tried = _tried.get([])
+        for plan, known, network in tried:
+            if plan == self and known == card:
+                return network
+        network = checked(f"network {self.part_name()}", lambda: self.fitted(card).build(card), card)
+        tried.append((self, card, network))
+        return network
+
+
+_tried: ContextVar[list[tuple[NetworkPlan, DataCard, Network]]] = ContextVar("tried")
+
+
+@contextmanager
+def tried_once() -> Iterator[None]:
+    """Within it each plan is tried once for a card. It lasts for one run: between runs a module may be rewritten."""
+    token = _tried.set(_tried.get([]))
+    try:
+        yield
+    finally:
+        _tried.reset(token)

@@ -71,6 +71,7 @@ class ConvNet(NetworkPlan, name="convnet"):
             if min(sides) < 1:
                 raise RecipeRefused(
                     f"A ConvNet of depth {plan.depth} leaves nothing of {card.kind}s of"
-                    f" {'x'.join(map(str, card.shape[1:]))} after block {i + 1}: take network.depth = {i} or less."
+                    f" {'x'.join(map(str, card.shape[1:]))} after block {i + 1}: take"
+                    f" {f'network.depth = {i} or less' if i else 'another network, such as mlp'}."
                 )
         return Structure(chain(*layers, Flatten()), Linear(channels * math.prod(sides), card.outputs))

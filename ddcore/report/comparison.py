@@ -29,11 +29,11 @@ class Spread:
 
     mean: float
     std_nets: float | None
-    """Deviation over the networks of one evaluation, the mean of the runs'; None for a single network."""
+    """Standard deviation over the networks of one evaluation, averaged over the runs; None for a single network."""
     std_seeds: float | None
-    """Deviation of the runs' means over their seeds; None for a single run."""
+    """Standard deviation of the runs' means over their seeds; None for a single run."""
     runs: int
-    """Those of the row in which a net did not diverge."""
+    """Runs of the row in which at least one net did not diverge."""
     diverged: int
     nets: int
     by: MeasuredBy
@@ -54,7 +54,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ by their seed alone, or a baseline of theirs."""
+    """Runs that differ only in their seed, or one of their baselines."""
 
     method: str
     data: str
@@ -62,14 +62,14 @@ class Row:
     protocol: str
     network: str
     measure: str
-    """The one that chooses, which is shown first and in the plot."""
+    """The measure that chooses; it is shown first and in the plot."""
     scores: dict[str, Spread]
     """By measure."""
     seeds: int
     bytes: int
     seconds: float | None
     setting: str = ""
-    """Where runs of one method differ by more than their seeds: what is particular to these."""
+    """What tells these runs from others of their method that differ in more than the seed."""
 
     @property
     def label(self) -> str:
@@ -105,7 +105,7 @@ class Comparison:
 
     @property
     def measures(self) -> dict[str, MeasuredBy]:
-        """All that was measured, what chooses first."""
+        """All measures, the one that chooses first."""
         firsts = {row.measure: row.first.by for row in self.rows}
         return firsts | {name: score.by for row in self.rows for name, score in row.scores.items()}
 
@@ -159,7 +159,7 @@ def _line(rows: list[Row]) -> Line:
 
 
 def compare(folders: Iterable[str | Path]) -> Comparison:
-    """The runs in ``folders`` side by side; those that differ by their seed alone are one row.
+    """The runs in ``folders`` side by side; those that differ only in their seed share a row.
 
     A folder, or a seed, that is given twice counts once. A baseline has one row for each data set, ipc, protocol and
     network, over the seeds of all the runs that stand beside it; a run of its own of that method takes its place.

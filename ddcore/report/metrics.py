@@ -1,4 +1,4 @@
-"""What a finished run says of itself: its ``metrics.json``, read and checked in one place."""
+"""A finished run's ``metrics.json``, read and checked."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Metrics(_Table):
 
 
 def read_metrics(folder: Path) -> tuple[Metrics, dict[str, Any]]:
-    """What the finished run in ``folder`` says: checked, and whole as it was written.
+    """The metrics of the finished run in ``folder``: checked, and as they were written.
 
     Raises:
         DdcoreError: it is not finished, or its metrics are damaged.
@@ -126,4 +126,4 @@ def read_metrics(folder: Path) -> tuple[Metrics, dict[str, Any]]:
         said = fields_at_fault(error)
     except (ValueError, RecursionError) as error:
         said = str(error)
-    raise DdcoreError(f"{path} is damaged ({said}). `ddcore resume {folder}` makes it again.")
+    raise DdcoreError(f"{path} is damaged ({said}). `ddcore resume {folder}` writes it again.")

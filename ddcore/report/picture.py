@@ -13,9 +13,9 @@ from ddcore.plots import save_figure
 from ddcore.preprocess import Fitted
 
 MOST_COLUMNS = 20
-"""Images of a class that the picture shows at most."""
+"""The most images of a class that the picture shows."""
 MOST_HEIGHT = 16384
-"""Pixels from top to bottom that the picture has at most: it shows as many classes as go into that."""
+"""The picture's largest height in pixels: it shows as many classes as fit."""
 
 
 def write_images(distilled: DistilledSet, preprocess: Fitted, path: Path) -> Path | None:

@@ -30,7 +30,7 @@ def bytes_cell(count: float) -> str:
 
 
 def measure_title(name: str, measure: Mapping[str, Any]) -> str:
-    """A measure with what it is counted in, and which way is better where that is down."""
+    """A measure with its unit, and a remark where lower is better."""
     notes = [measure["unit"], *(["lower is better"] if not measure["higher_is_better"] else [])]
     said = ", ".join(filter(None, notes))
     return name.replace("_", " ") + (f" ({said})" if said else "")

@@ -145,11 +145,11 @@ def noise_for(epsilon: float, delta: float, rate: float, requests: int) -> float
         spent = epsilon_of([(noise, rate, requests)], delta, accountant)
         return max(-MUCH, min(MUCH, math.log(spent / epsilon))) if spent else -MUCH
 
-    def least(accountant: str, enough: float) -> float:
-        """The least noise that is ``enough``, or a little more."""
-        few = 0.8 * enough
+    def least(accountant: str, enough: float, step: float) -> float:
+        """The least noise that is enough, or a little more; looked for from ``enough`` downwards, ``step`` by step."""
+        few = step * enough
         while excess(few, accountant) <= 0:
-            few, enough = 0.8 * few, few
+            few, enough = step * few, few
         noise = float(root_scalar(excess, args=(accountant,), bracket=(few, enough), rtol=FINEST / 4).root)
         while excess(noise, accountant) > 0:
             noise *= 1 + FINEST / 2
@@ -160,7 +160,7 @@ def noise_for(epsilon: float, delta: float, rate: float, requests: int) -> float
             f"No noise makes {requests} requests at sampling rate {rate:.4g} cost as little as epsilon {epsilon} at"
             f" delta {delta}: allow a larger plugins.private.epsilon, or fewer requests or items."
         )
-    return least("prv", least("rdp", MOST_NOISE))
+    return least("prv", least("rdp", MOST_NOISE, 0.2), 0.8)
 
 
 class Ledger:

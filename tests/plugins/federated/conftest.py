@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 import ddcore_federated
 import pytest
 import torch
-from ddcore_federated.flower import InProcess, simulate
+from ddcore_federated import Server
+from ddcore_federated.flower import InProcess, SyntheticUnion, simulate
+from flwr.app import ConfigRecord
 
 import ddcore
 
@@ -61,3 +63,47 @@ def in_process():
         return simulate(served, app, clients)
 
     return run
+
+
+class Noting(Server):
+    """Keeps what sets came, and adds one to each weight."""
+
+    def __init__(self):
+        object.__setattr__(self, "sets", [])
+
+    def next_weights(self, weights, sets, network, card, rng, device="cpu", progress=None):
+        self.sets.extend(sets)
+        return {name: value + 1 for name, value in weights.items()}
+
+
+@pytest.fixture
+def union_of():
+    """The strategy for items of ``card``, on a server that notes what comes."""
+    return lambda card, server=None, ipc=1, **named: SyntheticUnion(card, NET, ipc, server or Noting(), **named)
+
+
+@pytest.fixture
+def one_round():
+    def run(strategy, grid, number=1, arrays=None, timeout=None, **config):
+        asked = strategy.configure_train(number, arrays or strategy.initial(), ConfigRecord(config), grid)
+        return strategy.aggregate_train(number, grid.send_and_receive(asked, timeout=timeout))
+
+    return run
+
+
+@pytest.fixture
+def refusal():
+    """What the first client says that refuses what is asked of it."""
+
+    def said(app, in_process, strategy, change=None):
+        def server(grid):
+            (message, *_) = strategy.configure_train(1, strategy.initial(), ConfigRecord(), grid)
+            if change:
+                change(message, grid)
+            (reply,) = grid.send_and_receive([message])
+            assert reply.has_error()
+            return reply.error.reason
+
+        return in_process(server, app)
+
+    return said

@@ -1,8 +1,7 @@
 """Private runs that are killed, in real processes: what was told in all lives is what the certificate counts."""
 
 import random
-import subprocess
-import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,16 @@ KILLS = ["begun:1", "kept:1", "unrecorded:2", "recorded:2", "told:3", "asked:2",
 """Before there is a checkpoint, right after the first one, and in mid-step on each side of the record."""
 
 
-def lived(folder, *lives):
-    """Let a run live so; what became of each life."""
-    words = [sys.executable, "-W", "ignore", str(LIVES), str(folder), str(log_of(folder)), *lives]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+@pytest.fixture(scope="module")
+def lived(script):
+    """Lets a run in a folder live so; what became of each life."""
+
+    def live(folder, *lives):
+        status, said = script(LIVES, folder, log_of(folder), *lives)
+        assert status == 0, said
+        return [line for line in said.splitlines() if line.startswith(("killed", "exit"))]
+
+    return live
 
 
 def log_of(folder):
@@ -39,7 +42,7 @@ def certified(folder):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(lived, tmp_path_factory):
     folder = tmp_path_factory.mktemp("straight") / "run"
     assert lived(folder, "end") == ["exit 0"]
     certified(folder)
@@ -51,7 +54,7 @@ def same(folder, straight):
     return found.keys() == straight.keys() and all(torch.equal(found[name], straight[name]) for name in found)
 
 
-def test_what_was_told_in_all_lives_is_what_the_certificate_counts(tmp_path, straight):
+def test_what_was_told_in_all_lives_is_what_the_certificate_counts(lived, tmp_path, straight):
     folder = tmp_path / "run"
     assert lived(folder, *KILLS, "end") == ["killed"] * len(KILLS) + ["exit 0"]
     certified(folder)
@@ -60,10 +63,11 @@ def test_what_was_told_in_all_lives_is_what_the_certificate_counts(tmp_path, str
 
 
 @pytest.mark.long
-def test_killed_at_forty_moments(tmp_path, straight):
-    chance = random.Random(0)
+def test_killed_at_forty_moments(lived, tmp_path, straight, recorded):
+    chance, counts = random.Random(0), Counter()
     for number in range(8):
         folder = tmp_path / f"run{number}"
-        lived(folder, *(f"seconds:{chance.uniform(0, 2):.3f}" for _ in range(5)), "end")
-        certified(folder)
+        lives = lived(folder, *(f"seconds:{chance.uniform(0, 2):.3f}" for _ in range(5)), "end")
+        counts.update(lives=len(lives), kills=lives.count("killed"), requests=certified(folder)["requests"])
         assert same(folder, straight)
+    recorded(counts)

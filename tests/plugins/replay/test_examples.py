@@ -1,8 +1,6 @@
 """The plugin's README does what it says."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,12 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_an_example_runs_in_an_empty_file(number, tmp_path):
-    script = tmp_path / "example.py"
-    script.write_text(EXAMPLES[number])
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "bytes" in done.stdout.splitlines()[-2 if number == 2 else -1]
+def test_an_example_runs_in_an_empty_file(script, number, tmp_path):
+    example = tmp_path / "example.py"
+    example.write_text(EXAMPLES[number])
+    status, said = script(example, folder=tmp_path)
+    assert status == 0, said
+    assert "bytes" in said.splitlines()[-2 if number == 2 else -1]
 
 
 def test_the_first_is_of_avalanche():
