@@ -42,8 +42,13 @@ class Victim:
         """The single net ``draw``, which takes preprocessed items, as it is in evaluation."""
         return Victim(lambda x: draw(preprocess(x), training=False), loss)
 
+    def classes(self, x: Tensor) -> int:
+        """How many classes it tells apart."""
+        with torch.no_grad():
+            return self.logits(x[:1]).shape[1]
+
     def gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (n, k) of the items ``x`` (n, ...) with targets ``y``, and the gradient (n, ...) of each one's loss."""
+        """Logits (n, k) of the items ``x`` (n, ...) with targets ``y``, and the gradients (n, ...) of their losses."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             logits = self.logits(x)
@@ -53,8 +58,6 @@ class Victim:
 
 class Attack(dd.Part, kind="attack"):
     """Moves raw items within a ball and within [0, 1]."""
-
-    ball: Ball
 
     @abstractmethod
     def __call__(self, victim: Victim, x: Tensor, y: Tensor, generator: Generator, stop: bool = False) -> Tensor:
@@ -75,6 +78,14 @@ class Attack(dd.Part, kind="attack"):
                 f"The attack {self.part_name()} moves items within [0, 1], but those of {card.name} came as floats,"
                 " whose range is not known. Give them as uint8 (0 to 255), which says that white is 1."
             )
+
+
+@dataclass(frozen=True)
+class Unmoved(Attack):
+    """Moves nothing: what attacks are compared with, on the same items."""
+
+    def __call__(self, victim: Victim, x: Tensor, y: Tensor, generator: Generator, stop: bool = False) -> Tensor:
+        return x
 
 
 @dataclass(frozen=True)

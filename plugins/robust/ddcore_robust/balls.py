@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -18,8 +19,14 @@ class Ball(dd.Part, kind="ball"):
     Values of an item that already lie outside [0, 1], as those of a synthetic one may, need not come back.
     """
 
+    norm: ClassVar[str]
+    """What the radius is measured by, as papers write it."""
+
     epsilon: dd.PositiveShare = 0.1
     """The radius, in units of raw values: white less black is 1."""
+
+    def __str__(self) -> str:
+        return f"{self.norm} {self.epsilon:g}"
 
     def project(self, moved: Tensor, x: Tensor) -> Tensor:
         """The items ``moved`` (n, ...), brought into the ball of each item of ``x`` (n, ...)."""
@@ -43,6 +50,8 @@ class Ball(dd.Part, kind="ball"):
 class Linf(Ball):
     """No value is moved by more than ``epsilon``."""
 
+    norm = "Linf"
+
     def _inside(self, moved: Tensor, x: Tensor) -> Tensor:
         return x + (moved - x).clamp(-self.epsilon, self.epsilon)
 
@@ -57,6 +66,8 @@ class Linf(Ball):
 @dataclass(frozen=True)
 class L2(Ball):
     """The Euclidean distance over the whole item is at most ``epsilon``."""
+
+    norm = "L2"
 
     epsilon: dd.Positive = 1.0
     """The radius, in units of raw values: white less black is 1."""

@@ -59,8 +59,9 @@ class TransferAccuracy(RobustAccuracy):
     That one is of the same kind, and has been trained by ``surrogate`` on the items of the split that are not attacked;
     at most half of them are. An attack that sees the network itself must be stronger than this.
 
-    **Reference**: Papernot et al., Practical Black-Box Attacks against Machine Learning, ASIA CCS 2017, whose substitute
-    learns from the network's answers.
+    **Reference**: Papernot et al., Practical Black-Box Attacks against Machine Learning, ASIA CCS 2017, Section 4.
+
+    **Differs**: the other network learns from true classes, not from the answers of the network that is attacked.
     """
 
     surrogate: dd.Protocol = field(default_factory=lambda: dd.Protocol(augment=None, repeats=1))

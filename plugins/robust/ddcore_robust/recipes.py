@@ -1,7 +1,5 @@
 """Methods whose sets are to teach robust networks."""
 
-from dataclasses import replace
-
 from ddcore import plugin as dd
 from ddcore_robust.attacks import PGD, Pgd
 from ddcore_robust.balls import Linf
