@@ -126,7 +126,7 @@ class RealData:
             kind,
             apart,
             valued,
-            unit_range=kind in LAYOUTS and stores["train"].inputs.dtype == torch.uint8,
+            unit_range=kind in LAYOUTS and all(store.inputs.dtype == torch.uint8 for store in stores.values()),
         )
         roles = {"train": "to train on", "test": "to test on", "validation": "to choose on"}
         sizes = ", ".join(f"{len(store)} {roles[split]}" for split, store in stores.items())

@@ -42,6 +42,7 @@ def study(data: str, options: argparse.Namespace) -> Robustness:
         overrides=overrides,
         protocol=protocol,
         whole=whole,
+        ways=tuple(options.ways),
         epsilon=options.epsilon,
         items=options.items,
         autoattack=options.autoattack,
@@ -73,6 +74,8 @@ def main() -> None:
     parser.add_argument("--out", default="runs/robust", help="where the studies go, a folder each")
     parser.add_argument("--data", nargs="+", default=["mnist"], help="which data sets")
     parser.add_argument("--sets", nargs="+", default=list(SETS), help="which sets, methods and whole")
+    ways = ["standard", "adversarial"]
+    parser.add_argument("--ways", nargs="+", default=ways, choices=ways, help="how networks are trained")
     parser.add_argument("--epsilon", type=float, default=0.1, help="radius of the L-infinity ball")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds")
     parser.add_argument("--width", type=int, default=16, help="channels of the networks")

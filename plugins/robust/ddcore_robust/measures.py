@@ -35,7 +35,8 @@ class RobustAccuracy(dd.Measure):
 
     def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
         rows = spread_rows(len(data), self.items)
-        return torch.tensor([self._of(net, net, data, rows, chunk) for net in each_net(draw)])
+        nets = each_net(draw)
+        return torch.tensor([self._of(net, net, data, rows, chunk * len(nets)) for net in nets])
 
     def _of(self, net: dd.Draw, attacked: dd.Draw, data: dd.Preprocessed, rows: Tensor, chunk: int) -> float:
         """The measure of ``net`` at the items ``rows`` (n,), moved against ``attacked``."""
@@ -77,7 +78,8 @@ class TransferAccuracy(RobustAccuracy):
         device = next(iter(draw.params.values())).device
         trained = dd.train(draw.network, others, card, self.surrogate, self.surrogate.lr[0], [0], self.seed, device)
         (other,) = each_net(trained)
-        return torch.tensor([self._of(net, other, data, rows, chunk) for net in each_net(draw)])
+        nets = each_net(draw)
+        return torch.tensor([self._of(net, other, data, rows, chunk * len(nets)) for net in nets])
 
 
 def spread_rows(length: int, items: int | None) -> Tensor:
