@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddcore.arrays import AXES, Layout, as_array, by_split, channels_first, numbers, one_range
+from ddcore.arrays import AXES, LAYOUTS, Layout, as_array, by_split, channels_first, numbers, one_range
 from ddcore.errors import BadData
 from ddcore.store import Inputs, Items, Store, split_rows
 from ddcore.types import DataCard
@@ -126,6 +126,7 @@ class RealData:
             kind,
             apart,
             valued,
+            unit_range=kind in LAYOUTS and all(store.inputs.dtype == torch.uint8 for store in stores.values()),
         )
         roles = {"train": "to train on", "test": "to test on", "validation": "to choose on"}
         sizes = ", ".join(f"{len(store)} {roles[split]}" for split, store in stores.items())

@@ -333,6 +333,7 @@ from .labels.taught import (
 from .labels.vectors import (
     Vectors as Vectors,
 )
+from .losses import LOSSES as LOSSES
 from .losses import (
     cross_entropy as cross_entropy,
 )

@@ -17,7 +17,7 @@ from ddcore.checkpoint import RunState, in_short, moved
 from ddcore.composition import Recipe
 from ddcore.context import Context
 from ddcore.data import RealData
-from ddcore.errors import BadCheckpoint, LossDiverged, RecipeRefused
+from ddcore.errors import BadCheckpoint, LossDiverged
 from ddcore.gate.base import Gate
 from ddcore.gate.record import SpendRecord
 from ddcore.gate.recorded import RecordedGate
@@ -96,11 +96,6 @@ class Run:
         on_distilled: Callable[[DistilledSet], None] | None = None,
         record: SpendRecord | None = None,
     ) -> None:
-        if recipe.update.clamp and data.train.inputs.dtype != torch.uint8:
-            raise RecipeRefused(
-                f"update.clamp holds images within [0, 1], but {data.card.name} came as {data.train.inputs.dtype},"
-                " whose range is not known: set update.clamp = false, or give the images as uint8."
-            )
         keep_heap()
         self.recipe = recipe
         self.card = data.card

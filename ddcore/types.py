@@ -55,6 +55,8 @@ class DataCard:
     """An item stands by itself; false where items know each other, as the nodes of one graph do."""
     values: int | None = None
     """How many values a target has, where targets are numbers to predict and not classes; ``classes`` is 1 then."""
+    unit_range: bool = False
+    """Raw inputs lie in [0, 1], as those that come as uint8 do; false where nothing bounds them."""
 
     @property
     def outputs(self) -> int:
@@ -222,6 +224,9 @@ class Draw:
     """Another point of the same network, where a second player plays against S."""
     before: Transform | None = None
     """What inputs go through first: for views, which hand over raw ones, the run's preprocessing."""
+    loss: ItemLoss | None = None
+    """The loss whose gradient is asked for, of the network's outputs and T's targets; None where it is another
+    question."""
 
     def __call__(
         self, x: Tensor, params: Params | None = None, features: bool = False, training: bool = True

@@ -40,6 +40,11 @@ class Update(Part, kind="update"):
     image_fields = MappingProxyType({"clamp": False})
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        if self.clamp and not card.unit_range:
+            raise RecipeRefused(
+                f"update.clamp holds images within [0, 1], but those of {card.name} came as floats, whose range is not"
+                " known: set update.clamp = false, or give the images as uint8."
+            )
         if self.clamp and not recipe.preprocess.pointwise:
             raise RecipeRefused(
                 f"update.clamp holds pixels in range one by one, which preprocess {recipe.preprocess.part_name()!r}"

@@ -102,6 +102,19 @@ def images(n=6, side=4, **kwargs):
 GOOD = (images(), np.array([0, 1, 2, 0, 1, 2]))
 
 
+@pytest.mark.parametrize(("kind", "shape"), [("image", (9, 1, 6, 6)), ("vector", (9, 5)), ("signal", (9, 2, 7))])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_range_is_known_of_bytes_alone(kind, shape, dtype):
+    items = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    items.flat[0] = 255
+    data = RealData.of("made", (items, np.arange(9) % 3), (items, np.arange(9) % 3), kind=kind)
+    assert data.card.unit_range == (dtype is np.uint8)
+    if data.card.unit_range:
+        taken = data.train.take(torch.arange(9)).inputs
+        assert 0 <= float(taken.min()) <= float(taken.max()) == 1
+    assert data.subset(torch.arange(6)).card.unit_range == data.card.unit_range
+
+
 @pytest.mark.parametrize("shape", [(6, 4, 4), (6, 1, 4, 4), (6, 4, 4, 1)])
 def test_every_usual_layout_of_images_is_taken(shape):
     x = np.arange(96, dtype=np.uint8).reshape(shape)

@@ -18,6 +18,7 @@ from ddcore import (
     LossDiverged,
     ModuleNetwork,
     NetworkPlan,
+    RealData,
     RecipeRefused,
     Standardise,
     Streams,
@@ -567,6 +568,7 @@ def test_clamping_is_refused_where_the_range_is_not_known(host, small, tiny):
     recipe = small(host.recipe("idc", ipc=1, iterations=1))
     with pytest.raises(RecipeRefused, match="mixes: set update.clamp = false"):
         host.start(replace(recipe, preprocess=ZCA()), tiny)
-    floats = replace(tiny, train=replace(tiny.train, inputs=tiny.train.inputs.float()))
+    batch = tiny.train.take(torch.arange(len(tiny.train)))
+    floats = RealData.of("floats", (batch.inputs, batch.targets), None, mean=(0.4,), std=(0.3,))
     with pytest.raises(RecipeRefused, match="whose range is not known"):
         host.start(recipe, floats)

@@ -158,6 +158,35 @@ def test_an_attack_differentiates_inside_every_disclosure_and_stays_in_range(beg
     assert 0 < float(moved.max()) <= 8 / 255 + 1e-6
 
 
+def test_a_view_is_told_the_loss_whose_gradient_is_asked_for(host, small, tiny):
+    told = []
+
+    class Watching(LiveView):
+        def apply(self, batch, draw):
+            told.append(draw and draw.loss)
+            return batch
+
+    @dataclass(frozen=True)
+    class Watched(View):
+        itemwise: ClassVar[bool] = True
+
+        def build(self, store, rng):
+            return Watching()
+
+    def loss(outputs, targets):
+        return -cross_entropy(outputs, targets)
+
+    for recipe in (host.recipe("dm"), host.recipe("ndpdc", overrides={"plugins.private.epsilon": 50})):
+        run = host.start(small(recipe, synthetic=PIXELS, views=(Watched(),)), tiny)
+        run.start()
+        told.clear()
+        run.gate.features(run.ctx.fresh(), [Group()])
+        assert set(told) == {None}
+        told.clear()
+        run.gate.gradient(run.ctx.fresh(), [Group()], loss)
+        assert told[-1] is loss
+
+
 def test_an_attack_knows_the_network_of_the_step_and_leaves_it_as_it_is(begun, tiny):
     run = begun(tiny, Pgd(), network=ConvNet(width=4, depth=2, norm="batch"), method="dc", synthetic=PIXELS)
     for _ in range(2):

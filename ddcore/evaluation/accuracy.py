@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ddcore.evaluation.measures import Measure
 from ddcore.evaluation.predictions import predictions
-from ddcore.evaluation.training_set import TrainingSet
+from ddcore.evaluation.training_set import Preprocessed
 from ddcore.types import Draw
 
 
@@ -21,7 +21,7 @@ class Accuracy(Measure):
     classes_only = True
     unit: ClassVar[str] = "%"
 
-    def __call__(self, draw: Draw, data: TrainingSet, chunk: int) -> Tensor:
+    def __call__(self, draw: Draw, data: Preprocessed, chunk: int) -> Tensor:
         right: Tensor | float = 0.0
         for logits, targets in predictions(draw, data, chunk):
             right = right + (logits.argmax(2) == targets).sum(1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ddcore.bounds import Count
 from ddcore.evaluation.measures import Measure
 from ddcore.evaluation.predictions import predictions
-from ddcore.evaluation.training_set import TrainingSet
+from ddcore.evaluation.training_set import Preprocessed
 from ddcore.papers import PAPERS
 from ddcore.types import Citation, Draw
 
@@ -32,7 +32,7 @@ class CalibrationError(Measure):
     higher_is_better: ClassVar[bool] = False
     cites: ClassVar[tuple[Citation, ...]] = (PAPERS["guo2017calibration"],)
 
-    def __call__(self, draw: Draw, data: TrainingSet, chunk: int) -> Tensor:
+    def __call__(self, draw: Draw, data: Preprocessed, chunk: int) -> Tensor:
         assert draw.ensemble is not None
         gaps = torch.zeros(draw.ensemble, self.bins, dtype=torch.float64)
         for logits, targets in predictions(draw, data, chunk):

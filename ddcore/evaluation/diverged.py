@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddcore.evaluation.measures import Measure
-from ddcore.evaluation.training_set import TrainingSet
+from ddcore.evaluation.training_set import Preprocessed
 from ddcore.types import Call, Draw, WrappedNetwork
 
 
@@ -25,7 +25,7 @@ class Watched(WrappedNetwork):
         return answer
 
 
-def measured(measure: Measure, draw: Draw, data: TrainingSet, chunk: int) -> list[float]:
+def measured(measure: Measure, draw: Draw, data: Preprocessed, chunk: int) -> list[float]:
     """The measure of each net of the ensemble ``draw``; NaN for nets that diverged."""
     assert draw.ensemble is not None
     finite = torch.ones(draw.ensemble, dtype=torch.bool, device=next(iter(draw.params.values())).device)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ddcore.artefact import DistilledSet
-from ddcore.evaluation.training_set import TrainingSet
+from ddcore.evaluation.training_set import Preprocessed
 from ddcore.parts import Part
 from ddcore.types import Draw
 
@@ -23,8 +23,11 @@ class Measure(Part, kind="measure"):
     """Decimal places with which it is written."""
 
     @abstractmethod
-    def __call__(self, draw: Draw, data: TrainingSet, chunk: int) -> Tensor:
-        """One number per net (e,) of the ensemble ``draw``; ``chunk`` items fit in memory at once."""
+    def __call__(self, draw: Draw, data: Preprocessed, chunk: int) -> Tensor:
+        """One number per net (e,) of the ensemble ``draw``, which takes ``data`` preprocessed.
+
+        ``chunk`` items of each net fit in memory at once.
+        """
 
     def of(self, distilled: DistilledSet) -> Measure:
         """This measure for the set under evaluation; one that looks for its trigger returns a copy that has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class OpenGate(Gate):
         params = {name: value.detach().requires_grad_() for name, value in draw.params.items()}
         answers = []
         for group in groups:
-            batch = self._seen(group, draw)
+            batch = self._seen(group, replace(draw, loss=loss))
             total: list[Tensor] = []
             for part in slices(len(batch), self.source.chunk(draw, tuple(batch.inputs.shape[1:]), self._max_bytes)):
                 value = loss(draw(batch.inputs[part], params), batch.targets[part]).sum()

@@ -17,8 +17,8 @@ class LiveView:
     """A view at work inside the gate. The defaults change nothing.
 
     The draws that it is handed take raw inputs, as ``batch`` holds them: the run's preprocessing comes first
-    (``Draw.before``). They are copies, and gradients are enabled, whichever disclosure was asked for. What leaves
-    :meth:`apply` is detached.
+    (``Draw.before``). They are copies, and gradients are enabled, whichever disclosure was asked for; ``Draw.loss`` is
+    the loss where a gradient was. What leaves :meth:`apply` is detached.
     """
 
     def relabel(self, targets: Tensor) -> Tensor:

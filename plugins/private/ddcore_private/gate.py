@@ -124,7 +124,7 @@ class LivePrivateGate(dd.Gate):
 
     def gradient(self, draw, groups, loss):
         per_item = item_gradients(draw, loss)
-        return self._answered(draw, groups, per_item, self.plan.max_gradient_norm)
+        return self._answered(replace(draw, loss=loss), groups, per_item, self.plan.max_gradient_norm)
 
     def features(self, draw, groups):
         answers = self._answered(draw, groups, item_features(draw), self.plan.max_feature_norm)

@@ -1,0 +1,36 @@
+"""The plugin's README does what it says."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from ddcore_robust import Attacked, Linf, Pgd
+
+from ddcore import Recipe
+
+README = (Path(__file__).resolve().parents[3] / "plugins" / "robust" / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_runs_in_an_empty_file(number, tmp_path):
+    script = tmp_path / "example.py"
+    script.write_text(EXAMPLES[number])
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"\d\.\d", done.stdout)) >= 4
+
+
+def test_its_view_is_one(host):
+    (written,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert tomllib.loads(written)["views"][0]["name"] == "pgd"
+    recipe = Recipe.from_toml(f"{host.recipe('dm').to_toml()}\n{written}", host.catalogue)
+    assert recipe.views == (Attacked(Pgd(Linf(0.1), 10), share=0.5, clean=50),)
+
+
+def test_its_table_holds_every_method(host):
+    rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    assert sorted(rows) == [e.name for e in host.catalogue.of("method") if e.distribution == "ddcore-robust"]
