@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -39,6 +39,12 @@ class _Format(BaseModel):
     format: int
 
 
+def _in_one_line(sentence: str) -> str:
+    if not sentence.isprintable():
+        raise ValueError("a warning is one line of printable text")
+    return sentence
+
+
 class _Facts(BaseModel):
     """What the core writes among the facts; plugins add their own."""
 
@@ -47,6 +53,8 @@ class _Facts(BaseModel):
     seed: int = 0
     steps: Whole = 0
     seconds: NotNegative = 0.0
+    warnings: list[Annotated[str, AfterValidator(_in_one_line)]] = []
+    """Sentences that whoever is shown the set must read."""
 
 
 class _Card(BaseModel):

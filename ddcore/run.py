@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from itertools import chain
 from typing import Any, Protocol, cast
@@ -335,7 +335,7 @@ class Run:
             teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
             facts={
-                **{name: fact for view in self.gate.source.views for name, fact in view.facts().items()},
+                **_stated(view.facts() for view in self.gate.source.views),
                 "seed": self.recipe.seed,
                 "steps": self.step,
                 "seconds": round(self.seconds, 3),
@@ -344,6 +344,15 @@ class Run:
                 **self.facts,
             },
         )
+
+
+def _stated(facts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What several views state: their lists of one name follow one another, of anything else the last one stands."""
+    found: dict[str, Any] = {}
+    for name, fact in chain.from_iterable(stated.items() for stated in facts):
+        before = found.get(name)
+        found[name] = before + fact if isinstance(fact, list) and isinstance(before, list) else fact
+    return found
 
 
 def _plain(table: dict[str, Any]) -> dict[str, Any]:
