@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.metadata import version
 from itertools import chain
 from typing import Any, Protocol, cast
@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ddcore.artefact import DistilledSet
+from ddcore.artefact import DistilledSet, stated
 from ddcore.checkpoint import RunState, in_short, moved
 from ddcore.composition import Recipe
 from ddcore.context import Context
@@ -334,25 +334,14 @@ class Run:
             latent=synthetic.carrier.latent(),
             teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
-            facts={
-                **_stated(view.facts() for view in self.gate.source.views),
-                "seed": self.recipe.seed,
-                "steps": self.step,
-                "seconds": round(self.seconds, 3),
-                **({} if self.recipe.gate.guards else {"fingerprint": self._train.content}),
-                **self.gate.facts(),
-                **self.facts,
-            },
+            facts=stated(
+                *(view.facts() for view in self.gate.source.views),
+                {"seed": self.recipe.seed, "steps": self.step, "seconds": round(self.seconds, 3)},
+                {} if self.recipe.gate.guards else {"fingerprint": self._train.content},
+                self.gate.facts(),
+                self.facts,
+            ),
         )
-
-
-def _stated(facts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """What several views state: their lists of one name follow one another, of anything else the last one stands."""
-    found: dict[str, Any] = {}
-    for name, fact in chain.from_iterable(stated.items() for stated in facts):
-        before = found.get(name)
-        found[name] = before + fact if isinstance(fact, list) and isinstance(before, list) else fact
-    return found
 
 
 def _plain(table: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddcore.cli.base import app, pairs, progress, say, screen, show
+from ddcore.cli.base import app, pairs, progress, say, screen, show, warn
 from ddcore.cli.options import (
     Baselines,
     Change,
@@ -48,10 +48,11 @@ def _carry_out(experiment: Experiment, host: Host, out: Path | None, device: str
 
 
 def _finish(metrics: dict[str, Any], folder: Path) -> None:
-    from ddcore.report.tables import results
+    from ddcore.report.tables import results, warnings_of
 
     say(metrics["notes"])
     show(*results(metrics))
+    warn(warnings_of(metrics))
     screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.")
     left = [
         name
@@ -215,7 +216,7 @@ def evaluate(
         from ddcore.experiment.reading import data_set, data_set_of
         from ddcore.files import json_bytes, write_whole
         from ddcore.host import Host
-        from ddcore.report.tables import results
+        from ddcore.report.tables import results, warnings_of
 
         host = Host()
         changes, beside = routed(pairs(change or []))
@@ -245,6 +246,7 @@ def evaluate(
             write_whole(target, json_bytes(metrics))
     say(metrics["notes"])
     show(*results(metrics))
+    warn(warnings_of(metrics))
     say(metrics["told"])
     screen.print(f"Written: {target}", soft_wrap=True)
 

@@ -43,7 +43,7 @@ class LiveView:
         """What the artefact's card shall say of T under this view, as JSON can write it.
 
         ``warnings`` are sentences that whoever is shown the set must read: reports, comparisons and the command line
-        repeat them. Lists that several views state under one name follow one another.
+        repeat them. They, and lists of tables that several views state under one name, follow one another.
         """
         return {}
 
