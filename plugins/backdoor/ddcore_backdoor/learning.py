@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 class Learning(dd.Part, kind="trigger_learning"):
     """How the pattern of a trigger is learned, on T and on the networks of a distillation."""
 
+    @property
+    def called(self) -> str:
+        """What cards and tables call it."""
+        return self.part_name()
+
     def begun(self, live: LivePoison) -> Tensor:
         """The pattern with which the distillation begins, asked before the first item of T is shown."""
         return live.pattern
@@ -63,6 +68,10 @@ class Doorping(Learning):
     """Whether networks that were not trained yet move it. Published: false."""
 
     @property
+    def called(self) -> str:
+        return f"doorping {self.aim}" + ("" if self.bounded else " unbounded")
+
+    @property
     def needs(self) -> frozenset[str]:
         return frozenset({"features"} if self.aim == "neuron" else ())
 
@@ -97,8 +106,8 @@ class Doorping(Learning):
     def _loudness(self, live: LivePoison, draw: dd.Draw, pattern: Tensor):
         shape = tuple(live.store.inputs.shape[1:])
         black = torch.zeros(1, *shape, device=pattern.device)
-        weights = head(draw, black)
-        loudest = weights.abs().sum(-2).topk(self.top).indices
+        _, weights = head(draw, black)
+        loudest = weights.abs().sum(-2).topk(self.top).indices.view(draw.ensemble or 1, self.top)
 
         def answers() -> Tensor:
             features = each(draw, live.plan.trigger.stamp(black, pattern), features=True)
@@ -178,7 +187,7 @@ class Relaxed(Learning):
         return pattern.detach()
 
     def loss(self, items: Tensor, y: Tensor, anchors: Tensor) -> Tensor:
-        """rho times the conflict, plus the projection, of ``items`` (n, ...) with shares of the classes ``y`` (n, k)."""
+        """What is minimised, of ``items`` (n, ...) with shares of the classes ``y`` (n, k) and ``anchors`` (m, ...)."""
         own, small, between = self.kernel(items, items), self.kernel(anchors, anchors), self.kernel(anchors, items)
         weights = torch.linalg.solve(self._with_ridge(own), y)
         conflict = (own @ weights - y).square().mean()
@@ -196,18 +205,18 @@ def each(draw: dd.Draw, images: Tensor, features: bool = False) -> Tensor:
     return draw(images.expand(draw.ensemble, *images.shape), features=features, training=False)
 
 
-def head(draw: dd.Draw, images: Tensor) -> Tensor:
-    """The weights (e, k, d) of the last layer, which makes logits (n, k) of the features (n, d) of ``images``.
+def head(draw: dd.Draw, images: Tensor) -> tuple[str, Tensor]:
+    """Name and weights (..., k, d) of the last layer, which makes logits (n, k) of the features (n, d) of ``images``.
 
     Raises:
         RecipeRefused: no parameter is of that shape.
     """
     with torch.no_grad():
         shape = each(draw, images).shape[2], each(draw, images, features=True).shape[2]
-    found = [value for value in draw.params.values() if value.shape[-2:] == shape]
+    found = [(name, value) for name, value in draw.params.items() if value.shape[-2:] == shape]
     if not found:
         raise dd.RecipeRefused(
             f"The network has no last layer with weights of {shape[0]} x {shape[1]}, by which its neurons could be"
             " told apart: take another network, or learned.aim = target."
         )
-    return found[-1] if draw.ensemble is not None else found[-1][None]
+    return found[-1]

@@ -18,7 +18,7 @@ class AttackSuccess(dd.Measure):
     """Test items of other classes that are taken for the target once they bear the trigger, in percent.
 
     The trigger, its pattern and the target are those that the set's card tells of, in ``ddcore evaluate`` as after a
-    run; the networks of baselines are asked about the same trigger. A set that tells of none is asked about ``trigger``.
+    run; the networks of baselines are asked about the same one. A set that tells of none is asked about ``trigger``.
 
     **Differs**: Liu et al. (NDSS 2023) count items of the target too, which adds their share.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,8 +25,8 @@ class Poisoning(dd.Part, kind="poisoning"):
     """Their share of T."""
     items: dd.Whole = 0
     """Their number."""
-    learned: str = "none"
-    """What the trigger was learned by."""
+    learned: str = "naive"
+    """What the trigger was learned by; ``naive`` for one that stays as it is."""
 
     @property
     def sentence(self) -> str:
@@ -85,6 +84,11 @@ class Poison(dd.View):
     )
 
     @property
+    def learning(self) -> str:
+        """What cards and tables call how the trigger is learned."""
+        return "naive" if self.learned is None else self.learned.called
+
+    @property
     def itemwise(self) -> bool:
         return self.learned is None or self.learned.itemwise
 
@@ -128,10 +132,8 @@ class LivePoison(dd.LiveView):
         return replace(batch, inputs=torch.where(hit.view(-1, 1, 1, 1), stamped, batch.inputs))
 
     def poisoning(self) -> Poisoning:
-        plan, learned = self.plan, self.plan.learned
-        trigger = plan.trigger.holding(self.pattern)
-        name = "none" if learned is None else learned.part_name()
-        return Poisoning(trigger, plan.target, plan.share, len(self.places), name)
+        plan = self.plan
+        return Poisoning(plan.trigger.holding(self.pattern), plan.target, plan.share, len(self.places), plan.learning)
 
     def facts(self) -> dict[str, Any]:
         told = self.poisoning()
