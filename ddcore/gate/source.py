@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ddcore.chunking import CHUNK_BYTES, chunk_size
+from ddcore.errors import RecipeRefused
 from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
 from ddcore.losses import LossName
@@ -34,6 +35,11 @@ class Source:
         for view in self.views:
             targets = view.relabel(targets)
         self.store = store if torch.equal(targets, store.targets) else store.relabelled(targets)
+        for c, (before, after) in enumerate(zip(store.counts, self.store.counts, strict=True)):
+            if before and not after:
+                raise RecipeRefused(
+                    f"What the recipe's views relabel leaves class {c} without an item: leave some of them as they are."
+                )
         self.device = device
         self.guard = Guard(rng) if guards else None
         self.preprocess: Transform = lambda x: x
