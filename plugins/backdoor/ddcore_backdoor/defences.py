@@ -98,15 +98,15 @@ class Defences(dd.Study):
         told = poisonings(made, host)
         one = told[-1] if told else Poisoning(self.trigger, 0)
         fitted, where = dd.preprocess_of(made, host.catalogue), torch.device(device)
-        training, stamped = made, torch.zeros(len(made)).bool()
+        training, stamped = made, None
         if case.description["suspect"] == "T":
             training, stamped = self._poisoned(one, data, fitted, case.seed or 0, where)
-        suspect = self._suspect(training, data, fitted, case.seed or 0, where)
-        bench = Bench(data, fitted, one, self.tested)
+        rows = torch.randperm(len(training), generator=dd.Streams(case.seed or 0)["examined"])[: self.examined]
+        suspect = self._suspect(training, rows, data, fitted, case.seed or 0, where)
+        bench = Bench(data, fitted, one, self.tested, None if stamped is None else stamped[rows])
         found: dict[str, Any] = {"poisoned": bool(told), "before": bench.both(suspect.draw), "defences": {}}
         for i, (name, defence) in enumerate(zip(dd.labels(self.defences), self.defences, strict=True)):
-            verdict = defence.examine(suspect, dd.Streams(case.seed or 0))
-            found["defences"][name] = bench.judged(verdict, stamped if bool(stamped.any()) else None)
+            found["defences"][name] = bench.judged(defence.examine(suspect, dd.Streams(case.seed or 0)))
             if progress:
                 progress(f"{case.label}: {name}", i + 1, len(self.defences))
         return {**{k: case.description[k] for k in ("method", "poison", "share", "suspect")}, **found}
@@ -117,11 +117,12 @@ class Defences(dd.Study):
         (live,) = source.views
         return dd.Preprocessed(source, fitted), torch.isin(source.store.order, live.places)
 
-    def _suspect(self, training, data: dd.RealData, fitted: dd.Fitted, seed: int, where: torch.device) -> Suspect:
+    def _suspect(
+        self, training, rows: Tensor, data: dd.RealData, fitted: dd.Fitted, seed: int, where: torch.device
+    ) -> Suspect:
         (plan, *_), (lr, *_) = self.protocol.networks, self.protocol.lr
         protocol, rng = replace(self.protocol, repeats=1), dd.Streams(seed)
         ((draw, _),) = dd.fresh_nets(plan, training, data.card, protocol, lr, seed, where)
-        rows = torch.randperm(len(training), generator=rng["examined"])[: self.examined].sort().values
         inputs, targets = training.take(rows)
         classes = targets if targets.ndim == 1 else targets.argmax(1)
         drawn = [data.train.draw(rng["clean"], (c,), self.samples) for c in range(data.card.classes)]
@@ -140,9 +141,9 @@ class Defences(dd.Study):
                     told.append({"method": method, "suspect": suspect, "defence": name, **summed})
                     rows.append([method, suspect, name, *(summed[column] for column in COLUMNS)])
         says = (
-            "Percent of the suspects in which a class is accused, and in which it is the target; of stamped and of"
-            " unmarked inputs that are refused; attack success and accuracy before and after a repair. What is found"
-            " in clean suspects is a false alarm."
+            "Percent of the suspects in which a class is accused, and in which the target is among them; of stamped and"
+            " of clean items of T that are taken for poisoned; of stamped and of unmarked inputs that are refused;"
+            " attack success and accuracy before and after a repair. What is found in clean suspects is a false alarm."
         )
         return dd.Finding(["method", "suspect", "defence", *COLUMNS], rows, {"defences": told}, says)
 
@@ -155,6 +156,8 @@ class Bench:
     preprocess: dd.Fitted
     told: Poisoning
     tested: int
+    stamped: Tensor | None
+    """Which of the examined items (n,) bear the trigger; None where nobody can say so, as of a synthetic one."""
 
     def both(self, draw: dd.Draw) -> dict[str, float]:
         """Accuracy and attack success of one net, in percent."""
@@ -162,12 +165,15 @@ class Bench:
         measures = {"accuracy": dd.Accuracy(), "success": AttackSuccess(self.told.trigger, self.told.target)}
         return {name: dd.measured(measure, draw, test, 256)[0] for name, measure in measures.items()}
 
-    def judged(self, verdict: Verdict, stamped: Tensor | None) -> dict[str, Any]:
-        """``verdict`` in numbers; ``stamped`` says which of the examined items bear the trigger, where any do."""
+    def judged(self, verdict: Verdict) -> dict[str, Any]:
+        """``verdict`` in numbers."""
         found: dict[str, Any] = {}
         if verdict.accused is not None:
             found |= {"alarm": bool(verdict.accused), "right": self.told.target in verdict.accused}
             found["accused"] = list(verdict.accused)
+        if verdict.items is not None and self.stamped is not None:
+            found["items_found"] = 100 * float(verdict.items[self.stamped].float().mean())
+            found["items_wronged"] = 100 * float(verdict.items[~self.stamped].float().mean())
         if verdict.refuses is not None:
             test = dd.Preprocessed(self.data.test, self.preprocess)
             rows = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[: self.tested]
@@ -187,6 +193,8 @@ def _below(place: Path) -> Iterable[Path]:
 COLUMNS = (
     "poisoned: alarm",
     "right class",
+    "items found",
+    "clean items taken",
     "clean: alarm",
     "poisoned: stamped refused",
     "unmarked refused",
@@ -215,7 +223,8 @@ def summary(numbers: list[dict[str, Any]], name: str) -> dict[str, str]:
         return " to ".join(f"{fmean(side):.1f}" for side in zip(*pairs, strict=True)) if pairs else "-"
 
     cells = (
-        *(share(poisoned, "alarm"), share(poisoned, "right"), share(clean, "alarm")),
+        *(share(poisoned, "alarm"), share(poisoned, "right")),
+        *(rate(poisoned, "items_found"), rate(poisoned, "items_wronged"), share(clean, "alarm")),
         *(rate(poisoned, "refused_stamped"), rate(poisoned, "refused_unmarked"), rate(clean, "refused_stamped")),
         *(change(poisoned, "success"), change(poisoned, "accuracy"), change(clean, "accuracy")),
     )

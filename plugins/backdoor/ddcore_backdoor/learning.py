@@ -23,7 +23,7 @@ class Learning(dd.Part, kind="trigger_learning"):
         """What cards and tables call it."""
         return self.part_name()
 
-    def begun(self, live: LivePoison) -> Tensor:
+    def first(self, live: LivePoison) -> Tensor:
         """The pattern with which the distillation begins, asked before the first item of T is shown."""
         return live.pattern
 
@@ -168,7 +168,7 @@ class Relaxed(Learning):
         ),
     )
 
-    def begun(self, live: LivePoison) -> Tensor:
+    def first(self, live: LivePoison) -> Tensor:
         store, rng, trigger = live.store, live.rng["relaxed"], live.plan.trigger
         stamped = max(1, round(self.batch * live.plan.share))
         anchors = store.take(store.draw(rng, None, self.anchors)).inputs

@@ -99,7 +99,7 @@ class Strip(Defence):
         threshold = float(normal.icdf(torch.tensor(self.refused)))
 
         def refuses(inputs: Tensor) -> Tensor:
-            items = suspect.preprocess.inverse(inputs)
+            items = suspect.preprocess.inverse(inputs.to(over.device))
             parts = items.split(max(1, 256 // len(over)))
             return torch.cat([entropy(suspect.draw, part, over, suspect.preprocess) for part in parts]) < threshold
 

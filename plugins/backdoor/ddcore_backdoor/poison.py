@@ -126,7 +126,7 @@ class LivePoison(dd.LiveView):
 
     def apply(self, batch: dd.Batch, draw: dd.Draw | None) -> dd.Batch:
         if not self.begun and self.plan.learned is not None:
-            self.pattern, self.begun = self.plan.learned.begun(self), True
+            self.pattern, self.begun = self.plan.learned.first(self), True
         hit = torch.isin(batch.index, self.places).to(batch.inputs.device)
         stamped = self.plan.trigger.stamp(batch.inputs, self.pattern.to(batch.inputs))
         return replace(batch, inputs=torch.where(hit.view(-1, 1, 1, 1), stamped, batch.inputs))
