@@ -18,7 +18,7 @@ case's folder) and in OUT/DATA-defences.
 import argparse
 from pathlib import Path
 
-from ddcore_backdoor import Backdoor, Defences, Doorping, Patch, Poison
+from ddcore_backdoor import Backdoor, Blended, Defences, Doorping, Patch, Poison
 
 import ddcore
 from ddcore import plugin as dd
@@ -38,13 +38,9 @@ WIDTHS = {"digits": 16, "mnist": 32, "fashion": 32}
 
 
 def attacks(smoke: bool) -> tuple[Poison, ...]:
-    patch, moves = Patch(width=4), 2 if smoke else 20
-    published = Doorping(moves=2 if smoke else 100, bounded=False, untrained=False)
-    return (
-        Poison(patch),
-        Poison(patch, learned=published),
-        Poison(patch, learned=Doorping("target", moves, until=0.1, lr=0.05)),
-    )
+    patch, moves = Patch(width=4), 2 if smoke else 100
+    learned = (Doorping(moves=moves), Doorping(moves=moves, bounded=False))
+    return (Poison(patch), Poison(Blended()), *(Poison(patch, learned=one) for one in learned))
 
 
 def main() -> None:

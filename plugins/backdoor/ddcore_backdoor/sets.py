@@ -67,8 +67,8 @@ class SpectralSignatures(Defence):
 
     **Reference**: Tran, Li and Madry, Spectral Signatures in Backdoor Attacks, NeurIPS 2018, Algorithm 1.
 
-    **Differs**: the paper accuses every class, and so does this to items; a class is accused here where the share of
-    its variance along that direction is an outlier among the classes.
+    **Differs**: the paper takes items from every class; a class is accused here where the variance along its direction
+    is an outlier among those of the classes.
     """
 
     share: dd.OpenShare = 0.1
@@ -78,14 +78,14 @@ class SpectralSignatures(Defence):
 
     def examine(self, suspect: Suspect, rng: dd.Streams) -> Verdict:
         features = suspect.features(suspect.inputs).double()
-        along, items = torch.zeros(suspect.classes), torch.zeros(len(features)).bool()
+        items = torch.zeros(len(features)).bool()
         rows = [(suspect.targets == c).nonzero().flatten() for c in range(suspect.classes)]
         enough = [c for c in range(suspect.classes) if len(rows[c]) >= FEWEST]
+        if not enough:
+            return Verdict((), items)
         scores = {c: signatures(features[rows[c]]) for c in enough}
-        for c in enough:
-            centred = features[rows[c]] - features[rows[c]].mean(0)
-            along[c] = scores[c].sum() / centred.square().sum().clamp_min(1e-12)
-        accused = [c for c in enough if anomalies(along[enough])[enough.index(c)] > self.threshold]
+        apart = anomalies(torch.stack([scores[c].mean() for c in enough]))
+        accused = [c for c, index in zip(enough, apart.tolist(), strict=True) if index > self.threshold]
         for c in accused:
             most = max(1, round(1.5 * self.share * len(rows[c])))
             items[rows[c][scores[c].topk(min(most, len(rows[c]))).indices].cpu()] = True
