@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -39,6 +40,12 @@ class _Format(BaseModel):
     format: int
 
 
+def _in_one_line(sentence: str) -> str:
+    if not sentence.isprintable():
+        raise ValueError("a warning is one line of printable text")
+    return sentence
+
+
 class _Facts(BaseModel):
     """What the core writes among the facts; plugins add their own."""
 
@@ -47,6 +54,8 @@ class _Facts(BaseModel):
     seed: int = 0
     steps: Whole = 0
     seconds: NotNegative = 0.0
+    warnings: list[Annotated[str, AfterValidator(_in_one_line)]] = []
+    """Sentences that whoever is shown the set must read."""
 
 
 class _Card(BaseModel):
@@ -196,8 +205,8 @@ class DistilledSet(HoldsTensors):
         return DataLoader(TensorDataset(self.inputs, self.targets), batch_size, shuffle=shuffle, generator=order)
 
     def with_facts(self, **facts: Any) -> DistilledSet:
-        """This set with more facts on its card."""
-        return replace(self, facts={**self.facts, **facts})
+        """This set with more facts on its card, as :func:`stated` puts them together."""
+        return replace(self, facts=stated(self.facts, facts))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as safetensors; an old file at ``path`` is replaced only by a whole new one."""
@@ -245,6 +254,21 @@ class DistilledSet(HoldsTensors):
             )
         except BadArtefact as error:
             raise BadArtefact(f"{path}: {error}") from error
+
+
+def stated(*facts: Mapping[str, Any]) -> dict[str, Any]:
+    """``facts`` of several sources as those of one set: of one name the last stands, but all ``warnings`` do, and lists
+    of tables follow one another."""
+    found: dict[str, Any] = {}
+    for name, fact in chain.from_iterable(table.items() for table in facts):
+        before = found.get(name, [])
+        adds = name == "warnings" or _tables(fact)
+        found[name] = [*before, *fact] if adds and isinstance(before, list) else fact
+    return found
+
+
+def _tables(fact: Any) -> bool:
+    return isinstance(fact, list) and bool(fact) and all(isinstance(one, Mapping) for one in fact)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -17,6 +18,9 @@ MARKERS = "osD^vPX*h<>"
 """Markers in turn, one for each line."""
 MARKED = 60
 """Points that a line has at most to show a marker at each."""
+
+WIDTH = 40
+"""Characters of a line of the legend."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ class Plot:
         """Draw it as PNG at ``path``, whole or not at all."""
         rows, columns = len(self.panels), max(map(len, self.panels))
         looks = _looks([line for row in self.panels for panel in row for line in panel.lines])
-        size = (2.6 + 3.8 * columns, max(0.8 + 3.2 * rows, 0.5 + 0.2 * len(looks)))
+        told = {label: fill(label, WIDTH) for label in looks}
+        lines = sum(label.count("\n") + 1 for label in told.values())
+        size = (2.6 + 3.8 * columns, max(0.8 + 3.2 * rows, 0.5 + 0.2 * lines))
         figure = Figure(figsize=size, dpi=120, layout="constrained")
         axes = figure.subplots(rows, columns, sharex=self.shared, sharey=self.shared, squeeze=False)
         named: dict[str, Any] = {}
@@ -75,7 +81,8 @@ class Plot:
         figure.supxlabel(self.x, fontsize=10, parse_math=False)
         figure.supylabel(self.y, fontsize=10, parse_math=False)
         order = [label for label in looks if label in named]
-        legend = figure.legend([named[label] for label in order], order, loc="outside right upper", fontsize=8)
+        shown = [told[label] for label in order]
+        legend = figure.legend([named[label] for label in order], shown, loc="outside right upper", fontsize=8)
         for text in legend.get_texts():
             text.set_parse_math(False)
         return save_figure(figure, path)

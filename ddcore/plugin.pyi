@@ -428,7 +428,13 @@ from .packing import (
     dotted as dotted,
 )
 from .packing import (
+    from_dict as from_dict,
+)
+from .packing import (
     overridden as overridden,
+)
+from .packing import (
+    to_dict as to_dict,
 )
 from .parts import (
     Part as Part,

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ddcore.artefact import DistilledSet
+from ddcore.artefact import DistilledSet, stated
 from ddcore.checkpoint import RunState, in_short, moved
 from ddcore.composition import Recipe
 from ddcore.context import Context
@@ -323,15 +323,13 @@ class Run:
             latent=synthetic.carrier.latent(),
             teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
-            facts={
-                **{name: fact for view in self.gate.source.views for name, fact in view.facts().items()},
-                "seed": self.recipe.seed,
-                "steps": self.step,
-                "seconds": round(self.seconds, 3),
-                **({} if self.recipe.gate.guards else {"fingerprint": self._train.content}),
-                **self.gate.facts(),
-                **self.facts,
-            },
+            facts=stated(
+                *(view.facts() for view in self.gate.source.views),
+                {"seed": self.recipe.seed, "steps": self.step, "seconds": round(self.seconds, 3)},
+                {} if self.recipe.gate.guards else {"fingerprint": self._train.content},
+                self.gate.facts(),
+                self.facts,
+            ),
         )
 
 

@@ -70,7 +70,8 @@ SHARED = Path(os.environ.get("DDCORE_TEST_DATA", Path(__file__).resolve().parent
 
 
 LOADED = ["ddcore.cli.experiments", "ddcore.cli.lists", "ddcore.experiment.running", "ddcore.report.comparison"]
-LOADED += ["ddcore_private", "ddcore_replay", "ddcore_federated", "ddcore_robust", "sklearn.datasets", "torch._dynamo"]
+LOADED += ["ddcore_private", "ddcore_replay", "ddcore_federated", "ddcore_robust", "ddcore_backdoor"]
+LOADED += ["sklearn.datasets", "torch._dynamo"]
 """What most commands import, which takes seconds."""
 
 

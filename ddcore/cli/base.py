@@ -165,6 +165,12 @@ def say(sentences: Iterable[str]) -> None:
         screen.print(sentence, soft_wrap=True)
 
 
+def warn(sentences: Iterable[str]) -> None:
+    """What whoever is shown a set must read, each on a line of its own."""
+    for sentence in sentences:
+        screen.print(f"Warning: {sentence}", style="yellow", soft_wrap=True)
+
+
 SHORT = 24
 """Characters of an entry that is kept on one line."""
 LONG = 60

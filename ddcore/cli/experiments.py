@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddcore.cli.base import app, pairs, progress, say, screen, show
+from ddcore.cli.base import app, pairs, progress, say, screen, show, warn
 from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Seed, Work, routed, spelled
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
 
 
 def _finish(metrics: dict[str, Any], folder: Path) -> None:
-    from ddcore.report.tables import results
+    from ddcore.report.tables import results, warnings_of
 
     say(metrics["notes"])
     show(*results(metrics))
+    warn(warnings_of(metrics))
     screen.print(f"{metrics['bytes']} bytes, {metrics['seconds']['distilling']} s of distilling.")
     left = [
         name
@@ -165,7 +166,7 @@ def evaluate(
         from ddcore.experiment.reading import data_set_of
         from ddcore.files import check_target, json_bytes, write_whole
         from ddcore.host import Host
-        from ddcore.report.tables import results
+        from ddcore.report.tables import results, warnings_of
 
         host = Host()
         if json_file:
@@ -194,6 +195,7 @@ def evaluate(
             write_whole(target, json_bytes(metrics))
     say(metrics["notes"])
     show(*results(metrics))
+    warn(warnings_of(metrics))
     say(metrics["told"])
     screen.print(f"Written: {target}", soft_wrap=True)
 

@@ -199,6 +199,7 @@ def compare(
         write_whole(into / "compare.csv", found.csv().encode())
         found.plot(into / "compare.png")
     show(*found.table())
+    say(found.warnings())
     screen.print(f"Written: {into / 'compare.md'}, compare.csv, compare.png", soft_wrap=True)
 
 

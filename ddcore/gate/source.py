@@ -12,6 +12,7 @@ from torch.cuda import mem_get_info
 
 from ddcore.chunking import chunk_size
 from ddcore.device import sent
+from ddcore.errors import RecipeRefused
 from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
 from ddcore.losses import LossName
@@ -35,8 +36,13 @@ class Source:
         targets = store.targets
         for view in self.views:
             targets = view.relabel(targets)
-        store = store if torch.equal(targets, store.targets) else store.relabelled(targets)
-        self.store = store.to(device) if _fits(store, device) else store
+        held = store if torch.equal(targets, store.targets) else store.relabelled(targets)
+        for c, (before, after) in enumerate(zip(store.counts, held.counts, strict=True)):
+            if before and not after:
+                raise RecipeRefused(
+                    f"What the recipe's views relabel leaves class {c} without an item: leave some of them as they are."
+                )
+        self.store = held.to(device) if _fits(held, device) else held
         self.device = device
         self.guard = Guard(rng) if guards else None
         self.preprocess: Transform = lambda x: x

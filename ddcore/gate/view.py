@@ -40,7 +40,11 @@ class LiveView:
         return batch
 
     def facts(self) -> dict[str, Any]:
-        """What the artefact's card shall say of T under this view, as JSON can write it."""
+        """What the artefact's card shall say of T under this view, as JSON can write it.
+
+        ``warnings`` are sentences that whoever is shown the set must read: reports, comparisons and the command line
+        repeat them. They, and lists of tables that several views state under one name, follow one another.
+        """
         return {}
 
     def state_dict(self) -> dict[str, Any]:

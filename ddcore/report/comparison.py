@@ -70,6 +70,8 @@ class Row:
     seconds: float | None
     setting: str = ""
     """What tells these runs from others of their method that differ in more than the seed."""
+    warnings: tuple[str, ...] = ()
+    """What whoever is shown one of the sets must read."""
 
     @property
     def label(self) -> str:
@@ -116,9 +118,15 @@ class Comparison:
         what = "mean, deviation over networks, deviation over seeds (runs)"
         return f"On the test split ({protocols}): {what} of {measures}."
 
+    def warnings(self) -> list[str]:
+        """What whoever is shown the sets must read, each with the row that it is of."""
+        said = [f"Warning, {row.label} on {row.data}: {sentence}" for row in self.rows for sentence in row.warnings]
+        return list(dict.fromkeys(said))
+
     def markdown(self) -> str:
-        """The table with how it was measured below."""
-        return f"{markdown_table(*self.table())}\n{self.says()}\n"
+        """The table with how it was measured below, and the warnings."""
+        below = [self.says(), *self.warnings()]
+        return f"{markdown_table(*self.table())}\n" + "\n\n".join(below) + "\n"
 
     def csv(self) -> str:
         text = io.StringIO()
@@ -201,7 +209,7 @@ def flat(row: Row) -> dict[str, Any]:
     }
     plain = {field.name: getattr(row, field.name) for field in fields(Row)}
     del plain["scores"]
-    return plain | scores
+    return plain | {"warnings": " ".join(row.warnings)} | scores
 
 
 def _differing(curve: list[MeasuredSet]) -> set[str]:
@@ -250,6 +258,7 @@ def _row(found: list[MeasuredSet], network: str, differing: set[str]) -> Row:
         bytes=first.bytes,
         seconds=fmean(seconds) if seconds else None,
         setting=", ".join(f"{path}={_text(setting[path])}" for path in setting if path in differing),
+        warnings=tuple(dict.fromkeys(chain.from_iterable(one.warnings for one in runs))),
     )
 
 

@@ -35,6 +35,8 @@ class MeasuredSet:
     """The measure that chooses."""
     bytes: int
     seconds: float | None
+    warnings: tuple[str, ...] = ()
+    """What whoever is shown the set must read."""
 
     @property
     def place(self) -> tuple[str, int, str, str]:
@@ -75,6 +77,7 @@ def measured_sets(folder: Path) -> Iterator[MeasuredSet]:
                 first=run.chosen_by,
                 bytes=size,
                 seconds=run.seconds.distilling if own else None,
+                warnings=run.facts.warnings if own else (),
             )
 
 

@@ -76,6 +76,10 @@ class MeasuredUnder(_Table):
     repeats: Size | None = None
 
 
+class _Facts(_Table):
+    warnings: tuple[str, ...] = ()
+
+
 class Metrics(_Table):
     """What others read of a run's ``metrics.json``."""
 
@@ -93,6 +97,7 @@ class Metrics(_Table):
     seconds: _Seconds
     protocol: MeasuredUnder
     steps: Size
+    facts: _Facts = _Facts()
 
     @model_validator(mode="after")
     def _complete(self) -> Metrics:

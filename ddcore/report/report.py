@@ -8,13 +8,26 @@ from typing import Any
 
 from ddcore.files import write_whole
 from ddcore.naming import in_line
-from ddcore.report.tables import bytes_cell, markdown_table, measure_title, measures_of, results
+from ddcore.report.tables import bytes_cell, markdown_table, measure_title, measures_of, results, warnings_of
+
+LONG = 300
+"""Characters of a fact that the report shows at most; the card has all of it."""
 
 
 def _certified(facts: Mapping[str, Any]) -> Iterator[list[str]]:
     for name, value in facts.items():
-        text = f"{value:.6g}" if isinstance(value, float) else value
-        yield [name.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(text)]
+        yield [name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else _in_short(value)]
+
+
+def _in_short(value: Any) -> str:
+    text = in_line(value).strip("[]")
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
+
+
+def _tables(fact: Any) -> list[Mapping[str, Any]]:
+    """The tables that ``fact`` is, or is a list of; none where it is anything else."""
+    each = fact if isinstance(fact, list) else [fact]
+    return each if each and all(isinstance(one, Mapping) for one in each) else []
 
 
 def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
@@ -31,13 +44,14 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         "peak memory": f"{metrics['peak_mib']} MiB",
         "versions": ", ".join(f"{name} {value}" for name, value in metrics["versions"].items()),
     }
-    facts = {n: value for n, value in metrics["facts"].items() if n not in ("seed", "steps", "seconds")}
-    settings |= {name: str(value) for name, value in facts.items() if not isinstance(value, dict)}
+    facts = {n: value for n, value in metrics["facts"].items() if n not in ("seed", "steps", "seconds", "warnings")}
+    settings |= {name: _in_short(value) for name, value in facts.items() if not _tables(value)}
     certificates = "".join(
-        f"## {name.capitalize()}\n\n{markdown_table(['what', 'value'], _certified(value))}\n"
+        f"## {name.capitalize()}\n\n{markdown_table(['what', 'value'], _certified(table))}\n"
         for name, value in facts.items()
-        if isinstance(value, dict)
+        for table in _tables(value)
     )
+    warnings = "".join(f"**Warning**: {sentence}\n\n" for sentence in warnings_of(metrics))
     uncovered = ", ".join(metrics["uncovered"])
     protocol = {name: in_line(value).strip("[]") for name, value in metrics["protocol"].items() if name != "name"}
     protocol = ({"preset": metrics["preset"]} if metrics["preset"] else {}) | protocol
@@ -45,7 +59,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     picture = "![Synthetic images, one row per class](images.png)\n\n" if (path.parent / "images.png").exists() else ""
     notes = "".join(f"- {note}\n" for note in metrics.get("notes", ()))
     text = (
-        f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n"
+        f"# {metrics['method']} on {metrics['data']}, {metrics['ipc']} per class\n\n{warnings}"
         f"On the test split, mean ± standard deviation over {nets}; all sets under one protocol: {measured}.\n\n"
         f"{markdown_table(*results(metrics))}\n"
         "The deviation is over networks, for this one distillation; `ddcore compare` sets it beside that over"

@@ -36,6 +36,11 @@ def measure_title(name: str, measure: Mapping[str, Any]) -> str:
     return name.replace("_", " ") + (f" ({said})" if said else "")
 
 
+def warnings_of(metrics: Mapping[str, Any]) -> list[str]:
+    """What whoever is shown the set of one run must read, in sentences."""
+    return metrics["facts"].get("warnings", [])
+
+
 def measures_of(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The measures of one run, the one that chooses first."""
     first = metrics["chosen_by"]

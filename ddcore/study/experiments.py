@@ -36,7 +36,8 @@ class Experiments(Study):
         """The comparison: one row for what differs by its seed alone, and one for each baseline."""
         comparison = compare([one.folder for one in found])
         rows = [flat(row) for row in comparison.rows]
-        return Finding(*comparison.table(), {"rows": rows}, comparison.says(), (comparison.picture("compare"),))
+        says = " ".join([comparison.says(), *comparison.warnings()])
+        return Finding(*comparison.table(), {"rows": rows}, says, (comparison.picture("compare"),))
 
 
 def case_of(experiment: Experiment) -> Case:

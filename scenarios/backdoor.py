@@ -1,0 +1,93 @@
+"""What a malicious distiller could do: triggers through DC, DM and FRePo on digits, MNIST and FashionMNIST, and what
+finds them.
+
+Shows attack success at 1 % and 10 % of poisoned items beside the control (networks trained on the poisoned T), beside
+the same trigger on an unpoisoned twin, and beside clean accuracy; then each defence on the poisoned sets, on the
+poisoned T and on the clean sets. Needs the plugin backdoor and, for other data than digits, the files below --root
+(MNIST/raw, FashionMNIST/raw).
+
+    python scenarios/backdoor.py                                         # digits: about X minutes on one core
+    python scenarios/backdoor.py --root data --data mnist fashion --device cuda --jobs 16
+    python scenarios/backdoor.py --smoke                                 # two steps, tiny networks: a minute
+
+The same command goes on where it stopped; --seeds 0 1 2 are three distillations. For each data set it leaves
+finding.json and finding.csv in OUT/DATA (attacks, with a picture of triggers and of poisoned synthetic images in each
+case's folder) and in OUT/DATA-defences.
+"""
+
+import argparse
+from pathlib import Path
+
+from ddcore_backdoor import Backdoor, Blended, Defences, Doorping, Patch, Poison
+
+import ddcore
+from ddcore import plugin as dd
+
+METHODS = ("dc", "dm", "frepo")
+SETTINGS = {
+    "dc": {"synthetic.init": "real", "objective.real": 64, "policy.epochs": 10, "iterations": 50},
+    "dm": {"objective.real": 64, "iterations": 200},
+    "frepo": {"iterations": 100},
+}
+SMOKE = {
+    "dc": {"objective.real": 8, "policy.epochs": 1, "iterations": 2},
+    "dm": {"objective.real": 8, "iterations": 2},
+    "frepo": {"iterations": 2, "objective.real": 8, "policy.networks": 2},
+}
+WIDTHS = {"digits": 16, "mnist": 32, "fashion": 32}
+
+
+def attacks(smoke: bool) -> tuple[Poison, ...]:
+    patch, moves = Patch(width=4), 2 if smoke else 100
+    learned = (Doorping(moves=moves), Doorping(moves=moves, bounded=False))
+    return (Poison(patch), Poison(Blended()), *(Poison(patch, learned=one) for one in learned))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw and FashionMNIST/raw")
+    parser.add_argument("--data", nargs="+", default=["digits"], help="digits, mnist, fashion")
+    parser.add_argument("--out", default="runs/backdoor", help="where the runs, the tables and the plots go")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="which ones")
+    parser.add_argument("--shares", nargs="+", type=float, default=[0.01, 0.1], help="shares of T that are poisoned")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one distillation with each")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--jobs", type=int, default=1, help="cases side by side, each in a process")
+    parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
+    options = parser.parse_args()
+    for name in options.data:
+        run(name, options)
+
+
+def run(name: str, options: argparse.Namespace) -> None:
+    smoke, out = options.smoke, Path(options.out + "-smoke" * options.smoke)
+    root = {} if name == "digits" else {"root": options.root}
+    data = dd.data_set(ddcore.Host().catalogue, name, **root)
+    network = dd.ConvNet(width=4, depth=2) if smoke else dd.ConvNet(width=WIDTHS[name])
+    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 300, "repeats": 3}
+    protocol = ddcore.Protocol(augment=None, networks=(network,), **length)
+    overrides = {method: (SMOKE if smoke else SETTINGS)[method] for method in options.methods}
+    plain = {
+        f"network.{field}": value for field, value in (("width", network.width), ("depth", network.depth)) if value
+    }
+    study = Backdoor(
+        data,
+        methods=tuple(options.methods),
+        ipc=2 if smoke else 10,
+        attacks=attacks(smoke),
+        shares=tuple(options.shares),
+        overrides={method: {**plain, **own} for method, own in overrides.items()},
+        protocol=protocol,
+        control=protocol,
+        seeds=tuple(options.seeds),
+    )
+    engine = dd.Local() if options.jobs == 1 else dd.Processes(options.jobs)
+    with ddcore.progress() as told:
+        given = {"device": options.device, "progress": told, "engine": engine}
+        print(ddcore.run_study(study, out / name, **given))
+        defences = Defences(data, sets=(str(out / name),), protocol=protocol)
+        print(ddcore.run_study(defences, out / f"{name}-defences", **given))
+
+
+if __name__ == "__main__":
+    main()
