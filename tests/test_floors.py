@@ -53,7 +53,7 @@ SHARED = {
     },
     "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
-    "networks": {"checked", "layers", "started", "structure"},
+    "networks": {"checked", "layers", "mixed", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},
