@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from ddcore import plugin as dd
+from ddcore_nas.trial import Trial
 
 DISTILLED = "distilled.safetensors"
 """Where a case keeps the set that it distilled."""
@@ -31,9 +33,20 @@ class Made:
     found: bool = False
     """It was made before."""
 
-    def preprocessed(self, store: dd.Store) -> dd.Preprocessed:
-        """``store`` as networks that were trained on it take items."""
-        return dd.Preprocessed(store, self.preprocess)
+    replayed: bool = False
+    """Candidates are trained on it in its own order, at its step sizes."""
+
+    def ways(self, protocol: dd.Protocol, lengths: Sequence[int]) -> dict[int, dd.Protocol]:
+        """``protocol`` for each number of steps; what is replayed has its own."""
+        order = self.training.order
+        if self.replayed and order is not None:
+            return {len(order): replace(protocol, steps=len(order), epochs=None, replay=True)}
+        return {length: replace(protocol, steps=length, epochs=None) for length in lengths}
+
+    def trial(self, protocol: dd.Protocol, store: dd.Store, card: dd.DataCard, device: str) -> Trial:
+        """Training on it, measuring on ``store``."""
+        measured = dd.Preprocessed(store, self.preprocess)
+        return Trial(self.training, measured, card, protocol, f"{self.content} {store.content}", device)
 
 
 class Proxy(dd.Part, kind="proxy"):
@@ -43,11 +56,6 @@ class Proxy(dd.Part, kind="proxy"):
     @abstractmethod
     def label(self) -> str:
         """Its name in tables and plots."""
-
-    @property
-    def replayed(self) -> bool:
-        """Candidates are trained on it in its own order, whatever the length that they would be trained for."""
-        return False
 
     def check(self, data: dd.RealData, host: dd.Host) -> None:  # type: ignore[override]
         """Raises RecipeRefused where it cannot be made of ``data``; before any work."""
@@ -94,10 +102,6 @@ class Condensed(Proxy):
     def label(self) -> str:
         return self.title or f"{self.method}, {self.ipc} a class{', replayed' if self.replay else ''}"
 
-    @property
-    def replayed(self) -> bool:
-        return self.replay
-
     def recipe(self, data: dd.RealData, seed: int, host: dd.Host) -> dd.Recipe:
         overrides = {**dd.dotted(self.overrides), "seed": seed}
         return host.recipe(self.method, kind=data.card.kind, ipc=self.ipc, overrides=overrides)
@@ -108,12 +112,12 @@ class Condensed(Proxy):
     def make(self, data: dd.RealData, seed: int, folder: Path, host: dd.Host, device: str) -> Made:
         path = folder / DISTILLED
         if path.exists():
-            return replace(_of(dd.DistilledSet.load(path), host), found=True)
+            return replace(_of(dd.DistilledSet.load(path), host), found=True, replayed=self.replay)
         start = time.perf_counter()
         distilled = host.distill(self.recipe(data, seed, host), data, device=device)
         distilled = distilled.with_facts(condensing=time.perf_counter() - start)
         distilled.save(path)
-        return _of(distilled, host)
+        return replace(_of(distilled, host), replayed=self.replay)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,11 +13,12 @@ import numpy as np
 
 from ddcore import plugin as dd
 from ddcore_nas.grid import ConvNets
-from ddcore_nas.proxy import Condensed, Made, Proxy, Whole
+from ddcore_nas.problem import parted
+from ddcore_nas.proxy import Condensed, Proxy, Whole
 from ddcore_nas.space import Space
 from ddcore_nas.standing import Standing, Truth
 from ddcore_nas.summary import finding
-from ddcore_nas.trial import Kept, Result, Trial, outlined
+from ddcore_nas.trial import Kept, Result, outlined
 
 TRAININGS = "trainings"
 """The folder of a case that keeps what was trained, where the study names no other."""
@@ -27,17 +27,6 @@ TRAININGS = "trainings"
 def _usual() -> tuple[Proxy, ...]:
     chosen = (Condensed(method) for method in ("random", "herding", "el2n"))
     return (Whole(), *chosen, Condensed("dm", overrides={"iterations": 100, "objective": {"real": 64}}))
-
-
-@lru_cache(maxsize=1)
-def parted(source: dd.DataSet, items: int | None, validation: float) -> dd.RealData:
-    """``source`` with T of so many ``items``, drawn class by class, the share ``validation`` of which is set aside."""
-    data = dd.loaded(source)
-    if items is not None and items < len(data.train):
-        part = data.with_validation(items / len(data.train), seed=0).validation
-        assert part is not None
-        data = replace(data, card=replace(data.card, counts=part.counts), train=part, validation=None)
-    return data.with_validation(validation, seed=0)
 
 
 @dataclass(frozen=True)
@@ -113,19 +102,17 @@ class Ranking(dd.Study):
         before, candidates = {*kept.results}, self.space.candidates()
         if names := case.description.get("full"):
             made, seeds = Whole().make(data, 0, folder, host, device), case.description["seeds"]
-            trial = self._trial(made, self.full, data, made.preprocessed(data.test), device)
-            trials, reused = {"full": trial}, 0.0
+            trials = {"full": made.trial(self.full, data.test, data.card, device)}
             candidates = [candidate for candidate in candidates if candidate.name in names]
         else:
-            proxy, seeds = case.description["proxy"], [case.seed or 0]
-            made = proxy.make(data, seeds[0], folder, host, device)
+            seeds = [case.seed or 0]
+            made = case.description["proxy"].make(data, seeds[0], folder, host, device)
             assert data.validation is not None
-            measured = made.preprocessed(data.validation)
             trials = {
-                str(length): self._trial(made, replace(self.training, **how), data, measured, device)
-                for length, how in _lengths(proxy, made, self.lengths).items()
+                str(length): made.trial(protocol, data.validation, data.card, device)
+                for length, protocol in made.ways(self.training, self.lengths).items()
             }
-            reused = made.seconds if made.found else 0.0
+        reused = made.seconds if made.found else 0.0
         found: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for name, trial in trials.items():
             results = trial.run(candidates, seeds, kept, progress)
@@ -174,11 +161,6 @@ class Ranking(dd.Study):
                         failed[name] = result["failed"]
         return Truth(names, accuracies, failed, seconds / len(self.seeds))
 
-    @staticmethod
-    def _trial(made: Made, protocol: dd.Protocol, data: dd.RealData, measured: dd.Preprocessed, device: str) -> Trial:
-        content = f"{made.content} {measured.store.content}"
-        return Trial(made.training, measured, data.card, protocol, content, device)
-
 
 def _seconds(result: Result) -> float:
     return result.training + result.measuring
@@ -186,11 +168,3 @@ def _seconds(result: Result) -> float:
 
 def _called(lot: Sequence[str]) -> str:
     return f"in full, {lot[0]}{f' and {len(lot) - 1} more' if len(lot) > 1 else ''}"
-
-
-def _lengths(proxy: Proxy, made: Made, lengths: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """How a protocol changes for each length; a set that is replayed has its own."""
-    order = made.training.order
-    if proxy.replayed and order is not None:
-        return {len(order): {"steps": len(order), "epochs": None, "replay": True}}
-    return {length: {"steps": length, "epochs": None} for length in lengths}
