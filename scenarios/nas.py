@@ -73,7 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.out, options.seeds, options.candidates = f"{options.out}-smoke", options.seeds[:1], 4
-        options.widths, options.lengths, options.full, options.items = [4], [2], 2, options.items and 200
+        options.widths, options.lengths, options.full, options.items = [4], [2], 2, 200
     engine = dd.Local() if options.jobs == 1 else dd.Processes(options.jobs)
     with ddcore.progress() as told:
         finding = ddcore.run_study(study(options), options.out, device=options.device, progress=told, engine=engine)

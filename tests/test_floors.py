@@ -60,7 +60,7 @@ SHARED = {
     "study": {"engine", "experiments", "finding"},
 }
 """Files that the members of a family share, besides its ``base``."""
-GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray"}
+GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray", "optuna"}
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 TRUSTING = {
     Path("study/engine.py"): {"joblib.Parallel", "joblib.delayed", "joblib.externals.loky.get_reusable_executor"}

@@ -124,6 +124,18 @@ def test_digits_smoke(tmp_path):
     assert "idc | digits | 1 |" in done.stdout
 
 
+def test_nas_smoke(tmp_path):
+    script = next(path for path in SCENARIOS if path.stem == "nas")
+    words = ["--out", tmp_path / "runs", "--smoke", "--proxies", "early", "random", "dm", "gtn"]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        for line in ("T, stopped early | 2 |", "dm, 10 a class | 2 |", "gtn, 10 a class, replayed | 15 |"):
+            assert line in done.stdout
+    for name in ("report.md", "scatter.png", "regret.png", "top.png"):
+        assert (tmp_path / "runs-smoke" / name).exists()
+
+
 def test_decoupled_smoke(tmp_path):
     script = next(path for path in SCENARIOS if path.stem == "decoupled")
     words = ["--out", tmp_path / "runs", "--smoke", "--methods", "random", "random-taught"]
