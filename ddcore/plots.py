@@ -35,6 +35,8 @@ class Line:
     """Half the length of the bar at each point."""
     reference: bool = False
     """Grey and dotted: something to compare the others with."""
+    joined: bool = True
+    """Its points are joined; else they stand by themselves, each with its marker."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ class Plot:
             if line.x is None:
                 axes.axhline(line.y[0], **{**look, "marker": "", "linestyle": ":"})
                 continue
-            if len(line.y) > MARKED:
+            if not line.joined:
+                look["linestyle"] = "none"
+            elif len(line.y) > MARKED:
                 look["marker"] = ""
             axes.errorbar(line.x, line.y, line.error, markersize=5, capsize=2, **look)
         axes.set_title(panel.title, fontsize=9, parse_math=False)

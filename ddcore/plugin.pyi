@@ -77,6 +77,9 @@ from .carriers.chosen import (
     Herding as Herding,
 )
 from .carriers.chosen import (
+    Judged as Judged,
+)
+from .carriers.chosen import (
     Mosaic as Mosaic,
 )
 from .carriers.chosen import (
@@ -360,6 +363,12 @@ from .networks.convnet import (
 )
 from .networks.lenet import (
     LeNet as LeNet,
+)
+from .networks.mixed import (
+    mixed as mixed,
+)
+from .networks.mixed import (
+    outline as outline,
 )
 from .networks.mlp import (
     MLP as MLP,

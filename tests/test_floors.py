@@ -53,14 +53,14 @@ SHARED = {
     },
     "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
-    "networks": {"checked", "fused", "layers", "started", "structure"},
+    "networks": {"checked", "fused", "layers", "mixed", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},
     "study": {"engine", "experiments", "finding"},
 }
 """Files that the members of a family share, besides its ``base``."""
-GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray"}
+GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray", "optuna"}
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 TRUSTING = {
     Path("study/engine.py"): {"joblib.Parallel", "joblib.delayed", "joblib.externals.loky.get_reusable_executor"}

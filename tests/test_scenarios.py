@@ -109,6 +109,15 @@ def test_digits_smoke(scenario, tmp_path):
     assert "idc | digits | 1 |" in said
 
 
+def test_nas_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("nas", "--proxies", "early", "random", "dm", "gtn")
+        for line in ("T, stopped early | 2 |", "dm, 10 a class | 2 |", "gtn, 10 a class, replayed | 15 |"):
+            assert line in said
+    for name in ("report.md", "scatter.png", "regret.png", "top.png"):
+        assert (tmp_path / "runs-smoke" / name).exists()
+
+
 def test_decoupled_smoke(scenario, tmp_path):
     said = scenario("decoupled", "--methods", "random", "random-taught")
     assert "random-taught | digits | 10 |" in said

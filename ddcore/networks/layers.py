@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -43,6 +43,11 @@ class Layer(ABC):
     def inner(self) -> Iterator[Layer]:
         """This layer, and those that it is made of."""
         yield self
+
+    @property
+    def outline(self) -> Layer:
+        """A layer with the same parameters and the same shapes: layers of equal outlines may stand in one ensemble."""
+        return self
 
     def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
         """Enter fresh parameters and buffers under ``path``."""
@@ -121,6 +126,10 @@ class GroupNorm(Layer):
     groups: int
     channels: int
 
+    @property
+    def outline(self) -> Layer:
+        return GroupNorm(1, self.channels)
+
     def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
         params[f"{path}.weight"], params[f"{path}.bias"] = torch.ones(self.channels), torch.zeros(self.channels)
 
@@ -165,6 +174,10 @@ def norm(name: NormName, channels: int) -> Layer | None:
 class Activation(Layer):
     name: ActivationName = "relu"
 
+    @property
+    def outline(self) -> Layer:
+        return Activation()
+
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         return ACTIVATIONS[self.name](x)
 
@@ -175,6 +188,10 @@ class Pooling(Layer):
     kernel: int = 2
     stride: int = 2
     padding: int = 0
+
+    @property
+    def outline(self) -> Layer:
+        return self if self.name == "none" else replace(self, name="max")
 
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         if self.name == "none":
@@ -211,6 +228,10 @@ class Chain(Layer):
     @property
     def per_sample(self) -> bool:  # type: ignore[override]
         return all(layer.per_sample for layer in self.layers)
+
+    @property
+    def outline(self) -> Chain:
+        return Chain(tuple(layer.outline for layer in self.layers))
 
     def inner(self) -> Iterator[Layer]:
         for layer in self.layers:
@@ -264,6 +285,10 @@ class Residual(Layer):
     @property
     def per_sample(self) -> bool:  # type: ignore[override]
         return self.body.per_sample and self.shortcut.per_sample
+
+    @property
+    def outline(self) -> Layer:
+        return Residual(self.body.outline, self.shortcut.outline)
 
     def inner(self) -> Iterator[Layer]:
         yield from self.body.inner()

@@ -13,6 +13,7 @@ from ddcore.fast import fast, fast_paths
 from ddcore.networks.fused import can_fuse, can_halve, halved
 from ddcore.types import DataCard, Draw
 
+
 @pytest.fixture(autouse=True)
 def allowed():
     """Whatever the environment says."""

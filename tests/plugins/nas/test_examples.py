@@ -1,0 +1,28 @@
+"""The plugin's README does what it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).resolve().parents[3] / "plugins" / "nas" / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SAID = ("is best after full training", "8-1", "evolution on random, 1 a class")
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_runs_in_an_empty_file(number, tmp_path):
+    script = tmp_path / "example.py"
+    script.write_text(EXAMPLES[number])
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert SAID[number] in done.stdout
+
+
+def test_what_it_names_is_there(host):
+    named = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
+    brought = {entry.name for entry in host.catalogue if entry.distribution == "ddcore-nas"}
+    kinds = {entry.name for entry in host.catalogue if entry.kind in ("proxy", "space")} | {"el2n"}
+    assert named == kinds & brought
