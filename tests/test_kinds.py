@@ -23,7 +23,7 @@ from ddcore.experiment.plan import BASELINES
 from ddcore.experiment.reading import preset_of
 from ddcore.parts import Part
 from ddcore.recipes import METHODS
-from ddcore.store import dealt, joined, plain, repeated
+from ddcore.store import apart, dealt, joined, plain, repeated
 from ddcore.types import WrappedNetwork
 
 QUICK = {"steps": 60, "repeats": 1, "lr": (0.01,)}
@@ -183,7 +183,7 @@ def test_for_images_nothing_changes(host, tiny):
 
 def test_every_part_that_suits_one_kind_alone_is_for_kinds_that_exist(host):
     kinds = {entry.name for entry in host.catalogue.of("item_kind")}
-    assert kinds == {*LAYOUTS}
+    assert kinds >= {*LAYOUTS}
     for entry in host.catalogue:
         if isinstance(entry.maker, type) and issubclass(entry.maker, Part):
             assert entry.maker.suits is None or entry.maker.suits <= kinds, entry.name
@@ -386,7 +386,9 @@ def nodes_host():
 def test_rows_of_items_are_joined_dealt_and_repeated_like_tensors(graph):
     nodes = graph.train.inputs[torch.arange(6)]
     for inputs in (nodes, nodes.own):
-        assert torch.equal(plain(joined([inputs[0:2], inputs[2:6]])), nodes.own)
+        parts = apart(inputs, [2, 0, 4])
+        assert [len(part) for part in parts] == [2, 0, 4]
+        assert torch.equal(plain(joined(parts)), nodes.own)
         assert torch.equal(plain(dealt(inputs, 2)), nodes.own.view(2, 3, 6))
         assert torch.equal(plain(repeated(inputs, 2)), nodes.own.expand(2, 6, 6))
     with pytest.raises(NotImplementedError, match=r"give it plain\(\)"):
@@ -448,6 +450,37 @@ def test_edges_take_turns_follow_the_draw_and_are_seen_in_evaluation(nodes_host,
     assert len(seen) == 3
     with pytest.raises(RecipeRefused, match=r"update\.turns: There is no group of parameters named 'edge'"):
         host.start(host.recipe("dm", kind="node", overrides={"update.turns": '{"edge"=1}'}), graph)
+
+
+@pytest.mark.parametrize("objective", ["feature_match", "gradient_match"])
+def test_what_classes_share_of_nodes_is_decoded_once_a_step(nodes_host, graph, objective, monkeypatch):
+    overrides = {
+        "synthetic.name": "linked",
+        "objective.name": objective,
+        "update.lr": '{"inputs"=0.1, "edges"=0.1}',
+    }
+    run = nodes_host.start(nodes_host.recipe("dm", kind="node", iterations=1, overrides=overrides), graph)
+    run.start()
+    decoded, plainly = [], LinkedModule.forward
+    monkeypatch.setattr(LinkedModule, "forward", lambda self, index: decoded.append(len(index)) or plainly(self, index))
+    run.run_until()
+    assert decoded == [len(run.synthetic)]
+
+
+@pytest.mark.parametrize("scope", ["class", "sum", "both", "all"])
+def test_gradients_of_nodes_seen_together_are_those_of_each_class_apart(nodes_host, graph, scope):
+    overrides = {"synthetic.init": "real", "objective.scope": scope}
+    run = nodes_host.start(nodes_host.recipe("dc", kind="node", ipc=2, overrides=overrides), graph)
+    run.start()
+    draw, found = run.ctx.fresh(), []
+    for apart_ in (False, True):
+        ctx = replace(run.ctx, card=replace(graph.card, apart=apart_), rng=dd.Streams(0))
+        ctx.gate.rng.rewind()
+        run.optimiser.zero_grad()
+        (loss,) = run.recipe.objective.accumulate(draw, run.synthetic, ctx)
+        found.append((loss, run.synthetic.carrier.pixels.grad.clone()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-4 * float(found[1][1].abs().max()))
 
 
 @dataclass(frozen=True)
