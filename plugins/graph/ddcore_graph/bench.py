@@ -64,7 +64,9 @@ def heard(data: dd.RealData) -> tuple[Tensor, Tensor, Tensor]:
     (links,) = field.hops
     listener, node = links.edges()
     weight = links.weight  # type: ignore[attr-defined]
-    matrix = torch.sparse_coo_tensor(torch.stack([listener, node]), weight, (len(nodes), len(field.nodes)))
+    matrix = torch.sparse_coo_tensor(
+        torch.stack([listener, node]), weight, (len(nodes), len(field.nodes)), check_invariants=False
+    )
     return nodes.graph.propagated(1)[field.nodes], matrix.coalesce(), batch.targets
 
 

@@ -86,7 +86,9 @@ class FixedGraph(Graph):
         if (hops, by) not in self._known:
             everyone = torch.arange(len(self), device=self.device)
             listener, heard, weight = self._heard_by(everyone, by, None, None)
-            matrix = torch.sparse_coo_tensor(torch.stack([listener, heard]), weight, (len(self), len(self)))
+            matrix = torch.sparse_coo_tensor(
+                torch.stack([listener, heard]), weight, (len(self), len(self)), check_invariants=False
+            )
             self._known[hops, by] = torch.sparse.mm(matrix, self.propagated(hops - 1, by))
         return self._known[hops, by]
 

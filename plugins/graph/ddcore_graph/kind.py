@@ -30,9 +30,9 @@ class Node(dd.ItemKind):
         return {**super().instead, "preprocess": dd.Identity()}
 
     def paced(self, part: P) -> P:
-        """Networks are trained on all nodes at once, with weight decay; S is moved by Adam, at most at :data:`RATE`."""
-        if isinstance(part, dd.Protocol) and isinstance(part.optimiser, dd.Adam) and part == self._plain(part):
-            return replace(part, batch=WHOLE, optimiser=dd.Adam(weight_decay=5e-4), lr=(0.01,))
+        """Networks are trained on all nodes at once; S is moved by Adam, at most at :data:`RATE`."""
+        if isinstance(part, dd.Protocol):
+            return replace(part, batch=WHOLE)
         if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd):
             return replace(part, lr={n: min(rate, RATE) for n, rate in part.lr.items()}, optimiser=dd.Adam())
         return part

@@ -59,17 +59,16 @@ def real_data(data: Data, name: str = "graph", *, inductive: bool = False, split
 def condensed(distilled: ddcore.DistilledSet) -> Data:
     """A condensed graph as ``Data``: ``x``, ``edge_index``, ``edge_weight``, ``y``, and a ``train_mask`` of all nodes.
 
-    Nodes without links are linked to themselves, so that every convolution hears them.
+    Nodes without links are linked to themselves, so that every convolution hears them. Of labels that are vectors it
+    has the class of the largest value.
 
     Raises:
-        BadArtefact: its items are no nodes, or its labels are no classes.
+        BadArtefact: its items are no nodes.
     """
     from torch_geometric.data import Data
 
     if distilled.data.kind != "node":
         raise ddcore.BadArtefact(f"The items of {distilled.data.name} are {distilled.data.kind}s and no nodes.")
-    if distilled.targets.ndim != 1:
-        raise ddcore.BadArtefact("The labels of the set are vectors, and Data.y holds classes: use its tensors.")
     n = len(distilled)
     adjacency = distilled.latent.get("adjacency", torch.zeros(n, n))
     adjacency = adjacency + torch.diag((adjacency.sum(1) == 0).float())
@@ -78,7 +77,7 @@ def condensed(distilled: ddcore.DistilledSet) -> Data:
         x=distilled.inputs.clone(),
         edge_index=torch.stack([heard, listener]),
         edge_weight=adjacency[listener, heard],
-        y=distilled.targets.clone(),
+        y=distilled.targets.clone() if distilled.targets.ndim == 1 else distilled.targets.argmax(1),
         train_mask=torch.ones(n, dtype=torch.bool),
     )
     found.validate()

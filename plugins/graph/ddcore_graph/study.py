@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
 import ddcore
 from ddcore import plugin as dd
 from ddcore_graph.networks import GCN
@@ -16,6 +19,7 @@ from ddcore_graph.picture import LINKS, portrait
 from ddcore_graph.planetoid import Planetoid
 from ddcore_graph.protocols import nodes as usual
 from ddcore_graph.search import Tried, tries
+from ddcore_graph.tangent import NodeTangent, tangent_accuracy
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Condensation(dd.Study, name="graph"):
     """How networks are trained on a condensed graph; the first network chooses, all are reported."""
     noise: Noise | None = None
     """Noise under which each graph is condensed once more, in the same way; None for none."""
+    tangent: NodeTangent | None = None
+    """Kernel of an infinitely wide network that is fitted to each graph as well; None for none."""
     whole: bool = True
     """Whether networks are trained on the whole graph too."""
 
@@ -85,7 +91,10 @@ class Condensation(dd.Study, name="graph"):
         began = time.perf_counter()
         if not about:
             scores = ddcore.evaluate(data.train, data, self.protocol, preprocess=dd.Identity(), **given)
-            return {"method": "whole", "nodes": len(data.train), **_told(scores), "training": _since(began)}
+            training = _since(began)
+            every = data.train.take(torch.arange(len(data.train)))
+            test = {**_told(scores), **self._tangent(every.inputs, every.targets, data)}
+            return {"method": "whole", "nodes": len(data.train), "test": test, "training": training}
         found = list(self._tries(about, data, host, seed, device, progress))
         if not found:
             raise ddcore.LossDiverged(f"{case} diverged at every rate of {self.rates}: add smaller ones to rates.")
@@ -99,7 +108,7 @@ class Condensation(dd.Study, name="graph"):
             "rate": best.rate,
             "iterations": best.iterations,
             "validation": best.validation,
-            **_told(scores),
+            "test": {**_told(scores), **self._tangent(best.distilled.inputs, best.distilled.targets, data)},
             "condensing": sum(one.seconds for one in found if one.rate == best.rate),
             "choosing": chosen - began,
             "training": _since(chosen),
@@ -152,6 +161,11 @@ class Condensation(dd.Study, name="graph"):
             progress=progress,
         )
 
+    def _tangent(self, inputs: Tensor, classes: Tensor, data: dd.RealData) -> dict[str, Any]:
+        if self.tangent is None or classes.ndim != 1:
+            return {}
+        return {"tangent": {"mean": tangent_accuracy(self.tangent, inputs, classes, data), "std": 0.0}}
+
     def _short(self) -> dd.Protocol:
         return replace(self.protocol, networks=self.protocol.networks[:1], repeats=self.tried)
 
@@ -184,11 +198,11 @@ def _since(began: float) -> float:
 
 def _told(scores: ddcore.Scores) -> dict[str, Any]:
     by_network = next(iter(scores.values()))
-    return {"test": {name: score.plain() for name, score in by_network.items()}}
+    return {name: score.plain() for name, score in by_network.items()}
 
 
 def _first(scores: ddcore.Scores) -> dict[str, Any]:
-    return next(iter(_told(scores)["test"].values()))
+    return next(iter(_told(scores).values()))
 
 
 def summary(alike: Sequence[dd.Found]) -> dict[str, Any]:

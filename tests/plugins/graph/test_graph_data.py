@@ -1,20 +1,17 @@
 """Graphs as data sets: Planetoid's files, PyTorch Geometric's Data, and what is refused of them."""
 
 import pickle
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from ddcore_graph import Communities, FixedGraph, Nodes, Noise, Planetoid, node_data, real_data
+from torch_geometric import transforms
+from torch_geometric.data import Data
+from torch_geometric.datasets import Planetoid as Theirs
 
 from ddcore import BadData, RecipeRefused
 from ddcore import plugin as dd
-
-with warnings.catch_warnings(action="ignore"):
-    from torch_geometric import transforms
-    from torch_geometric.data import Data
-    from torch_geometric.datasets import Planetoid as Theirs
 
 COUNTS = {"cora": ("Cora", 2708, 10556, 140, 7), "citeseer": ("CiteSeer", 3327, 9104, 120, 6)}
 
@@ -24,8 +21,7 @@ def test_planetoid_is_what_pytorch_geometric_reads(name, shared):
     folder, n, links, labelled, classes = COUNTS[name]
     root = shared(f"Planetoid/{folder}").parent
     data = Planetoid(str(root.parent), name).load()
-    with warnings.catch_warnings(action="ignore"):
-        theirs = Theirs(str(root), folder, transform=transforms.NormalizeFeatures())[0]
+    theirs = Theirs(str(root), folder, transform=transforms.NormalizeFeatures())[0]
     graph = data.train.inputs.graph
     assert (len(graph), graph.edge_index.shape[1], len(data.train), data.card.classes) == (n, links, labelled, classes)
     assert torch.allclose(graph.features, theirs.x)

@@ -1,7 +1,5 @@
 """Graph networks: against PyTorch Geometric, alone and among others, by rows and as a whole."""
 
-import warnings
-
 import pytest
 import torch
 from ddcore_graph import APPNP, GAT, GCN, SGC, GraphSAGE, NodeMLP, Nodes
@@ -64,8 +62,7 @@ def test_nodes_without_links_are_those_of_a_graph_that_has_none(plan, communitie
     ids=["gcn", "sage"],
 )
 def test_it_is_the_network_of_pytorch_geometric(plan, made, ours, communities):
-    with warnings.catch_warnings(action="ignore"):
-        from torch_geometric.nn import models
+    from torch_geometric.nn import models
 
     graph = communities.test.inputs.graph
     module = getattr(models, made)(24, 5, 2, 3).eval()
