@@ -81,6 +81,10 @@ class Graph(ABC):
         """(N, d)."""
 
     @abstractmethod
+    def to(self, device: torch.device) -> Graph:
+        """The graph on ``device``."""
+
+    @abstractmethod
     def propagated(self, hops: int, by: By = "symmetric") -> Tensor:
         """The features (N, d) after ``hops`` hops."""
 
@@ -103,6 +107,9 @@ class LearnedGraph(Graph):
     @property
     def features(self) -> Tensor:
         return self._features
+
+    def to(self, device: torch.device) -> LearnedGraph:
+        return LearnedGraph(self.features.to(device), self.adjacency.to(device))
 
     def matrix(self, by: By) -> Tensor:
         """The weights (n, n) of what each node hears."""

@@ -47,8 +47,7 @@ class Nodes(dd.Items):
         return Nodes(self.graph, torch.cat([self.rows, *rows]))
 
     def to(self, device: torch.device) -> Nodes:
-        graph = self.graph.to(device) if isinstance(self.graph, FixedGraph) else self.graph
-        return Nodes(graph, self.rows.to(device))
+        return Nodes(self.graph.to(device), self.rows.to(device))
 
     def fingerprint(self) -> str:
         """Of the whole graph, whose every node may be heard."""

@@ -37,7 +37,7 @@ def test_as_many_nodes_as_are_asked_for(name, communities, graph_host):
     with pytest.raises(RecipeRefused, match=r"synthetic.nodes = 2, and communities has 3 classes"):
         graph_host.start(few, communities)
     many = replace(recipe, synthetic=replace(recipe.synthetic, nodes=100))
-    with pytest.raises(RecipeRefused, match="needs more real nodes than class"):
+    with pytest.raises(RecipeRefused, match=r"synthetic.nodes = 100 takes \d+ labelled nodes of class"):
         graph_host.start(many, communities)
 
 
@@ -111,7 +111,8 @@ def test_the_loss_of_links_is_differentiated_exactly(plan, method, communities, 
 
 @pytest.mark.parametrize("name", ["gcdm", "gcond", "doscond"])
 def test_links_are_built_once_a_step(name, communities, graph_host, monkeypatch):
-    run = graph_host.start(graph_host.recipe(name, kind="node", ipc=2, iterations=4), communities)
+    changes = {"policy.name": "fresh"}
+    run = graph_host.start(graph_host.recipe(name, kind="node", ipc=2, iterations=4, overrides=changes), communities)
     run.run_until(1)
     built = []
     made = type(run.synthetic.carrier).adjacency

@@ -1,5 +1,6 @@
 """The methods on a made graph: they move S, go on after a stop bit for bit, and are what their papers say."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from ddcore_graph import GCN, Nodes, NodeTangent, condense, tangent_accuracy
 from ddcore_graph.graph import LearnedGraph
 from ddcore_graph.recipes import CONDENSE, TAKE
+from typer.testing import CliRunner
 
 import ddcore
 from ddcore import plugin as dd
+from ddcore.cli import app
 
 SMALL = {"network.width": 8, "synthetic.nodes": 6}
 SHORT = {"sfgc": {"policy.experts": 1, "policy.fit.steps": 40}, "geom": {"policy.experts": 1, "policy.fit.steps": 40}}
@@ -96,3 +99,19 @@ def test_condense_takes_and_gives_data(communities):
     ]:
         with pytest.raises(ddcore.RecipeRefused, match=sentence):
             condense(data, **given)
+
+
+def test_nodes_go_through_the_front_door(tmp_path):
+    folder = tmp_path / "run"
+    small = ["nodes=120", "classes=3", "features=12", "labelled=0.3"]
+    words = ["distill", "gcdm", "--data", "communities", "--ipc", "2", "--iterations", "3", "--out", folder]
+    words += [word for said in small for word in ("--set", f"experiment.data.{said}")]
+    words += ["--protocol", "nodes", "--repeats", "1", "--networks", "gcn(width=8)", "--set", "protocol.steps=5"]
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["scores"]["accuracy"].keys() == {"gcn"}
+    assert {*metrics["baselines"]} == {"random", "herding", "whole"}
+    assert "A graph of 120 nodes" in " ".join(metrics["notes"])
+    wrong = CliRunner().invoke(app, ["distill", "gcdm", "--data", "digits", "--out", str(tmp_path / "no")])
+    assert wrong.exit_code == 2 and "for items of the kind node" in " ".join(wrong.output.split())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,7 +48,15 @@ class OfNodes(dd.Carrier):
                 f"synthetic.nodes = {self.nodes}, and {card.name} has {card.classes} classes, each of which needs a"
                 " node: give at least as many."
             )
-        super().check(recipe, card, network)
+        if "examples" not in self.asks:
+            return
+        for c, (wanted, count) in enumerate(zip(self.per_class(card), card.counts, strict=True)):
+            if wanted > count:
+                said = f"synthetic.ipc = {self.ipc}" if self.nodes is None else f"synthetic.nodes = {self.nodes}"
+                raise ddcore.RecipeRefused(
+                    f"{said} takes {wanted} labelled nodes of class {card.called(c)} of {card.name}, which has {count}:"
+                    " take fewer nodes."
+                )
 
 
 @dataclass(frozen=True)
@@ -61,9 +68,6 @@ class Begun(OfNodes):
     (k-center); ``noise`` draws normal numbers and asks nothing of T."""
     hops: dd.Whole = 2
     """The start is rows of A^k X with this k, which hold what networks hear on the whole graph."""
-
-    def faults(self) -> Iterator[str]:
-        yield from super().faults()
 
     @property
     def asks(self) -> frozenset[str]:
