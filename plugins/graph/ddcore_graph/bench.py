@@ -26,7 +26,8 @@ def graph() -> list[dd.Pair]:
 
 def _pair(data: dd.RealData, method: str, passes: Any) -> dd.Pair:
     host = Host()
-    changes = {"update.optimiser.name": "sgd", "update.optimiser.momentum": 0.0, "policy.name": "fresh"}
+    plain = {"update.optimiser.name": "sgd", "update.optimiser.momentum": 0.0}
+    changes = {**plain, "update.lr.inputs": 10.0, "policy.name": "fresh"}
     recipe = host.recipe(method, kind="node", ipc=5, iterations=1000, overrides=changes)
 
     def begun() -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
+import ddcore
 from ddcore_graph.graph import By, Field, Graph, Sparse
 
 
@@ -16,10 +17,15 @@ class FixedGraph(Graph):
 
     ``edges`` (2, E) go from the node that is heard to the one that hears, as PyTorch Geometric has them; doubles count
     once, and loops not at all: each node hears itself anyway. ``weights`` (E,) are 1 where not given.
+
+    Raises:
+        BadData: a link names a node that is not there.
     """
 
     def __init__(self, features: Tensor, edges: Tensor, weights: Tensor | None = None) -> None:
         n = len(features)
+        if edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < n:
+            raise ddcore.BadData(f"A link names a node that is not among the {n} of the graph.")
         self._features = features.float()
         weights = torch.ones(edges.shape[1]) if weights is None else weights.float()
         keep = edges[0] != edges[1]

@@ -133,6 +133,7 @@ class Planetoid(dd.DataSet):
         files = {name: _read(root / folder / "raw" / f"ind.{self.name}.{name}") for name in names}
         try:
             features, classes, edges = _whole(files)
+            graph = FixedGraph(F.normalize(features, p=1, dim=1), edges)
         except Exception as error:  # whatever does not fit in a stranger's files
             raise ddcore.BadData(
                 f"The files of {self.name} in {root / folder} do not fit together: {error}."
@@ -142,7 +143,6 @@ class Planetoid(dd.DataSet):
         masks["train"][:labelled] = True
         masks["validation"][labelled : labelled + VALIDATION] = True
         masks["test"][tested] = True
-        graph = FixedGraph(F.normalize(features, p=1, dim=1), edges)
         return node_data(self.name, graph, classes, masks, inductive=self.inductive)
 
 

@@ -38,8 +38,6 @@ def real_data(data: Data, name: str = "graph", *, inductive: bool = False, split
         raise ddcore.BadData(f"{name}: x is {tuple(x.shape)}. Wanted are finite features (nodes, features).")
     if edges.ndim != 2 or edges.shape[0] != 2 or edges.is_floating_point():
         raise ddcore.BadData(f"{name}: edge_index is {edges.dtype} {tuple(edges.shape)}. Wanted are links (2, links).")
-    if edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < len(x):
-        raise ddcore.BadData(f"{name}: edge_index names nodes that are not among its {len(x)}.")
     if weights is not None and (weights.numel() != edges.shape[1] or not bool((weights >= 0).all())):
         raise ddcore.BadData(f"{name}: edge_weight is not one number of at least 0 for each link.")
     if y.ndim == 2 and y.shape[1] == 1:

@@ -29,8 +29,8 @@ def gcond_x(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
     **Reference**: Jin et al., GCond, ICLR 2022, Eq. 6 and the variant of Section 4.2. From the authors' code: 20
     matchings to a network, 15 steps of training between two of them, X' by Adam at 1e-4 for Cora and CiteSeer.
 
-    **Differs**: the start is rows of A^2 X, not of X; classes weigh alike, where theirs weigh by their nodes; the
-    network is a GCN without dropout; fewer iterations.
+    **Differs**: the start is class centres of A^2 X, not rows of X; classes weigh alike, where theirs weigh by their
+    nodes; the network is a GCN without dropout; fewer iterations.
     """
     return dd.Recipe(
         "gcond_x",
@@ -56,7 +56,7 @@ def gcond(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
         gcond_x(ipc, iterations),
         name="gcond",
         synthetic=PairedNodes(ipc),
-        update=replace(_moved(inputs=1e-4, edges=1e-4), turns={"edges": 10, "inputs": 40}),
+        update=replace(_moved(inputs=1e-4, edges=1e-3), turns={"edges": 10, "inputs": 40}),
     )
 
 
@@ -83,7 +83,7 @@ def doscond(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
         doscond_x(ipc, iterations),
         name="doscond",
         synthetic=SampledNodes(ipc),
-        update=_moved(inputs=1e-4, edges=1e-2),
+        update=_moved(inputs=1e-4, edges=3e-2),
     )
 
 
@@ -93,8 +93,8 @@ def gcdm_x(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
 
     **Reference**: Liu et al., GCDM, 2022, Eq. 6.
 
-    **Differs**: the mean of the last hidden channels alone, at networks that are not trained; the start is rows of
-    A^2 X.
+    **Differs**: the mean of the last hidden channels alone, at networks that are not trained; the start is class
+    centres of A^2 X.
     """
     return dd.Recipe(
         "gcdm_x",
@@ -120,7 +120,7 @@ def gcdm(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
         gcdm_x(ipc, iterations),
         name="gcdm",
         synthetic=PairedNodes(ipc),
-        update=replace(_moved(inputs=1e-4, edges=1e-4), turns={"edges": 10, "inputs": 40}),
+        update=replace(_moved(inputs=1e-4, edges=1e-3), turns={"edges": 10, "inputs": 40}),
     )
 
 

@@ -41,14 +41,14 @@ def test_as_many_nodes_as_are_asked_for(name, communities, graph_host):
         graph_host.start(many, communities)
 
 
-@pytest.mark.parametrize(("init", "hops"), [("rows", 0), ("rows", 2), ("farthest", 2), ("noise", 0)])
+@pytest.mark.parametrize(("init", "hops"), [("rows", 0), ("rows", 2), ("farthest", 2), ("centres", 2), ("noise", 0)])
 def test_a_start_is_rows_of_what_is_heard(init, hops, communities, graph_host):
     changes = {"synthetic.init": init, "synthetic.hops": hops}
     run = graph_host.start(graph_host.recipe("gcdm_x", kind="node", ipc=2, overrides=changes), communities)
     run.start()
     carrier, heard = run.synthetic.carrier, communities.train.inputs.propagated(hops)
-    apart = torch.cdist(carrier.features.detach(), heard)
-    assert (float(apart.amin(1).max()) < 1e-6) == (init != "noise")
+    apart = torch.cdist(carrier.features.detach(), heard, compute_mode="donot_use_mm_for_euclid_dist")
+    assert (float(apart.amin(1).max()) < 1e-6) == (init in ("rows", "farthest"))
     if init != "noise":
         assert torch.equal(communities.train.targets[apart.argmin(1)], carrier.classes)
 
@@ -136,6 +136,8 @@ def test_a_graph_is_saved_loaded_and_read_without_the_plugin(name, communities, 
         assert not bool(((weights > 0) & (weights < 0.05)).any()), "links below the threshold are left out"
     if name == "doscond":
         assert {*weights.unique().tolist()} <= {0.0, 1.0}
+    if name != "gcdm":
+        return
     code = (
         "import sys\nsys.modules['ddcore_graph'] = None\nimport ddcore\n"
         f"s = ddcore.DistilledSet.load({str(path)!r})\nprint(tuple(s.latent['adjacency'].shape), len(s.targets))"

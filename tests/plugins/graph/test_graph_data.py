@@ -77,7 +77,7 @@ def made(**changes):
         ({"y": None}, "has no y"),
         ({"x": torch.full((12, 5), torch.nan)}, "finite features"),
         ({"edge_index": torch.rand(2, 4)}, "Wanted are links"),
-        ({"edge_index": torch.tensor([[0], [12]])}, "names nodes that are not among its 12"),
+        ({"edge_index": torch.tensor([[0], [12]])}, "A link names a node that is not among the 12"),
         ({"edge_weight": -torch.ones(20)}, "at least 0 for each link"),
         ({"y": torch.arange(11) % 3}, "one class for each of 12"),
         ({"y": torch.rand(12)}, "not one class per node"),
@@ -116,8 +116,8 @@ def test_inductive_nodes_hear_each_other_alone():
 def test_a_guarding_gate_and_shards_refuse_nodes(communities, graph_host):
     with pytest.raises(BadData, match="know each other"):
         communities.subset(torch.arange(5))
-    recipe = graph_host.recipe("gcdm_x", kind="node", overrides={"gate.name": "private"})
-    with pytest.raises(RecipeRefused, match=r"gate = private bounds .*know each other"):
+    recipe = graph_host.recipe("gcdm_x", kind="node", overrides={"gate.name": "private_gate"})
+    with pytest.raises(RecipeRefused, match=r"gate = private_gate bounds .*know each other"):
         graph_host.start(recipe, communities)
 
 

@@ -1,5 +1,6 @@
 """The methods on a made graph: they move S, go on after a stop bit for bit, and are what their papers say."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from ddcore.cli import app
 SMALL = {"network.width": 8, "synthetic.nodes": 6}
 SHORT = {"sfgc": {"policy.experts": 1, "policy.fit.steps": 40}, "geom": {"policy.experts": 1, "policy.fit.steps": 40}}
 QUICK = dd.Protocol(
-    steps=40, batch=1000, lr=(0.01,), augment=None, repeats=2, networks=(GCN(width=16),), schedule=dd.Constant()
+    steps=150, batch=1000, lr=(0.05,), augment=None, repeats=2, networks=(GCN(width=16),), schedule=dd.Constant()
 )
 
 
@@ -30,7 +31,7 @@ def test_a_method_moves_all_that_it_learns_and_goes_on_after_a_stop(method, comm
     straight.start()
     begun = {n: [p.detach().clone() for p in group] for n, group in straight.synthetic.groups().items()}
     straight.run_until(2)
-    again.load_state_dict(straight.state_dict())
+    again.load_state_dict(copy.deepcopy(straight.state_dict()))
     for run in (straight, again):
         run.run_until()
     for group, parameters in straight.synthetic.groups().items():

@@ -1,5 +1,7 @@
 """Whole graphs as items."""
 
+import copy
+
 import pytest
 import torch
 from ddcore_graph import TU, GraphNet, graph_data
@@ -58,7 +60,7 @@ def test_graphs_go_the_whole_way(name, shapes, tmp_path):
     recipe = host.recipe(name, kind="graph", ipc=2, overrides={"network.width": 8}, **given)
     run, again = host.start(recipe, shapes), host.start(recipe, shapes)
     run.run_until(2)
-    again.load_state_dict(run.state_dict())
+    again.load_state_dict(copy.deepcopy(run.state_dict()))
     run.run_until()
     again.run_until()
     found = ddcore.DistilledSet.load(run.export().save(tmp_path / "graphs.safetensors"))

@@ -12,7 +12,7 @@ from torch import Tensor
 import ddcore
 from ddcore import plugin as dd
 from ddcore_graph.nodes import Nodes
-from ddcore_graph.picking import farthest
+from ddcore_graph.picking import clusters, farthest
 
 
 def shares(total: int, counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -63,9 +63,10 @@ class OfNodes(dd.Carrier):
 class Begun(OfNodes):
     """A carrier of nodes whose features are learned from a start."""
 
-    init: Literal["noise", "rows", "farthest"] = "rows"
-    """``rows`` starts from random labelled nodes of each class, ``farthest`` from ones that cover their class
-    (k-center); ``noise`` draws normal numbers and asks nothing of T."""
+    init: Literal["centres", "rows", "farthest", "noise"] = "centres"
+    """``centres`` starts from the centres of clusters of each class's labelled nodes, ``rows`` from random ones of
+    these, ``farthest`` from ones that cover their class (k-center); ``noise`` draws normal numbers and asks nothing of
+    T."""
     hops: dd.Whole = 2
     """The start is rows of A^k X with this k, which hold what networks hear on the whole graph."""
 
@@ -80,10 +81,11 @@ class Begun(OfNodes):
                 features.copy_(torch.randn(features.shape, generator=ctx.rng["init"]))
                 return
             for c, wanted in enumerate(self.per_class(ctx.card)):
-                whole = self.init == "farthest"
-                (batch,) = ctx.gate.examples([dd.Group(classes=(c,), size=None if whole else wanted)])
+                (batch,) = ctx.gate.examples([dd.Group(classes=(c,), size=wanted if self.init == "rows" else None)])
                 heard = heard_by(batch, self.hops)
-                features[classes == c] = heard[farthest(heard, wanted)] if whole else heard
+                if self.init == "centres":
+                    heard = clusters(heard, wanted, ctx.rng["centres"])
+                features[classes == c] = heard[farthest(heard, wanted)] if self.init == "farthest" else heard
 
 
 def heard_by(batch: dd.Batch, hops: int) -> Tensor:

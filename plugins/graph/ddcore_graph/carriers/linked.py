@@ -79,6 +79,8 @@ class PairedNodes(Linked):
 
     width: dd.Count = 128
     """Channels of the MLP's two hidden layers."""
+    likely: dd.OpenShare = 0.02
+    """Weight of each link at the start, about; many links of nearly one weight would make all nodes alike."""
     threshold: dd.Share = 0.05
     """Weight below which a link is left out in the end. Published: 0.05 or 0.01, by data set."""
 
@@ -89,7 +91,7 @@ class PairedNodes(Linked):
 class PairedModule(LinkedModule):
     def __init__(self, plan: PairedNodes, card: dd.DataCard) -> None:
         super().__init__(plan, card)
-        self.threshold = plan.threshold
+        self.plan: PairedNodes = plan
         with torch.random.fork_rng(devices=[]):
             self.first = nn.Linear(2 * card.shape[0], plan.width)
             self.rest = nn.Sequential(nn.ReLU(), nn.Linear(plan.width, plan.width), nn.ReLU(), nn.Linear(plan.width, 1))
@@ -103,6 +105,8 @@ class PairedModule(LinkedModule):
                     limit = layer.in_features**-0.5
                     for value in (layer.weight, layer.bias):
                         value.copy_((2 * torch.rand(value.shape, generator=generator) - 1) * limit)
+        with torch.no_grad():
+            self.rest[-1].bias.fill_(float(torch.tensor(self.plan.likely).logit()))  # type: ignore[union-attr]
 
     def adjacency(self) -> Tensor:
         left, right = self.first.weight.chunk(2, 1)
@@ -113,7 +117,7 @@ class PairedModule(LinkedModule):
     def kept(self) -> Tensor:
         with torch.no_grad():
             found = self.adjacency()
-        return found * (found >= self.threshold)
+        return found * (found >= self.plan.threshold)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {**super().groups(), "edges": [*self.first.parameters(), *self.rest.parameters()]}
@@ -131,7 +135,7 @@ class SampledNodes(Linked):
 
     temperature: dd.Positive = 0.5
     """Temperature t of the relaxed draw."""
-    likely: dd.OpenShare = 0.1
+    likely: dd.OpenShare = 0.02
     """Probability of each link at the start."""
 
     def build(self, card: dd.DataCard) -> SampledModule:

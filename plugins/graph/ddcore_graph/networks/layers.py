@@ -87,7 +87,10 @@ class Dropout(Layer):
     """Each number is zero with probability ``share``, by each net's own generator."""
 
     share: float
-    draws = True
+
+    @property
+    def draws(self) -> bool:  # type: ignore[override]
+        return self.share > 0
 
     def __call__(self, at: At, path: str, h: Tensor, links: tuple[Links, ...] | None) -> Tensor:
         if not at.training or not self.share:

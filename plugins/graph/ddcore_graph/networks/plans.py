@@ -99,7 +99,7 @@ class GAT(dd.NetworkPlan, name="gat"):
 class GraphSAGE(dd.NetworkPlan, name="sage"):
     """Sample and aggregate: H' = relu( W [h_i ; mean_j h_j] ), the last layer without relu.
 
-    A node without edges hears itself in the place of its neighbours where the whole graph has none.
+    Nodes of a set without links hear themselves in the place of neighbours.
 
     **Reference**: Hamilton et al., NeurIPS 2017, Algorithm 1, mean aggregator.
 
