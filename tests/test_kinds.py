@@ -279,14 +279,14 @@ class Propagated(WrappedNetwork):
 
 @dataclass(frozen=True)
 class Propagate(dd.NetworkPlan):
-    suits = frozenset({"node"})
+    suits = frozenset({"vertex"})
 
     def build(self, card):
         return Propagated(dd.MLP(16, 2).build(card))
 
 
 @dataclass(frozen=True)
-class Node(dd.ItemKind):
+class Vertex(dd.ItemKind):
     @property
     def network(self):
         return Propagate()
@@ -360,7 +360,7 @@ class Shown:
 class Plugin:
     @dd.hookimpl
     def ddcore_parts(self):
-        return [Propagate, Node, Linked]
+        return [Propagate, Vertex, Linked]
 
 
 @pytest.fixture(scope="module")
@@ -376,7 +376,7 @@ def graph():
     nodes = Nodes(own, (near + torch.eye(240)) @ own / 11)
     train = torch.rand(240, generator=generator) < 0.5
     return RealData.of(
-        "graph", (nodes[train], targets[train]), (nodes[~train], targets[~train]), kind="node", apart=False
+        "graph", (nodes[train], targets[train]), (nodes[~train], targets[~train]), kind="vertex", apart=False
     )
 
 
@@ -402,7 +402,7 @@ def test_nodes_go_the_whole_way(nodes_host, graph, name, least, tmp_path):
     host = nodes_host
     learns = name in ("dm", "dc")
     overrides = {"synthetic.init": "real"} if learns else {}
-    recipe = host.recipe(name, kind="node", ipc=2, overrides=overrides, **({"iterations": 40} if learns else {}))
+    recipe = host.recipe(name, kind="vertex", ipc=2, overrides=overrides, **({"iterations": 40} if learns else {}))
     run, again = host.start(recipe, graph), host.start(recipe, graph)
     run.run_until(until=2)
     again.load_state_dict(copy.deepcopy(run.state_dict()))
@@ -411,7 +411,7 @@ def test_nodes_go_the_whole_way(nodes_host, graph, name, least, tmp_path):
     found = DistilledSet.load(run.export().save(tmp_path / "graph.safetensors"))
     assert torch.equal(found.inputs, again.export().inputs)
     assert found.data == graph.card and found.inputs.shape == (6, 6)
-    protocol = replace(host.kind("node").adapted(Protocol()), **QUICK)
+    protocol = replace(host.kind("vertex").adapted(Protocol()), **QUICK)
     scores, _ = evaluate_all(found, graph, protocol, ("whole",), host, "cpu", None)
     assert scores["whole"]["accuracy"]["propagate"].mean > 80
     assert scores["distilled"]["accuracy"]["propagate"].mean > least
@@ -424,7 +424,7 @@ def test_edges_take_turns_follow_the_draw_and_are_seen_in_evaluation(nodes_host,
         "update.lr": '{"inputs"=0.1, "edges"=0.1}',
         "update.turns": '{"edges"=1, "inputs"=2}',
     }
-    run = host.start(host.recipe("dm", kind="node", iterations=4, overrides=overrides), graph)
+    run = host.start(host.recipe("dm", kind="vertex", iterations=4, overrides=overrides), graph)
     moved = []
     for step in range(1, 5):
         before = copy.deepcopy(run.synthetic.groups()) if run.started else None
@@ -444,14 +444,14 @@ def test_edges_take_turns_follow_the_draw_and_are_seen_in_evaluation(nodes_host,
             seen.append(len(index))
             return take(self, index)
 
-    plan = host.kind("node").adapted(Protocol())
+    plan = host.kind("vertex").adapted(Protocol())
     ddcore.evaluate(found, graph, replace(plan, **QUICK), host=host)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Linked, "shown", lambda self, distilled: Watched(distilled))
         ddcore.evaluate(found, graph, replace(plan, steps=3, repeats=1), host=host)
     assert len(seen) == 3
     with pytest.raises(RecipeRefused, match=r"update\.turns: There is no group of parameters named 'edge'"):
-        host.start(host.recipe("dm", kind="node", overrides={"update.turns": '{"edge"=1}'}), graph)
+        host.start(host.recipe("dm", kind="vertex", overrides={"update.turns": '{"edge"=1}'}), graph)
 
 
 @pytest.mark.parametrize("objective", ["feature_match", "gradient_match"])
@@ -461,7 +461,7 @@ def test_what_classes_share_of_nodes_is_decoded_once_a_step(nodes_host, graph, o
         "objective.name": objective,
         "update.lr": '{"inputs"=0.1, "edges"=0.1}',
     }
-    run = nodes_host.start(nodes_host.recipe("dm", kind="node", iterations=1, overrides=overrides), graph)
+    run = nodes_host.start(nodes_host.recipe("dm", kind="vertex", iterations=1, overrides=overrides), graph)
     run.start()
     decoded, plainly = [], LinkedModule.forward
     monkeypatch.setattr(LinkedModule, "forward", lambda self, index: decoded.append(len(index)) or plainly(self, index))
@@ -472,7 +472,7 @@ def test_what_classes_share_of_nodes_is_decoded_once_a_step(nodes_host, graph, o
 @pytest.mark.parametrize("scope", ["class", "sum", "both", "all"])
 def test_gradients_of_nodes_seen_together_are_those_of_each_class_apart(nodes_host, graph, scope):
     overrides = {"synthetic.init": "real", "objective.scope": scope}
-    run = nodes_host.start(nodes_host.recipe("dc", kind="node", ipc=2, overrides=overrides), graph)
+    run = nodes_host.start(nodes_host.recipe("dc", kind="vertex", ipc=2, overrides=overrides), graph)
     run.start()
     draw, found = run.ctx.fresh(), []
     for apart_ in (False, True):
@@ -498,7 +498,7 @@ class Guarding(dd.GatePlan):
 
 
 def test_items_that_know_each_other_are_neither_guarded_nor_split(nodes_host, graph):
-    recipe = replace(nodes_host.recipe("dm", kind="node"), gate=Guarding())
+    recipe = replace(nodes_host.recipe("dm", kind="vertex"), gate=Guarding())
     with pytest.raises(RecipeRefused, match=r"gate = guarding bounds .* know each other \(apart = false\)"):
         recipe.check(graph.card, Catalogue())
     recipe.check(replace(graph.card, apart=True), Catalogue())
@@ -509,7 +509,7 @@ def test_items_that_know_each_other_are_neither_guarded_nor_split(nodes_host, gr
 
 def test_nodes_are_refused_what_is_for_tensors(nodes_host, graph):
     with pytest.raises(RecipeRefused, match="preprocess = standardise is for items of the kind image or signal or vec"):
-        nodes_host.start(nodes_host.recipe("dm", kind="node", overrides={"preprocess.name": "standardise"}), graph)
+        nodes_host.start(nodes_host.recipe("dm", kind="vertex", overrides={"preprocess.name": "standardise"}), graph)
 
 
 # --- values to predict

@@ -116,7 +116,9 @@ def test_inductive_nodes_hear_each_other_alone():
 def test_a_guarding_gate_and_shards_refuse_nodes(communities, graph_host):
     with pytest.raises(BadData, match="know each other"):
         communities.subset(torch.arange(5))
-    recipe = graph_host.recipe("gcdm_x", kind="node", overrides={"gate.name": "private_gate"})
+    recipe = graph_host.recipe(
+        "gcdm_x", kind="node", overrides={"gate.name": "private_gate", "synthetic.init": "noise"}
+    )
     with pytest.raises(RecipeRefused, match=r"gate = private_gate bounds .*know each other"):
         graph_host.start(recipe, communities)
 
