@@ -25,6 +25,15 @@ from ddcore.types import Call, Citation, Draw, Network, Params
 
 @dataclass(frozen=True)
 class Kernel(Part, kind="kernel"):
+    """How alike items are, as inner products of features that need not be known."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """The kernel (n, m) of items x (n, ...) and y (m, ...), in float64."""
+
+
+@dataclass(frozen=True)
+class Tangent(Kernel):
     """The neural tangent kernel of a network of hidden layers, ReLU after each, and a linear layer.
 
     Weights are drawn from N(0, 2 / fan-in) and biases from N(0, ``bias``^2). With S the covariance of a layer's
@@ -85,7 +94,7 @@ class Kernel(Part, kind="kernel"):
 
 
 @dataclass(frozen=True)
-class DenseTangent(Kernel):
+class DenseTangent(Tangent):
     """The tangent kernel of a fully connected network on flattened items."""
 
     def _products(self, x: Tensor, y: Tensor) -> Tensor:
@@ -102,7 +111,7 @@ class DenseTangent(Kernel):
 
 
 @dataclass(frozen=True)
-class ConvTangent(Kernel):
+class ConvTangent(Tangent):
     """The tangent kernel of 3x3 convolutions, zero-padded and without pooling, whose last output is flattened.
 
     Units at two positions share no weights in the flattened layer, so that only pairs of equal positions count and a

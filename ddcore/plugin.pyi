@@ -626,6 +626,9 @@ from .types import (
     Batch as Batch,
 )
 from .types import (
+    Call as Call,
+)
+from .types import (
     Citation as Citation,
 )
 from .types import (

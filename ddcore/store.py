@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -87,6 +88,12 @@ def joined(parts: Sequence[Any]) -> Any:
     if not others:
         return first
     return torch.cat(list(parts)) if isinstance(first, Tensor) else first.joined(others)
+
+
+def apart(inputs: Any, sizes: Sequence[int]) -> list[Any]:
+    """Inputs one after another as parts of ``sizes``: what :func:`joined` undoes."""
+    stops = list(accumulate(sizes))
+    return [inputs[stop - size : stop] for size, stop in zip(sizes, stops, strict=True)]
 
 
 def dealt(inputs: Any, nets: int) -> Any:

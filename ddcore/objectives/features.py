@@ -12,7 +12,7 @@ from ddcore.context import Context
 from ddcore.networks.probe import last_layer
 from ddcore.objectives.base import Objective
 from ddcore.objectives.batches import class_batches
-from ddcore.store import joined
+from ddcore.store import apart, joined
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Group
 
@@ -47,7 +47,9 @@ class FeatureMatch(Objective):
         real = ctx.gate.features(draw, groups)
         total = torch.zeros((), device=ctx.device)
         for lot in class_batches(synthetic, range(ctx.card.classes), ctx):
-            inputs = [groups[c].seen(synthetic.take(synthetic.pick([c]))[0]) for c in lot]
+            rows = [synthetic.pick([c]) for c in lot]
+            made = iter(apart(synthetic.take(torch.cat(rows))[0], [len(r) for r in rows]))
+            inputs = [groups[c].seen(next(made)) for c in lot]
             features = ctx.gate.clip_features(draw(joined(inputs), features=True))
             means = torch.stack([f.mean(0) for f in features.split([len(x) for x in inputs])])
             targets = torch.stack([real[c] for c in lot])

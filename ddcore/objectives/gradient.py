@@ -31,7 +31,7 @@ class GradientMatch(Objective):
 
     Each class has one augmentation, shared by T and S, and one request asks for all classes. One class's graph is held
     at a time, and that is exact: the sums are known from a pass without graphs, and their pull dD/dsum is then taken
-    back through each s_c.
+    back through each s_c. Items that know each other, whose classes hang on the same links, are seen once and together.
 
     **References**: ``class``, Zhao, Mopuri and Bilen, ICLR 2021, Eq. 9 and 10; with an augmentation, Zhao and Bilen,
     ICML 2021, Eq. 8; a step per class, Kim et al., ICML 2022; ``sum``, Lee et al., ICML 2022; ``both``, Jiang et al.,
@@ -68,6 +68,18 @@ class GradientMatch(Objective):
         real = ctx.gate.gradient(draw, groups, loss_on_real(synthetic.labels, ctx.card.classes))
         params = {name: value.detach().requires_grad_() for name, value in draw.params.items()}
         learned = [parameter for group in synthetic.groups().values() for parameter in group]
+        warm = self.scope == "sum" and ctx.step() < self.warmup
+        apart, together = self.scope != "sum" or warm, self.scope in ("sum", "both") and not warm
+        if self.joint and not ctx.card.apart:
+            mine = _gradients_by_group(draw, synthetic, groups, params, ctx)
+            loss = torch.zeros((), device=ctx.device)
+            if apart:
+                loss = torch.stack([self.distance(s, t) for s, t in zip(mine, real, strict=True)]).sum()
+            if together:
+                loss = loss + self._weighted(_summed(mine), _summed(real))
+            loss.backward(inputs=learned)
+            yield float(loss.detach())
+            return
 
         def gradient(group: Group, graph: bool) -> Params:
             inputs, targets = synthetic.take(synthetic.pick(group.classes or range(ctx.card.classes)))
@@ -75,8 +87,6 @@ class GradientMatch(Objective):
             found = torch.autograd.grad(value, list(params.values()), create_graph=graph)
             return dict(zip(params, found, strict=True))
 
-        warm = self.scope == "sum" and ctx.step() < self.warmup
-        apart, together = self.scope != "sum" or warm, self.scope in ("sum", "both") and not warm
         none = torch.zeros((), device=ctx.device)
         total, pull = self._together(groups, real, gradient) if together else (none, {})
         for group, target in zip(groups, real, strict=True):
@@ -100,9 +110,25 @@ class GradientMatch(Objective):
         mine = _summed(gradient(group, False) for group in groups)
         for value in mine.values():
             value.requires_grad_()
-        loss = self.distance(mine, _summed(real)) * (self.weight if self.scope == "both" else 1)
+        loss = self._weighted(mine, _summed(real))
         pull = torch.autograd.grad(loss, list(mine.values()), materialize_grads=True)
         return loss.detach(), dict(zip(mine, pull, strict=True))
+
+    def _weighted(self, mine: Params, real: Params) -> Tensor:
+        return self.distance(mine, real) * (self.weight if self.scope == "both" else 1)
+
+
+def _gradients_by_group(
+    draw: Draw, synthetic: SyntheticSet, groups: Sequence[Group], params: Params, ctx: Context
+) -> list[Params]:
+    """The gradient of the mean loss on S's items of each group, with graphs, of one pass over all of S."""
+    inputs, targets = synthetic.everything()
+    losses = synthetic.labels.loss(draw(inputs, params), targets)
+    found = []
+    for group in groups:
+        value = losses[synthetic.pick(group.classes or range(ctx.card.classes))].mean()
+        found.append(torch.autograd.grad(value, list(params.values()), create_graph=True))
+    return [dict(zip(params, gradients, strict=True)) for gradients in found]
 
 
 def _summed(gradients: Iterable[Params]) -> Params:

@@ -1,0 +1,38 @@
+"""What an item of a graph data set is: a node of one graph, or a graph of many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ddcore import plugin as dd
+from ddcore_graph.networks import GCN
+
+P = TypeVar("P", bound=dd.Part)
+
+WHOLE = 1_000_000
+"""Items of a training step on nodes: all there are."""
+RATE = 1e-4
+"""The highest learning rate of S by default, in units of a bag of words whose entries sum to one."""
+
+
+@dataclass(frozen=True)
+class Node(dd.ItemKind):
+    """A node of one graph, with features (d,); it hears its neighbours."""
+
+    @property
+    def network(self) -> dd.NetworkPlan:
+        return GCN()
+
+    @property
+    def instead(self) -> Mapping[str, dd.Part | None]:
+        return {**super().instead, "preprocess": dd.Identity()}
+
+    def paced(self, part: P) -> P:
+        """Networks are trained on all nodes at once; S is moved by Adam, at most at :data:`RATE`."""
+        if isinstance(part, dd.Protocol):
+            return replace(part, batch=WHOLE)
+        if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd):
+            return replace(part, lr={n: min(rate, RATE) for n, rate in part.lr.items()}, optimiser=dd.Adam())
+        return part
