@@ -102,6 +102,19 @@ def test_the_flower_app_ends_as_its_runner_says(tmp_path, breaks, status, ended)
     assert done.returncode == status
 
 
+def test_robust_smoke(tmp_path):
+    script = next(path for path in SCENARIOS if path.stem == "robust")
+    words = ["--out", tmp_path / "runs", "--smoke", "--data", "digits", "--sets", "dm", "tri_level", "whole"]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "tri_level | adversarial |" in done.stdout
+        assert "After standard training tri_level is" in done.stdout
+    assert "3 of 3 cases found" in done.stderr
+    for name in ("report.md", "finding.json", "epsilon.png"):
+        assert (tmp_path / "runs-smoke" / "digits-0.1" / name).exists()
+
+
 def test_published_smoke(shared, tmp_path):
     root = shared("MNIST").parent
     script = next(path for path in SCENARIOS if path.stem == "published")
