@@ -26,7 +26,7 @@ OVERRIDES = {
     "guard": {"iterations": 200},
     "adv_kip": {"iterations": 200},
     "robust_ridge": {"iterations": 300},
-    "tri_level": {"iterations": 200},
+    "tri_level": {"iterations": 150, "objective.steps": 15, "objective.lr": 0.05},
 }
 
 

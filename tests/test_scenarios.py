@@ -92,6 +92,16 @@ def test_the_flower_app_ends_as_its_runner_says(tmp_path, breaks, status, ended)
     assert done.returncode == status
 
 
+def test_robust_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("robust", "--data", "digits", "--sets", "dm", "tri_level", "whole")
+        assert "tri_level | adversarial |" in said
+        assert "After standard training tri_level is" in said
+    assert "3 of 3 cases found" in said
+    for name in ("report.md", "finding.json", "epsilon.png"):
+        assert (tmp_path / "runs-smoke" / "digits-0.1" / name).exists()
+
+
 def test_published_smoke(scenario, shared, tmp_path):
     root = shared("MNIST").parent
     words = ["--root", root, "--data", "mnist", "--ipc", "1", "--methods", "idc"]

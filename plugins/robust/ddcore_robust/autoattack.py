@@ -61,7 +61,8 @@ class AutoAttack(Attack, name="autoattack"):
             attack = Standard(_Module(victim), eps=self.ball.epsilon, norm=self.ball.norm, device=x.device, seed=0)
             attack.attacks_to_run = list(self.parts)
             attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, victim.classes(x) - 1)
-            return attack.run_standard_evaluation(x, y, batch_size=len(x))
+            moved, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
+        return moved
 
 
 class _Module(nn.Module):

@@ -94,7 +94,7 @@ class Robustness(dd.Study):
         data, measures, seed = dd.loaded(self.data), self.measures(), case.seed or 0
         recipe = case.description.get("recipe")
         plan = host.kind(data.card.kind).adapted(self.protocol if recipe else self.whole)
-        protocol = replace(plan, measures=tuple(measures.values()))
+        protocol = replace(plan, measures=tuple(dict.fromkeys(measures.values())))
         protocol.check(data, host.catalogue)
         seconds = 0.0
         training: dd.DistilledSet | dd.Preprocessed
@@ -172,14 +172,17 @@ def _judged(
     Raises:
         LossDiverged: all nets have.
     """
-    values, seconds = {}, {}
-    for i, (name, measure) in enumerate(measures.items()):
+    told: dict[dd.Measure, tuple[list[float], float]] = {}
+    for measure in dict.fromkeys(measures.values()):
         began = time.perf_counter()
-        every = [value for draw, chunk in nets for value in dd.measured(measure, draw, data, chunk)]
-        values[name] = [value for value in every if math.isfinite(value)]
-        if not values[name]:
+        values = [value for draw, chunk in nets for value in dd.measured(measure, draw, data, chunk)]
+        told[measure] = [value for value in values if math.isfinite(value)], time.perf_counter() - began
+        if not told[measure][0]:
             raise dd.LossDiverged("All networks that were trained diverged. Take a smaller protocol.lr.")
-        seconds[name] = time.perf_counter() - began
         if progress:
-            progress("measuring", i + 1, len(measures))
-    return {"scores": {name: fmean(each) for name, each in values.items()}, "values": values, "seconds": seconds}
+            progress("measuring", len(told), len({*measures.values()}))
+    return {
+        "scores": {name: fmean(told[measure][0]) for name, measure in measures.items()},
+        "values": {name: told[measure][0] for name, measure in measures.items()},
+        "seconds": {name: told[measure][1] for name, measure in measures.items()},
+    }

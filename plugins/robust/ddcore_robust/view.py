@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -27,8 +27,11 @@ class Attacked(dd.View, name="pgd"):
     clean: dd.Whole = 0
     """First steps of S in which all items stay clean."""
 
-    itemwise: ClassVar[bool] = True
     classes_only = True
+
+    @property
+    def itemwise(self) -> bool:
+        return True
 
     def check(self, recipe: Any, card: dd.DataCard, network: dd.Network) -> None:
         self.attack.ready(card)
