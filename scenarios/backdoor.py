@@ -16,9 +16,10 @@ case's folder) and in OUT/DATA-defences.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from ddcore_backdoor import Backdoor, Blended, Defences, Doorping, Patch, Poison
+from ddcore_backdoor import ActivationClustering, Backdoor, Defences, Doorping, Patch, Poison, Strip
 
 import ddcore
 from ddcore import plugin as dd
@@ -38,9 +39,10 @@ WIDTHS = {"digits": 16, "mnist": 32, "fashion": 32}
 
 
 def attacks(smoke: bool) -> tuple[Poison, ...]:
-    patch, moves = Patch(width=4), 2 if smoke else 100
-    learned = (Doorping(moves=moves), Doorping(moves=moves, bounded=False))
-    return (Poison(patch), Poison(Blended()), *(Poison(patch, learned=one) for one in learned))
+    """A white patch that stays, one that follows trained networks within [0, 1], and one that may leave it."""
+    patch, moves = Patch(width=4), 2 if smoke else 50
+    learned = [Doorping(moves=moves, untrained=False, bounded=bounded) for bounded in (True, False)]
+    return (Poison(patch), *(Poison(patch, learned=one) for one in learned))
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     root = {} if name == "digits" else {"root": options.root}
     data = dd.data_set(ddcore.Host().catalogue, name, **root)
     network = dd.ConvNet(width=4, depth=2) if smoke else dd.ConvNet(width=WIDTHS[name])
-    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 300, "repeats": 3}
+    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 200, "repeats": 3}
     protocol = ddcore.Protocol(augment=None, networks=(network,), **length)
     overrides = {method: (SMOKE if smoke else SETTINGS)[method] for method in options.methods}
     plain = {
@@ -78,14 +80,15 @@ def run(name: str, options: argparse.Namespace) -> None:
         shares=tuple(options.shares),
         overrides={method: {**plain, **own} for method, own in overrides.items()},
         protocol=protocol,
-        control=protocol,
+        control=replace(protocol, steps=3 if smoke else 1000),
         seeds=tuple(options.seeds),
     )
     engine = dd.Local() if options.jobs == 1 else dd.Processes(options.jobs)
     with ddcore.progress() as told:
         given = {"device": options.device, "progress": told, "engine": engine}
         print(ddcore.run_study(study, out / name, **given))
-        defences = Defences(data, sets=(str(out / name),), protocol=protocol)
+        kinds = (ActivationClustering(), Strip(overlays=2)) if smoke else Defences().defences
+        defences = Defences(data, (str(out / name),), kinds, protocol=protocol)
         print(ddcore.run_study(defences, out / f"{name}-defences", **given))
 
 
