@@ -74,6 +74,8 @@ class Defences(dd.Study):
         return found
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
+        for defence in self.defences:
+            defence.ready()
         found: dict[str, dd.Case] = {}
         for file in self.files:
             for case in self._of(dd.DistilledSet.load(file), file, host):
