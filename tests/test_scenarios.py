@@ -72,6 +72,20 @@ def test_replay_smoke(shared, tmp_path):
         assert (tmp_path / "runs-smoke" / "mnist" / name).exists()
 
 
+def test_backdoor_smoke(tmp_path):
+    script = next(path for path in SCENARIOS if path.stem == "backdoor")
+    words = ["--out", tmp_path / "runs", "--smoke", "--methods", "dc", "--shares", "0.1", "--seeds", "0"]
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        for line in ("dc | naive patch | 10 %", "dc | doorping neuron unbounded patch | 10 %", "dc | T | strip"):
+            assert line in done.stdout
+    found = tmp_path / "runs-smoke"
+    assert (found / "digits" / "dc" / "finding.csv").exists()
+    assert len(list(found.rglob("triggers.png"))) == 1
+    assert (found / "digits-defences" / "report.md").exists()
+
+
 def test_federated_smoke(shared, tmp_path):
     root = shared("FashionMNIST").parent
     script = next(path for path in SCENARIOS if path.stem == "federated")
