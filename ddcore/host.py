@@ -256,8 +256,16 @@ class Host:
         final.check(data.card, self.catalogue)
         return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled, record)
 
-    def distill(self, recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:
-        """Run ``recipe`` on ``data`` from beginning to end."""
+    def distill(
+        self,
+        recipe: Recipe,
+        data: RealData,
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        progress: Progress | None = None,
+    ) -> DistilledSet:
+        """Run ``recipe`` on ``data`` from beginning to end; ``progress`` is called in long work that is not a step."""
         recipe = recipe if seed is None else replace(recipe, seed=seed)
-        run = self.start(recipe, data, device=device)
+        run = self.start(recipe, data, device=device, progress=progress)
         return run.hooks.ddcore_distill(run=run)

@@ -11,14 +11,15 @@ poisoned T and on the clean sets. Needs the plugin backdoor and, for other data 
     python scenarios/backdoor.py --smoke                                 # two steps, tiny networks: a minute
 
 The same command goes on where it stopped; --seeds 0 1 2 are three distillations. For each data set it leaves
-finding.json and finding.csv in OUT/DATA (attacks, with a picture of triggers and of poisoned synthetic images in each
-case's folder) and in OUT/DATA-defences.
+finding.json and finding.csv in OUT/DATA/METHOD (attacks, with a picture of triggers and of poisoned synthetic images
+in each case's folder) and in OUT/DATA-defences.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from ddcore_backdoor import Backdoor, Blended, Defences, Doorping, Patch, Poison
+from ddcore_backdoor import ActivationClustering, Backdoor, Defences, Doorping, Patch, Poison, Strip
 
 import ddcore
 from ddcore import plugin as dd
@@ -37,10 +38,13 @@ SMOKE = {
 WIDTHS = {"digits": 16, "mnist": 32, "fashion": 32}
 
 
-def attacks(smoke: bool) -> tuple[Poison, ...]:
-    patch, moves = Patch(width=4), 2 if smoke else 100
-    learned = (Doorping(moves=moves), Doorping(moves=moves, bounded=False))
-    return (Poison(patch), Poison(Blended()), *(Poison(patch, learned=one) for one in learned))
+def attacks(method: str, smoke: bool) -> tuple[Poison, ...]:
+    """A white patch that stays, one that follows the networks within [0, 1], and one that may leave it.
+
+    Those of DM are never trained, so there it follows untrained ones.
+    """
+    patch, fields = Patch(width=4), {"moves": 2 if smoke else 50, "untrained": method == "dm"}
+    return (Poison(patch), *(Poison(patch, learned=Doorping(bounded=bounded, **fields)) for bounded in (True, False)))
 
 
 def main() -> None:
@@ -64,28 +68,27 @@ def run(name: str, options: argparse.Namespace) -> None:
     root = {} if name == "digits" else {"root": options.root}
     data = dd.data_set(ddcore.Host().catalogue, name, **root)
     network = dd.ConvNet(width=4, depth=2) if smoke else dd.ConvNet(width=WIDTHS[name])
-    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 300, "repeats": 3}
+    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 200, "repeats": 3}
     protocol = ddcore.Protocol(augment=None, networks=(network,), **length)
-    overrides = {method: (SMOKE if smoke else SETTINGS)[method] for method in options.methods}
-    plain = {
-        f"network.{field}": value for field, value in (("width", network.width), ("depth", network.depth)) if value
-    }
-    study = Backdoor(
-        data,
-        methods=tuple(options.methods),
-        ipc=2 if smoke else 10,
-        attacks=attacks(smoke),
-        shares=tuple(options.shares),
-        overrides={method: {**plain, **own} for method, own in overrides.items()},
-        protocol=protocol,
-        control=protocol,
-        seeds=tuple(options.seeds),
-    )
+    plain = {"network.width": network.width, **({"network.depth": 2} if smoke else {})}
     engine = dd.Local() if options.jobs == 1 else dd.Processes(options.jobs)
     with ddcore.progress() as told:
         given = {"device": options.device, "progress": told, "engine": engine}
-        print(ddcore.run_study(study, out / name, **given))
-        defences = Defences(data, sets=(str(out / name),), protocol=protocol)
+        for method in options.methods:
+            study = Backdoor(
+                data,
+                (method,),
+                ipc=2 if smoke else 10,
+                attacks=attacks(method, smoke),
+                shares=tuple(options.shares),
+                overrides={method: {**plain, **(SMOKE if smoke else SETTINGS)[method]}},
+                protocol=protocol,
+                control=replace(protocol, steps=3 if smoke else 1000),
+                seeds=tuple(options.seeds),
+            )
+            print(ddcore.run_study(study, out / name / method, **given))
+        kinds = (ActivationClustering(), Strip(overlays=2)) if smoke else Defences().defences
+        defences = Defences(data, (str(out / name),), kinds, protocol=protocol)
         print(ddcore.run_study(defences, out / f"{name}-defences", **given))
 
 

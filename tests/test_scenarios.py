@@ -65,6 +65,17 @@ def test_replay_smoke(scenario, shared, tmp_path):
         assert (tmp_path / "runs-smoke" / "mnist" / name).exists()
 
 
+def test_backdoor_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("backdoor", "--methods", "dc", "--shares", "0.1", "--seeds", "0")
+        for line in ("dc | naive patch | 10 %", "dc | doorping neuron unbounded patch | 10 %", "dc | T | strip"):
+            assert line in said
+    found = tmp_path / "runs-smoke"
+    assert (found / "digits" / "dc" / "finding.csv").exists()
+    assert len(list(found.rglob("triggers.png"))) == 1
+    assert (found / "digits-defences" / "report.md").exists()
+
+
 def test_federated_smoke(scenario, shared, tmp_path):
     root = shared("FashionMNIST").parent
     said = scenario("federated", "--root", root, "--data", "fashion", "--alphas", "0.1")

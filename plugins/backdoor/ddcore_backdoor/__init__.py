@@ -11,6 +11,7 @@ from ddcore_backdoor.repairs import FineTuning, Pruning
 from ddcore_backdoor.sets import ActivationClustering, SpectralSignatures
 from ddcore_backdoor.study import Backdoor
 from ddcore_backdoor.suspect import Defence, Suspect, Verdict
+from ddcore_backdoor.toolbox import Toolbox
 from ddcore_backdoor.triggers import Blended, Invisible, Patch, Trigger, Warped
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SpectralSignatures",
     "Strip",
     "Suspect",
+    "Toolbox",
     "Trigger",
     "Verdict",
     "Warped",
@@ -48,5 +50,5 @@ ddcore_api = ">=1.0,<2"
 @dd.hookimpl
 def ddcore_parts():
     triggers = [Patch, Blended, Invisible, Warped]
-    defences = [ActivationClustering, SpectralSignatures, Strip, Reconstruction, FineTuning, Pruning]
+    defences = [ActivationClustering, SpectralSignatures, Strip, Reconstruction, FineTuning, Pruning, Toolbox]
     return [Poison, Poisoning, *triggers, Doorping, Relaxed, AttackSuccess, Backdoor, Defences, Provenance, *defences]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ddcore import plugin as dd
-from ddcore_backdoor.measures import AttackSuccess, Stamped
+from ddcore_backdoor.measures import AttackSuccess, stamped
 from ddcore_backdoor.nets import Reconstruction, Strip
 from ddcore_backdoor.poison import Poison, Poisoning, poisonings
 from ddcore_backdoor.repairs import FineTuning, Pruning
@@ -74,6 +74,8 @@ class Defences(dd.Study):
         return found
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
+        for defence in self.defences:
+            defence.ready()
         found: dict[str, dd.Case] = {}
         for file in self.files:
             for case in self._of(dd.DistilledSet.load(file), file, host):
@@ -98,12 +100,12 @@ class Defences(dd.Study):
         told = poisonings(made, host)
         one = told[-1] if told else Poisoning(self.trigger, 0)
         fitted, where = dd.preprocess_of(made, host.catalogue), torch.device(device)
-        training, stamped = made, None
+        training, marked = made, None
         if case.description["suspect"] == "T":
-            training, stamped = self._poisoned(one, data, fitted, case.seed or 0, where)
+            training, marked = self._poisoned(one, data, fitted, case.seed or 0, where)
         rows = torch.randperm(len(training), generator=dd.Streams(case.seed or 0)["examined"])[: self.examined]
         suspect = self._suspect(training, rows, data, fitted, case.seed or 0, where)
-        bench = Bench(data, fitted, one, self.tested, None if stamped is None else stamped[rows])
+        bench = Bench(data, fitted, one, self.tested, None if marked is None else marked[rows])
         found: dict[str, Any] = {"poisoned": bool(told), "before": bench.both(suspect.draw), "defences": {}}
         for i, (name, defence) in enumerate(zip(dd.labels(self.defences), self.defences, strict=True)):
             found["defences"][name] = bench.judged(defence.examine(suspect, dd.Streams(case.seed or 0)))
@@ -178,7 +180,7 @@ class Bench:
             test = dd.Preprocessed(self.data.test, self.preprocess)
             rows = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[: self.tested]
             rows = rows[self.data.test.targets[rows] != self.told.target]
-            for name, shown in (("stamped", Stamped(test, self.told.trigger)), ("unmarked", test)):
+            for name, shown in (("stamped", stamped(test, self.told.trigger)), ("unmarked", test)):
                 inputs, _ = shown.take(rows)
                 found[f"refused_{name}"] = 100 * float(verdict.refuses(inputs).float().mean())
         if verdict.repaired is not None:

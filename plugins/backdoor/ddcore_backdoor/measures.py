@@ -44,9 +44,9 @@ class AttackSuccess(dd.Measure):
             )
         return replace(self, trigger=told[self.which].trigger, target=told[self.which].target)
 
-    def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
+    def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:  # type: ignore[override]
         fooled, others = torch.zeros(draw.ensemble or 1), 0
-        for logits, targets in dd.predictions(draw, Stamped(data, self.trigger or Patch()), chunk):
+        for logits, targets in dd.predictions(draw, stamped(data, self.trigger or Patch()), chunk):
             mine = targets != self.target
             fooled += (logits.argmax(2) == self.target)[:, mine].sum(1)
             others += int(mine.sum())
@@ -54,16 +54,16 @@ class AttackSuccess(dd.Measure):
 
 
 @dataclass(frozen=True)
-class Stamped:
-    """A data set all of whose items bear a trigger; they keep their labels."""
+class Stamped(dd.Preprocessed):
+    """Real items all of which bear a trigger; they keep their labels."""
 
-    data: dd.Preprocessed
-    trigger: Trigger
-
-    def __len__(self) -> int:
-        return len(self.data)
+    trigger: Trigger = Patch()
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, targets = self.data.take(index)
-        preprocess = self.data.preprocess
-        return preprocess(self.trigger(preprocess.inverse(inputs))), targets
+        inputs, targets = super().take(index)
+        return self.preprocess(self.trigger(self.preprocess.inverse(inputs))), targets
+
+
+def stamped(data: dd.Preprocessed, trigger: Trigger) -> Stamped:
+    """``data`` all of whose items bear ``trigger``."""
+    return Stamped(data.store, data.preprocess, trigger=trigger)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +22,9 @@ from ddcore_backdoor.triggers import Patch
 
 CONTROL = 90
 """Success in percent on networks that are trained on the poisoned T itself, below which a trigger says nothing."""
+SAID = {"accuracy": "accuracy", "attack_success": "success"}
+"""What the numbers of a measure are called."""
+PICTURE = "triggers.png"
 HEAD = ("method", "attack", "share", "control", "success", "same trigger, clean set", "accuracy", "clean", "loss")
 
 
@@ -83,9 +89,10 @@ class Backdoor(dd.Study):
         for label, poison in self.poisons().items():
             poisoned = replace(recipe, views=(*recipe.views, poison))
             sets[label] = self._distilled(poisoned, folder / label.replace(", ", "-"), host, device, progress)
-        write_triggers(sets, dd.loaded(self.data), host, folder / "triggers.png")
-        clean = self._on_clean(sets, case.seed or 0, host, device)
-        found = {label: self._judged(sets[label], case.seed or 0, host, device) for label in sets if label != "clean"}
+        write_triggers({label: made for label, (made, _) in sets.items()}, dd.loaded(self.data), host, folder / PICTURE)
+        twin, seed = sets.pop("clean")[0], case.seed or 0
+        clean = self._on_clean(twin, {label: made for label, (made, _) in sets.items()}, seed, host, device)
+        found = {label: self._judged(made, still, seed, host, device) for label, (made, still) in sets.items()}
         return {"clean": clean.pop("clean"), "attacks": {n: {**told, "twin": clean[n]} for n, told in found.items()}}
 
     def poisons(self) -> dict[str, Poison]:
@@ -96,23 +103,27 @@ class Backdoor(dd.Study):
             for (name, attack), share in product(named, self.shares)
         }
 
-    def _distilled(self, recipe, folder, host, device, progress) -> dd.DistilledSet:
+    def _distilled(self, recipe, folder, host, device, progress) -> tuple[dd.DistilledSet, dict[str, float]]:
+        """The set, and what networks do that learned from it under the protocol as it is."""
         measures = (dd.Accuracy(), AttackSuccess()) if recipe.views else (dd.Accuracy(),)
         settings = dd.Settings(self.data, replace(self.protocol, measures=measures), baselines=())
-        dd.run_or_resume(dd.Experiment(recipe, settings), folder, host=host, device=device, progress=progress)
-        return dd.DistilledSet.load(dd.Folder(folder).distilled)
+        experiment = dd.Experiment(recipe, settings)
+        metrics = dd.run_or_resume(experiment, folder, host=host, device=device, progress=progress)
+        told = {name: [one["mean"] for one in of.values()] for name, of in metrics["scores"].items()}
+        return dd.DistilledSet.load(dd.Folder(folder).distilled), {
+            SAID[name]: math.nan if None in values else fmean(values) for name, values in told.items()
+        }
 
-    def _protocols(self) -> dict[str, dd.Protocol]:
-        moving = {} if self.moving is None else {"moving": replace(self.protocol, augment=self.moving)}
-        return {"still": self.protocol, **moving}
-
-    def _judged(self, distilled: dd.DistilledSet, seed: int, host: dd.Host, device: str) -> dict[str, Any]:
+    def _judged(
+        self, distilled: dd.DistilledSet, still: dict[str, float], seed: int, host: dd.Host, device: str
+    ) -> dict[str, Any]:
         data, told = dd.loaded(self.data), poisonings(distilled, host)[-1]
         measures = (dd.Accuracy(), AttackSuccess(told.trigger, told.target))
         given = {"seed": seed, "host": host, "device": device}
-        found: dict[str, Any] = {"poisoning": dd.to_dict(told)}
-        for name, protocol in self._protocols().items():
-            found[name] = means(dd.evaluate(distilled, data, replace(protocol, measures=measures), **given))
+        found: dict[str, Any] = {"poisoning": dd.to_dict(told), "still": still}
+        if self.moving is not None:
+            protocol = replace(self.protocol, augment=self.moving, measures=measures)
+            found["moving"] = means(dd.evaluate(distilled, data, protocol, **given))
         view = Poison(told.trigger, told.target, told.share)
         source = dd.Source(data.train, (view,), dd.Streams(seed), torch.device(device))
         control = replace(self.control, measures=measures)
@@ -120,20 +131,23 @@ class Backdoor(dd.Study):
         found["control"] = means(dd.evaluate(source, data, control, preprocess=fitted, **given))
         return found
 
-    def _on_clean(self, sets: dict[str, dd.DistilledSet], seed: int, host: dd.Host, device: str) -> dict[str, Any]:
-        """What networks that learned from the twin do: on clean items, and under the trigger of each poisoned set."""
-        told = {label: poisonings(made, host)[-1] for label, made in sets.items() if label != "clean"}
+    def _on_clean(
+        self, twin: dd.DistilledSet, sets: dict[str, dd.DistilledSet], seed: int, host: dd.Host, device: str
+    ) -> dict[str, dict[str, float]]:
+        """What networks that learned from ``twin`` do: on clean items, and under the trigger of each poisoned set."""
+        told = {label: poisonings(made, host)[-1] for label, made in sets.items()}
         asked = {label: AttackSuccess(one.trigger, one.target) for label, one in told.items()}
         measures = (dd.Accuracy(), *dict.fromkeys(asked.values()))
-        data, found = dd.loaded(self.data), {}
-        for name, protocol in self._protocols().items():
-            given = replace(protocol, measures=measures)
-            scores = dd.evaluate(sets["clean"], data, given, seed=seed, host=host, device=device)
+        data, found = dd.loaded(self.data), defaultdict(dict)
+        ways = {"still": self.protocol.augment} | ({} if self.moving is None else {"moving": self.moving})
+        for way, augment in ways.items():
+            protocol = replace(self.protocol, augment=augment, measures=measures)
+            scores = dd.evaluate(twin, data, protocol, seed=seed, host=host, device=device)
             by_measure = dict(zip(measures, (mean(of) for of in scores.values()), strict=True))
-            found.setdefault("clean", {})[name] = by_measure[measures[0]]
+            found["clean"][way] = by_measure[measures[0]]
             for label, measure in asked.items():
-                found.setdefault(label, {})[name] = by_measure[measure]
-        return found
+                found[label][way] = by_measure[measure]
+        return dict(found)
 
     def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
         told = []
@@ -157,7 +171,7 @@ def mean(of: dict[str, dd.Score]) -> float:
 
 
 def means(scores: dd.Scores) -> dict[str, float]:
-    return {"accuracy": mean(scores["accuracy"]), "success": mean(scores["attack_success"])}
+    return {SAID[name]: mean(of) for name, of in scores.items()}
 
 
 def summary(numbers: list[dict[str, Any]], label: str) -> dict[str, Any]:

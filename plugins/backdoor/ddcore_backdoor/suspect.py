@@ -73,6 +73,9 @@ class Defence(dd.Part, kind="defence"):
     suits = frozenset({"image"})
     classes_only = True
 
+    def ready(self) -> None:
+        """Raises RecipeRefused where it needs what is not installed."""
+
     @abstractmethod
     def examine(self, suspect: Suspect, rng: dd.Streams) -> Verdict: ...
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from ddcore_backdoor import (
     ActivationClustering,
+    Defences,
     FineTuning,
     Patch,
     Pruning,
@@ -12,6 +13,7 @@ from ddcore_backdoor import (
     SpectralSignatures,
     Strip,
     Suspect,
+    Toolbox,
 )
 from ddcore_backdoor.learning import head
 from ddcore_backdoor.nets import entropy
@@ -171,3 +173,21 @@ def test_a_small_cluster_that_stands_apart_is_one_for_the_toolbox_too():
     found = small.long().numpy()
     _, _, report = toolbox.ClusteringAnalyzer().analyze_by_silhouette_score([found], [x.numpy()])
     assert report["class_0"]["suspicious"]
+
+
+@pytest.mark.parametrize("detector", ["activation_clustering", "spectral_signatures"])
+def test_the_toolboxs_detectors_accuse_the_target_and_leave_the_global_generator(suspect, detector):
+    pytest.importorskip("art")
+    poisoned, stamped = suspect(door=True)
+    before = np.random.get_state()[1].copy()
+    first, again = (Toolbox(detector).examine(poisoned, dd.Streams(0)) for _ in range(2))
+    assert np.array_equal(np.random.get_state()[1], before)
+    assert 2 in first.accused
+    assert (first.items & stamped).any()
+    assert torch.equal(first.items, again.items), "the same seed, the same clusters"
+
+
+def test_without_the_toolbox_its_defence_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("ddcore_backdoor.toolbox.find_spec", lambda name: None)
+    with pytest.raises(dd.RecipeRefused, match=r"pip install ddcore-backdoor\[art\]"):
+        Defences(sets=("nowhere",), defences=(Toolbox(),)).cases(dd.Host())

@@ -1,0 +1,73 @@
+"""The detectors of the adversarial-robustness-toolbox, as it has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ddcore import plugin as dd
+from ddcore_backdoor.suspect import Defence, Suspect, Verdict
+
+
+@dataclass(frozen=True)
+class Toolbox(Defence):
+    """A detector of the adversarial-robustness-toolbox on the features of the set's items.
+
+    ``activation_clustering`` accuses a class whose smaller cluster holds less than 0.35 of it, by principal
+    components; ``spectral_signatures`` takes 1.5 ``share`` of every class, so that it accuses all of them.
+
+    **Differs**: from :class:`~ddcore_backdoor.sets.ActivationClustering`, silhouettes are not asked (its analysis by
+    them marks nothing, in 1.20), and clusters begin at random; from
+    :class:`~ddcore_backdoor.sets.SpectralSignatures`, items are multiplied as they are, not centred.
+    """
+
+    detector: Literal["activation_clustering", "spectral_signatures"] = "activation_clustering"
+    """Which one."""
+    share: dd.OpenShare = 0.1
+    """Share of a class that is expected to be poisoned."""
+
+    def ready(self) -> None:
+        if find_spec("art") is None:
+            raise dd.RecipeRefused(
+                "The defence toolbox needs the adversarial-robustness-toolbox: pip install ddcore-backdoor[art]."
+            )
+
+    def examine(self, suspect: Suspect, rng: dd.Streams) -> Verdict:
+        from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
+
+        shown, y = Shown(suspect), suspect.targets.cpu().numpy()
+        x: Any = suspect.inputs
+        fewest = int(suspect.targets.bincount(minlength=suspect.classes).min())
+        if self.detector == "spectral_signatures":
+            _, clean = SpectralSignatureDefense(shown, x, y, expected_pp_poison=self.share).detect_poison()
+        elif fewest < 2:
+            return Verdict(())
+        else:
+            before = np.random.get_state()  # its clusters know only the global generator
+            np.random.seed(int(torch.randint(2**31, (), generator=rng["toolbox"])))
+            detector = ActivationDefence(shown, x, np.eye(suspect.classes)[y])
+            dimensions = min(10, fewest, shown.features.shape[1])
+            _, clean = detector.detect_poison(
+                nb_clusters=2, nb_dims=dimensions, reduce="PCA", cluster_analysis="relative-size"
+            )
+            np.random.set_state(before)
+        items = torch.from_numpy(~np.asarray(clean, dtype=bool))
+        accused = suspect.targets.cpu()[items].unique().tolist()
+        return Verdict(tuple(accused), items)
+
+
+class Shown:
+    """What the toolbox asks of a classifier: the activations of one layer."""
+
+    layer_names = ("features",)
+
+    def __init__(self, suspect: Suspect) -> None:
+        self.nb_classes = suspect.classes
+        self.features = suspect.features(suspect.inputs).cpu().numpy()
+
+    def get_activations(self, x: Any, layer: int, batch_size: int) -> np.ndarray:
+        return self.features
