@@ -21,8 +21,9 @@ from ddcore.types import Draw
 
 CHUNK_BYTES = 4 * 2**20
 """Largest activation of a chunk on a CPU, in bytes."""
-GPU_SHARE = 64
-"""On a GPU the largest activation of a chunk takes this part of its memory: a pass holds some twenty of them."""
+GPU_SHARE = 256
+"""On a GPU the largest activation of a chunk takes this part of its memory: a pass with derivatives holds some twenty of them, and
+several processes may share one."""
 
 
 @cache
