@@ -40,7 +40,7 @@ class Ranking(dd.Study):
     ranked last, and named.
     """
 
-    chooses: ClassVar[frozenset[str]] = frozenset({"proxies", "seeds"})
+    chooses: ClassVar[frozenset[str]] = frozenset({"proxies", "seeds", "draws", "trainings"})
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data that architectures are searched for."""

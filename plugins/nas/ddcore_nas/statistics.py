@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 Numbers = NDArray[np.float64]
 Statistic = Callable[[Numbers, Numbers], Numbers]
 
-PAIRS = 2**24
+PAIRS = 2**22
 """Pairs of candidates that are compared at once."""
 
 

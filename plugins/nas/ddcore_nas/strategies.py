@@ -23,8 +23,11 @@ class Strategy(dd.Part, kind="strategy"):
 
     trials: int
     """Architectures that are tried."""
-    lengths: Sequence[int]
-    """Steps for which each is trained, one after another, until it is given up."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> Sequence[int]:
+        """Steps for which each is trained, one after another, until it is given up."""
 
     @abstractmethod
     def sampler(self, seed: int) -> BaseSampler:

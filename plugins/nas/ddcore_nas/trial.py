@@ -110,7 +110,9 @@ class Trial:
 
     def _trained(self, lot: Sequence[tuple[Candidate, int]]) -> list[Result]:
         start = time.perf_counter()
-        networks = [candidate.network.ready(self.card) for candidate, _ in lot]
+        plans = {candidate.name: candidate.network for candidate, _ in lot}
+        built = {name: plan.ready(self.card) for name, plan in plans.items()}
+        networks = [built[candidate.name] for candidate, _ in lot]
         network, device = dd.mixed(networks), torch.device(self.device)
         numbers = [seed for _, seed in lot]
         draw = dd.train(network, self.training, self.card, self.protocol, self.protocol.lr[0], numbers, 0, device)
