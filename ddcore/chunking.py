@@ -22,8 +22,8 @@ from ddcore.types import Draw
 CHUNK_BYTES = 4 * 2**20
 """Largest activation of a chunk on a CPU, in bytes."""
 GPU_SHARE = 256
-"""On a GPU the largest activation of a chunk takes this part of its memory: a pass with derivatives holds some twenty of them, and
-several processes may share one."""
+"""The part of a GPU's memory that the largest activation of a chunk takes: a pass with derivatives holds some twenty of
+them, and several processes may share one GPU."""
 
 
 @cache

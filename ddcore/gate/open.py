@@ -23,8 +23,8 @@ class Open(GatePlan):
 
     max_bytes: Count | None = None
     """Bytes of the largest activation: T's side of a step is computed in chunks that keep below it. None for what suits
-    the device: 4 MiB on a CPU, 1/256 of its memory on a GPU. For networks whose items do not see each other this changes
-    only time and memory."""
+    the device: 4 MiB on a CPU, 1/256 of its memory on a GPU. For networks whose items do not see each other this
+    changes only time and memory."""
 
     @property
     def serves(self) -> frozenset[str]:
