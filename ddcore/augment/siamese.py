@@ -24,15 +24,21 @@ def _colour(n: int, shape: tuple[int, ...], generator: Generator) -> Colour:
     )
 
 
+def _half_up(x: float) -> int:
+    """The nearest whole number, the greater of two."""
+    return int(x + 0.5)
+
+
 def _crop(n: int, shape: tuple[int, ...], generator: Generator) -> Shift:
     down, right = (
-        torch.randint(-reach, reach + 1, (n,), generator=generator) for reach in (round(0.125 * s) for s in shape[1:])
+        torch.randint(-reach, reach + 1, (n,), generator=generator)
+        for reach in (_half_up(0.125 * s) for s in shape[1:])
     )
     return Shift(down, right)
 
 
 def _cutout(n: int, shape: tuple[int, ...], generator: Generator) -> Cutout:
-    size = (round(0.5 * shape[1]), round(0.5 * shape[2]))
+    size = (_half_up(0.5 * shape[1]), _half_up(0.5 * shape[2]))
     row, column = (
         torch.randint(0, side + 1 - cut % 2, (n,), generator=generator)
         for side, cut in zip(shape[1:], size, strict=True)

@@ -62,8 +62,8 @@ class Experts(Policy):
     first: Whole = 0
     """Earliest snapshot that a step starts at."""
     last: Whole = 5
-    """Latest snapshot that a step starts at; starts are uniform between the two. Published by ipc 1, 10, 50: 2, 20,
-    40."""
+    """Latest snapshot that a step starts at; starts are uniform between the two. Published by ipc 1, 10, 50: 1, 19,
+    39, of which the authors' code names the next."""
     grown: Whole | None = None
     """Where the latest start ends up, growing evenly from ``last`` over the first ``growth`` steps; None to keep it."""
     growth: Count = 1000

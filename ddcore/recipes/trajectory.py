@@ -41,7 +41,7 @@ def mtt(ipc: int = 1, iterations: int = 200) -> Recipe:
 
     **Differs**: 5 experts of 10 epochs in batches of 64, 20 student steps and 200 iterations suit a small machine;
     published are 100 experts of 50 epochs in batches of 256, 5 000 iterations, and by ipc 1, 10, 50: n 50, 30, 30, M 2,
-    a latest start 2, 20, 40, ZCA (``preprocess.name=zca``) at the first two; keep that many experts on disk
+    a latest start 1, 19, 39, ZCA (``preprocess.name=zca``) at the first two; keep that many experts on disk
     (``policy.store``), not in the run. An expert's batches have one augmentation each. The derivative is exact at flat
     memory. The step size cannot leave its range: its rate is that of the logarithm. A student step sees at most 256
     items of S.
