@@ -48,7 +48,8 @@ def trained_on(
 def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batch: int) -> Iterator[int]:
     """Train ``draw``'s parameters on S, in place: SGD at ``lr`` without momentum on batches of ``batch``.
 
-    Each item of a batch is under its own draw of the recipe's augmentation. Yields the steps of each epoch, without end.
+    Each item of a batch is under its own draw of the recipe's augmentation. Yields the steps of each epoch, without
+    end.
     """
     with torch.no_grad():
         inputs, targets = synthetic.everything()
@@ -63,7 +64,7 @@ def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batc
 def step_on(
     inputs: Tensor, targets: Tensor, synthetic: SyntheticSet, draw: Draw, ctx: Context, optimiser: Optimizer
 ) -> None:
-    """One step of ``draw``'s parameters, in place, on items of S, each under its own draw of the recipe's augmentation."""
+    """One step of ``draw``'s parameters, in place, on items of S, each under its own draw of the augmentation."""
     optimiser.zero_grad()
     synthetic.labels.loss(draw(ctx.transform(len(inputs))(inputs)), targets).mean().backward()
     optimiser.step()
