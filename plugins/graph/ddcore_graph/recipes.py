@@ -184,6 +184,31 @@ def gcsntk(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
     )
 
 
+@dd.method(papers.ZHOU, papers.WANG)
+def node_ridge(ipc: int = 1, iterations: int = 300) -> dd.Recipe:
+    """Ridge regression on hidden channels: min_{X', y'} E || y_T - f(T) f(X')' (f(X') f(X')' + l I)^-1 y' ||^2 / 2.
+
+    f is of a pool of 10 networks, each trained on S for one step after it was used, and replaced after 100; labels are
+    learned vectors; A' = I.
+
+    **References**: Zhou et al., FRePo, NeurIPS 2022, Algorithm 1; ridge regression for graphs, Wang et al., GC-SNTK,
+    WWW 2024, Eq. 8.
+
+    **Differs**: the composition is ours.
+    """
+    return dd.Recipe(
+        "node_ridge",
+        synthetic=FreeNodes(ipc),
+        objective=dd.KernelRidge(real=1_000_000),
+        policy=dd.Pool(networks=10, age=100, lr=1e-3),
+        labels=dd.Vectors(centred=True, loss="squared"),
+        network=HEARS,
+        preprocess=dd.Identity(),
+        update=_moved(inputs=1e-4, labels=0.01),
+        iterations=iterations,
+    )
+
+
 @dd.method(papers.JIN)
 def random_nodes(ipc: int = 1, hops: int = 2) -> dd.Recipe:
     """Random labelled nodes of each class, by their rows of A^k X, which hold what a network hears on the graph.
@@ -236,5 +261,5 @@ def _taken(name: str, carrier: dd.Carrier) -> dd.Recipe:
     return dd.Recipe(name, synthetic=carrier, network=HEARS, preprocess=dd.Identity())
 
 
-CONDENSE = (gcond, gcond_x, doscond, doscond_x, gcdm, gcdm_x, sfgc, geom, gcsntk)
+CONDENSE = (gcond, gcond_x, doscond, doscond_x, gcdm, gcdm_x, sfgc, geom, gcsntk, node_ridge)
 TAKE = (random_nodes, k_center, herded_nodes, node_centres, coarsening)
