@@ -8,8 +8,9 @@ from ddcore import plugin as dd
 from ddcore_graph import papers
 from ddcore_graph.carriers.chosen import ChosenNodes, CoarseNodes, NodeCentres
 from ddcore_graph.carriers.free import FreeNodes
+from ddcore_graph.carriers.graphs import SampledGraphs
 from ddcore_graph.carriers.linked import PairedNodes, SampledNodes
-from ddcore_graph.networks import GCN
+from ddcore_graph.networks import GCN, GraphNet
 from ddcore_graph.tangent import NodeTangent
 
 HEARS = GCN(dropout=0.0)
@@ -259,6 +260,26 @@ def coarsening(ipc: int = 1, hops: int = 2) -> dd.Recipe:
 
 def _taken(name: str, carrier: dd.Carrier) -> dd.Recipe:
     return dd.Recipe(name, synthetic=carrier, network=HEARS, preprocess=dd.Identity())
+
+
+@dd.method(papers.DOSCOND)
+def doscond_graphs(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
+    """DosCond for classes of graphs: min_S sum_c D( grad l(S_c), grad l(T_c) ) at new networks; links are drawn.
+
+    **Reference**: Jin et al., DosCond, KDD 2022, Algorithm 1.
+
+    **Differs**: all classes move S together.
+    """
+    return dd.Recipe(
+        "doscond_graphs",
+        synthetic=SampledGraphs(ipc),
+        objective=dd.GradientMatch(real=64),
+        policy=dd.Fresh(),
+        network=GraphNet(),
+        preprocess=dd.Identity(),
+        update=dd.Update(lr={"inputs": 0.01, "edges": 0.1}, optimiser=dd.Adam()),
+        iterations=iterations,
+    )
 
 
 CONDENSE = (gcond, gcond_x, doscond, doscond_x, gcdm, gcdm_x, sfgc, geom, gcsntk, node_ridge)
