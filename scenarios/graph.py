@@ -44,6 +44,7 @@ def study(data: dd.DataSet, sizes: list[int], options: argparse.Namespace) -> Co
         iterations=options.iterations,
         protocol=protocol,
         noise=Noise() if options.noise else None,
+        whole=not options.without_whole,
         tangent=NodeTangent() if options.transfer else None,
     )
     if options.smoke:
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=[3e-5, 1e-4, 3e-4], help="rates to choose from")
     parser.add_argument("--looks", type=int, default=2, help="lengths of a run to choose from")
     parser.add_argument("--iterations", type=int, help="updates of the longest; each method's own number by default")
+    parser.add_argument("--without-whole", action="store_true", help="do not train on the whole graph")
     parser.add_argument("--noise", action="store_true", help="condense under noise as well")
     parser.add_argument("--transfer", action="store_true", help="measure other networks as well")
     parser.add_argument(

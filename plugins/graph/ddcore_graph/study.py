@@ -31,7 +31,7 @@ class Condensation(dd.Study, name="graph"):
     seconds of condensing beside those of training that are saved, links against none, and what noise does.
     """
 
-    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "nodes", "condensing", "seeds"})
+    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "nodes", "condensing", "seeds", "whole"})
 
     data: dd.DataSet = field(default_factory=Planetoid)
     """The graph."""
