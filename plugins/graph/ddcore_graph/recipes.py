@@ -89,7 +89,7 @@ def doscond(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
 
 
 @dd.method(papers.LIU)
-def gcdm_x(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
+def gcdm_x(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     """GCDM-X: min_X' sum_c || mean f(A, X_c) - mean f(X'_c) ||^2 over new networks f; A' = I.
 
     **Reference**: Liu et al., GCDM, 2022, Eq. 6.
@@ -110,7 +110,7 @@ def gcdm_x(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
 
 
 @dd.method(papers.LIU)
-def gcdm(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
+def gcdm(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     """GCDM: as ``gcdm_x`` with links A' = g(X') that are learned in turns with the features.
 
     **Reference**: Liu et al., GCDM, 2022, Section 4.
