@@ -49,7 +49,7 @@ class Adam(Optimiser):
     """Times the weights is added to their gradient."""
 
     def of(self, groups: list[dict[str, Any]]) -> Optimizer:
-        return torch.optim.Adam(groups, betas=self.betas, weight_decay=self.weight_decay)
+        return torch.optim.Adam(groups, betas=self.betas, weight_decay=self.weight_decay, fused=True)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class AdamW(Optimiser):
     """Times the learning rate and the weights is taken from the weights."""
 
     def of(self, groups: list[dict[str, Any]]) -> Optimizer:
-        return torch.optim.AdamW(groups, betas=self.betas, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(groups, betas=self.betas, weight_decay=self.weight_decay, fused=True)
 
 
 PARTS = (Sgd, Adam, AdamW)

@@ -7,22 +7,23 @@ from ddcore import plugin as dd
 from ddcore_graph.bench import graph
 from ddcore_graph.carriers.chosen import ChosenNodes, CoarseNodes, NodeCentres
 from ddcore_graph.carriers.free import FreeNodes
+from ddcore_graph.carriers.graphs import SampledGraphs
 from ddcore_graph.carriers.linked import PairedNodes, SampledNodes
 from ddcore_graph.communities import Communities
 from ddcore_graph.data import node_data
 from ddcore_graph.fixed import FixedGraph
-from ddcore_graph.kind import Node
-from ddcore_graph.networks import APPNP, GAT, GCN, PLANS, SGC, GraphSAGE, NodeMLP
+from ddcore_graph.kind import Node, WholeGraph
+from ddcore_graph.networks import APPNP, GAT, GCN, PLANS, SGC, GraphNet, GraphSAGE, NodeMLP
 from ddcore_graph.nodes import Nodes
 from ddcore_graph.noise import Noise
 from ddcore_graph.planetoid import Planetoid
 from ddcore_graph.protocols import nodes
 from ddcore_graph.pyg import Loaded, condense, condensed, real_data
-from ddcore_graph.recipes import CONDENSE, TAKE
+from ddcore_graph.recipes import CONDENSE, TAKE, doscond_graphs
 from ddcore_graph.released import released
 from ddcore_graph.study import Condensation
 from ddcore_graph.tangent import NodeTangent, tangent_accuracy
-from ddcore_graph.wholes import TU, GraphNet, SampledGraphs, WholeGraph, doscond_graphs, graph_data
+from ddcore_graph.wholes import TU, graph_data
 
 __all__ = [
     "APPNP",
@@ -69,4 +70,4 @@ def ddcore_parts():
     data = [Node, WholeGraph, Planetoid, Loaded, Communities, TU, Noise]
     carriers = [FreeNodes, PairedNodes, SampledNodes, ChosenNodes, NodeCentres, CoarseNodes, SampledGraphs]
     methods = [*CONDENSE, *TAKE, doscond_graphs]
-    return [*data, *PLANS, GraphNet, NodeTangent, *carriers, *methods, nodes, Condensation, graph]
+    return [*data, *PLANS, NodeTangent, *carriers, *methods, nodes, Condensation, graph]

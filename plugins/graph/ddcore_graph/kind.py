@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ddcore import plugin as dd
-from ddcore_graph.networks import GCN
+from ddcore_graph.networks import GCN, GraphNet
 
 P = TypeVar("P", bound=dd.Part)
 
@@ -36,3 +36,16 @@ class Node(dd.ItemKind):
         if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd):
             return replace(part, lr={n: min(rate, RATE) for n, rate in part.lr.items()}, optimiser=dd.Adam())
         return part
+
+
+@dataclass(frozen=True)
+class WholeGraph(dd.ItemKind, name="graph"):
+    """A graph by itself: a table (m, d + m) of its nodes' features and of the links between them."""
+
+    @property
+    def network(self) -> dd.NetworkPlan:
+        return GraphNet()
+
+    @property
+    def instead(self) -> Mapping[str, dd.Part | None]:
+        return {**super().instead, "preprocess": dd.Identity()}

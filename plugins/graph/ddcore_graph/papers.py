@@ -82,6 +82,13 @@ WANG = dd.Citation(
     "The Web Conference",
     2024,
 )
+ZHOU = dd.Citation(
+    "zhou2022frepo",
+    "Zhou, Yongchao and Nezhadarya, Ehsan and Ba, Jimmy",
+    "Dataset Distillation using Neural Feature Regression",
+    "Advances in Neural Information Processing Systems",
+    2022,
+)
 HUANG = dd.Citation(
     "huang2021coarsening",
     "Huang, Zengfeng and Zhang, Shengzhong and Xi, Chong and Liu, Tang and Zhou, Min",

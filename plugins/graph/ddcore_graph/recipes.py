@@ -8,8 +8,9 @@ from ddcore import plugin as dd
 from ddcore_graph import papers
 from ddcore_graph.carriers.chosen import ChosenNodes, CoarseNodes, NodeCentres
 from ddcore_graph.carriers.free import FreeNodes
+from ddcore_graph.carriers.graphs import SampledGraphs
 from ddcore_graph.carriers.linked import PairedNodes, SampledNodes
-from ddcore_graph.networks import GCN
+from ddcore_graph.networks import GCN, GraphNet
 from ddcore_graph.tangent import NodeTangent
 
 HEARS = GCN(dropout=0.0)
@@ -88,7 +89,7 @@ def doscond(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
 
 
 @dd.method(papers.LIU)
-def gcdm_x(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
+def gcdm_x(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     """GCDM-X: min_X' sum_c || mean f(A, X_c) - mean f(X'_c) ||^2 over new networks f; A' = I.
 
     **Reference**: Liu et al., GCDM, 2022, Eq. 6.
@@ -109,7 +110,7 @@ def gcdm_x(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
 
 
 @dd.method(papers.LIU)
-def gcdm(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
+def gcdm(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     """GCDM: as ``gcdm_x`` with links A' = g(X') that are learned in turns with the features.
 
     **Reference**: Liu et al., GCDM, 2022, Section 4.
@@ -184,6 +185,31 @@ def gcsntk(ipc: int = 1, iterations: int = 400) -> dd.Recipe:
     )
 
 
+@dd.method(papers.ZHOU, papers.WANG)
+def node_ridge(ipc: int = 1, iterations: int = 300) -> dd.Recipe:
+    """Ridge regression on hidden channels: min_{X', y'} E || y_T - f(T) f(X')' (f(X') f(X')' + l I)^-1 y' ||^2 / 2.
+
+    f is of a pool of 10 networks, each trained on S for one step after it was used, and replaced after 100; labels are
+    learned vectors; A' = I.
+
+    **References**: Zhou et al., FRePo, NeurIPS 2022, Algorithm 1; ridge regression for graphs, Wang et al., GC-SNTK,
+    WWW 2024, Eq. 8.
+
+    **Differs**: the composition is ours.
+    """
+    return dd.Recipe(
+        "node_ridge",
+        synthetic=FreeNodes(ipc),
+        objective=dd.KernelRidge(real=1_000_000),
+        policy=dd.Pool(networks=10, age=100, lr=1e-3),
+        labels=dd.Vectors(centred=True, loss="squared"),
+        network=HEARS,
+        preprocess=dd.Identity(),
+        update=_moved(inputs=1e-4, labels=0.01),
+        iterations=iterations,
+    )
+
+
 @dd.method(papers.JIN)
 def random_nodes(ipc: int = 1, hops: int = 2) -> dd.Recipe:
     """Random labelled nodes of each class, by their rows of A^k X, which hold what a network hears on the graph.
@@ -236,5 +262,25 @@ def _taken(name: str, carrier: dd.Carrier) -> dd.Recipe:
     return dd.Recipe(name, synthetic=carrier, network=HEARS, preprocess=dd.Identity())
 
 
-CONDENSE = (gcond, gcond_x, doscond, doscond_x, gcdm, gcdm_x, sfgc, geom, gcsntk)
+@dd.method(papers.DOSCOND)
+def doscond_graphs(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
+    """DosCond for classes of graphs: min_S sum_c D( grad l(S_c), grad l(T_c) ) at new networks; links are drawn.
+
+    **Reference**: Jin et al., DosCond, KDD 2022, Algorithm 1.
+
+    **Differs**: all classes move S together.
+    """
+    return dd.Recipe(
+        "doscond_graphs",
+        synthetic=SampledGraphs(ipc),
+        objective=dd.GradientMatch(real=64),
+        policy=dd.Fresh(),
+        network=GraphNet(),
+        preprocess=dd.Identity(),
+        update=dd.Update(lr={"inputs": 0.01, "edges": 0.1}, optimiser=dd.Adam()),
+        iterations=iterations,
+    )
+
+
+CONDENSE = (gcond, gcond_x, doscond, doscond_x, gcdm, gcdm_x, sfgc, geom, gcsntk, node_ridge)
 TAKE = (random_nodes, k_center, herded_nodes, node_centres, coarsening)

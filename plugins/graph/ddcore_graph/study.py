@@ -31,7 +31,7 @@ class Condensation(dd.Study, name="graph"):
     seconds of condensing beside those of training that are saved, links against none, and what noise does.
     """
 
-    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "nodes", "condensing", "seeds"})
+    chooses: ClassVar[frozenset[str]] = frozenset({"methods", "nodes", "condensing", "seeds", "whole"})
 
     data: dd.DataSet = field(default_factory=Planetoid)
     """The graph."""
@@ -48,7 +48,7 @@ class Condensation(dd.Study, name="graph"):
     looks: dd.Count = 2
     """Lengths of a run to choose from, evenly spaced up to the whole."""
     tried: dd.Count = 2
-    """Nets of the protocol's first network, at its first rate, by which they are chosen."""
+    """Nets of the protocol's first network by which they are chosen."""
     iterations: dd.Count | None = None
     """Updates of the features, of methods that make any; None for each method's own number."""
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -167,9 +167,8 @@ class Condensation(dd.Study, name="graph"):
         return {"tangent": {"mean": tangent_accuracy(self.tangent, inputs, classes, data), "std": 0.0}}
 
     def _short(self) -> dd.Protocol:
-        """By which graphs are chosen: few nets of the first network, at the first rate."""
-        first = {"networks": self.protocol.networks[:1], "lr": self.protocol.lr[:1]}
-        return replace(self.protocol, **first, repeats=self.tried)
+        """By which graphs are chosen: few nets of the first network."""
+        return replace(self.protocol, networks=self.protocol.networks[:1], repeats=self.tried)
 
     def _under_noise(
         self, about: Any, best: Tried, data: dd.RealData, host: dd.Host, seed: int, device: str
