@@ -4,10 +4,28 @@ Shows accuracies of networks that were trained on 10 images per class, as usual 
 PGD-100, a transferred attack and AutoAttack, beside the same on T. Needs the plugin robust (for --autoattack with its
 extra) and the data set below --root (MNIST/raw, FashionMNIST/raw; digits need nothing).
 
-    python scenarios/robust.py --root data            # about 90 minutes on one core; it goes on where it stopped
-    python scenarios/robust.py --root data --smoke    # two steps, tiny networks: a minute
+    python scenarios/robust.py --root data            # hours on one core; it goes on where it stopped
+    python scenarios/robust.py --root data --device cuda --jobs 5 --items 1000 --whole 2000    # about 7 minutes
+    python scenarios/robust.py --root data --smoke    # two steps, tiny networks: minutes
 
-Seen: 0.0 ± 0.0
+Seen (the second command on one GPU; percent right, ± over 3 seeds, epsilon 0.1, ConvNet-3 of width 16, two nets of 300
+steps on a set and of 2 000 on T; seconds of training):
+
+    training      standard                                    adversarial (PGD-7)
+                  clean        FGSM         PGD-20             clean        PGD-20       s
+    random        92.6 ± 0.8   31.1 ± 4.0    8.1 ± 3.3         92.2 ± 1.5   80.1 ± 3.3    13
+    dm            93.8 ± 0.6   34.7 ± 4.3    8.0 ± 2.4         93.4 ± 1.1   82.2 ± 2.5    14
+    adv_dm        93.7 ± 0.7   23.5 ± 8.2    3.9 ± 2.4         93.2 ± 1.3   82.0 ± 2.6    14
+    robust_ridge  87.2 ± 0.9   43.0 ± 4.6   28.5 ± 6.3         82.0 ± 1.2   66.7 ± 1.1    14
+    tri_level     93.7 ± 0.5   52.3 ± 6.6   21.4 ± 10.0        93.3 ± 1.1   81.8 ± 2.0    13
+    whole         99.1 ± 0.0   39.9 ± 3.2    5.9 ± 2.9         98.4 ± 0.0   94.8 ± 0.1   127
+
+Under standard training robust_ridge is 20.6 points above dm (Welch's t, p = 0.019) and costs 6.6 points of clean
+accuracy; tri_level is 13.4 above, but not surely so (p = 0.14). That is far from robust. Adversarial training on the
+plain dm set reaches 87 % of what it reaches on T in 11 % of its time (15 % with the 5 s of distilling), and on random
+real images 84 %: no set made against an attack is better for it, and robust_ridge is worse. Distribution matching under
+attack (adv_dm) is no better than without. At epsilon 0.3 nothing stays after standard training, and 20.0 of T's 98.4
+after adversarial training at 0.1. PGD-100 finds at most 1.1 points more than PGD-20, and nothing withstands epsilon 1.
 """
 
 import argparse

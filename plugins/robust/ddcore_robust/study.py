@@ -131,7 +131,7 @@ class Robustness(dd.Study):
 
     def measures(self) -> dict[str, dd.Measure]:
         """What is measured of each net, by its name in the numbers."""
-        ball = Linf(self.epsilon)
+        ball, surrogate = Linf(self.epsilon), replace(self.protocol, augment=None, repeats=1)
 
         def pgd(ball: Linf | L2, items: int = self.items, steps: int = 20) -> dd.Measure:
             return RobustAccuracy(Pgd(ball, steps), items)
@@ -142,7 +142,7 @@ class Robustness(dd.Study):
             "fgsm": RobustAccuracy(Fgsm(ball), self.items),
             "pgd20": pgd(ball),
             "pgd100": pgd(ball, steps=100),
-            "transfer": TransferAccuracy(Pgd(ball, 20), self.items),
+            "transfer": TransferAccuracy(Pgd(ball, 20), self.items, surrogate=surrogate),
             "anything": pgd(Linf(1.0)),
         }
         if self.autoattack:
