@@ -6,13 +6,27 @@ the same trigger on an unpoisoned twin, and beside clean accuracy; then each def
 poisoned T and on the clean sets. Needs the plugin backdoor and, for other data than digits, the files below --root
 (MNIST/raw, FashionMNIST/raw).
 
-    python scenarios/backdoor.py                                         # digits: about X minutes on one core
+    python scenarios/backdoor.py                                         # digits: about 60 minutes on one core
     python scenarios/backdoor.py --root data --data mnist fashion --device cuda --jobs 16
     python scenarios/backdoor.py --smoke                                 # two steps, tiny networks: a minute
 
 The same command goes on where it stopped; --seeds 0 1 2 are three distillations. For each data set it leaves
 finding.json and finding.csv in OUT/DATA/METHOD (attacks, with a picture of triggers and of poisoned synthetic images
 in each case's folder) and in OUT/DATA-defences.
+
+Seen (digits, DC, seeds 1 and 2; percent ± over the two distillations; unpoisoned accuracy 94.7 ± 1.2):
+
+    attack                 share   control        success       accuracy
+    naive patch            1 %     89.5 ± 1.2     14.7 ± 19.6   93.6 ± 0.1
+                           10 %    99.8 ± 0.0     81.8 ± 24.6   92.1 ± 0.5
+    doorping in [0, 1]     1 %     86.1 ± 10.8    1.1 ± 1.1     93.7 ± 0.1
+                           10 %    100.0 ± 0.0    6.3 ± 0.1     92.1 ± 0.3
+    doorping, unbounded    1 %     100.0 ± 0.0    39.0 ± 35.4   93.8 ± 0.2
+                           10 %    100.0 ± 0.0    68.5 ± 37.2   91.5 ± 0.9
+
+The same triggers lead at most 0.2 % of the items to the target on networks that learned from the unpoisoned twin. The
+published trigger leaves the range of an image (down to -13, up to 8); held within it, it drifts to dark pixels while
+the images keep the white patch of their start, and fails. Of attacks whose control is below 90 % nothing is claimed.
 """
 
 import argparse

@@ -214,7 +214,7 @@ def summary(numbers: list[dict[str, Any]], name: str) -> dict[str, str]:
 
     def share(of: list[dict[str, Any]], key: str) -> str:
         values = [100 * bool(n["defences"][name][key]) for n in of if key in n["defences"][name]]
-        return f"{fmean(values):.0f} of {len(values)}" if values else "-"
+        return f"{fmean(values):.0f} % of {len(values)}" if values else "-"
 
     def rate(of: list[dict[str, Any]], key: str) -> str:
         values = [n["defences"][name][key] for n in of if key in n["defences"][name]]

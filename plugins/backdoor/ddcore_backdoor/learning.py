@@ -80,6 +80,11 @@ class Doorping(Learning):
         return self.aim == "neuron"
 
     def check(self, recipe: dd.Recipe, card: dd.DataCard, network: dd.Network) -> None:
+        if isinstance(recipe.policy, dd.Fresh) and not self.untrained:
+            raise dd.RecipeRefused(
+                f"{recipe.name} trains none of its networks, so the trigger would never move: set learned.untrained ="
+                " true."
+            )
         if self.aim == "neuron":
             params, buffers = network.init(torch.Generator().manual_seed(0))
             head(dd.Draw(network, params, buffers), torch.zeros(1, *card.shape))

@@ -109,9 +109,9 @@ def test_what_does_not_fit_is_refused_before_the_run(trigger, said, host, small,
 
 @pytest.fixture
 def live(host, small, tiny):
-    def begin(learned, trigger=None, **fields):
+    def begin(learned, trigger=None, method="dm"):
         trigger = Patch(width=3, fill="noise") if trigger is None else trigger
-        run = host.start(small(host.recipe("dm"), views=(Poison(trigger, share=0.5, learned=learned),), **fields), tiny)
+        run = host.start(small(host.recipe(method), views=(Poison(trigger, share=0.5, learned=learned),)), tiny)
         run.start()
         return run, run.gate.find(Poison)
 
@@ -161,13 +161,18 @@ def test_aiming_at_the_target_lowers_the_loss_of_the_target(live, tiny):
 
 
 def test_networks_that_were_not_trained_may_leave_it_alone(live):
-    run, poison = live(Doorping("target", moves=5, until=0.0, untrained=False))
+    run, poison = live(Doorping("target", moves=5, until=0.0, untrained=False), method="dc")
     before = poison.pattern.clone()
     fresh = run.gate.source._shown(run.ctx.fresh())
     poison.follow(fresh)
     assert torch.equal(poison.pattern, before)
     poison.follow(dd.Draw(fresh.network, fresh.params, fresh.buffers, age=1, before=fresh.before))
     assert not torch.equal(poison.pattern, before)
+
+
+def test_a_trigger_that_would_never_move_is_refused(live):
+    with pytest.raises(RecipeRefused, match="dm trains none of its networks, so the trigger would never move"):
+        live(Doorping(untrained=False))
 
 
 def test_several_nets_side_by_side_move_it_together(live):
@@ -196,6 +201,7 @@ def test_a_network_without_a_last_layer_is_refused(host, small, tiny):
     with pytest.raises(RecipeRefused, match="no last layer with weights of 3 x 64"):
         Doorping().check(host.recipe("dm"), tiny.card, network)
     Doorping("target").check(host.recipe("dm"), tiny.card, network)
+    Doorping("target", untrained=False).check(host.recipe("dc"), tiny.card, network)
 
 
 def test_the_relaxed_loss_is_its_formula(tiny):
