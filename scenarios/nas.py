@@ -1,8 +1,8 @@
 """Architectures ranked by proxies, held against full training, with early stopping at equal total cost beside them.
 
 Shows whether a distilled set is worth its cost when one of many ConvNets is to be chosen: rank correlations over all
-candidates and over the truly best, the regret of the choice, and seconds. Full training is --full steps on the part of T
-that --items and --validation leave. Needs the plugin nas; for --data mnist or fashion, the files below --root
+candidates and over the truly best, the regret of the choice, and seconds. Full training is --full steps on the part of
+T that --items and --validation leave. Needs the plugin nas; for --data mnist or fashion, the files below --root
 (MNIST/raw, FashionMNIST/raw). --device cuda --jobs 12 runs twelve cases at a time on one GPU.
 
     python scenarios/nas.py                             # digits: tens of minutes on one core; it goes on after a stop
