@@ -1,4 +1,17 @@
-"""PLACEHOLDER"""
+"""Architectures ranked by proxies, held against full training, with early stopping at equal total cost beside them.
+
+Shows whether a distilled set is worth its cost when one of many ConvNets is to be chosen: rank correlations over all
+candidates and over the truly best, the regret of the choice, and seconds. Full training is --full steps on the part of
+T that --items and --validation leave. Needs the plugin nas; for --data mnist or fashion, the files below --root
+(MNIST/raw, FashionMNIST/raw). --device cuda --jobs 12 runs twelve cases at a time on one GPU.
+
+    python scenarios/nas.py                             # digits: tens of minutes on one core; it goes on after a stop
+    python scenarios/nas.py --data fashion --root data --items 10000 --widths 32 64 128 --full 400 --batch 128 \\
+        --effort 2 --device cuda --jobs 14              # minutes on a large GPU
+    python scenarios/nas.py --smoke                     # four candidates, two steps: a minute
+
+Seen: nothing yet.
+"""
 
 import argparse
 from pathlib import Path

@@ -22,8 +22,8 @@ DM = Condensed("dm", 1, {"iterations": 2, "network": {"width": 4}, "objective": 
 
 
 def study(**fields):
-    given = {"proxies": (Whole(), Condensed("random", 1), DM), "seeds": (0, 1), "lengths": (1, 2), "draws": 20}
-    return Ranking(items=200, space=SMALL, training=QUICK, full=QUICK, **{**given, **fields})
+    usual = {"proxies": (Whole(), Condensed("random", 1), DM), "seeds": (0, 1), "lengths": (1, 2), "draws": 20}
+    return Ranking(**{**usual, "items": 200, "space": SMALL, "training": QUICK, "full": QUICK, **fields})
 
 
 def stamps(folder):
