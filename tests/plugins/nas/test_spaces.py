@@ -14,7 +14,7 @@ CARD = ddcore.DataCard("noise", (1, 8, 8), 3, (8, 8, 8))
 SPACES = [ConvNets(), Residuals(), Cells()]
 
 
-@pytest.mark.parametrize(("space", "size"), zip(SPACES, (720, 108, 15625), strict=True), ids=lambda v: str(v)[:8])
+@pytest.mark.parametrize(("space", "size"), list(zip(SPACES, (720, 108, 15625), strict=True)), ids=lambda v: str(v)[:8])
 def test_its_architectures_all_have_names_of_their_own(space, size):
     candidates = space.candidates()
     assert len(candidates) == len({c.name for c in candidates}) == len({c.network for c in candidates}) == size
