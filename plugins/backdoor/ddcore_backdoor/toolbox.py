@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -41,8 +41,8 @@ class Toolbox(Defence):
     def examine(self, suspect: Suspect, rng: dd.Streams) -> Verdict:
         from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
 
-        shown, y = Shown(suspect), suspect.targets.cpu().numpy()
-        x: Any = suspect.inputs
+        y, x = suspect.targets.cpu().numpy(), cast(Any, suspect.inputs)
+        shown = cast(Any, Shown(suspect))
         fewest = int(suspect.targets.bincount(minlength=suspect.classes).min())
         if self.detector == "spectral_signatures":
             _, clean = SpectralSignatureDefense(shown, x, y, expected_pp_poison=self.share).detect_poison()
