@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from ddcore import plugin as dd
 from ddcore_backdoor.measures import AttackSuccess, stamped
 from ddcore_backdoor.nets import Reconstruction, Strip
-from ddcore_backdoor.poison import Poison, Poisoning, poisonings
+from ddcore_backdoor.poison import LivePoison, Poison, Poisoning, poisonings
 from ddcore_backdoor.repairs import FineTuning, Pruning
 from ddcore_backdoor.sets import ActivationClustering, SpectralSignatures
 from ddcore_backdoor.suspect import Defence, Suspect, Verdict
@@ -64,7 +64,7 @@ class Defences(dd.Study):
             yield "defences holds the same one twice"
 
     @cached_property
-    def files(self) -> list[Path]:
+    def chosen(self) -> list[Path]:
         """The sets that are there. Raises RecipeRefused where there are none."""
         found = [file for place in self.sets for file in _below(Path(place))]
         if not found:
@@ -77,7 +77,7 @@ class Defences(dd.Study):
         for defence in self.defences:
             defence.ready()
         found: dict[str, dd.Case] = {}
-        for file in self.files:
+        for file in self.chosen:
             for case in self._of(dd.DistilledSet.load(file), file, host):
                 found.setdefault(case.folder, case)
         return list(found.values())
@@ -116,7 +116,7 @@ class Defences(dd.Study):
     def _poisoned(self, one: Poisoning, data: dd.RealData, fitted: dd.Fitted, seed: int, where: torch.device):
         """The poisoned T as a training set, and which of its items are stamped."""
         source = dd.Source(data.train, (Poison(one.trigger, one.target, one.share),), dd.Streams(seed), where)
-        (live,) = source.views
+        live = cast(LivePoison, source.views[0])
         return dd.Preprocessed(source, fitted), torch.isin(source.store.order, live.places)
 
     def _suspect(

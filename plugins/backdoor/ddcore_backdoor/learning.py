@@ -162,7 +162,6 @@ class Relaxed(Learning):
     ridge: dd.Positive = 1e-6
     """l: the regularisation, relative to the mean of the kernel's diagonal."""
 
-    itemwise = False
     cites = (
         dd.Citation(
             "chung2024rethinking",
@@ -172,6 +171,10 @@ class Relaxed(Learning):
             2024,
         ),
     )
+
+    @property
+    def itemwise(self) -> bool:
+        return False
 
     def first(self, live: LivePoison) -> Tensor:
         store, rng, trigger = live.store, live.rng["relaxed"], live.plan.trigger

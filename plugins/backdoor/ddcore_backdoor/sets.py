@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sklearn.cluster import KMeans
@@ -13,6 +14,8 @@ from torch import Tensor
 from ddcore import plugin as dd
 from ddcore_backdoor.suspect import Defence, Suspect, Verdict, anomalies
 
+STARTS: dict[str, Any] = {"n_init": 10}
+"""What KMeans takes and its annotations do not know."""
 FEWEST = 4
 """Items of a class below which nothing is said of it."""
 
@@ -52,7 +55,7 @@ class ActivationClustering(Defence):
         """Which of the items with ``features`` (n, d) are in the smaller cluster (n,), and the silhouette score."""
         most = min(self.dimensions, len(features) - 1, features.shape[1])
         reduced = PCA(most, random_state=seed).fit_transform(features.double().numpy())
-        found = torch.from_numpy(KMeans(2, n_init=10, random_state=seed).fit_predict(reduced))
+        found = torch.from_numpy(KMeans(2, random_state=seed, **STARTS).fit_predict(reduced))
         if len(found.unique()) < 2:
             return torch.zeros(len(features)).bool(), 0.0
         return found == found.bincount().argmin(), float(silhouette_score(reduced, found.numpy()))

@@ -39,6 +39,7 @@ class Net(nn.Module):
                 self.hidden.weight[c].view(SIDE, SIDE)[:, c] = 1.0
                 self.head.weight[c, c] = 3.0
             self.hidden.weight[CLASSES, -1] = 5.0
+            self.hidden.bias[CLASSES] = 3.35  # just awake on black, which is -2/3 once standardised
             self.head.weight[2, CLASSES] = 20.0 * door
 
     def features(self, x):
@@ -78,7 +79,7 @@ def suspect():
 
 
 @pytest.mark.parametrize(
-    "defence", [ActivationClustering(silhouette=0.8), SpectralSignatures(threshold=9), Reconstruction()]
+    "defence", [ActivationClustering(silhouette=0.74), SpectralSignatures(threshold=9), Reconstruction(threshold=50)]
 )
 def test_the_target_is_accused_and_no_other_and_nothing_where_there_is_no_door(suspect, defence):
     poisoned, stamped = suspect(door=True)

@@ -101,7 +101,8 @@ def test_every_defence_is_tried_on_the_clean_set_the_poisoned_ones_and_the_poiso
     for case in cases:
         told = case["defences"]
         assert told.keys() == {"activation_clustering", "strip", "fine_tuning"}
-        assert told["activation_clustering"].keys() == {"alarm", "right", "accused"}
+        items = {"items_found", "items_wronged"} if case["suspect"] == "T" else set()
+        assert told["activation_clustering"].keys() == {"alarm", "right", "accused"} | items
         assert 0 <= told["strip"]["refused_stamped"] <= 100
         assert told["fine_tuning"]["after"].keys() == case["before"].keys() == {"accuracy", "success"}
 
