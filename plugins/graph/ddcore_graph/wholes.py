@@ -63,7 +63,7 @@ def graph_data(name: str, train: Sequence[Data], test: Sequence[Data], validatio
     given = {split: graphs for split, graphs in given.items() if len(graphs)}
     for split, graphs in given.items():
         for i, graph in enumerate(graphs):
-            if graph.x is None or graph.edge_index is None or graph.y is None or graph.y.numel() != 1:
+            if graph.x is None or graph.edge_index is None or graph.y is None or torch.as_tensor(graph.y).numel() != 1:
                 raise ddcore.BadData(
                     f"{name}: graph {i} of {split} has not all of x, edge_index and one class y. Graphs whose nodes"
                     " have no features may get their degrees (torch_geometric.transforms.OneHotDegree)."

@@ -53,7 +53,7 @@ class GraphNetwork(dd.Network):
         hops = tuple(hop for layer in self.layers[done:] for hop in layer.hops)
         most = self.most if call.training else None
         field = x.graph.field(rows, hops, most, call.generators[0] if call.generators else None)
-        answer = self._through(at, call.features, first[field.nodes], done, field.hops)
+        answer = self._through(at, call.features, first[field.nodes], done, tuple(field.hops))
         if x.rows.ndim == 1:
             return answer[back]
         return answer.gather(1, back.unsqueeze(-1).expand(*back.shape, answer.shape[-1]))
