@@ -105,8 +105,8 @@ class TU(dd.DataSet, name="tu"):
             graphs: Any = TUDataset(self.root, self.collection)
         except Exception as error:  # of the loader, which may have wanted to go online
             raise ddcore.BadData(
-                f"{self.collection} cannot be read below {self.root} ({type(error).__name__}: {error}). Put its raw files"
-                f" into {self.root}/{self.collection}/raw, or run once where the loader reaches the network."
+                f"{self.collection} cannot be read below {self.root} ({type(error).__name__}: {error}). Put its raw"
+                f" files into {self.root}/{self.collection}/raw, or run once where the loader reaches the network."
             ) from error
         order = torch.randperm(len(graphs), generator=Generator().manual_seed(0)).tolist()
         tenth = max(1, len(graphs) // 10)
