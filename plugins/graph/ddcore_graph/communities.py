@@ -27,7 +27,7 @@ class Communities(dd.DataSet):
     """Words."""
     links: dd.Count = 4
     """Links that each node gets on its own account."""
-    within: dd.Share = 0.8
+    inside: dd.Share = 0.8
     """Share of the links that stay within the community."""
     clear: dd.Share = 0.1
     """Share of a node's words that are of its class for certain; the others are any."""
@@ -48,7 +48,7 @@ class Communities(dd.DataSet):
         listener = torch.arange(n).repeat_interleave(self.links)
         any_node = torch.randint(n, (len(listener),), generator=generator)
         near = (any_node // k * k + classes[listener]).clamp_max(n - 1)
-        stays = torch.rand(len(listener), generator=generator) < self.within
+        stays = torch.rand(len(listener), generator=generator) < self.inside
         heard = torch.where(stays, near, any_node)
         edges = torch.stack([torch.cat([heard, listener]), torch.cat([listener, heard])])
         words = 8

@@ -118,7 +118,7 @@ class Planetoid(dd.DataSet):
 
     root: dd.FilePath = "data"
     """The folder that holds ``Cora/raw`` and the like, or a folder ``Planetoid`` with these."""
-    name: Literal["cora", "citeseer", "pubmed"] = "cora"
+    graph: Literal["cora", "citeseer", "pubmed"] = "cora"
     """Which of the three."""
     inductive: bool = False
     """Whether the nodes to train on hear each other alone."""
@@ -127,23 +127,23 @@ class Planetoid(dd.DataSet):
         return "node"
 
     def load(self) -> dd.RealData:
-        root, folder = Path(self.root).expanduser(), FOLDERS[self.name]
+        root, folder = Path(self.root).expanduser(), FOLDERS[self.graph]
         root = root / "Planetoid" if (root / "Planetoid").is_dir() else root
         names = ("x", "y", "tx", "ty", "allx", "ally", "graph", "test.index")
-        files = {name: _read(root / folder / "raw" / f"ind.{self.name}.{name}") for name in names}
+        files = {name: _read(root / folder / "raw" / f"ind.{self.graph}.{name}") for name in names}
         try:
             features, classes, edges = _whole(files)
             graph = FixedGraph(F.normalize(features, p=1, dim=1), edges)
         except Exception as error:  # whatever does not fit in a stranger's files
             raise ddcore.BadData(
-                f"The files of {self.name} in {root / folder} do not fit together: {error}."
+                f"The files of {self.graph} in {root / folder} do not fit together: {error}."
             ) from error
         labelled, tested = len(files["y"]), files["test.index"].sort().values
         masks = {split: torch.zeros(len(features), dtype=torch.bool) for split in ("train", "validation", "test")}
         masks["train"][:labelled] = True
         masks["validation"][labelled : labelled + VALIDATION] = True
         masks["test"][tested] = True
-        return node_data(self.name, graph, classes, masks, inductive=self.inductive)
+        return node_data(self.graph, graph, classes, masks, inductive=self.inductive)
 
 
 def _whole(files: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

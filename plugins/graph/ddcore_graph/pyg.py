@@ -121,7 +121,7 @@ class Loaded(dd.DataSet):
 
     root: dd.FilePath = "data"
     """The folder of the loader."""
-    name: Literal["pubmed", "flickr", "reddit", "ogbn-arxiv"] = "pubmed"
+    graph: Literal["pubmed", "flickr", "reddit", "ogbn-arxiv"] = "pubmed"
     """Which. Of ogbn-arxiv the package ogb must be installed."""
     inductive: bool = False
     """Whether the nodes to train on hear each other alone. Published: flickr and reddit."""
@@ -131,26 +131,26 @@ class Loaded(dd.DataSet):
 
     def load(self) -> dd.RealData:
         try:
-            return real_data(self._read(), self.name, inductive=self.inductive)
+            return real_data(self._read(), self.graph, inductive=self.inductive)
         except ddcore.DdcoreError:
             raise
         except Exception as error:  # of the loader, which may have wanted to go online
             raise ddcore.BadData(
-                f"{self.name} cannot be read below {self.root} ({type(error).__name__}: {error}). Run once where its"
+                f"{self.graph} cannot be read below {self.root} ({type(error).__name__}: {error}). Run once where its"
                 " loader reaches the network, or put the loader's files there."
             ) from error
 
     def _read(self) -> Data:
         from torch_geometric import datasets, transforms
 
-        if self.name == "pubmed":
+        if self.graph == "pubmed":
             return datasets.Planetoid(self.root, "PubMed", transform=transforms.NormalizeFeatures())[0]  # type: ignore[return-value]
-        if self.name in ("flickr", "reddit"):
-            made = datasets.Flickr(self.root) if self.name == "flickr" else datasets.Reddit(self.root)
+        if self.graph in ("flickr", "reddit"):
+            made = datasets.Flickr(self.root) if self.graph == "flickr" else datasets.Reddit(self.root)
             return made[0]  # type: ignore[return-value]
         from ogb.nodeproppred import PygNodePropPredDataset  # type: ignore[import-not-found]
 
-        found = PygNodePropPredDataset(self.name, self.root)
+        found = PygNodePropPredDataset(self.graph, self.root)
         data, splits = transforms.ToUndirected()(found[0]), found.get_idx_split()
         for mask, split in zip(MASKS.values(), ("train", "valid", "test"), strict=True):
             data[mask] = torch.zeros(data.num_nodes, dtype=torch.bool)

@@ -56,5 +56,6 @@ def tangent_accuracy(
             hits = [(kernel(b.inputs, inputs) @ weight).argmax(1) == b.targets for b in parts]
             return 100 * float(torch.cat(hits).double().mean())
 
-        best = max(weights, key=lambda w: right(data.validation, w)) if data.validation else weights[-1]
+        held = data.validation
+        best = weights[-1] if held is None else max(weights, key=lambda weight: right(held, weight))
         return right(data.test, best)

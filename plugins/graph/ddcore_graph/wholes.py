@@ -63,7 +63,7 @@ def graph_data(name: str, train: Sequence[Data], test: Sequence[Data], validatio
     given = {split: graphs for split, graphs in given.items() if len(graphs)}
     for split, graphs in given.items():
         for i, graph in enumerate(graphs):
-            if graph.x is None or graph.edge_index is None or graph.y is None or graph.y.numel() != 1:
+            if graph.x is None or graph.edge_index is None or graph.y is None or torch.as_tensor(graph.y).numel() != 1:
                 raise ddcore.BadData(
                     f"{name}: graph {i} of {split} has not all of x, edge_index and one class y. Graphs whose nodes"
                     " have no features may get their degrees (torch_geometric.transforms.OneHotDegree)."
@@ -92,7 +92,7 @@ class TU(dd.DataSet, name="tu"):
 
     root: dd.FilePath = "data"
     """The folder below which the files lie, or to which the loader brings them."""
-    name: str = "MUTAG"
+    collection: str = "MUTAG"
     """Which: MUTAG, PROTEINS, NCI1 ..."""
 
     def item_kind(self) -> str:
@@ -102,14 +102,14 @@ class TU(dd.DataSet, name="tu"):
         from torch_geometric.datasets import TUDataset
 
         try:
-            graphs: Any = TUDataset(self.root, self.name)
+            graphs: Any = TUDataset(self.root, self.collection)
         except Exception as error:  # of the loader, which may have wanted to go online
             raise ddcore.BadData(
-                f"{self.name} cannot be read below {self.root} ({type(error).__name__}: {error}). Put its raw files"
-                f" into {self.root}/{self.name}/raw, or run once where the loader reaches the network."
+                f"{self.collection} cannot be read below {self.root} ({type(error).__name__}: {error}). Put its raw"
+                f" files into {self.root}/{self.collection}/raw, or run once where the loader reaches the network."
             ) from error
         order = torch.randperm(len(graphs), generator=Generator().manual_seed(0)).tolist()
         tenth = max(1, len(graphs) // 10)
         parts = (order[: -2 * tenth], order[-2 * tenth : -tenth], order[-tenth:])
         train, validation, test = ([graphs[i] for i in part] for part in parts)
-        return graph_data(self.name, train, test, validation)
+        return graph_data(self.collection, train, test, validation)

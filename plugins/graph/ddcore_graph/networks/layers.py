@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -29,7 +30,7 @@ class At:
 class Layer(ABC):
     """A piece of a graph network; most work on each node by itself."""
 
-    hops: tuple[By, ...] = ()
+    hops: ClassVar[tuple[By, ...]] = ()
     """The hops that it listens over, the first first."""
     draws: bool = False
     """It draws random numbers in training."""
@@ -105,7 +106,7 @@ class Dropout(Layer):
 class Mix(Layer):
     """Each node hears itself and its neighbours: D^-1/2 (A + I) D^-1/2 h."""
 
-    hops = ("symmetric",)
+    hops: ClassVar[tuple[By, ...]] = ("symmetric",)
 
     def ahead(self, graph: Graph, before: int) -> Tensor:
         return graph.propagated(before + 1)
@@ -118,7 +119,7 @@ class Mix(Layer):
 class Beside(Layer):
     """Each node's own channels, and the mean of its neighbours' beside them."""
 
-    hops = ("mean",)
+    hops: ClassVar[tuple[By, ...]] = ("mean",)
 
     def width(self, width: int) -> int:
         return 2 * width
@@ -135,7 +136,7 @@ class Attend(Layer):
 
     heads: int = 1
     """Parts of equal width that the channels are divided into."""
-    hops = ("symmetric",)
+    hops: ClassVar[tuple[By, ...]] = ("symmetric",)
 
     def init(self, path: str, width: int, generator: Generator, params: dd.Params) -> None:
         each = width // self.heads

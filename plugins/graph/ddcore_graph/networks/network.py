@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from ddcore import plugin as dd
-from ddcore_graph.graph import Graph, Links
+from ddcore_graph.graph import By, Graph, Links
 from ddcore_graph.networks.layers import At, Layer, Linear
 from ddcore_graph.nodes import Nodes
 
@@ -50,10 +50,10 @@ class GraphNetwork(dd.Network):
             return self._through(at, call.features, x, 0, None)
         rows, back = x.rows.unique(return_inverse=True)
         first, done = self._ahead(x.graph)
-        hops = tuple(hop for layer in self.layers[done:] for hop in layer.hops)
+        hops: list[By] = [hop for layer in self.layers[done:] for hop in layer.hops]
         most = self.most if call.training else None
         field = x.graph.field(rows, hops, most, call.generators[0] if call.generators else None)
-        answer = self._through(at, call.features, first[field.nodes], done, field.hops)
+        answer = self._through(at, call.features, first[field.nodes], done, tuple(field.hops))
         if x.rows.ndim == 1:
             return answer[back]
         return answer.gather(1, back.unsqueeze(-1).expand(*back.shape, answer.shape[-1]))
