@@ -27,17 +27,26 @@ def written(operations: tuple[str, ...]) -> str:
     return "+".join(nodes.values())
 
 
-def edge(operation: Operation, channels: int) -> nn.Module | None:
-    """The operation on one edge; None where the edge is cut."""
+def edge(operation: Operation, channels: int) -> nn.Module:
+    """The operation on one edge."""
     if operation == "skip_connect":
         return nn.Identity()
     if operation == "avg_pool_3x3":
         return nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-    if operation == "none":
-        return None
     kernel = 3 if operation == "nor_conv_3x3" else 1
     convolution = nn.Conv2d(channels, channels, kernel, 1, kernel // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(channels))
+
+
+def used(operations: tuple[Operation, ...]) -> dict[tuple[int, int], Operation]:
+    """The edges on a way from the first node to the last, with their operations."""
+    whole = {at: op for at, op in zip(EDGES, operations, strict=True) if op != "none"}
+    fed, heard = {0}, {NODES - 1}
+    for node, before in whole:
+        fed |= {node} if before in fed else set()
+    for node, before in reversed(whole):
+        heard |= {before} if node in heard else set()
+    return {(node, before): op for (node, before), op in whole.items() if node in heard and before in fed}
 
 
 class CellModule(nn.Module):
@@ -45,8 +54,7 @@ class CellModule(nn.Module):
 
     def __init__(self, operations: tuple[Operation, ...], channels: int) -> None:
         super().__init__()
-        found = {f"{node}{before}": edge(op, channels) for (node, before), op in zip(EDGES, operations, strict=True)}
-        self.edges = nn.ModuleDict({name: module for name, module in found.items() if module is not None})
+        self.edges = nn.ModuleDict({f"{node}{at}": edge(op, channels) for (node, at), op in used(operations).items()})
 
     def forward(self, x: Tensor) -> Tensor:
         nodes = [x]
@@ -77,7 +85,7 @@ class CellModules(nn.Module):
 
     def __init__(self, plan: CellNet, card: dd.DataCard) -> None:
         super().__init__()
-        channels = plan.width
+        channels, self.channels = plan.width, 4 * plan.width
         layers: list[nn.Module] = [
             nn.Conv2d(card.shape[0], channels, 3, 1, 1, bias=False),
             nn.BatchNorm2d(channels),
@@ -87,11 +95,11 @@ class CellModules(nn.Module):
                 layers.append(Halving(channels))
                 channels *= 2
             layers += [CellModule(plan.operations, channels) for _ in range(plan.cells)]
-        self.body = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU())
+        self.body = nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU()) if used(plan.operations) else None
         self.head = nn.Linear(channels, card.outputs)
 
     def features(self, x: Tensor) -> Tensor:
-        return self.body(x).mean((2, 3))
+        return x.new_zeros(len(x), self.channels) if self.body is None else self.body(x).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))

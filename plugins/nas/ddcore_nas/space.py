@@ -65,7 +65,7 @@ class Space(dd.Part, kind="space"):
 
     def _at(self, place: int) -> dict[str, Any]:
         chosen: dict[str, Any] = {}
-        for name, options in reversed(self.decisions().items()):
+        for name, options in reversed(tuple(self.decisions().items())):
             place, which = divmod(place, len(options))
             chosen[name] = options[which]
         return dict(reversed(chosen.items()))

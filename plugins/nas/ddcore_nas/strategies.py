@@ -51,7 +51,7 @@ class Halving(Strategy):
 
     trials: dd.Count = 32
     """Architectures that are tried."""
-    lengths: tuple[dd.Count, ...] = (8, 32, 128)
+    lengths: tuple[dd.Count, ...] = (8, 32, 128)  # type: ignore[override, assignment]
     """Steps for which each is trained, one after another, until it is given up."""
     reduction: dd.Count = 3
     """One in so many goes on, at least 2."""

@@ -60,7 +60,7 @@ def _candidates(truth: Truth, standings: Sequence[Standing]) -> list[dict[str, A
             "failed": truth.failed.get(truth.names[i]),
             "proxies": {standing.name: standing.scores[:, i].tolist() for standing in standings},
         }
-        for i in order.tolist()
+        for i in map(int, order)
     ]
 
 

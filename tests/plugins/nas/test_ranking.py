@@ -222,11 +222,12 @@ def test_failures_are_named_and_counted():
 
 
 def test_the_verdict_says_whether_a_proxy_is_worth_its_cost():
-    truly, other = list(range(10)), [0, 1, 2, 3, 4, 9, 8, 7, 6, 5]
+    truth = Truth([f"n{i}" for i in range(60)], np.arange(60.0)[None].repeat(2, 0), {}, 5.0)
+    truly, other = list(range(60)), [*range(40), *reversed(range(40, 60))]
     better = [standing("T", other, 1.0, early=True), standing("S", truly, 1.0)]
     worse = [standing("T", truly, 1.0, early=True), standing("S", other, 1.0)]
-    assert "S, 8 steps is ahead of early stopping at equal total cost" in finding(TRUTH, better, CASES, 50).says
-    assert "S, 8 steps is behind early stopping at equal total cost" in finding(TRUTH, worse, CASES, 50).says
+    assert "S, 8 steps is ahead of early stopping at equal total cost" in finding(truth, better, CASES, 50).says
+    assert "S, 8 steps is behind early stopping at equal total cost" in finding(truth, worse, CASES, 50).says
 
 
 def test_the_parts_of_the_wall_time():
