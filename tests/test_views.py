@@ -50,7 +50,7 @@ def begun(host, small):
 
 
 @dataclass(frozen=True)
-class Pgd(View):
+class Pgd(View, name="plain_pgd"):
     """Raw items moved within ``radius``, and within [0, 1], to where the loss of the step's network is larger."""
 
     radius: float = 8 / 255
@@ -90,7 +90,7 @@ class LivePgd(LiveView):
 
 
 @dataclass(frozen=True)
-class Trigger(View):
+class Trigger(View, name="learned_trigger"):
     """A ``share`` of the items bears a stamp that each step's network is taught to read, and the label ``target``."""
 
     share: float = 0.25

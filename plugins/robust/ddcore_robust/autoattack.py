@@ -23,7 +23,7 @@ FEWEST = 4
 """Classes that the loss of its targeted attacks needs."""
 TARGETS = 9
 """Classes that a targeted attack tries at most. Published: 9."""
-Part = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
+Single = Literal["apgd-ce", "apgd-t", "fab-t", "square"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class AutoAttack(Attack, name="autoattack"):
 
     ball: Ball = field(default_factory=Linf)
     """How far an item may be moved."""
-    parts: tuple[Part, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
+    attacks: tuple[Single, ...] = ("apgd-ce", "apgd-t", "fab-t", "square")
     """The attacks, in this order; all four are the standard version."""
 
     cites = (AUTOATTACK,)
@@ -59,7 +59,7 @@ class AutoAttack(Attack, name="autoattack"):
 
         with dd.forked(generator):  # it seeds the global generator
             attack = Standard(_Module(victim), eps=self.ball.epsilon, norm=self.ball.norm, device=x.device, seed=0)
-            attack.attacks_to_run = list(self.parts)
+            attack.attacks_to_run = list(self.attacks)
             attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, victim.classes(x) - 1)
             moved, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
         return moved

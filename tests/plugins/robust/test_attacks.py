@@ -157,7 +157,7 @@ def test_adversarial_training_moves_each_nets_batch_in_raw_values(tiny):
 @pytest.mark.parametrize("attack", [Pgd(), Fgsm(), AutoAttack(), Unmoved()], ids=lambda a: a.part_name())
 def test_data_without_a_range_are_refused(attack, tiny):
     attack.ready(replace(tiny.card, classes=10, counts=(6,) * 10))
-    floats = RealData.of("floats", (torch.rand(9, 1, 8, 8), torch.arange(9) % 3), None)
+    floats = RealData.of("floats", (torch.rand(30, 1, 8, 8), torch.arange(30) % 3), None)
     with pytest.raises(RecipeRefused, match="floats came as floats, whose range is not known. Give them as uint8"):
         attack.ready(floats.card)
 

@@ -27,10 +27,11 @@ def test_an_example_runs_in_an_empty_file(number, tmp_path):
 def test_its_view_is_one(host):
     (written,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     assert tomllib.loads(written)["views"][0]["name"] == "pgd"
-    recipe = Recipe.from_toml(f"{host.recipe('dm').to_toml()}\n{written}", host.catalogue)
+    plain = host.recipe("dm").to_toml().replace("views = []\n", "")
+    recipe = Recipe.from_toml(f"{plain}\n{written}", host.catalogue)
     assert recipe.views == (Attacked(Pgd(Linf(0.1), 10), share=0.5, clean=50),)
 
 
 def test_its_table_holds_every_method(host):
-    rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", README.split("## Robust sets")[1], re.MULTILINE)
     assert sorted(rows) == [e.name for e in host.catalogue.of("method") if e.distribution == "ddcore-robust"]
