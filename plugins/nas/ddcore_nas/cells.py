@@ -40,7 +40,7 @@ def edge(operation: Operation, channels: int) -> nn.Module:
 
 def used(operations: tuple[Operation, ...]) -> dict[tuple[int, int], Operation]:
     """The edges on a way from the first node to the last, with their operations."""
-    whole = {at: op for at, op in zip(EDGES, operations, strict=True) if op != "none"}
+    whole: dict[tuple[int, int], Operation] = {at: op for at, op in zip(EDGES, operations, strict=True) if op != "none"}
     fed, heard = {0}, {NODES - 1}
     for node, before in whole:
         fed |= {node} if before in fed else set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Generator, Tensor, nn
 
@@ -58,7 +58,8 @@ class AutoAttack(Attack, name="autoattack"):
         from pyautoattack import AutoAttack as Standard
 
         with dd.forked(generator):  # it seeds the global generator
-            attack = Standard(_Module(victim), eps=self.ball.epsilon, norm=self.ball.norm, device=x.device, seed=0)
+            given: dict[str, Any] = {"eps": self.ball.epsilon, "norm": self.ball.norm, "device": x.device, "seed": 0}
+            attack: Any = Standard(_Module(victim), **given)
             attack.attacks_to_run = list(self.attacks)
             attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, victim.classes(x) - 1)
             moved, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))

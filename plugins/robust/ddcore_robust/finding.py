@@ -104,7 +104,8 @@ def _against_plain(cells: Cells, plain: str) -> Iterator[str]:
 def _significance(mine: Sequence[float], its: Sequence[float]) -> str:
     if min(len(mine), len(its)) < 2:
         return "one seed, so nothing says whether that is chance"
-    p = float(ttest_ind(mine, its, equal_var=False).pvalue)
+    test: Any = ttest_ind(mine, its, equal_var=False)
+    p = float(test.pvalue)
     told = "p undefined: no spread" if math.isnan(p) else f"p = {p:.2g}"
     return f"Welch's t over {len(mine)} and {len(its)} seeds, {told}"
 
