@@ -112,6 +112,9 @@ def _contract_faults(cls: type[Part]) -> Iterator[str]:
         if "__post_init__" in vars(ancestor):
             yield f"{ancestor.__name__} defines __post_init__: give its fields bounds, or say in faults() what is wrong"
     kind = classes[-1]
+    for f in fields(cls):
+        if f.name == "name" or inspect.isfunction(getattr(Part, f.name, None)):
+            yield f"its field {f.name} has a name that every part needs for itself: call it otherwise"
     for name in {*dir(kind)} - {*dir(object)}:
         mine, wanted = getattr(cls, name), getattr(kind, name)
         if not name.startswith("_") and inspect.isfunction(mine) and mine is not wanted and not _accepts(mine, wanted):

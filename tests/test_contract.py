@@ -72,7 +72,7 @@ def sample(part):
         if f.default is MISSING and f.default_factory is MISSING and f.name not in given:
             hint = field_types(part)[f.name]
             many = typing.get_origin(hint) is tuple
-            kind = typing.get_args(hint)[0] if many else hint
+            kind = typing.get_args(hint)[0] if many or typing.get_origin(hint) is typing.Annotated else hint
             value = EXAMPLES[kind.kind] if issubclass(kind, dd.Part) else kind(1)
             given[f.name] = (value,) if many else value
     return part(**given)
@@ -222,9 +222,31 @@ class Muted(dd.Labels):
         return Mute()
 
 
+@dataclass(frozen=True)
+class Named(dd.Policy):
+    """In a table of TOML, ``name`` says which part it is."""
+
+    name: str = "mine"
+
+    def draw(self, state, synthetic, ctx):
+        return ctx.fresh()
+
+
+@dataclass(frozen=True)
+class Hiding(dd.Policy):
+    """A part's ``parts`` are a method."""
+
+    parts: dd.Count = 3
+
+    def draw(self, state, synthetic, ctx):
+        return ctx.fresh()
+
+
 @pytest.mark.parametrize(
     ("part", "sentence"),
     [
+        (Named, r"its field name has a name that every part needs for itself: call it otherwise\."),
+        (Hiding, r"its field parts has a name that every part needs for itself"),
         (Bodiless, r"the carrier Bodiless: Bodiless lacks build\(self, card.*which every carrier has\."),
         (Undecorated, r"Undecorated has the field pace, but no @dataclass\(frozen=True\) above it\."),
         (Checking, r"Checking defines __post_init__: give its fields bounds"),

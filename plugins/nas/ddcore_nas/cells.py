@@ -99,7 +99,9 @@ class CellModules(nn.Module):
         self.head = nn.Linear(channels, card.outputs)
 
     def features(self, x: Tensor) -> Tensor:
-        return x.new_zeros(len(x), self.channels) if self.body is None else self.body(x).mean((2, 3))
+        if self.body is None:
+            return (0 * x.mean((1, 2, 3)))[:, None].expand(-1, self.channels)
+        return self.body(x).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
