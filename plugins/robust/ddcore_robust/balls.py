@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -19,7 +19,7 @@ class Ball(dd.Part, kind="ball"):
     Values of an item that already lie outside [0, 1], as those of a synthetic one may, need not come back.
     """
 
-    norm: ClassVar[str]
+    norm: ClassVar[Literal["Linf", "L2"]]
     """What the radius is measured by, as papers write it."""
 
     epsilon: dd.PositiveShare = 0.1

@@ -197,7 +197,7 @@ def test_pgd_is_within_a_point_of_apgd(trained, ball):
     draw, data, chunk = trained
     pgd, apgd = (
         float(RobustAccuracy(attack, 1000)(draw, data, chunk))
-        for attack in (Pgd(ball, 50), AutoAttack(ball, ("apgd-ce",)))
+        for attack in (Pgd(ball, 100), AutoAttack(ball, ("apgd-ce",)))
     )
     assert 10 < apgd < 90, "a ball in which something is left to be found"
     assert abs(pgd - apgd) <= 1.0
