@@ -19,7 +19,7 @@ class Affine(Augment):
 
     suits = frozenset({"image"})
 
-    degrees: NotNegative = 10
+    degrees: NotNegative = 10.0
     """Largest rotation in degrees, either way."""
     translate: NotNegative = 0.1
     """Largest shift along each axis, as a share of the side."""
