@@ -31,9 +31,9 @@ The rate at which networks are trained matters most: on the nodes to choose on, 
 for go from 77.1 at 0.01 to 78.4 at 0.003. Random rows of A^2 X have 68.0 there at 35 nodes, and rows of X 66.4 (0.01,
 one seed); k_center 68.3, herded_nodes 74.4. Gradient matching lost to its own start at every rate that was tried
 (doscond_x from 77.1 to 76.8 and less, gcond_x likewise): Adam moves all of a bag of words by as much, however small
-the gradient. At 70 nodes matched means are 1.2 above the centres that they start from, at 35 nodes 3.0. node_ridge had 78.5 at 35
-nodes (one seed). With links, on the nodes to choose on at 35 nodes (0.003, one seed): gcdm 80.1, gcond 79.5, doscond
-79.1.
+the gradient. Matched means are 3.0 above the centres that they start from at 35 nodes, and 1.2 at 70. node_ridge had
+78.5 at 35 nodes (one seed). With links, on the nodes to choose on at 35 nodes (0.003, one seed): gcdm 80.1, gcond 79.5,
+doscond 79.1.
 
 With --large and 10 neighbours: 200 000 nodes took 1.1 s to make, 0.10 s a step and 1.5 GiB at the peak; 20 000 nodes
 0.10 s a step.
