@@ -10,7 +10,26 @@ T that --items and --validation leave. Needs the plugin nas; for --data mnist or
         --effort 2 --device cuda --jobs 14              # minutes on a large GPU
     python scenarios/nas.py --smoke                     # four candidates, two steps: a minute
 
-Seen: nothing yet.
+Seen (digits, --candidates 36 --widths 8 16 --full 120 --effort 0.5 --seeds 0 1 --proxies early random herding dm; a busy
+core; rho over all and over the truly best 20 %, regret in points; the best after full training has 98.2 ± 0.6 %):
+
+    proxy                 steps   s condensing   s a search   rho    top 20 %   regret
+    T, stopped early      4       0              28           0.87   0.66       0.14
+                          16      0              16           0.90   0.78       0.00
+                          64      0              74           0.98   0.43       0.37
+    random, 10 a class    16      0              10           0.88   0.80       0.69
+                          64      0              51           0.80   0.64       0.90
+    herding, 10 a class   16      24             11           0.89   0.63       0.21
+                          64      24             56           0.91   0.49       0.14
+    dm, 10 a class        16      30             14           0.88   0.81       0.28
+                          64      30             53           0.86   0.36       0.76
+    full, another seed    120     0              69           0.97   0.42       0.56
+
+No proxy is surely ahead of early stopping at equal total cost: the best lead over the top 20 % is +0.26 [-1.03, +0.80]
+(dm, 16 steps, one search), and +0.12 [-1.06, +0.46] where 10 or 100 searches share it (random). Sixteen steps on T choose
+the best for 16 s. Full training with another seed agrees with itself over the top 20 % only by 0.42, so seven candidates
+within a point of each other cannot be told apart here; that would need more of them, and more seeds. Condensing, training
+and measuring account for 94.6 % of the wall time.
 """
 
 import argparse
