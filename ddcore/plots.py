@@ -80,6 +80,8 @@ class Plot:
                 self._draw(place, panel, looks)
                 handles, labels = place.get_legend_handles_labels()
                 named |= dict(zip(labels, handles, strict=True))
+            for place in row[len(panels) :]:
+                place.set_axis_off()
         figure.supxlabel(self.x, fontsize=10, parse_math=False)
         figure.supylabel(self.y, fontsize=10, parse_math=False)
         order = [label for label in looks if label in named]

@@ -10,8 +10,8 @@ T that --items and --validation leave. Needs the plugin nas; for --data mnist or
         --effort 2 --device cuda --jobs 14              # minutes on a large GPU
     python scenarios/nas.py --smoke                     # four candidates, two steps: a minute
 
-Seen (digits, --candidates 36 --widths 8 16 --full 120 --effort 0.5 --seeds 0 1 --proxies early random herding dm; a busy
-core; rho over all and over the truly best 20 %, regret in points; the best after full training has 98.2 ± 0.6 %):
+Seen (digits, --candidates 36 --widths 8 16 --full 120 --effort 0.5 --seeds 0 1 --proxies early random herding dm; a
+busy core; rho over all and over the truly best 20 %, regret in points; the best after full training has 98.2 ± 0.6 %):
 
     proxy                 steps   s condensing   s a search   rho    top 20 %   regret
     T, stopped early      4       0              28           0.87   0.66       0.14
@@ -26,10 +26,10 @@ core; rho over all and over the truly best 20 %, regret in points; the best afte
     full, another seed    120     0              69           0.97   0.42       0.56
 
 No proxy is surely ahead of early stopping at equal total cost: the best lead over the top 20 % is +0.26 [-1.03, +0.80]
-(dm, 16 steps, one search), and +0.12 [-1.06, +0.46] where 10 or 100 searches share it (random). Sixteen steps on T choose
-the best for 16 s. Full training with another seed agrees with itself over the top 20 % only by 0.42, so seven candidates
-within a point of each other cannot be told apart here; that would need more of them, and more seeds. Condensing, training
-and measuring account for 94.6 % of the wall time.
+(dm, 16 steps, one search), and +0.12 [-1.06, +0.46] where 10 or 100 searches share it (random). Sixteen steps on T
+choose the best for 16 s. Full training with another seed agrees with itself over the top 20 % only by 0.42, so seven
+candidates within a point of each other cannot be told apart here; that would need more of them, and more seeds.
+Condensing, training and measuring account for 94.6 % of the wall time.
 """
 
 import argparse

@@ -12,6 +12,7 @@ from PIL import Image
 import ddcore
 from ddcore import DataCard, DdcoreError, DistilledSet, Protocol, compare
 from ddcore.packing import to_dict
+from ddcore.plots import Line, Panel, Plot
 from ddcore.preprocess import Identity, Standardise
 from ddcore.report.picture import write_images
 from ddcore.report.report import write_report
@@ -304,3 +305,11 @@ def test_folders_that_cannot_be_compared_are_refused(text, sentence, tmp_path):
         (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(DdcoreError, match=sentence):
         compare([tmp_path])
+
+
+def test_places_without_a_panel_stay_empty(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr("ddcore.plots.save_figure", lambda figure, path: figures.append(figure))
+    panel = Panel([Line("one", [1.0, 2.0], [0, 1])])
+    Plot("two and one", "x", "y", [[panel, panel], [panel]]).save(tmp_path / "plot.png")
+    assert [axes.axison for axes in figures[0].axes] == [True, True, True, False]
