@@ -124,7 +124,8 @@ def test_the_command_line_says_so(shown, tmp_path):
     assert SAYS in said("resume", place / "poisoned")
     assert SAYS in said("evaluate", place / "poisoned", "--json", tmp_path / "e.json")
     file = place / "poisoned" / "distilled.safetensors"
-    assert SAYS in said("evaluate", file, "--data", "digits", "--networks", "mlp", "--repeats", 1, "--json", "x.json")
+    words = ["--data", "digits", "--networks", "mlp", "--repeats", 1, "--json", tmp_path / "x.json"]
+    assert SAYS in said("evaluate", file, *words)
 
 
 def test_the_report_says_so_with_trigger_target_and_share(shown):
