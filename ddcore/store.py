@@ -103,6 +103,11 @@ def dealt(inputs: Any, nets: int) -> Any:
     return inputs[torch.arange(len(inputs)).view(nets, -1)]
 
 
+def inputs_on(inputs: Any, device: torch.device) -> Any:
+    """Inputs on ``device``, tensors as :func:`~ddcore.device.sent` has it."""
+    return sent(inputs, device) if isinstance(inputs, Tensor) else inputs.to(device)
+
+
 def repeated(inputs: Any, nets: int) -> Any:
     """Inputs (n, ...) shown to each of e nets (e, n, ...)."""
     if isinstance(inputs, Tensor):

@@ -175,13 +175,10 @@ def test_the_readmes_table_is_fresh(monkeypatch):
     assert digits.stale(changed) == ["dc", "dm"]
 
 
-def test_graph_smoke(tmp_path):
-    script = next(path for path in SCENARIOS if path.stem == "graph")
-    words = ["--out", tmp_path / "runs", "--smoke", "--methods", "random_nodes", "gcdm", "--noise", "--transfer"]
+def test_graph_smoke(scenario, tmp_path):
     for _ in range(2):
-        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        said = scenario("graph", "--methods", "random_nodes", "gcdm", "--noise", "--transfer")
         for line in ("whole | ", "random_nodes | 8 | ", "gcdm | 8 | "):
-            assert line in done.stdout
+            assert line in said
     folder = tmp_path / "runs-smoke" / "made"
     assert (folder / "nodes.png").exists() and len(list(folder.glob("cases/*/graph.png"))) == 2

@@ -16,6 +16,7 @@ from ddcore.carriers.decoding import Decoders, Doubled, codes_that_fit, doubling
 from ddcore.carriers.picking import cluster_centres
 from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
+from ddcore.device import all_sent
 from ddcore.networks.layers import Activation, At, Chain, Conv, Layer, Pooling, chain
 from ddcore.parts import Part
 from ddcore.types import Call, DataCard, Draw, Group, Network, Params
@@ -80,7 +81,7 @@ class Reconstruct(Part, kind="reconstruct"):
     def train(self, network: Autoencoder, ctx: Context) -> Draw:
         """``network`` as it is after training."""
         params, buffers = network.init(ctx.rng["init"])
-        params = {name: value.to(ctx.device) for name, value in params.items()}
+        params = all_sent(params, ctx.device)
         optimiser = torch.optim.Adam(params.values(), self.lr)
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
         draw = Draw(network, params, buffers)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddcore.chunking import slices
 from ddcore.evaluation.training_set import TrainingSet
-from ddcore.store import repeated
+from ddcore.store import inputs_on, repeated
 from ddcore.types import Draw
 
 
@@ -20,4 +20,4 @@ def predictions(draw: Draw, data: TrainingSet, chunk: int) -> Iterator[tuple[Ten
     with torch.no_grad():
         for part in slices(len(data), chunk):
             inputs, targets = data.take(torch.arange(part.start, part.stop))
-            yield draw(repeated(inputs.to(device), draw.ensemble), training=False).cpu(), targets.cpu()
+            yield draw(repeated(inputs_on(inputs, device), draw.ensemble), training=False).cpu(), targets.cpu()

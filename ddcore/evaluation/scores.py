@@ -79,7 +79,7 @@ def evaluate(
     """Train ``protocol.repeats`` fresh nets of each network on ``training``; measure them on a ``split`` of ``data``.
 
     ``teacher_targets``: what ``training`` provides as a teacher, for protocols with a temperature. ``distilled``: the
-    set that the measures are told of. ``attack``: as :func:`ddcore.evaluation.training.train` has it.
+    set that the measures may look at. ``attack``: as :func:`ddcore.evaluation.training.train` has it.
 
     Raises:
         RecipeRefused: as :meth:`Protocol.check` says, or there is no such split.

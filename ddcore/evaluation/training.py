@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ddcore.augment.mixing import CutMix
 from ddcore.chunking import activation_floats, chunk_bytes, slices
+from ddcore.device import all_sent, sent
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import TeacherTargets
 from ddcore.evaluation.training_set import TrainingSet
@@ -19,7 +20,7 @@ from ddcore.networks.base import NetworkPlan
 from ddcore.networks.seeded import seeded
 from ddcore.optimisers import Sgd
 from ddcore.rng import Streams
-from ddcore.store import dealt
+from ddcore.store import dealt, inputs_on
 from ddcore.types import DataCard, Draw, Network, Params, Progress
 
 Attack = Callable[[Draw, Tensor, Tensor], Tensor]
@@ -84,8 +85,9 @@ def train(
     each = [_Own(Streams(seed), i) for i in nets]
     network = seeded(network, *(own["dropout"] for own in each))
     starts = [network.init(own["net"]) for own in each]
-    params = {k: torch.stack([p[k] for p, _ in starts]).to(device).requires_grad_() for k in starts[0][0]}
-    buffers = {k: torch.stack([b[k] for _, b in starts]).to(device) for k in starts[0][1]}
+    params = all_sent({k: torch.stack([p[k] for p, _ in starts]) for k in starts[0][0]}, device)
+    params = {name: value.requires_grad_() for name, value in params.items()}
+    buffers = all_sent({k: torch.stack([b[k] for _, b in starts]) for k in starts[0][1]}, device)
     draw = Draw(network, params, buffers, ensemble=len(nets))
     order = training.order if protocol.replay else None
     steps = protocol.length(len(training)) if order is None else len(order)
@@ -147,7 +149,7 @@ def _taken(
 ) -> tuple[Tensor, Tensor]:
     """The batch of each net, under that net's augmentation: inputs (e, n, ...) and targets (e, n, ...)."""
     inputs, targets = training.take(torch.cat(list(rows)))
-    inputs, targets = inputs.to(device), targets.to(device)
+    inputs, targets = inputs_on(inputs, device), sent(targets, device)
     each, theirs = dealt(inputs, len(streams)), dealt(targets, len(streams))
     if teacher_targets is not None:
         heard = [

@@ -14,6 +14,7 @@ from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue, Entry
 from ddcore.composition import Recipe
 from ddcore.datasets.base import DataSet
+from ddcore.device import all_sent
 from ddcore.errors import BadArtefact, RecipeRefused
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import LiveTeacher, StoredCrops, TeacherTargets
@@ -92,7 +93,7 @@ def teacher_targets_of(distilled: DistilledSet, catalogue: Catalogue, device: st
     Raises:
         BadArtefact: its teacher is not of the network that its recipe names.
     """
-    held = {name: value.to(device) for name, value in distilled.teaching.items()}
+    held = all_sent(distilled.teaching, torch.device(device))
     if "logits" in held:
         return StoredCrops(held["boxes"], held["logits"])
     if not held:

@@ -17,7 +17,7 @@ from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
 from ddcore.losses import LossName
 from ddcore.rng import Streams
-from ddcore.store import Store
+from ddcore.store import Store, inputs_on
 from ddcore.types import Batch, Draw, Group, Transform
 
 
@@ -93,9 +93,7 @@ class Source:
         return batch
 
     def _here(self, batch: Batch) -> Batch:
-        inputs = batch.inputs
-        inputs = sent(inputs, self.device) if isinstance(inputs, Tensor) else inputs.to(self.device)
-        return Batch(inputs, sent(batch.targets, self.device), batch.index)
+        return Batch(inputs_on(batch.inputs, self.device), sent(batch.targets, self.device), batch.index)
 
     def _spread(self) -> Batch:
         """Raw items from all over T, as few as a check wants."""

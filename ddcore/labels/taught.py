@@ -14,6 +14,7 @@ from ddcore.augment.transforms import cropped
 from ddcore.bounds import Positive, Whole
 from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
+from ddcore.device import all_sent
 from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.labels.base import Labels
@@ -104,7 +105,7 @@ class TaughtLabels(LabelModule):
         self._label(ctx, inputs())
 
     def _label(self, ctx: Context, inputs: Tensor) -> None:
-        tensors = {kind: {name: v.to(ctx.device) for name, v in held.items()} for kind, held in self.teacher.items()}
+        tensors = {kind: all_sent(held, ctx.device) for kind, held in self.teacher.items()}
         teacher = Draw(ctx.network, tensors["params"], tensors["buffers"])
         room = chunk_size(teacher, ctx.card.shape)
 

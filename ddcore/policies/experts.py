@@ -17,6 +17,7 @@ from pydantic import Field
 from ddcore.augment.siamese import Siamese
 from ddcore.bounds import Count, FilePath, NotNegative, Whole
 from ddcore.context import Context
+from ddcore.device import all_sent
 from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
 from ddcore.gate.fit import Fit
@@ -142,7 +143,7 @@ class Experts(Policy):
         path = Path(state["buffer"]) / f"expert-{number:04}.safetensors"
         if not path.exists():
             write_expert(path, self._trained(state, number, ctx), self.half)
-        return [{n: v.to(ctx.device) for n, v in read_snapshot(path, t, like).items()} for t in which]
+        return [all_sent(read_snapshot(path, t, like), ctx.device) for t in which]
 
     def _trained(self, state: dict[str, Any], number: int, ctx: Context) -> list[Params]:
         """The snapshots of one expert, its start first."""

@@ -111,5 +111,5 @@ class Provenance(dd.Study):
             difference = "not made again" if apart is None else f"{apart:.2g}"
             rows.append([one.case.label, one.numbers["method"], str(len(told)), str(len(wrong)), difference])
             says += [f"{one.case.label}: {sentence.rstrip('.')}." for sentence in (*told, *wrong)]
-        head = ["set", "method", "triggers told of", "faults", "difference when made again"]
+        head = ["set", "method", "triggers on the card", "faults", "difference when made again"]
         return dd.Finding(head, rows, {"sets": [one.numbers for one in found]}, " ".join(says))

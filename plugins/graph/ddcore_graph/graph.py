@@ -92,8 +92,8 @@ class Graph(ABC):
     def field(self, rows: Tensor, hops: Sequence[By], most: int | None, generator: Generator | None) -> Field:
         """What ``rows`` (r,), each once, hear over ``hops``, the first hop first.
 
-        A node that hears more than ``most`` others is told of so many, drawn from ``generator`` with replacement, each
-        of which counts for as many as it stands for; None for all of them.
+        A node with more than ``most`` neighbours hears ``most`` of them, drawn from ``generator`` with replacement,
+        each of which counts for as many as it stands for; None for all of them.
         """
 
 

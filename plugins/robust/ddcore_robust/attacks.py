@@ -108,7 +108,7 @@ class Pgd(Attack):
     steps: dd.Count = 20
     """Gradient steps. Published: 7 to 100."""
     step: dd.Positive | None = None
-    """Size a of a step, in units of the ball's epsilon; None for 2.5 / steps, and at least 0.1."""
+    """Step size a, in units of the ball's epsilon; None for 2.5 / steps, and at least 0.1."""
     random: bool = True
     """Whether it begins at a random item of the ball; false begins at the item itself."""
 

@@ -1,8 +1,6 @@
 """The plugin's README does what it says."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,12 @@ SAID = ("is best after full training", "8-1", "evolution on random, 1 a class")
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_an_example_runs_in_an_empty_file(number, tmp_path):
-    script = tmp_path / "example.py"
-    script.write_text(EXAMPLES[number])
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert SAID[number] in done.stdout
+def test_an_example_runs_in_an_empty_file(script, number, tmp_path):
+    file = tmp_path / "example.py"
+    file.write_text(EXAMPLES[number])
+    status, said = script(file, folder=tmp_path)
+    assert status == 0, said
+    assert SAID[number] in said
 
 
 def test_what_it_names_is_there(host):

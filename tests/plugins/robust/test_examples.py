@@ -1,8 +1,6 @@
 """The plugin's README does what it says."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,12 +14,12 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_an_example_runs_in_an_empty_file(number, tmp_path):
-    script = tmp_path / "example.py"
-    script.write_text(EXAMPLES[number])
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"\d\.\d", done.stdout)) >= 4
+def test_an_example_runs_in_an_empty_file(script, number, tmp_path):
+    file = tmp_path / "example.py"
+    file.write_text(EXAMPLES[number])
+    status, said = script(file, folder=tmp_path)
+    assert status == 0, said
+    assert len(re.findall(r"\d\.\d", said)) >= 4
 
 
 def test_its_view_is_one(host):
