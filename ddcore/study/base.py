@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +76,11 @@ class Study(Part, kind="study"):
     chooses: ClassVar[frozenset[str]] = frozenset()
     """The fields that say only which cases there are, such as ``seeds``: a folder goes on with other values of them,
     and what it has of the cases is used again."""
+    several: ClassVar[tuple[str, ...]] = ()
+    """The fields that name what is compared: none may be empty."""
+
+    def faults(self) -> Iterator[str]:
+        return (f"{name} is empty: the study needs at least one" for name in self.several if not getattr(self, name))
 
     @abstractmethod
     def cases(self, host: Host) -> Sequence[Case]:

@@ -37,6 +37,7 @@ class Defences(dd.Study):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"sets", "controls"})
+    several: ClassVar[tuple[str, ...]] = ("defences",)
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data that the sets were made from."""
@@ -58,8 +59,7 @@ class Defences(dd.Study):
     """How the network is trained; the first one, at the first learning rate, once."""
 
     def faults(self) -> Iterator[str]:
-        if not self.defences:
-            yield "defences is empty: the study needs at least one"
+        yield from super().faults()
         if len(set(dd.labels(self.defences))) < len(self.defences):
             yield "defences holds the same one twice"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -45,6 +45,7 @@ class Backdoor(dd.Study):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"methods", "seeds"})
+    several: ClassVar[tuple[str, ...]] = ("methods", "attacks", "shares", "seeds")
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data that are poisoned and distilled."""
@@ -66,11 +67,6 @@ class Backdoor(dd.Study):
     """How networks are trained on the poisoned T."""
     seeds: tuple[dd.Whole, ...] = (0, 1, 2)
     """One distillation with each."""
-
-    def faults(self) -> Iterator[str]:
-        for name in ("methods", "attacks", "shares", "seeds"):
-            if not getattr(self, name):
-                yield f"{name} is empty: the study needs at least one"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         found = []

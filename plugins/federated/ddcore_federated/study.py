@@ -187,6 +187,7 @@ class Federated(dd.Study):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"exchanges", "seeds"})
+    several: ClassVar[tuple[str, ...]] = ("exchanges", "seeds")
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data that the clients hold together."""
@@ -214,9 +215,7 @@ class Federated(dd.Study):
     """Seconds that a round waits for its clients."""
 
     def faults(self) -> Iterator[str]:
-        for name in ("exchanges", "seeds"):
-            if not getattr(self, name):
-                yield f"{name} is empty: the study needs at least one"
+        yield from super().faults()
         if len(set(self.seeds)) < len(self.seeds):
             yield f"seeds = {self.seeds}: name each once, a seed given twice would count twice"
         for exchange in self.exchanges:

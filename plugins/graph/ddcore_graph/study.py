@@ -32,6 +32,7 @@ class Condensation(dd.Study, name="graph"):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"methods", "nodes", "condensing", "seeds", "whole"})
+    several: ClassVar[tuple[str, ...]] = ("methods", "nodes", "condensing", "seeds", "rates")
 
     data: dd.DataSet = field(default_factory=Planetoid)
     """The graph."""
@@ -61,11 +62,6 @@ class Condensation(dd.Study, name="graph"):
     """Kernel of an infinitely wide network that is fitted to each graph as well; None for none."""
     whole: bool = True
     """Whether networks are trained on the whole graph too."""
-
-    def faults(self) -> Iterator[str]:
-        for name in ("methods", "nodes", "condensing", "seeds", "rates"):
-            if not getattr(self, name):
-                yield f"{name} is empty: the study needs at least one"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         for method in self.methods:

@@ -41,6 +41,7 @@ class Ranking(dd.Study):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"proxies", "seeds", "draws", "trainings"})
+    several: ClassVar[tuple[str, ...]] = ("proxies", "lengths", "seeds")
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data that architectures are searched for."""
@@ -66,9 +67,7 @@ class Ranking(dd.Study):
     """A folder that keeps what was trained, by content, for this and other studies; None for the study's own."""
 
     def faults(self) -> Iterator[str]:
-        for name in ("proxies", "lengths", "seeds"):
-            if not getattr(self, name):
-                yield f"{name} is empty: the study needs at least one"
+        yield from super().faults()
         for name in ("lengths", "seeds"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 yield f"{name} = {list(getattr(self, name))}: name each once"

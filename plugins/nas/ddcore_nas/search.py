@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,7 @@ class Search(dd.Study):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"proxies", "strategies", "seeds"})
+    several: ClassVar[tuple[str, ...]] = ("proxies", "strategies", "seeds")
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data that an architecture is searched for."""
@@ -49,11 +50,6 @@ class Search(dd.Study):
     """How the architecture that is found is trained in full on T, apart from its networks and repeats."""
     seeds: tuple[dd.Whole, ...] = (0,)
     """Seeds: with each, a proxy, a search and a full training."""
-
-    def faults(self) -> Iterator[str]:
-        for name in ("proxies", "strategies", "seeds"):
-            if not getattr(self, name):
-                yield f"{name} is empty: the study needs at least one"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         data = parted(self.data, self.items, self.validation)

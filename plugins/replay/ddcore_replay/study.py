@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +32,7 @@ class Replay(dd.Study):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"memories", "seeds"})
+    several: ClassVar[tuple[str, ...]] = ("memories", "ways", "seeds")
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """The data whose classes come in experiences."""
@@ -48,11 +49,6 @@ class Replay(dd.Study):
     """Seeds of memories and training, at least one."""
     shuffled: bool = False
     """Whether the order of the classes is drawn from each seed; else it is that of their numbers."""
-
-    def faults(self) -> Iterator[str]:
-        for name in ("memories", "ways", "seeds"):
-            if not getattr(self, name):
-                yield f"{name} is empty: the study needs at least one"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         return [dd.Case(memory.label, seed, {"memory": memory}) for seed in self.seeds for memory in self.memories]

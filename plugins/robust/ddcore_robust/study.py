@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +35,7 @@ class Robustness(dd.Study):
     """
 
     chooses: ClassVar[frozenset[str]] = frozenset({"sets", "seeds"})
+    several: ClassVar[tuple[str, ...]] = ("sets", "ways", "seeds")
 
     data: dd.DataSet = field(default_factory=dd.Digits)
     """What is distilled and attacked."""
@@ -68,11 +69,6 @@ class Robustness(dd.Study):
     """Seeds of distilling and training."""
 
     cites = (BEARD,)
-
-    def faults(self) -> Iterator[str]:
-        for name in ("sets", "ways", "seeds"):
-            if not getattr(self, name):
-                yield f"{name} is empty: the study needs at least one"
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         recipes = {name: self._recipe(name, host) for name in self.sets if name != WHOLE}
