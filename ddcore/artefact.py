@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from ddcore.bounds import Decay, NotNegative, Whole
 from ddcore.errors import BadArtefact, fields_at_fault
 from ddcore.losses import LossName
 from ddcore.preprocess import PARTS as PREPROCESSES
-from ddcore.tensors import CHECKSUMS, HoldsTensors, LabelledTensors, read_tensors, write_tensors
+from ddcore.tensors import CHECKSUMS, HoldsTensors, LabelledTensors, checksum, read_tensors, write_tensors
 from ddcore.types import DataCard
 
 FORMAT = 3
@@ -185,6 +186,14 @@ class DistilledSet(HoldsTensors):
             return json.dumps(card)
         except (TypeError, ValueError, RecursionError) as error:
             raise BadArtefact(f"{error}: facts are numbers, texts, lists and tables") from error
+
+    @property
+    def content(self) -> str:
+        """A hash of all that networks are trained on, and of the recipe: the same for the same set, however it came."""
+        held = self.tensors.state_dict() | self._beside()
+        sums = {name: checksum(name, value) for name, value in held.items()}
+        said = [sums, self.loss, self.momentum, self.preprocess, self.recipe]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def images(self) -> Tensor:
         """The items as images (n, c, h, w) in [0, 1], their preprocessing undone.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from ddcore.catalogue import Catalogue, Maker
 from ddcore.composition import Recipe, check_suits
 from ddcore.data import RealData
 from ddcore.errors import BadData, PluginBroken, RecipeRefused, UnknownName
+from ddcore.evaluation.kept import code_of
 from ddcore.evaluation.protocol import Protocol
 from ddcore.gate.record import SpendRecord
 from ddcore.kinds import ItemKind, kind_named
@@ -173,6 +176,12 @@ class Host:
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is made anew, of what is installed there and the same extra plugins."""
         return Host, (self._extra,)
+
+    @cached_property
+    def code(self) -> str | None:
+        """A hash of the source of all parts that are known here; None where some of it lies in no file."""
+        names = {entry.maker.__module__.partition(".")[0] for entry in self.catalogue}
+        return code_of({name: sys.modules[name] for name in names})
 
     def manager(self, names: Iterable[str]) -> pluggy.PluginManager:
         """A new hook manager in which the core and the named plugins are heard, in that order.

@@ -37,7 +37,8 @@ class _Checksums(BaseModel):
         return _Checksums(tensors=dict(sums), whole=hashlib.sha256(text.encode()).hexdigest())
 
 
-def _checksum(name: str, value: Tensor) -> str:
+def checksum(name: str, value: Tensor) -> str:
+    """SHA-256 of ``value`` with its name, dtype and shape."""
     digest = hashlib.sha256(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
     row = value.contiguous().as_strided((value.numel(),), (1,))  # the stride of a single number may be any
     digest.update(row.view(torch.uint8).numpy().data)
@@ -49,7 +50,7 @@ def write_tensors(
 ) -> Path:
     """Write ``tensors`` as safetensors, with checksums; an old file at ``path`` is replaced only by a whole new one."""
     held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    sums = _Checksums.of({name: _checksum(name, value) for name, value in held.items()}, metadata or {})
+    sums = _Checksums.of({name: checksum(name, value) for name, value in held.items()}, metadata or {})
     return write_whole(Path(path), save(held, {**(metadata or {}), CHECKSUMS: sums.model_dump_json()}))
 
 
@@ -90,7 +91,7 @@ def _unchanged(tensors: Mapping[str, Tensor], there: Iterable[str], metadata: Ma
     return (
         written == _Checksums.of(sums, metadata)
         and sums.keys() == set(there)
-        and all(_checksum(name, value) == sums[name] for name, value in tensors.items())
+        and all(checksum(name, value) == sums[name] for name, value in tensors.items())
     )
 
 

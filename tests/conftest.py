@@ -27,6 +27,9 @@ torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 # A shell's background jobs begin with interrupts ignored, and so would the programs that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Nothing is read that an earlier run of the tests, or the one who runs them, has left.
+os.environ["DDCORE_CACHE"] = ""
+
 
 def pytest_addoption(parser):
     parser.addoption(

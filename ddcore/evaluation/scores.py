@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from statistics import fmean, stdev
 from typing import Any, Literal
 
@@ -13,14 +14,17 @@ from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.diverged import measured
+from ddcore.evaluation.kept import Kept
 from ddcore.evaluation.measures import Measure
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import TeacherTargets
-from ddcore.evaluation.training import Attack, fresh_nets
+from ddcore.evaluation.training import Attack, FreshNets, to_train
 from ddcore.evaluation.training_set import Preprocessed, TrainingSet
 from ddcore.naming import labels
+from ddcore.networks.base import NetworkPlan
+from ddcore.packing import to_dict
 from ddcore.preprocess import Fitted
-from ddcore.types import Draw, Progress
+from ddcore.types import Progress
 
 Split = Literal["test", "validation"]
 
@@ -75,11 +79,13 @@ def evaluate(
     distilled: DistilledSet | None = None,
     split: Split = "test",
     attack: Attack | None = None,
+    kept: Kept | None = None,
 ) -> Scores:
     """Train ``protocol.repeats`` fresh nets of each network on ``training``; measure them on a ``split`` of ``data``.
 
     ``teacher_targets``: what ``training`` provides as a teacher, for protocols with a temperature. ``distilled``: the
-    set that the measures may look at. ``attack``: as :func:`ddcore.evaluation.training.train` has it.
+    set that the measures may look at. ``attack``: as :func:`ddcore.evaluation.training.train` has it. ``kept``: values
+    of earlier evaluations, which follow from this ``training`` and ``preprocess``; nets are trained for the others.
 
     Raises:
         RecipeRefused: as :meth:`Protocol.check` says, or there is no such split.
@@ -97,21 +103,50 @@ def evaluate(
     held = Preprocessed(data.validation, preprocess) if data.validation and len(protocol.lr) > 1 else None
     for network, plan in zip(labels(protocol.networks), protocol.networks, strict=True):
         given = (torch.device(device), progress, teacher_targets, attack)
-        trained = [
-            (lr, list(fresh_nets(plan, training, data.card, protocol, lr, seed, *given)))
-            for lr in (protocol.lr if own is None else (float(own.mean()),))
+        rates = protocol.lr if own is None else (float(own.mean()),)
+        fresh = [
+            _Fresh(lr, list(to_train(plan, training, data.card, protocol, lr, seed, *given)), known)
+            for lr in rates
+            for known in [(kept or Kept(None)).also(**_followed(plan, data, protocol, seed, device), lr=lr)]
         ]
         chosen = measures[protocol.choosing]
-        lr, nets = max(trained, key=lambda found: _worth(chosen, found[1], held)) if held else trained[0]
-        measuring = Preprocessed(store, preprocess)
+        best = max(fresh, key=lambda nets: nets.worth(chosen, held)) if held else fresh[0]
         for name, measure in measures.items():
-            values = tuple(v for draw, chunk in nets for v in measured(measure, draw, measuring, chunk))
-            scores[name][network] = Score(values, lr)
+            scores[name][network] = best.score(measure, Preprocessed(store, preprocess))
     return scores
 
 
-def _worth(measure: Measure, nets: list[tuple[Draw, int]], held: Preprocessed) -> tuple[int, float]:
-    """How good nets are: first by how few of them diverged, then by their mean on validation."""
-    found = Score(tuple(v for draw, chunk in nets for v in measured(measure, draw, held, chunk)), 0.0)
-    mean = found.mean if found.finite else 0.0
-    return -found.diverged, mean if measure.higher_is_better else -mean
+@dataclass(frozen=True)
+class _Fresh:
+    """All the fresh nets of one network at one learning rate; none is trained whose values had been kept."""
+
+    lr: float
+    nets: list[FreshNets]
+    kept: Kept
+
+    def score(self, measure: Measure, items: Preprocessed) -> Score:
+        def asked() -> dict[str, Any]:
+            return {"measure": [measure.part_name(), to_dict(measure)], "items": items.content}
+
+        each = (
+            self.kept.values(nets.numbers, asked, lambda nets=nets: measured(measure, nets.draw, items, nets.chunk))
+            for nets in self.nets
+        )
+        return Score(tuple(chain.from_iterable(each)), self.lr)
+
+    def worth(self, measure: Measure, held: Preprocessed) -> tuple[int, float]:
+        """How good they are: first by how few of them diverged, then by their mean on validation."""
+        found = self.score(measure, held)
+        mean = found.mean if found.finite else 0.0
+        return -found.diverged, mean if measure.higher_is_better else -mean
+
+
+def _followed(
+    plan: NetworkPlan, data: RealData, protocol: Protocol, seed: int, device: str | torch.device
+) -> dict[str, Any]:
+    """What the values of a fresh net follow from beside its training set, its number and its learning rate."""
+    alone = to_dict(protocol)
+    for several in ("measures", "networks", "lr", "repeats", "chosen_by"):
+        alone.pop(several, None)
+    network = [plan.part_name(), to_dict(plan)]
+    return {"network": network, "card": asdict(data.card), "protocol": alone, "seed": seed, "device": str(device)}

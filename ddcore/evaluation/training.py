@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -30,6 +31,22 @@ SIDE_BY_SIDE = 16
 """Chunks that the largest activation of a training step may take for nets to be trained side by side."""
 
 
+@dataclass(frozen=True)
+class FreshNets:
+    """Fresh nets that are trained side by side, once somebody asks for them."""
+
+    numbers: range
+    """Which nets they are of the repeats."""
+    chunk: int
+    """How many items they can be measured on at once."""
+    trained: Callable[[], Draw]
+
+    @cached_property
+    def draw(self) -> Draw:
+        """The trained ensemble."""
+        return self.trained()
+
+
 def fresh_nets(
     plan: NetworkPlan,
     training: TrainingSet,
@@ -43,6 +60,23 @@ def fresh_nets(
     attack: Attack | None = None,
 ) -> Iterator[tuple[Draw, int]]:
     """Trained ensembles that together hold all the repeats, each with how many items it can be measured on at once."""
+    found = to_train(plan, training, card, protocol, lr, seed, device, progress, teacher_targets, attack)
+    return ((nets.draw, nets.chunk) for nets in found)
+
+
+def to_train(
+    plan: NetworkPlan,
+    training: TrainingSet,
+    card: DataCard,
+    protocol: Protocol,
+    lr: float,
+    seed: int,
+    device: torch.device,
+    progress: Progress | None = None,
+    teacher_targets: TeacherTargets | None = None,
+    attack: Attack | None = None,
+) -> Iterator[FreshNets]:
+    """As :func:`fresh_nets`, before any net is trained."""
     network = plan.ready(card)
     floats = activation_floats(Draw(network, *network.init(Streams(seed)["net/0"])), card.shape)
     batch = min(protocol.batch, len(training))
@@ -54,7 +88,9 @@ def fresh_nets(
         nets = range(part.start, part.stop)
         told = f"training {plan.part_name()}"
         given = (device, told, progress, teacher_targets)
-        yield train(network, training, card, own, lr, nets, seed, *given, attack=attack), chunk
+        yield FreshNets(
+            nets, chunk, partial(train, network, training, card, own, lr, nets, seed, *given, attack=attack)
+        )
 
 
 def train(

@@ -67,6 +67,11 @@ class Preprocessed:
         return self._plain.nbytes
 
     @property
+    def content(self) -> str:
+        """A hash of the real items and labels, as they are before any view."""
+        return self._plain.content
+
+    @property
     def _plain(self) -> Store:
         return self.store.store if isinstance(self.store, Source) else self.store
 

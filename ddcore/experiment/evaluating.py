@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.device import check_device, peak_mib
 from ddcore.errors import RecipeRefused
+from ddcore.evaluation.kept import Kept, cache_folder
 from ddcore.evaluation.problem import check_problem
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.scores import Scores, Split
 from ddcore.evaluation.scores import evaluate as score
+from ddcore.evaluation.teaching import TeacherTargets
 from ddcore.evaluation.training import Attack
 from ddcore.evaluation.training_set import Preprocessed, TrainingSet
 from ddcore.experiment.folder import Folder
@@ -36,6 +39,7 @@ from ddcore.packing import to_dict
 from ddcore.preprocess import Fitted, Preprocess, Standardise
 from ddcore.rng import Streams
 from ddcore.store import Store
+from ddcore.tensors import checksum
 from ddcore.types import Progress
 
 
@@ -166,7 +170,9 @@ def metrics_of(
     began = time.perf_counter()
     guarded, settings = recipe.gate.guards, experiment.settings
     protocol, baselines = settings.protocol, settings.baselines_of(recipe)
-    scores, sizes = evaluate_all(distilled, data, protocol, baselines, host, device, progress)
+    folder = None if guarded or host.code is None else cache_folder()
+    kept = Kept(folder, {"code": host.code, "torch": torch.__version__})
+    scores, sizes = evaluate_all(distilled, data, protocol, baselines, host, device, progress, kept)
     past_the_gate = [*baselines, *(["the validation split"] if settings.validation is not None else [])]
     return {
         "method": distilled.method,
@@ -189,6 +195,7 @@ def metrics_of(
             "distilling": round(distilled.facts.get("seconds", 0.0), 2),
             "evaluating": round(time.perf_counter() - began, 2),
         },
+        "kept": len(kept.read),
         "peak_mib": round(peak_mib()),
         "preset": preset_of(protocol, host),
         "protocol": to_dict(protocol),
@@ -225,29 +232,33 @@ def evaluate_all(
     host: Host,
     device: str,
     progress: Progress | None,
+    kept: Kept,
 ) -> tuple[dict[str, Scores], dict[str, int]]:
     """Scores and stored bytes of the distilled set (``distilled``) and of each baseline; one protocol, one seed."""
     preprocess = preprocess_of(distilled, host.catalogue)
     recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
-    sets: dict[str, Callable[[], TrainingSet]] = {
-        "distilled": lambda: _shown(distilled, host.catalogue),
-        "whole": lambda: Preprocessed(data.train, preprocess),
-    }
-    for name in ("random", "herding"):
-        sets[name] = lambda name=name: host.distill(baseline(name, recipe, data, host), data, device=device)
+    state = {name: checksum(name, value) for name, value in distilled.preprocess_state.items()}
+    kept = kept.also(preprocess=[distilled.preprocess, state])
 
-    def told(name: str) -> Progress | None:
-        say = progress
-        return (lambda what, done, of: say(f"{name}: {what}", done, of)) if say else None
+    def scored(name: str, training: TrainingSet, content: str, targets: TeacherTargets | None = None) -> Scores:
+        said = None if progress is None else partial(_said, progress, name)
+        given = (data, preprocess, protocol, recipe.seed, device, said, targets)
+        return score(training, *given, distilled=distilled, kept=kept.also(set=content))
 
-    scores, sizes = {}, {}
-    for name in ("distilled", *baselines):
-        training, own = sets[name](), name == "distilled"
-        targets = needed_targets(distilled, protocol, host.catalogue, device) if own else None
-        given = (data, preprocess, protocol, recipe.seed, device, told(name), targets)
-        scores[name] = score(training, *given, distilled=distilled)
-        sizes[name] = distilled.nbytes if own else training.nbytes
+    targets = needed_targets(distilled, protocol, host.catalogue, device)
+    scores = {"distilled": scored("distilled", _shown(distilled, host.catalogue), distilled.content, targets)}
+    sizes = {"distilled": distilled.nbytes}
+    for name in baselines:
+        if name == "whole":
+            stands = Preprocessed(data.train, preprocess)
+        else:
+            stands = host.distill(baseline(name, recipe, data, host), data, device=device)
+        scores[name], sizes[name] = scored(name, stands, stands.content), stands.nbytes
     return scores, sizes
+
+
+def _said(progress: Progress, name: str, what: str, done: int, of: int) -> None:
+    progress(f"{name}: {what}", done, of)
 
 
 def _plain(scores: Scores) -> dict[str, dict[str, Any]]:

@@ -45,6 +45,8 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         "versions": ", ".join(f"{name} {value}" for name, value in metrics["versions"].items()),
     }
     facts = {n: value for n, value in metrics["facts"].items() if n not in ("seed", "steps", "seconds", "warnings")}
+    if kept := metrics.get("kept"):
+        settings["networks not trained again"] = f"{kept}, whose values an earlier evaluation had kept"
     settings |= {name: _in_short(value) for name, value in facts.items() if not _tables(value)}
     certificates = "".join(
         f"## {name.capitalize()}\n\n{markdown_table(['what', 'value'], _certified(table))}\n"
