@@ -48,7 +48,7 @@ SHARED = {
     "carriers": {"decoding", "picking", "tiles"},
     "experiment": {"evaluating", "folder", "interrupts", "plan", "reading"},
     "evaluation": {
-        *{"accuracy", "calibration", "diverged", "measures", "predictions", "preset", "protocol", "protocols"},
+        *{"accuracy", "calibration", "diverged", "kept", "measures", "predictions", "preset", "protocol", "protocols"},
         *{"teaching", "training", "training_set"},
     },
     "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},

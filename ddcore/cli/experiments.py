@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
     from ddcore.experiment.running import run_experiment
 
+    if work.plan:
+        from ddcore.experiment.forecast import forecast, spelled
+
+        told = forecast(experiment, host=host, device=work.device, seconds=work.plan_seconds)
+        rows = [(s.name, f"{s.timed}", f"{s.of}", spelled(s.seconds)) for s in told.stages]
+        show(("stage", "steps timed", "steps", "time"), rows)
+        say(told.sentences())
+        return
     folder, seconds = work.out or experiment.folder(), work.checkpoint_seconds
     with progress() as told:
         metrics = run_experiment(

@@ -71,6 +71,13 @@ Validation = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, or cuda.")]
 Out = Annotated[Path | None, typer.Option(help="The folder to write; by default runs/DATA-METHOD-ipcIPC-SEED.")]
+Plan = Annotated[
+    bool,
+    typer.Option(
+        "--plan", help="Do a few steps of everything, say what the whole will take of time, memory and T, and end."
+    ),
+]
+PlanSeconds = Annotated[float, typer.Option(help="The most that --plan gives a stage before the first step.")]
 Checkpoint = Annotated[float, typer.Option(help="Seconds between two checkpoints.")]
 
 
@@ -160,6 +167,8 @@ class Work:
     device: Device = "cpu"
     out: Out = None
     checkpoint_seconds: Checkpoint = 30.0
+    plan: Plan = False
+    plan_seconds: PlanSeconds = 30.0
 
 
 def spelled(command: Callable[..., None]) -> Callable[..., None]:

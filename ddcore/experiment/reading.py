@@ -13,11 +13,13 @@ import torch
 from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue, Entry
 from ddcore.composition import Recipe
+from ddcore.data import RealData
 from ddcore.datasets.base import DataSet
-from ddcore.device import all_sent
+from ddcore.device import all_sent, check_device
 from ddcore.errors import BadArtefact, RecipeRefused
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import LiveTeacher, StoredCrops, TeacherTargets
+from ddcore.experiment.plan import Experiment
 from ddcore.host import Host
 from ddcore.packing import from_dict
 from ddcore.preprocess import Fitted, Preprocess
@@ -150,3 +152,17 @@ def preset_of(protocol: Protocol, host: Host) -> str | None:
             if replace(host.protocol(entry.name, kind=kind.name), **alike) == protocol:
                 return entry.name
     return None
+
+
+def checked_data(experiment: Experiment, host: Host, device: str) -> RealData:
+    """The data of ``experiment``, whose protocol can be followed on them, on a device that is there.
+
+    Raises:
+        RecipeRefused, BadData: in a sentence that says what cannot be, and what would help.
+    """
+    check_device(device)
+    data = experiment.settings.load(experiment.recipe.seed)
+    experiment.settings.protocol.check(data, host.catalogue)
+    if experiment.settings.protocol.temperature is not None and not experiment.recipe.labels.teaches:
+        raise RecipeRefused(NOTHING_TO_TEACH_BY.format(experiment.settings.protocol.temperature))
+    return data

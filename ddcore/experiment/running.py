@@ -6,12 +6,11 @@ import os
 from typing import Any
 
 from ddcore.artefact import DistilledSet
-from ddcore.device import check_device
 from ddcore.errors import DdcoreError, RecipeRefused
 from ddcore.experiment.evaluating import check_baselines, metrics_of
 from ddcore.experiment.folder import CHECKPOINT_SECONDS, Folder, Recorder
 from ddcore.experiment.plan import Experiment
-from ddcore.experiment.reading import NOTHING_TO_TEACH_BY, preprocess_of
+from ddcore.experiment.reading import checked_data, preprocess_of
 from ddcore.files import json_bytes, write_whole
 from ddcore.gate.record import SpendRecord
 from ddcore.host import Host
@@ -104,11 +103,7 @@ def _run(
     progress: Progress | None,
     new: bool,
 ) -> dict[str, Any]:
-    check_device(device)
-    data = experiment.settings.load(experiment.recipe.seed)
-    experiment.settings.protocol.check(data, host.catalogue)
-    if experiment.settings.protocol.temperature is not None and not experiment.recipe.labels.teaches:
-        raise RecipeRefused(NOTHING_TO_TEACH_BY.format(experiment.settings.protocol.temperature))
+    data = checked_data(experiment, host, device)
     recorder = Recorder(folder, checkpoint_seconds, progress)
     run = host.start(
         experiment.recipe,

@@ -21,6 +21,11 @@ class Policy(Part, kind="policy"):
     and a checkpoint copies; the policy itself is a value.
     """
 
+    @property
+    def fits(self) -> int:
+        """Networks that it trains on T in the course of a run, each as a stage of its own that tells its progress."""
+        return 1
+
     memory: ClassVar[Any] = dict[str, Any]
     """What ``state`` looks like between two steps, and wherever the run may be interrupted, as a type of pydantic."""
 

@@ -107,6 +107,10 @@ class Experts(Policy):
     def gives(self) -> frozenset[str]:
         return frozenset({"target"})
 
+    @property
+    def fits(self) -> int:
+        return self.experts
+
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         generator = ctx.rng["policy"]
         if "chosen" not in state:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import ddcore
 from ddcore.cli import app
 from ddcore.gate.record import SpendRecord, Told
+from ddcore.store import Store
 
 SMALL = [
     *("--iterations", "2", "--set", "network.width=4", "--set", "objective.real=8"),
@@ -56,6 +57,27 @@ def test_nothing_looks_at_the_real_set_past_the_gate_unless_asked(finished, tmp_
     assert metrics["uncovered"] == ["random", "the validation split"]
     sentence = "past its gate, so no certificate covers it: random, the validation split."
     assert sentence in (tmp_path / "asked" / "report.md").read_text()
+
+
+def test_nothing_that_was_measured_of_it_is_kept_for_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDCORE_CACHE", str(tmp_path / "cache"))
+    assert distil(tmp_path / "run", "ndpdc", "--baselines", "random").exit_code == 0
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_plan_takes_no_item_of_it(tmp_path, monkeypatch):
+    real, taken, take = ddcore.load("digits").train.content, [], Store.take
+
+    def watched(self, rows):
+        taken.append(self.content)
+        return take(self, rows)
+
+    monkeypatch.setattr(Store, "take", watched)
+    done = distil(tmp_path / "run", "ndpdc", "--plan", "--baselines", "whole")
+    assert done.exit_code == 0, done.output
+    assert "through the gate private_gate" in " ".join(done.output.split())
+    assert taken and real not in taken
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_without_a_guard_says_so(tmp_path):
