@@ -10,8 +10,9 @@ of L goes back through the steps. With v_w = v and v_m = 0, from the last step t
     v_m <- v_m - a v_w,      dL/da -= <m_{i+1}, v_w>,
     dL/dx += d<g_i, v_m>/dx,      v_w += d<g_i, v_m>/dw_i,      v_m <- mu v_m
 
-so only the weights of each step are kept, and one step's graph is held at a time. Where L looks at earlier weights w_i
-too, dL/dw_i is added to v_w when the way back comes by.
+so only the weights of each step are kept. The graphs of the first steps are kept as well, as many as some memory of
+fixed size holds; each of the others is made again when the way back comes by, one at a time. Where L looks at earlier
+weights w_i too, dL/dw_i is added to v_w when the way back comes by.
 
 Reference: Maclaurin, Duvenaud and Adams, Gradient-Based Hyperparameter Optimization through Reversible Learning,
 ICML 2015, Algorithm 2, with stored weights in place of reversed ones.
@@ -22,20 +23,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
+from ddcore.chunking import chunk_bytes
+from ddcore.fast import fast
 from ddcore.types import Params
 
 UnrollMemory = Literal["full", "exact", "tesla"]
 """How a derivative goes back through the steps.
 
 ``full``: one graph over all steps, whose memory grows with them; the oracle. ``exact``: the same derivative at flat
-memory, from the weights of each step. ``tesla``: as ``exact``, but later weights are taken not to depend on what a step
-saw, so the term d<g_i, v_m>/dw_i is left out (Cui et al., TESLA, ICML 2023). It is not the exact derivative.
+memory, from the weights of each step and some of their graphs. ``tesla``: as ``exact``, but later weights are taken not
+to depend on what a step saw, so the term d<g_i, v_m>/dw_i is left out (Cui et al., TESLA, ICML 2023). It is not the
+exact derivative.
 """
+
+GRAPHS = 16
+"""Chunks (:func:`ddcore.chunking.chunk_bytes`) that the graphs kept of an unrolled training may take."""
 
 StepLoss = Callable[[int, Params], Tensor]
 """The loss () of step i at the given weights."""
@@ -85,8 +93,14 @@ def unroll(
     here = at.flat(start).detach()
     velocity = torch.zeros_like(here)
     weights, velocities = {0: here}, {0: velocity}
+    graphs, kept = {}, _Graphs(here.device)
     for i in range(steps):
-        gradient = _gradient(loss, at, i, here, graph=False)[1]
+        if i >= first and kept.room:
+            with kept:
+                graphs[i] = _gradient(loss, at, i, here, graph=True)
+            gradient = graphs[i][1].detach()
+        else:
+            gradient = _gradient(loss, at, i, here, graph=False)[1]
         velocity = momentum * velocity + gradient if momentum else gradient
         here = here - rates[i] * velocity
         weights[i + 1] = here
@@ -101,7 +115,7 @@ def unroll(
         for i in reversed(range(first, steps)):
             if i + 1 in cotangents:
                 toward = toward + at.flat(cotangents[i + 1])
-            before, gradient = _gradient(loss, at, i, weights[i], graph=True)
+            before, gradient = graphs.pop(i, None) or _gradient(loss, at, i, weights[i], graph=True)
             owed[i] = -((velocities[i + 1] if momentum else gradient.detach()) * toward).sum()
             pushed = pushed - rates[i] * toward
             seen = [before, *leaves] if memory == "exact" else leaves
@@ -115,6 +129,31 @@ def unroll(
             torch.autograd.backward(lr, owed.sum() if lr.ndim == 0 else owed, inputs=list(leaves))
 
     return Way({i: at.named(value) for i, value in weights.items()}, pull)
+
+
+class _Graphs(saved_tensors_hooks):
+    """Counts the memory of graphs that are made within it; ``room`` says whether another one as large fits."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(self._counted, lambda value: value)
+        self.left = GRAPHS * chunk_bytes(device) if fast() else 0
+        self.storages: set[int] = set()
+        self.room = self.left > 0
+
+    def _counted(self, value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in self.storages:
+            self.storages.add(storage.data_ptr())
+            self.left -= storage.nbytes()
+        return value
+
+    def __enter__(self) -> None:
+        self.before = self.left
+        super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self.room = self.left >= self.before - self.left
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+import ddcore.unroll
 from ddcore.augment.siamese import Siamese
+from ddcore.fast import fast_paths
 from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
 from ddcore.types import DataCard, Draw
@@ -46,6 +48,27 @@ def test_exact_is_full_after_twenty_steps_under_augmentation(momentum):
     for a, b in zip(exact, full, strict=True):
         assert float(b.abs().max()) > 1e-6
         assert float((a - b).norm() / b.norm()) < 1e-10
+
+
+@pytest.mark.parametrize(("chunks", "made_again"), [(0, 20), (1, range(1, 20)), (16, 0)])
+def test_kept_graphs_change_nothing_but_what_is_made_again(chunks, made_again, monkeypatch):
+    with fast_paths(False):
+        end, plain = derivatives(20, "exact", 0.7)
+    graphs, gradient = [], ddcore.unroll._gradient
+
+    def watched(*given, graph):
+        graphs.append(graph)
+        return gradient(*given, graph=graph)
+
+    monkeypatch.setattr("ddcore.unroll._gradient", watched)
+    monkeypatch.setattr("ddcore.unroll.GRAPHS", chunks)
+    monkeypatch.setattr("ddcore.unroll.chunk_bytes", lambda device: 2**17)
+    kept_end, kept = derivatives(20, "exact", 0.7)
+    for a, b in zip([*end.values(), *plain], [*kept_end.values(), *kept], strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-14)
+    again = len(graphs) - 20
+    assert again in made_again if isinstance(made_again, range) else again == made_again
+    assert graphs.count(True) == 20
 
 
 def test_full_is_the_derivative_by_finite_differences():
