@@ -8,6 +8,7 @@ from typing import Any
 from ddcore.artefact import DistilledSet
 from ddcore.composition import Recipe
 from ddcore.data import RealData
+from ddcore.evaluation.preset import preset_on
 from ddcore.evaluation.protocol import Protocol
 from ddcore.experiment.reading import data_set
 from ddcore.host import Host
@@ -29,9 +30,11 @@ def recipe(name: str, *, data: RealData | None = None, **arguments: Any) -> Reci
 def protocol(name: str, *, data: RealData | None = None, **fields: Any) -> Protocol:
     """The protocol of that name (``ddcore list protocols``), with ``fields`` in the place of its own.
 
-    As it suits ``data``; without it, images.
+    As it suits ``data``, and where its authors have another one for them, that one; without ``data``, as for images.
     """
-    return Host().protocol(name, kind=data.card.kind if data else "image", **fields)
+    host = Host()
+    meant = preset_on(name, data.card.name, host.catalogue) if data else name
+    return host.protocol(meant, kind=data.card.kind if data else "image", **fields)
 
 
 def distill(recipe: Recipe, data: RealData, *, seed: int | None = None, device: str = "cpu") -> DistilledSet:

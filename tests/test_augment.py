@@ -104,6 +104,16 @@ def test_what_is_drawn_is_looked_up(augment, n):
     assert not torch.allclose(view(x), x, atol=1e-2)
 
 
+def test_one_of_the_three_is_picked_for_each_item():
+    theta = Affine(45, 0.2, 0.3, one=True).draw(seeded(), SHAPE, n=300).theta
+    sizes = theta[:, :, :2].det().abs().sqrt()
+    turned = theta[:, 0, 1].abs() > 1e-6
+    scaled = (sizes - 1).abs() > 1e-4
+    moved = (theta[:, :, 2].abs() > 1e-6).any(1)
+    assert (turned.int() + scaled.int() + moved.int() == 1).all()
+    assert all(60 < int(each.sum()) < 140 for each in (turned, scaled, moved))
+
+
 @pytest.mark.parametrize("augment", [Siamese(ops=("rotate",)), Affine(15, 0, 0)], ids=str)
 def test_a_rotation_keeps_lengths(augment):
     view: Any = augment.draw(seeded(), SHAPE, n=50)
@@ -117,7 +127,7 @@ def test_strengths_of_zero_change_nothing():
     assert torch.allclose(Affine(0, 0, 0).draw(seeded(), SHAPE, n=4)(x), x, atol=1e-12)
 
 
-AUGMENTS = [*(Siamese(ops=(op,)) for op in get_args(Operation)), Affine()]
+AUGMENTS = [*(Siamese(ops=(op,)) for op in get_args(Operation)), Affine(), Affine(one=True)]
 
 
 @pytest.mark.parametrize("augment", AUGMENTS, ids=str)

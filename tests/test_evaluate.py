@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import ddcore
-from ddcore import Protocol, RecipeRefused, UnknownName, plain
+from ddcore import Protocol, RecipeRefused, Settings, UnknownName, plain
 from ddcore.augment import mixing
 from ddcore.augment.affine import Affine
 from ddcore.augment.siamese import Siamese
+from ddcore.cli.options import Options
+from ddcore.datasets.torchvision import Mnist
 from ddcore.evaluation.accuracy import Accuracy
 from ddcore.evaluation.calibration import CalibrationError
 from ddcore.evaluation.diverged import measured
@@ -127,6 +129,16 @@ def test_presets_are_what_they_are_named_for():
 def test_protocols_that_say_nothing_are_refused(fields):
     with pytest.raises(RecipeRefused, match="protocol"):
         Protocol(**fields)
+
+
+def test_a_preset_is_what_its_authors_do_on_the_data(tiny):
+    mnist = replace(tiny, card=replace(tiny.card, name="mnist"))
+    of_mnist = ddcore.protocol("dc", data=mnist)
+    assert (of_mnist.epochs, of_mnist.augment) == (1000, Affine(45.0, 1 / 7, 0.2, one=True))
+    assert of_mnist == ddcore.protocol("dc_mnist") != ddcore.protocol("dc", data=tiny) == ddcore.protocol("dc")
+    options = Options(data="mnist", protocol="dc")
+    settings = options.laid_over(ddcore.Host(), Settings(Mnist("nowhere")), {})
+    assert settings.protocol == of_mnist
 
 
 def test_presets_are_found_through_the_catalogue_with_their_papers_and_docstrings():

@@ -139,13 +139,15 @@ class Options(DataOptions):
 
     def laid_over(self, host: Host, settings: Settings, changes: dict[str, Any]) -> Settings:
         """``settings`` with the options that are given, and the fields of ``changes``, in the place of theirs."""
+        from ddcore.evaluation.preset import preset_on
         from ddcore.naming import parse_parts
         from ddcore.packing import overridden
 
         data = {path: value for path, value in changes.items() if path.startswith("data.")}
         settings = overridden(settings, data, host.catalogue)
         if self.protocol:
-            settings = overridden(settings, {"protocol": self.protocol}, host.catalogue)
+            meant = preset_on(self.protocol, settings.data.part_name(), host.catalogue)
+            settings = overridden(settings, {"protocol": meant}, host.catalogue)
         if self.protocol or settings.protocol == type(settings.protocol)():
             settings = settings.suited(host.catalogue)
         given = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ddcore.augment.affine import Affine
 from ddcore.augment.crop import Crop
 from ddcore.augment.siamese import Siamese
 from ddcore.evaluation.preset import preset
@@ -24,8 +25,19 @@ def quick() -> Protocol:
 
 
 @preset(DC)
+def dc_mnist() -> Protocol:
+    """As ``dc``, for 1 000 epochs: what its authors do on MNIST, where each image is cropped, scaled or rotated.
+
+    One of the three, picked for each image: a shift of up to 4 of 28 pixels, a size within 1 +- 0.2, 45 degrees.
+
+    Differs: shifts need not be of whole pixels, both sides are scaled alike, and zeros come in at the edges.
+    """
+    return replace(dc(), epochs=1000, augment=Affine(degrees=45.0, translate=1 / 7, scale=0.2, one=True))
+
+
+@preset(DC, on={"mnist": dc_mnist})
 def dc() -> Protocol:
-    """The protocol of Zhao et al. (ICLR 2021): 300 epochs of SGD at 0.01 without augmentation.
+    """The protocol of Zhao et al. (ICLR 2021): 300 epochs of SGD at 0.01 without augmentation; on MNIST ``dc_mnist``.
 
     Momentum 0.9, weight decay 5e-4, batches of 256, a tenth of the rate from half way on.
 
@@ -104,4 +116,4 @@ def fkd() -> Protocol:
     )
 
 
-PRESETS = (quick, dc, dsa, mtt, idc, dd, rtp, frepo, fkd)
+PRESETS = (quick, dc, dc_mnist, dsa, mtt, idc, dd, rtp, frepo, fkd)
