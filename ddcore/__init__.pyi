@@ -185,14 +185,20 @@ from .study.base import (
 from .study.base import (
     Study as Study,
 )
+from .study.experiments import (
+    Experiments as Experiments,
+)
+from .study.dask import (
+    Dask as Dask,
+)
 from .study.engine import (
     Engine as Engine,
 )
-from .study.engine import (
-    Processes as Processes,
+from .study.loky import (
+    Loky as Loky,
 )
-from .study.experiments import (
-    Experiments as Experiments,
+from .study.ray import (
+    Ray as Ray,
 )
 from .study.finding import (
     Finding as Finding,

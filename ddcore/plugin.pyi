@@ -574,6 +574,15 @@ from .study.base import (
 from .study.base import (
     over_seeds as over_seeds,
 )
+from .study.experiments import (
+    Experiments as Experiments,
+)
+from .study.experiments import (
+    numbers_of as numbers_of,
+)
+from .study.dask import (
+    Dask as Dask,
+)
 from .study.engine import (
     Engine as Engine,
 )
@@ -581,13 +590,19 @@ from .study.engine import (
     Local as Local,
 )
 from .study.engine import (
-    Processes as Processes,
+    Parallel as Parallel,
 )
-from .study.experiments import (
-    Experiments as Experiments,
+from .study.loky import (
+    Loky as Loky,
 )
-from .study.experiments import (
-    numbers_of as numbers_of,
+from .study.ray import (
+    RAY_ENVIRONMENT as RAY_ENVIRONMENT,
+)
+from .study.ray import (
+    Ray as Ray,
+)
+from .study.ray import (
+    ray_at_home as ray_at_home,
 )
 from .study.finding import (
     Finding as Finding,

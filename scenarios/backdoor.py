@@ -88,7 +88,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     length = {"steps": 3, "repeats": 1} if smoke else {"steps": 200, "repeats": 3}
     protocol = ddcore.Protocol(augment=None, networks=(network,), **length)
     plain = {"network.width": network.width, **({"network.depth": 2} if smoke else {})}
-    engine = dd.Local() if options.jobs == 1 else dd.Processes(options.jobs)
+    engine = dd.Local() if options.jobs == 1 else dd.Loky(options.jobs)
     with ddcore.progress() as told:
         given = {"device": options.device, "progress": told, "engine": engine}
         for method in options.methods:

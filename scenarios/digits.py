@@ -120,7 +120,7 @@ def main() -> None:
     if options.smoke:
         options.out += "-smoke"
     plan = study(options.methods, 1 if options.smoke else options.seeds, options.smoke)
-    engine = ddcore.Processes(options.jobs) if options.jobs > 1 else None
+    engine = ddcore.Loky(options.jobs) if options.jobs > 1 else None
     with ddcore.progress() as told:
         finding = ddcore.run_study(plan, options.out, progress=told, engine=engine)
     print(finding)

@@ -138,7 +138,7 @@ def main() -> None:
                 scores = ddcore.evaluate(found, data, nodes(), split=split, device=options.device)
                 print(name, len(found), "nodes", split, dd.score_cell(scores["accuracy"]["gcn"].plain()))
             continue
-        engine = dd.Processes(options.jobs) if options.jobs > 1 else None
+        engine = dd.Loky(options.jobs) if options.jobs > 1 else None
         folder = Path(options.out) / name
         with ddcore.progress() as told:
             finding = ddcore.run_study(

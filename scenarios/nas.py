@@ -106,7 +106,7 @@ def main() -> None:
     if options.smoke:
         options.out, options.seeds, options.candidates = f"{options.out}-smoke", options.seeds[:1], 4
         options.widths, options.lengths, options.full, options.items = [4], [2], 2, 200
-    engine = dd.Local() if options.jobs == 1 else dd.Processes(options.jobs)
+    engine = dd.Local() if options.jobs == 1 else dd.Loky(options.jobs)
     with ddcore.progress() as told:
         finding = ddcore.run_study(study(options), options.out, device=options.device, progress=told, engine=engine)
     print(finding, Path(options.out) / "report.md")

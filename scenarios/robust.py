@@ -113,7 +113,7 @@ def main() -> None:
         plan = study(data, options)
         folder = Path(f"{options.out}{'-smoke' if options.smoke else ''}") / f"{data}-{options.epsilon:g}"
         plan = smoke(plan) if options.smoke else plan
-        engine = dd.Processes(options.jobs) if options.jobs > 1 else dd.Local()
+        engine = dd.Loky(options.jobs) if options.jobs > 1 else dd.Local()
         with ddcore.progress() as told:
             found = ddcore.run_study(plan, folder, device=options.device, progress=told, engine=engine)
         print(found, folder / "report.md", sep="\n")

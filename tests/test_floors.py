@@ -57,13 +57,17 @@ SHARED = {
     "objectives": {"batches", "student"},
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},
-    "study": {"engine", "experiments", "finding"},
+    "study": {"engine", "experiments", "finding", "post", "watchdog"},
 }
 """Files that the members of a family share, besides its ``base``."""
 GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray", "optuna"}
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 TRUSTING = {
-    Path("study/engine.py"): {"joblib.Parallel", "joblib.delayed", "joblib.externals.loky.get_reusable_executor"}
+    Path("study/engine.py"): {"joblib.cpu_count"},
+    Path("study/loky.py"): {
+        "joblib.externals.loky.ProcessPoolExecutor",
+        "joblib.externals.loky.process_executor.BrokenProcessPool",
+    },
 }
 """What may be used where: the engine pickles to the processes that it starts, and reads no file."""
 NAMELESS = {"utils", "util", "misc", "helpers", "helper", "common"}

@@ -109,7 +109,7 @@ def test_sigterm_ends_a_study_with_its_processes(tmp_path):
     words = [
         "study",
         "grid",
-        "--jobs",
+        "--workers",
         2,
         "--set",
         "seeds=[0,1]",

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ddcore
-from ddcore import Case, CasesFailed, Finding, Grid, Host, Processes, RecipeRefused, Study, run_study
+from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study
 from ddcore.cli import app
 from ddcore.plugin import Line, Panel, Plot, over_seeds, spread
 
@@ -225,7 +225,7 @@ def test_a_study_of_an_outside_module_is_found_by_name_and_runs_in_processes(out
     host = Host({"squares": outside})
     study = host.catalogue.find("study", "squares").maker()
     here = run_study(study, tmp_path / "here", host=host)
-    there = run_study(study, tmp_path / "there", host=host, engine=Processes(2))
+    there = run_study(study, tmp_path / "there", host=host, engine=Loky(2))
     assert here.rows == there.rows == [["square of 1", "1"], ["square of 2", "4"], ["square of 3", "9"]]
     assert set(there.numbers["threads"]) == {1}
     ran = {path.read_text().split()[0] for path in (tmp_path / "there" / "cases").glob("*/steps.txt")}
@@ -236,7 +236,7 @@ def test_a_process_that_dies_loses_no_case_that_has_ended(outside, tmp_path, mon
     host = Host({"squares": outside})
     monkeypatch.setenv("DIES_AT", "3")
     with pytest.raises(CasesFailed, match=r"square of 3: not run to its end, TerminatedWorkerError.*goes on"):
-        run_study(outside.Squares(), tmp_path / "s", host=host, engine=Processes(2))
+        run_study(outside.Squares(), tmp_path / "s", host=host, engine=Loky(2))
     monkeypatch.delenv("DIES_AT")
     assert len(run_study(outside.Squares(), tmp_path / "s", host=host).rows) == 3
 
@@ -244,7 +244,7 @@ def test_a_process_that_dies_loses_no_case_that_has_ended(outside, tmp_path, mon
 def test_failures_in_processes_are_told_as_here(tmp_path):
     said = []
     study = grid(seeds=(0,), overrides={"dm": {"network.width": 4, "objective.real": 8, "update.lr.inputs": 1e38}})
-    for engine in (None, Processes(2)):
+    for engine in (None, Loky(2)):
         with pytest.raises(CasesFailed) as failed:
             run_study(study, tmp_path / str(engine), engine=engine)
         said.append(str(failed.value).partition(" are kept")[0])
@@ -257,7 +257,7 @@ def waiting(outside, tmp_path):
     """Starts the study in a program of its own, which waits in the middle of its second case."""
     program = (
         "import sys, ddcore, dd_squares as d\n"
-        "engine = ddcore.Processes(2) if sys.argv[2:] else None\n"
+        "engine = ddcore.Loky(2) if sys.argv[2:] else None\n"
         "ddcore.run_study(d.Squares(), sys.argv[1], host=ddcore.Host({'squares': d}), engine=engine)"
     )
     env = {**os.environ, "WAITS_AT": "2"}
@@ -324,7 +324,7 @@ def test_a_grid_is_the_comparison_of_its_experiments_here_and_in_processes(tmp_p
     changes += ["protocol.repeats=1", "protocol.networks=[{name='mlp', width=8}]"]
     changes += ["overrides={dm={'network.width'=4, 'objective.real'=8}}"]
     words = [word for change in changes for word in ("--set", change)]
-    done = CliRunner().invoke(app, ["study", "grid", *words, "--jobs", "2", "--out", str(tmp_path / "b")])
+    done = CliRunner().invoke(app, ["study", "grid", *words, "--workers", "2", "--out", str(tmp_path / "b")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "a" / "study.toml").read_text() == (tmp_path / "b" / "study.toml").read_text()
     there = json.loads((tmp_path / "b" / "finding.json").read_text())
@@ -374,7 +374,7 @@ def test_on_the_command_line(monkeypatch, tmp_path):
         (["count", "--set", "too=2"], "no field of count named 'too'"),
         (["count", "--set", "to=many"], "to = 'many' is not usable"),
         (["count", "--data", "mnst"], "no data named 'mnst'"),
-        (["count", "--jobs", "0"], "jobs"),
+        (["count", "--workers", "0"], "workers"),
     ],
 )
 def test_mistakes_have_a_sentence_and_leave_nothing(monkeypatch, tmp_path, words, sentence):

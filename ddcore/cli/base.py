@@ -36,7 +36,7 @@ err = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 UNKNOWN = "This error is unexpected: `ddcore --debug ...` or DDCORE_DEBUG=1 shows where it comes from."
 BARS = 8
-"""Stages that are shown at a time, the latest."""
+"""Stages that are shown at a time, those of which something was told last."""
 Told = Callable[[str, int, int], None]
 
 
@@ -132,11 +132,10 @@ def progress() -> Iterator[Told]:
 
         def told(what: str, done: int, of: int) -> None:
             stage = what.partition(", loss")[0]
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(what, total=of)
-                for old in list(tasks.values())[:-BARS]:
-                    bar.update(old, visible=False)
-            bar.update(tasks[stage], description=what, completed=done)
+            tasks[stage] = task = tasks.pop(stage) if stage in tasks else bar.add_task(what, total=of)
+            for old in list(tasks.values())[:-BARS]:
+                bar.update(old, visible=False)
+            bar.update(task, description=what, completed=done, visible=True)
 
         yield told
 
@@ -145,18 +144,21 @@ class _Lines:
     """The first and the last step of each stage; between them every tenth, once a second at most."""
 
     def __init__(self) -> None:
-        self._stage, self._tenth = "", 0
-        self._began = self._last = time.monotonic()
+        self._stages: dict[str, tuple[float, int, int]] = {}
+        """Of each that has not ended: when it began, at which step, and the tenth that was shown last."""
+        self._last = time.monotonic()
 
     def __call__(self, what: str, done: int, of: int) -> None:
         stage, tenth, now = what.partition(", loss")[0], 10 * done // of, time.monotonic()
-        if new := stage != self._stage:
-            self._stage, self._began = stage, now
-        if new or done == of or (tenth != self._tenth and now - self._last >= 1):
-            self._tenth, self._last, gone = tenth, now, now - self._began
-            rate = f"{done / gone:.1f}/s, " if gone else ""
-            left = gone * (of - done) / done
-            print(f"{what}: {done}/{of}, {rate}{gone:.0f} s, ETA {left:.0f} s", file=sys.stderr, flush=True)
+        new = stage not in self._stages
+        began, first, shown = self._stages.setdefault(stage, (now, done, tenth))
+        if new or done == of or (tenth != shown and now - self._last >= 1):
+            self._last, self._stages[stage] = now, (began, first, tenth)
+            gone, rate = now - began, (done - first) / (now - began) if done > first and now > began else 0.0
+            pace = f", {rate:.1f}/s, {gone:.0f} s, ETA {(of - done) / rate:.0f} s" if rate else ""
+            print(f"{what}: {done}/{of}{pace}", file=sys.stderr, flush=True)
+        if done == of:
+            del self._stages[stage]
 
 
 def say(sentences: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Seed, W
 if TYPE_CHECKING:
     from ddcore.experiment.plan import Experiment
     from ddcore.host import Host
+    from ddcore.study.engine import Engine
 
 
 def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
@@ -217,14 +218,26 @@ def study(
         list[str] | None, typer.Option("--set", help="Set one field of the study: --set shadows=32.")
     ] = None,
     device: Device = "cpu",
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Cases to run in parallel, each in its own process on one thread.")
-    ] = 1,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Where cases run: local (one after another), loky (processes), ray, dask, or with fields:"
+            " 'dask(scheduler=\"tcp://node:8786\")'. By default local, and loky where --workers is more than 1."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cases at a time, each in a process on one thread; by default one per core."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder to write; by default runs/study-NAME.")] = None,
 ) -> None:
     """Run the study NAME (`ddcore list studies`), which sums up many runs. The same command continues a stopped one.
 
-    `ddcore study grid --set 'methods=["dm", "dc"]' --set seeds=[0,1,2] --jobs 2`
+    The results do not depend on the engine, where as many threads compute. A case whose worker dies goes on with another.
+
+    `ddcore study grid --set 'methods=["dm", "dc"]' --set seeds=[0,1,2] --workers 2`
+
+    `ddcore study grid --set seeds=[0,1,2] --engine ray --workers 16`
 
     `ddcore study audit --set method=dm --set shadows=16`
     """
@@ -238,7 +251,6 @@ def study(
         from ddcore.host import Host
         from ddcore.packing import from_dict, overridden
         from ddcore.study.base import Study
-        from ddcore.study.engine import Local, Processes
         from ddcore.study.running import run_study
 
         host = Host()
@@ -248,8 +260,25 @@ def study(
         elif options.data or any(options.given.values()):
             raise RecipeRefused(f"The study {name} has no data set to choose.")
         plan = overridden(plan, pairs(change or []), host.catalogue)
-        engine = Local() if jobs == 1 else Processes(jobs)
-        finding = run_study(plan, folder, host=host, device=device, progress=told, engine=engine)
+        where = _engine(host, engine, workers)
+        finding = run_study(plan, folder, host=host, device=device, progress=told, engine=where)
     show(finding.head, finding.rows)
     screen.print(finding.says, soft_wrap=True)
     screen.print(f"Written: {folder}/report.md, finding.json, finding.csv", soft_wrap=True)
+
+
+def _engine(host: Host, text: str | None, workers: int | None) -> Engine:
+    from typing import cast
+
+    from ddcore.errors import RecipeRefused
+    from ddcore.naming import parse_parts
+    from ddcore.packing import from_dict
+    from ddcore.study.engine import Engine
+
+    match parse_parts(text or ("local" if workers in (None, 1) else "loky"), "--engine"):
+        case [{"name": "local"}] if workers not in (None, 1):
+            raise RecipeRefused(f"--workers {workers}: the engine local runs one case at a time. Name loky, ray or dask.")
+        case [{"name": name, **given}]:
+            given |= {"workers": workers} if workers and name != "local" else {}
+            return from_dict(cast(type[Engine], host.catalogue.find("engine", name).maker), given, host.catalogue, name)
+    raise RecipeRefused(f"--engine {text}: name one engine.")

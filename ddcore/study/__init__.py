@@ -1,10 +1,15 @@
 """Studies: experiments of many cases."""
 
-from ddcore.study.engine import Local, Processes
+from ddcore.study.dask import Dask
+from ddcore.study.engine import Local
 from ddcore.study.grid import Grid
+from ddcore.study.loky import Loky
+from ddcore.study.ray import Ray
 
 PARTS = (
+    Dask,
     Grid,
     Local,
-    Processes,
+    Loky,
+    Ray,
 )

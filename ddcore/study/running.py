@@ -24,19 +24,13 @@ from ddcore.host import Host
 from ddcore.packing import dotted, to_dict
 from ddcore.report.tables import markdown_table
 from ddcore.study.base import Case, Found, Study
-from ddcore.study.engine import Engine, Local
+from ddcore.study.engine import Engine, Failure, Local
 from ddcore.study.finding import Finding
+from ddcore.study.post import Post
 from ddcore.types import Progress
 
 TOLD = 3
 """Failed cases whose reason is said in full."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a case did not come to its end."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,9 @@ class Place:
 
     def of(self, case: Case) -> Path:
         return self.path / "cases" / case.folder
+
+    def failed(self, case: Case) -> Path:
+        return self.of(case) / "failed.txt"
 
     def found(self, case: Case) -> Found | None:
         """What came out of ``case``, None where it has not ended.
@@ -80,15 +77,17 @@ def run_study(
 
     Leaves ``study.toml`` (the settings), ``cases/`` (a folder for each case, with ``case.toml``, and ``case.json`` once
     it has ended), ``finding.json``, ``finding.csv`` (a row per case), ``report.md`` and the plots. A case that fails
-    does not keep the others from running.
+    does not keep the others from running. What comes out does not depend on the engine, where as many threads compute.
 
     Raises:
-        RecipeRefused: there is no such ``device``, two cases are the same, or the folder holds an experiment, another
+        RecipeRefused: there is no such ``device``, something is missing that the ``engine`` needs, two cases are the same, or the folder holds an experiment, another
             study, or what the same one has done with other settings.
         FolderHeld: another process is at work in the folder.
         CasesFailed: some cases did not come to their end; the others are kept.
     """
     check_device(device)
+    engine = engine or Local()
+    engine.ready()
     place, host = Place(Path(folder)), host or Host()
     settings = {"name": type(study).part_name(), **to_dict(study)}
     _refuse_another(place, study, settings)
@@ -99,7 +98,7 @@ def run_study(
     with held(place.path):
         write_whole(place.settings, tomli_w.dumps(settings).encode())
         try:
-            _run_cases(study, cases, place, host, device, progress, engine or Local())
+            _run_cases(study, cases, place, host, device, progress, engine)
         except KeyboardInterrupt as error:
             error.__notes__ = ["The same command goes on."]
             raise
@@ -141,28 +140,37 @@ def _run_cases(
     names = {case.folder: f"case {i} of {len(cases)}: {case}" for i, case in enumerate(cases, 1)}
     todo = [case for case in cases if place.found(case) is None]
     ended, failures = len(cases) - len(todo), {}
+    say, last = progress or (lambda what, done, of: None), {}
 
-    def told(case: Case) -> Progress | None:
-        say, name = progress, names[case.folder]
-        return (lambda what, done, of: say(f"{name}: {what}", done, of)) if say else None
+    def told(case: Case) -> Progress:
+        return lambda what, done, of: say(f"{names[case.folder]}: {what}", done, of)
 
-    if progress and ended:
-        progress(f"{ended} of {len(cases)} cases found", ended, len(cases))
-    work = partial(_run_case, study=study, place=place, host=host, device=device)
+    def heard(case: Case) -> None:
+        posted = Post(place.of(case)).read()
+        if posted and posted != last.get(case.folder):
+            last[case.folder] = posted
+            told(case)(*posted)
+
+    if ended:
+        say(f"{ended} of {len(cases)} cases found", ended, len(cases))
+    say("cases", ended, len(cases))
+    there = Place(place.path.absolute())
+    work = partial(_run_case, study=study, place=there, host=host, device=device)
     waiting = [case.folder for case in todo]
-    with closing(engine.each(work, todo, told)) as outcomes:
+    with closing(engine.each(work, todo, told, heard)) as outcomes:
         while waiting:
             try:
                 case, failure = next(outcomes)
-            except Exception as error:  # the engine's: a process that was killed, a case that cannot be sent to one
+            except Exception as error:  # the engine's: a case that cannot be sent to a process
                 reason = f"not run to its end, {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
                 raise _failed(failures | {names[c]: reason for c in waiting}, len(cases), place) from error
             waiting.remove(case.folder)
             ended += 1
             if failure is not None:
                 failures[names[case.folder]] = failure.reason
-            if progress:
-                progress(f"{names[case.folder]}{'' if failure is None else ' FAILED'}", ended, len(cases))
+                write_whole(place.failed(case), (failure.trace or f"{failure.reason}.\n").encode())
+            say(f"{names[case.folder]}{'' if failure is None else ' FAILED'}", ended, len(cases))
+            say("cases", ended, len(cases))
     if failures:
         raise _failed(failures, len(cases), place)
 
@@ -171,16 +179,21 @@ def _run_case(
     case: Case, progress: Progress | None, *, study: Study, place: Place, host: Host, device: str
 ) -> Failure | None:
     """Run ``case`` and write what came out; answers why it failed, None where it did not."""
+    if place.found(case):  # by a worker that died before it could say so
+        return None
     folder = place.of(case)
     write_whole(folder / "case.toml", tomli_w.dumps(case.table()).encode())
+    post = Post(folder)
     try:
-        numbers = study.run(case, folder, host, device, progress)
+        numbers = study.run(case, folder, host, device, progress or post)
         text = json.dumps(numbers, indent=1)
     except Exception as error:  # the study's own code: anything may come out of it
-        write_whole(folder / "failed.txt", traceback.format_exc().encode())
-        return Failure(str(error) if isinstance(error, DdcoreError) else f"{type(error).__name__}: {error}")
+        reason = str(error) if isinstance(error, DdcoreError) else f"{type(error).__name__}: {error}"
+        return Failure(reason, traceback.format_exc())
+    finally:
+        post.path.unlink(missing_ok=True)
     write_whole(folder / "case.json", f"{text}\n".encode())
-    (folder / "failed.txt").unlink(missing_ok=True)
+    place.failed(case).unlink(missing_ok=True)
     return None
 
 

@@ -6,12 +6,12 @@ Importing this imports Flower; its warnings stay inside.
 import os
 import warnings
 
+from ddcore import plugin as dd
+
 ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: with it Ray listens on loopback alone
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # clients without a GPU of their own keep what they see
+    **dd.RAY_ENVIRONMENT,
 }
 """Set on import, where a variable is not set already."""
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 from ddcore_federated import REPLAY, Averaging, Distilling, Dynafed, Federated, ReplayEach, TrainOnUnion
 from ddcore_federated.flower import Refined, averaging, central, go, told_so_far, training_client
-from ddcore_federated.watchdog import inside
 
 import ddcore
 from ddcore import CasesFailed, RecipeRefused
+from ddcore.study.watchdog import inside
 
 NET = ddcore.MLP(width=8)
 FIT = ddcore.Fit(steps=2, batch=16, lr=0.05)

@@ -6,8 +6,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import Literal, TypeVar
 from uuid import uuid4
 
@@ -21,7 +21,6 @@ from flwr.supercore.task_identity import TaskIdentity
 from ddcore import plugin as dd
 from ddcore_federated.flower.records import count_bytes, signer
 from ddcore_federated.flower.strategy import quiet
-from ddcore_federated.watchdog import guarded_home
 
 Engine = Literal["process", "ray"]
 CRASHED = 8
@@ -32,9 +31,6 @@ PULL_EVERY = 0.1
 
 STOPPING = 60.0
 """Seconds that clients in this process have to end when they are told to."""
-
-OBJECT_STORE_BYTES = 256 * 2**20
-"""Shared memory for messages between Ray's processes."""
 
 T = TypeVar("T")
 
@@ -272,32 +268,8 @@ def _on_ray(server: Callable[[Grid], T], app: ClientApp, clients: int, cores: in
     def main(grid: Grid, context: Context) -> None:
         answers.append(server(grid))
 
-    with _home() as folder:
-        backend = {
-            "init_args": {
-                "num_cpus": cores,
-                "include_dashboard": False,
-                "object_store_memory": OBJECT_STORE_BYTES,
-                "log_to_driver": False,
-                "logging_level": "error",
-                "_temp_dir": folder,
-            },
-            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-        }
+    with dd.ray_at_home(cores) as arguments:
+        backend = {"init_args": arguments, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
         run_simulation(server_app, app, clients, backend_config=backend)
     return answers[0]
 
-
-@contextmanager
-def _home() -> Iterator[str]:
-    """A folder for Ray's files, which is also the home of its processes."""
-    before = {name: os.environ.get(name) for name in ("HOME", "OMP_NUM_THREADS", "PYTHONPATH")}
-    with guarded_home("ddray-") as folder:
-        os.environ.update(HOME=folder, OMP_NUM_THREADS="1")
-        try:
-            yield folder
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value

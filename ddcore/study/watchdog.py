@@ -27,7 +27,7 @@ def guarded_home(prefix: str) -> Iterator[str]:
     """
     folder = os.path.realpath(tempfile.mkdtemp(prefix=prefix))
     Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
-    guard = subprocess.Popen([sys.executable, __file__, folder], stdin=subprocess.PIPE, start_new_session=True)
+    guard = subprocess.Popen([sys.executable, "-I", __file__, folder], stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield folder
     finally:
