@@ -60,7 +60,9 @@ SHARED = {
     "study": {"engine", "experiments", "finding", "post", "watchdog"},
 }
 """Files that the members of a family share, besides its ``base``."""
-GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray", "optuna"}
+GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray", "optuna", "dask", "distributed"}
+INVITED = {"study/ray.py": {"ray"}, "study/dask.py": {"dask", "distributed"}}
+"""Who may be imported where: extras of the core, which one engine alone knows."""
 PICKLES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 TRUSTING = {
     Path("study/engine.py"): {"joblib.cpu_count"},
@@ -99,7 +101,7 @@ def violations(path, source):
         return
     for name in imports(ast.parse(source), ("ddcore", *own[:-1])):
         top, *rest = name.split(".")
-        if top in GUESTS:
+        if top in GUESTS - INVITED.get(str(path), set()):
             yield f"{path} imports the guest {top}"
         if top != "ddcore":
             continue

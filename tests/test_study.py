@@ -57,7 +57,8 @@ def test_a_study_leaves_its_finding_and_reads_the_cases_that_have_ended(tmp_path
     finding = run_study(Count(), folder, progress=lambda *said: told.append(said))
     assert finding.numbers == {"sums": [{"mean": 0.5, "std": pytest.approx(0.5**0.5), "n": 2}], "made": [3, 3]}
     assert ("case 1 of 2: count, seed 0: counting", 2, 3) in told
-    assert told[-1] == ("case 2 of 2: count, seed 1", 2, 2)
+    assert told[-2:] == [("case 2 of 2: count, seed 1", 2, 2), ("cases", 2, 2)]
+    assert told[0] == ("cases", 0, 2)
     assert json.loads((folder / "finding.json").read_text())["study"] == "count"
     rows = list(csv.DictReader((folder / "finding.csv").read_text().splitlines()))
     assert [(row["case"], row["seed"], row["sum"]) for row in rows] == [("count", "0", "0"), ("count", "1", "1")]
@@ -194,8 +195,6 @@ class Squares(ddcore.Study):
             if n == int(os.environ.get("WAITS_AT", 0)):
                 print("waiting", flush=True)
                 threading.Event().wait()
-        if n == int(os.environ.get("DIES_AT", 0)):
-            os._exit(1)
         host.catalogue.find("study", "squares")
         return {"square": n * n, "threads": torch.get_num_threads()}
 
@@ -230,15 +229,6 @@ def test_a_study_of_an_outside_module_is_found_by_name_and_runs_in_processes(out
     assert set(there.numbers["threads"]) == {1}
     ran = {path.read_text().split()[0] for path in (tmp_path / "there" / "cases").glob("*/steps.txt")}
     assert str(os.getpid()) not in ran
-
-
-def test_a_process_that_dies_loses_no_case_that_has_ended(outside, tmp_path, monkeypatch):
-    host = Host({"squares": outside})
-    monkeypatch.setenv("DIES_AT", "3")
-    with pytest.raises(CasesFailed, match=r"square of 3: not run to its end, TerminatedWorkerError.*goes on"):
-        run_study(outside.Squares(), tmp_path / "s", host=host, engine=Loky(2))
-    monkeypatch.delenv("DIES_AT")
-    assert len(run_study(outside.Squares(), tmp_path / "s", host=host).rows) == 3
 
 
 def test_failures_in_processes_are_told_as_here(tmp_path):
@@ -330,7 +320,7 @@ def test_a_grid_is_the_comparison_of_its_experiments_here_and_in_processes(tmp_p
     there = json.loads((tmp_path / "b" / "finding.json").read_text())
     assert without_seconds(there["rows"]) == json.loads(json.dumps(without_seconds(rows)))
     assert len(list((tmp_path / "b" / "cases").glob("*/case.json"))) == 4
-    assert "case 1 of 4" in done.output and "training" not in done.output
+    assert "case 1 of 4" in done.output and "cases: 4/4" in done.output
 
 
 def test_a_grid_says_what_it_lacks():

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddcore.errors import RecipeRefused
 from ddcore.study.engine import Parallel, Pool
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 OWN = {
     "distributed.scheduler.allowed-failures": 0,
@@ -26,7 +29,7 @@ class Dask(Parallel):
     """Side by side on workers of Dask: those of a cluster that runs, or, on loopback and without dashboard, of this
     machine.
 
-    The workers of a cluster must see the study's folder and the data at the same paths.
+    The workers of a cluster have one thread each, and see the study's folder and the data at the same paths.
     """
 
     scheduler: str = ""
@@ -38,22 +41,40 @@ class Dask(Parallel):
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
-        import dask
-        from distributed import Client, KilledWorker, LocalCluster
+        from distributed import KilledWorker
 
-        with dask.config.set(OWN):
-            if not self.scheduler:
-                place: dict[str, Any] = {
-                    "n_workers": workers,
-                    "threads_per_worker": 1,
-                    "host": "127.0.0.1",
-                    "dashboard_address": None,
-                    "memory_limit": None,
-                    "silence_logs": logging.CRITICAL,
-                }
-                with LocalCluster(**place) as cluster, Client(cluster) as client:
-                    yield Pool(client.get_executor(pure=False).submit, (KilledWorker,))
-                return
-        named = "scheduler_file" if Path(self.scheduler).is_file() else "address"
-        with Client(**{named: self.scheduler}) as client:
+        with self._elsewhere() if self.scheduler else _here(workers) as client:
             yield Pool(client.get_executor(pure=False).submit, (KilledWorker,))
+
+    @contextmanager
+    def _elsewhere(self) -> Iterator[Client]:
+        from distributed import Client
+
+        named = "scheduler_file" if Path(self.scheduler).is_file() else "address"
+        try:
+            client = Client(**{named: self.scheduler})
+        except (OSError, ValueError) as error:
+            raise RecipeRefused(f"The scheduler {self.scheduler} cannot be reached: {error}.") from error
+        with client:
+            if max(client.nthreads().values(), default=1) > 1:
+                raise RecipeRefused(
+                    f"Workers of {self.scheduler} run several cases in one process. Start each with one thread."
+                )
+            yield client
+
+
+@contextmanager
+def _here(workers: int) -> Iterator[Client]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    place: dict[str, Any] = {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": None,
+        "memory_limit": None,
+        "silence_logs": logging.CRITICAL,
+    }
+    with dask.config.set(OWN), LocalCluster(**place) as cluster, Client(cluster) as client:
+        yield client

@@ -161,6 +161,8 @@ def _run_cases(
         while waiting:
             try:
                 case, failure = next(outcomes)
+            except RecipeRefused:
+                raise
             except Exception as error:  # the engine's: a case that cannot be sent to a process
                 reason = f"not run to its end, {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
                 raise _failed(failures | {names[c]: reason for c in waiting}, len(cases), place) from error

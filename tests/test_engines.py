@@ -1,0 +1,320 @@
+"""Engines: the same results whatever they run on, workers that die, what is left behind, what is missing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import ddcore
+from ddcore import CasesFailed, Host, RecipeRefused, load_distilled, run_study
+from ddcore.cli import app
+from ddcore.plugin import Dask, Local, Loky, Ray
+
+MODULE = '''
+"""A plugin that is not installed: a grid whose workers kill themselves."""
+
+import os
+import signal
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import ddcore
+
+
+@dataclass(frozen=True)
+class Deadly(ddcore.Grid):
+    """Cases that note each of their lives; in so many of them, by seed, they die at the fourth update."""
+
+    chooses: ClassVar[frozenset[str]] = ddcore.Grid.chooses | {"lives"}
+
+    lives: dict[str, int] = field(default_factory=dict)
+
+    def run(self, case, folder, host, device, progress):
+        with (folder / "lives.txt").open("a") as file:
+            file.write(f"{os.getpid()} ")
+        life = len((folder / "lives.txt").read_text().split())
+
+        def told(what, done, of):
+            progress(what, done, of)
+            if what.startswith("distilling") and done == 4 and life <= self.lives.get(str(case.seed), 0):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return super().run(case, folder, host, device, told)
+
+
+@ddcore.hookimpl
+def ddcore_parts():
+    return [Deadly]
+'''
+SHORT = ddcore.Protocol(steps=5, repeats=1, networks=(ddcore.MLP(width=8),))
+SMALL = {"dm": {"network.width": 4, "objective.real": 8}}
+
+
+def of_library(engine, library):
+    """A test with ``engine``, which takes seconds to start and may not be installed."""
+    there = pytest.mark.skipif(f"not __import__('importlib.util').util.find_spec({library!r})", reason=f"no {library}")
+    return pytest.param(engine, marks=[pytest.mark.slow, there], id=engine.part_name())
+
+
+ENGINES = [pytest.param(Loky(2), id="loky"), of_library(Ray(2), "ray"), of_library(Dask(2), "distributed")]
+
+
+@pytest.fixture
+def deadly(tmp_path, monkeypatch):
+    """A module beside no distribution, where this process and its children find it."""
+    (tmp_path / "dd_deadly.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "dd_deadly", raising=False)
+    import dd_deadly
+
+    return dd_deadly
+
+
+def study(deadly, **fields):
+    usual = {"methods": ("dm",), "seeds": (0, 1, 2, 3), "iterations": 6, "overrides": SMALL, "protocol": SHORT}
+    return deadly.Deadly(**{**usual, **fields})
+
+
+def found(folder):
+    """All that the study has found but seconds and memory: its table, its numbers, the bits of its sets."""
+    finding = json.loads((folder / "finding.json").read_text())
+    rows = [{name: value for name, value in row.items() if name != "seconds"} for row in finding["rows"]]
+    cases = sorted(path.parent for path in (folder / "cases").glob("*/case.json"))
+    numbers = [json.loads((case / "case.json").read_text()) for case in cases]
+    for one in numbers:
+        del one["seconds"], one["peak_mib"], one["facts"]["seconds"]
+    sets = [load_distilled(case / "distilled.safetensors") for case in cases]
+    return rows, numbers, [(one.inputs.numpy().tobytes(), one.targets.tolist()) for one in sets]
+
+
+def lives(folder):
+    return {path.parent.name[:-9]: len(path.read_text().split()) for path in (folder / "cases").glob("*/lives.txt")}
+
+
+@pytest.mark.usefixtures("own_seeds")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_workers_that_are_killed_in_mid_case_change_nothing(engine, deadly, tmp_path):
+    """Seed 1 of dm is killed once, seed 2 each time it is begun, until it is begun here."""
+    host, here, there, told = Host({"deadly": deadly}), tmp_path / "here", tmp_path / "there", []
+    run_study(study(deadly), here, host=host, engine=Local())
+    with pytest.raises(CasesFailed) as failed:
+        run_study(
+            study(deadly, lives={"1": 1, "2": 9}),
+            there,
+            host=host,
+            engine=engine,
+            progress=lambda *said: told.append(said),
+        )
+    reason = "Each of the 3 workers that it was given died: it was killed, or there was no memory left."
+    assert str(failed.value).startswith(f"1 of 4 cases failed. case 3 of 4: digits-dm-ipc1, seed 2: {reason} The other")
+    (log,) = there.rglob("failed.txt")
+    assert log.read_text() == f"{reason}\n"
+    begun = {"digits-dm-ipc1-0": 1, "digits-dm-ipc1-1": 2, "digits-dm-ipc1-2": 3, "digits-dm-ipc1-3": 1}
+    assert lives(there) == begun
+    assert [said[1:] for said in told if said[0] == "cases"] == [(i, 4) for i in range(5)]
+    assert run_study(study(deadly), there, host=host, engine=Local()).rows
+    assert found(there) == found(here)
+    assert lives(there) == {**begun, "digits-dm-ipc1-2": 4}
+    assert not [*there.rglob("*progress.json*"), *there.rglob("failed.txt")]
+
+
+PROGRAM = """
+import sys
+import ddcore, dd_deadly
+from ddcore import plugin as dd
+
+def told(*said):
+    print(*said, flush=True)
+
+if __name__ == "__main__":
+    plan = dd_deadly.Deadly(
+        methods=("dm",), seeds=(0, 1), iterations=10**6, overrides={"dm": {"network.width": 4, "objective.real": 8}}
+    )
+    host = ddcore.Host({"deadly": dd_deadly})
+    ddcore.run_study(plan, sys.argv[1], host=host, engine=getattr(dd, sys.argv[2])(2), progress=told)
+"""
+
+
+@pytest.fixture
+def at_work(deadly, tmp_path):
+    """Starts a program that runs a study without an end; answers it once both cases have told how far they are."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    runs = []
+
+    def start(engine):
+        words = [sys.executable, tmp_path / "program.py", tmp_path / "s", type(engine).__name__]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        runs.append(run := subprocess.Popen(words, env=env, cwd=tmp_path, **pipes))
+        said, wanted = [], {"case 1 of 2", "case 2 of 2"}
+        while wanted:
+            said.append(line := run.stdout.readline())
+            assert line, "".join(said)
+            wanted.discard(line.partition(":")[0] if ": distilling" in line else "")
+        return run
+
+    yield start
+    for run in runs:
+        run.kill()
+        run.wait()
+
+
+def ended(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_workers_end_with_the_program_however_that_ends(engine, number, at_work, tmp_path):
+    run = at_work(engine)
+    workers = [path.read_text().strip() for path in tmp_path.glob("s/cases/*/lives.txt")]
+    assert len(workers) == 2
+    assert not any(map(ended, workers))
+    run.send_signal(number)
+    said, _ = run.communicate()
+    while not all(map(ended, workers)):
+        time.sleep(0.05)
+    assert number == signal.SIGKILL or "KeyboardInterrupt" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_is_to_be_reached_from_another_machine(engine, at_work):
+    psutil = pytest.importorskip("psutil")
+    run = at_work(engine)
+    family = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
+    listening = {
+        connection.laddr.ip
+        for process in family
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening <= {"127.0.0.1", "::1"}
+    assert listening or isinstance(engine, Loky)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["address", "file"])
+def test_the_workers_of_a_cluster_of_dask_are_taken_and_left(by, deadly, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    place = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    with distributed.LocalCluster(**place) as cluster, distributed.Client(cluster) as client:
+        client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+        scheduler = cluster.scheduler_address if by == "address" else str(tmp_path / "scheduler.json")
+        plan, host = study(deadly, methods=("random",)), Host({"deadly": deadly})
+        assert len(run_study(plan, tmp_path / "s", host=host, engine=Dask(2, scheduler)).rows) == 1
+        ran = {path.read_text().strip() for path in tmp_path.glob("s/cases/*/lives.txt")}
+        assert ran <= {str(pid) for pid in client.run(os.getpid).values()}
+
+
+@pytest.mark.slow
+def test_a_cluster_that_cannot_be_used_is_refused(deadly, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    place = {"n_workers": 1, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": None}
+    plan, host = study(deadly, methods=("random",)), Host({"deadly": deadly})
+    with distributed.LocalCluster(**place, processes=False) as cluster:
+        with pytest.raises(RecipeRefused, match="Start each with one thread"):
+            run_study(plan, tmp_path, host=host, engine=Dask(2, cluster.scheduler_address))
+    with pytest.raises(RecipeRefused, match="The scheduler nowhere cannot be reached"):
+        run_study(plan, tmp_path, host=host, engine=Dask(2, "nowhere"))
+
+
+# --- the command line ------------------------------------------------------------------------------------
+
+
+def call(*words):
+    done = CliRunner().invoke(app, ["study", "grid", *map(str, words)])
+    return done.exit_code, " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(("engine", "package"), [(Ray, "ray"), (Dask, "distributed")])
+def test_an_engine_that_is_not_installed_is_refused_with_what_to_install(engine, package, monkeypatch, tmp_path):
+    name = engine.part_name()
+    monkeypatch.setattr(f"ddcore.study.{name}.find_spec", lambda asked: None if asked == package else True)
+    status, said = call("--engine", name, "--out", tmp_path / "s")
+    assert (status, said) == (
+        2,
+        f"Error: The engine {name} needs the package {package}: pip install 'ddcore[{name}]'.",
+    )
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--engine", "lokky"], "no engine named 'lokky'. Did you mean loky"),
+        (["--engine", "loky,ray"], "name one engine"),
+        (["--engine", "loky(jobs=2)"], "no field of loky named 'jobs'"),
+        (["--engine", "local", "--workers", "2"], "the engine local runs one case at a time"),
+        (["--workers", "0"], "workers"),
+    ],
+)
+def test_mistakes_have_a_sentence_and_leave_nothing(tmp_path, words, sentence):
+    status, said = call(*words, "--out", tmp_path / "s")
+    assert status == 2
+    assert sentence in said
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "engine"),
+    [
+        ([], Local()),
+        (["--workers", "1"], Local()),
+        (["--workers", "3"], Loky(3)),
+        (["--engine", "loky", "--workers", "1"], Loky(1)),
+        (["--engine", "ray"], Ray()),
+        (["--engine", "dask(scheduler=tcp://127.0.0.1:8786)", "--workers", "3"], Dask(3, "tcp://127.0.0.1:8786")),
+    ],
+)
+def test_engines_by_name(monkeypatch, words, engine):
+    def asked(*_, **given):
+        raise RecipeRefused(repr(given["engine"]))
+
+    monkeypatch.setattr("ddcore.study.running.run_study", asked)
+    assert repr(engine) in call(*words)[1]
+
+
+# --- random moments --------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ENGINES)
+def test_workers_killed_at_random_moments(engine, deadly, tmp_path, recorded):
+    """Twenty runs, in each of which a worker is killed at a moment of its own."""
+    host, plan = Host({"deadly": deadly}), study(deadly, seeds=(0, 1, 2), iterations=60)
+    run_study(plan, tmp_path / "here", host=host)
+    wanted, moments, hits = found(tmp_path / "here"), random.Random(0), 0
+
+    def kill(folder, moment, over):
+        while not over.is_set() and not list(folder.glob("cases/*/lives.txt")):
+            time.sleep(0.01)
+        time.sleep(moment)
+        for path in sorted(folder.glob("cases/*/lives.txt")):
+            if not (path.parent / "case.json").exists():
+                os.kill(int(path.read_text().split()[-1]), signal.SIGKILL)
+                return
+
+    for i in range(20):
+        folder, over = tmp_path / str(i), threading.Event()
+        killer = threading.Thread(target=kill, args=(folder, moments.uniform(0, 4), over))
+        killer.start()
+        run_study(plan, folder, host=host, engine=engine)
+        over.set()
+        killer.join()
+        assert found(folder) == wanted
+        again = [n for n in lives(folder).values() if n > 1]
+        assert len(again) <= 1
+        hits += len(again)
+    recorded({"runs": 20, "killed in mid-case": hits})
