@@ -185,26 +185,26 @@ from .study.base import (
 from .study.base import (
     Study as Study,
 )
-from .study.experiments import (
-    Experiments as Experiments,
-)
 from .study.dask import (
     Dask as Dask,
 )
 from .study.engine import (
     Engine as Engine,
 )
-from .study.loky import (
-    Loky as Loky,
-)
-from .study.ray import (
-    Ray as Ray,
+from .study.experiments import (
+    Experiments as Experiments,
 )
 from .study.finding import (
     Finding as Finding,
 )
 from .study.grid import (
     Grid as Grid,
+)
+from .study.loky import (
+    Loky as Loky,
+)
+from .study.ray import (
+    Ray as Ray,
 )
 from .study.running import (
     run_study as run_study,

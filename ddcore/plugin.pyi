@@ -574,12 +574,6 @@ from .study.base import (
 from .study.base import (
     over_seeds as over_seeds,
 )
-from .study.experiments import (
-    Experiments as Experiments,
-)
-from .study.experiments import (
-    numbers_of as numbers_of,
-)
 from .study.dask import (
     Dask as Dask,
 )
@@ -592,6 +586,21 @@ from .study.engine import (
 from .study.engine import (
     Parallel as Parallel,
 )
+from .study.experiments import (
+    Experiments as Experiments,
+)
+from .study.experiments import (
+    numbers_of as numbers_of,
+)
+from .study.finding import (
+    Finding as Finding,
+)
+from .study.finding import (
+    spread as spread,
+)
+from .study.grid import (
+    Grid as Grid,
+)
 from .study.loky import (
     Loky as Loky,
 )
@@ -603,15 +612,6 @@ from .study.ray import (
 )
 from .study.ray import (
     ray_at_home as ray_at_home,
-)
-from .study.finding import (
-    Finding as Finding,
-)
-from .study.finding import (
-    spread as spread,
-)
-from .study.grid import (
-    Grid as Grid,
 )
 from .study.running import (
     run_study as run_study,

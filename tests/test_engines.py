@@ -8,6 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,7 +21,81 @@ from typer.testing import CliRunner
 import ddcore
 from ddcore import CasesFailed, Host, RecipeRefused, load_distilled, run_study
 from ddcore.cli import app
-from ddcore.plugin import Dask, Local, Loky, Ray
+from ddcore.plugin import Dask, Local, Loky, Parallel, Ray
+from ddcore.study.engine import DIED, Failure, Pool
+
+
+class Died(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Threads(Parallel):
+    """Workers that are threads: each item takes so many of them with it."""
+
+    deaths: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def pool(self, workers):
+        left = Counter(self.deaths)
+
+        def run(call):
+            item = call.args[1]
+            left[item] -= 1
+            if left[item] >= 0:
+                raise Died
+            return call()
+
+        with ThreadPoolExecutor(workers) as threads:
+            yield Pool(lambda call: threads.submit(run, call), (Died,))
+
+
+def test_an_item_is_begun_three_times_at_most_and_no_other_again():
+    work, items, begun = str.upper, ["a", "b", "c", "d", "e"], []
+
+    def noted(item, progress):
+        assert progress is None
+        begun.append(item)
+        return work(item)
+
+    engine = Threads(2, {"a": 1, "c": 2, "d": 3})
+    came = dict(engine.each(noted, items, lambda item: print, lambda item: None))
+    assert came == {"a": "A", "b": "B", "c": "C", "d": Failure(DIED), "e": "E"}
+    assert sorted(begun) == ["a", "b", "c", "e"]
+
+
+def test_what_goes_wrong_otherwise_ends_it_all():
+    def breaks(item, progress):
+        raise MemoryError("of the engine")
+
+    with pytest.raises(MemoryError):
+        list(Threads(2).each(breaks, ["a", "b"], lambda item: print, lambda item: None))
+
+
+def test_items_at_work_are_heard_of():
+    heard, waits = [], threading.Event()
+
+    def hear(item):
+        heard.append(item)
+        waits.set()
+
+    outcomes = Threads(1).each(lambda item, progress: waits.wait(), ["a"], lambda item: print, hear)
+    assert list(outcomes) == [("a", True)]
+    assert heard == ["a"]
+    assert list(Threads(1).each(breakpoint, [], lambda item: print, hear)) == []
+
+
+def test_an_engine_has_a_worker_per_core_by_default_and_no_more_than_items(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Threads, "pool", lambda self, workers: asked.append(workers) or nullcontext())
+    monkeypatch.setattr("ddcore.study.engine.cpu_count", lambda: 3)
+    for engine, items in ((Threads(), 5), (Threads(), 2), (Threads(4), 5)):
+        with pytest.raises(AttributeError):
+            next(engine.each(print, [0] * items, print, print))
+    assert asked == [3, 2, 4]
+
+
+# --- the real ones ---------------------------------------------------------------------------------------
 
 MODULE = '''
 """A plugin that is not installed: a grid whose workers kill themselves."""
@@ -58,13 +137,13 @@ SHORT = ddcore.Protocol(steps=5, repeats=1, networks=(ddcore.MLP(width=8),))
 SMALL = {"dm": {"network.width": 4, "objective.real": 8}}
 
 
-def of_library(engine, library):
-    """A test with ``engine``, which takes seconds to start and may not be installed."""
-    there = pytest.mark.skipif(f"not __import__('importlib.util').util.find_spec({library!r})", reason=f"no {library}")
-    return pytest.param(engine, marks=[pytest.mark.slow, there], id=engine.part_name())
+def started(engine, library):
+    """A test with ``engine``, whose ``library`` may not be installed."""
+    missing = pytest.mark.skipif(find_spec(library) is None, reason=f"{library} is not installed")
+    return pytest.param(engine, marks=missing, id=engine.part_name())
 
 
-ENGINES = [pytest.param(Loky(2), id="loky"), of_library(Ray(2), "ray"), of_library(Dask(2), "distributed")]
+ENGINES = [started(Loky(2), "joblib"), started(Ray(2), "ray"), started(Dask(2), "distributed")]
 
 
 @pytest.fixture
@@ -99,6 +178,7 @@ def lives(folder):
     return {path.parent.name[:-9]: len(path.read_text().split()) for path in (folder / "cases").glob("*/lives.txt")}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_seeds")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_workers_that_are_killed_in_mid_case_change_nothing(engine, deadly, tmp_path):
@@ -113,10 +193,9 @@ def test_workers_that_are_killed_in_mid_case_change_nothing(engine, deadly, tmp_
             engine=engine,
             progress=lambda *said: told.append(said),
         )
-    reason = "Each of the 3 workers that it was given died: it was killed, or there was no memory left."
-    assert str(failed.value).startswith(f"1 of 4 cases failed. case 3 of 4: digits-dm-ipc1, seed 2: {reason} The other")
+    assert str(failed.value).startswith(f"1 of 4 cases failed. case 3 of 4: digits-dm-ipc1, seed 2: {DIED}. The other")
     (log,) = there.rglob("failed.txt")
-    assert log.read_text() == f"{reason}\n"
+    assert log.read_text() == f"{DIED}.\n"
     begun = {"digits-dm-ipc1-0": 1, "digits-dm-ipc1-1": 2, "digits-dm-ipc1-2": 3, "digits-dm-ipc1-3": 1}
     assert lives(there) == begun
     assert [said[1:] for said in told if said[0] == "cases"] == [(i, 4) for i in range(5)]
@@ -167,23 +246,24 @@ def at_work(deadly, tmp_path):
         run.wait()
 
 
-def ended(pid):
+def gone(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_workers_end_with_the_program_however_that_ends(engine, number, at_work, tmp_path):
     run = at_work(engine)
     workers = [path.read_text().strip() for path in tmp_path.glob("s/cases/*/lives.txt")]
     assert len(workers) == 2
-    assert not any(map(ended, workers))
+    assert not any(map(gone, workers))
     run.send_signal(number)
     said, _ = run.communicate()
-    while not all(map(ended, workers)):
+    while not all(map(gone, workers)):
         time.sleep(0.05)
     assert number == signal.SIGKILL or "KeyboardInterrupt" in said
 
@@ -223,9 +303,9 @@ def test_a_cluster_that_cannot_be_used_is_refused(deadly, tmp_path):
     distributed = pytest.importorskip("distributed")
     place = {"n_workers": 1, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": None}
     plan, host = study(deadly, methods=("random",)), Host({"deadly": deadly})
-    with distributed.LocalCluster(**place, processes=False) as cluster:
-        with pytest.raises(RecipeRefused, match="Start each with one thread"):
-            run_study(plan, tmp_path, host=host, engine=Dask(2, cluster.scheduler_address))
+    few = pytest.raises(RecipeRefused, match="Start each with one thread")
+    with distributed.LocalCluster(**place, processes=False) as cluster, few:
+        run_study(plan, tmp_path, host=host, engine=Dask(2, cluster.scheduler_address))
     with pytest.raises(RecipeRefused, match="The scheduler nowhere cannot be reached"):
         run_study(plan, tmp_path, host=host, engine=Dask(2, "nowhere"))
 

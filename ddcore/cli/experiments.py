@@ -233,7 +233,8 @@ def study(
 ) -> None:
     """Run the study NAME (`ddcore list studies`), which sums up many runs. The same command continues a stopped one.
 
-    The results do not depend on the engine, where as many threads compute. A case whose worker dies goes on with another.
+    The results do not depend on the engine, where as many threads compute. A case whose worker dies goes on with
+    another.
 
     `ddcore study grid --set 'methods=["dm", "dc"]' --set seeds=[0,1,2] --workers 2`
 
@@ -277,7 +278,9 @@ def _engine(host: Host, text: str | None, workers: int | None) -> Engine:
 
     match parse_parts(text or ("local" if workers in (None, 1) else "loky"), "--engine"):
         case [{"name": "local"}] if workers not in (None, 1):
-            raise RecipeRefused(f"--workers {workers}: the engine local runs one case at a time. Name loky, ray or dask.")
+            raise RecipeRefused(
+                f"--workers {workers}: the engine local runs one case at a time. Name loky, ray or dask."
+            )
         case [{"name": name, **given}]:
             given |= {"workers": workers} if workers and name != "local" else {}
             return from_dict(cast(type[Engine], host.catalogue.find("engine", name).maker), given, host.catalogue, name)

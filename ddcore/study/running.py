@@ -80,8 +80,9 @@ def run_study(
     does not keep the others from running. What comes out does not depend on the engine, where as many threads compute.
 
     Raises:
-        RecipeRefused: there is no such ``device``, something is missing that the ``engine`` needs, two cases are the same, or the folder holds an experiment, another
-            study, or what the same one has done with other settings.
+        RecipeRefused: there is no such ``device``, the ``engine`` is not installed or has no workers to use, two cases
+            are the same, or the folder holds an experiment, another study, or what the same one has done with other
+            settings.
         FolderHeld: another process is at work in the folder.
         CasesFailed: some cases did not come to their end; the others are kept.
     """

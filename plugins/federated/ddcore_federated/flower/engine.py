@@ -272,4 +272,3 @@ def _on_ray(server: Callable[[Grid], T], app: ClientApp, clients: int, cores: in
         backend = {"init_args": arguments, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
         run_simulation(server_app, app, clients, backend_config=backend)
     return answers[0]
-
