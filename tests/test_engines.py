@@ -178,34 +178,8 @@ def lives(folder):
     return {path.parent.name[:-9]: len(path.read_text().split()) for path in (folder / "cases").glob("*/lives.txt")}
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("own_seeds")
-@pytest.mark.parametrize("engine", ENGINES)
-def test_workers_that_are_killed_in_mid_case_change_nothing(engine, deadly, tmp_path):
-    """Seed 1 of dm is killed once, seed 2 each time it is begun, until it is begun here."""
-    host, here, there, told = Host({"deadly": deadly}), tmp_path / "here", tmp_path / "there", []
-    run_study(study(deadly), here, host=host, engine=Local())
-    with pytest.raises(CasesFailed) as failed:
-        run_study(
-            study(deadly, lives={"1": 1, "2": 9}),
-            there,
-            host=host,
-            engine=engine,
-            progress=lambda *said: told.append(said),
-        )
-    assert str(failed.value).startswith(f"1 of 4 cases failed. case 3 of 4: digits-dm-ipc1, seed 2: {DIED}. The other")
-    (log,) = there.rglob("failed.txt")
-    assert log.read_text() == f"{DIED}.\n"
-    begun = {"digits-dm-ipc1-0": 1, "digits-dm-ipc1-1": 2, "digits-dm-ipc1-2": 3, "digits-dm-ipc1-3": 1}
-    assert lives(there) == begun
-    assert [said[1:] for said in told if said[0] == "cases"] == [(i, 4) for i in range(5)]
-    assert run_study(study(deadly), there, host=host, engine=Local()).rows
-    assert found(there) == found(here)
-    assert lives(there) == {**begun, "digits-dm-ipc1-2": 4}
-    assert not [*there.rglob("*progress.json*"), *there.rglob("failed.txt")]
-
-
 PROGRAM = """
+import json
 import sys
 import ddcore, dd_deadly
 from ddcore import plugin as dd
@@ -214,25 +188,69 @@ def told(*said):
     print(*said, flush=True)
 
 if __name__ == "__main__":
+    folder, engine, seeds, iterations, lives = sys.argv[1:]
     plan = dd_deadly.Deadly(
-        methods=("dm",), seeds=(0, 1), iterations=10**6, overrides={"dm": {"network.width": 4, "objective.real": 8}}
+        methods=("dm",),
+        seeds=tuple(range(int(seeds))),
+        iterations=int(iterations),
+        overrides={"dm": {"network.width": 4, "objective.real": 8}},
+        protocol=ddcore.Protocol(steps=5, repeats=1, networks=(ddcore.MLP(width=8),)),
+        lives=json.loads(lives),
     )
     host = ddcore.Host({"deadly": dd_deadly})
-    ddcore.run_study(plan, sys.argv[1], host=host, engine=getattr(dd, sys.argv[2])(2), progress=told)
+    try:
+        ddcore.run_study(plan, folder, host=host, engine=getattr(dd, engine)(2), progress=told)
+    except ddcore.CasesFailed as error:
+        told(error)
 """
 
 
 @pytest.fixture
-def at_work(deadly, tmp_path):
-    """Starts a program that runs a study without an end; answers it once both cases have told how far they are."""
+def program(deadly, tmp_path):
+    """Starts a program that runs a study with an engine: libraries may leave in it what they like."""
     (tmp_path / "program.py").write_text(PROGRAM)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     runs = []
 
-    def start(engine):
-        words = [sys.executable, tmp_path / "program.py", tmp_path / "s", type(engine).__name__]
+    def start(folder, engine, seeds, iterations, lives=None):
+        words = [folder, type(engine).__name__, seeds, iterations, json.dumps(lives or {})]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        words = [sys.executable, tmp_path / "program.py", *map(str, words)]
         runs.append(run := subprocess.Popen(words, env=env, cwd=tmp_path, **pipes))
+        return run
+
+    yield start
+    for run in runs:
+        run.kill()
+        run.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_seeds")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_workers_that_are_killed_in_mid_case_change_nothing(engine, deadly, program, tmp_path):
+    """Seed 1 is killed once, seed 2 each time it is begun, until it is begun here."""
+    host, here, there = Host({"deadly": deadly}), tmp_path / "here", tmp_path / "there"
+    run_study(study(deadly), here, host=host, engine=Local())
+    said, _ = program(there, engine, 4, 6, {"1": 1, "2": 9}).communicate()
+    assert f"1 of 4 cases failed. case 3 of 4: digits-dm-ipc1, seed 2: {DIED}. The other" in said
+    (log,) = there.rglob("failed.txt")
+    assert log.read_text() == f"{DIED}.\n"
+    begun = {"digits-dm-ipc1-0": 1, "digits-dm-ipc1-1": 2, "digits-dm-ipc1-2": 3, "digits-dm-ipc1-3": 1}
+    assert lives(there) == begun
+    assert [line for line in said.splitlines() if line.startswith("cases ")] == [f"cases {i} 4" for i in range(5)]
+    assert run_study(study(deadly), there, host=host, engine=Local()).rows
+    assert found(there) == found(here)
+    assert lives(there) == {**begun, "digits-dm-ipc1-2": 4}
+    assert not [*there.rglob("*progress.json*"), *there.rglob("failed.txt")]
+
+
+@pytest.fixture
+def at_work(program, tmp_path):
+    """Starts a study without an end; answers its program once both cases have told how far they are."""
+
+    def start(engine):
+        run = program(tmp_path / "s", engine, 2, 10**6)
         said, wanted = [], {"case 1 of 2", "case 2 of 2"}
         while wanted:
             said.append(line := run.stdout.readline())
@@ -240,10 +258,7 @@ def at_work(deadly, tmp_path):
             wanted.discard(line.partition(":")[0] if ": distilling" in line else "")
         return run
 
-    yield start
-    for run in runs:
-        run.kill()
-        run.wait()
+    return start
 
 
 def gone(pid):
@@ -285,6 +300,7 @@ def test_nothing_is_to_be_reached_from_another_machine(engine, at_work):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("by", ["address", "file"])
 def test_the_workers_of_a_cluster_of_dask_are_taken_and_left(by, deadly, tmp_path):
     distributed = pytest.importorskip("distributed")
@@ -299,6 +315,7 @@ def test_the_workers_of_a_cluster_of_dask_are_taken_and_left(by, deadly, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_a_cluster_that_cannot_be_used_is_refused(deadly, tmp_path):
     distributed = pytest.importorskip("distributed")
     place = {"n_workers": 1, "threads_per_worker": 2, "host": "127.0.0.1", "dashboard_address": None}
@@ -370,29 +387,25 @@ def test_engines_by_name(monkeypatch, words, engine):
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("own_seeds")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_workers_killed_at_random_moments(engine, deadly, tmp_path, recorded):
+def test_workers_killed_at_random_moments(engine, deadly, program, tmp_path, recorded):
     """Twenty runs, in each of which a worker is killed at a moment of its own."""
-    host, plan = Host({"deadly": deadly}), study(deadly, seeds=(0, 1, 2), iterations=60)
-    run_study(plan, tmp_path / "here", host=host)
-    wanted, moments, hits = found(tmp_path / "here"), random.Random(0), 0
-
-    def kill(folder, moment, over):
-        while not over.is_set() and not list(folder.glob("cases/*/lives.txt")):
-            time.sleep(0.01)
-        time.sleep(moment)
-        for path in sorted(folder.glob("cases/*/lives.txt")):
-            if not (path.parent / "case.json").exists():
-                os.kill(int(path.read_text().split()[-1]), signal.SIGKILL)
-                return
-
+    plan, moments, hits = study(deadly, seeds=(0, 1, 2), iterations=60), random.Random(0), 0
+    run_study(plan, tmp_path / "here", host=Host({"deadly": deadly}))
+    wanted = found(tmp_path / "here")
     for i in range(20):
-        folder, over = tmp_path / str(i), threading.Event()
-        killer = threading.Thread(target=kill, args=(folder, moments.uniform(0, 4), over))
-        killer.start()
-        run_study(plan, folder, host=host, engine=engine)
-        over.set()
-        killer.join()
+        folder = tmp_path / str(i)
+        run = program(folder, engine, 3, 60)
+        while not list(folder.glob("cases/*/lives.txt")):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 4))
+        at_work = [p for p in folder.glob("cases/*/lives.txt") if not (p.parent / "case.json").exists()]
+        if at_work:
+            os.kill(int(min(at_work).read_text().split()[-1]), signal.SIGKILL)
+        run.communicate()
+        assert run.returncode == 0
         assert found(folder) == wanted
         again = [n for n in lives(folder).values() if n > 1]
         assert len(again) <= 1

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ddcore.errors import RecipeRefused
 from ddcore.study.engine import Parallel, Pool
@@ -50,13 +50,14 @@ class Dask(Parallel):
     def _elsewhere(self) -> Iterator[Client]:
         from distributed import Client
 
-        named = "scheduler_file" if Path(self.scheduler).is_file() else "address"
+        in_file = Path(self.scheduler).is_file()
         try:
-            client = Client(**{named: self.scheduler})
+            client = Client(scheduler_file=self.scheduler) if in_file else Client(self.scheduler)
         except (OSError, ValueError) as error:
             raise RecipeRefused(f"The scheduler {self.scheduler} cannot be reached: {error}.") from error
         with client:
-            if max(client.nthreads().values(), default=1) > 1:
+            threads = cast(dict[str, int], client.nthreads())
+            if max(threads.values(), default=1) > 1:
                 raise RecipeRefused(
                     f"Workers of {self.scheduler} run several cases in one process. Start each with one thread."
                 )
@@ -65,7 +66,7 @@ class Dask(Parallel):
 
 @contextmanager
 def _here(workers: int) -> Iterator[Client]:
-    import dask
+    from dask import config
     from distributed import Client, LocalCluster
 
     place: dict[str, Any] = {
@@ -76,5 +77,5 @@ def _here(workers: int) -> Iterator[Client]:
         "memory_limit": None,
         "silence_logs": logging.CRITICAL,
     }
-    with dask.config.set(OWN), LocalCluster(**place) as cluster, Client(cluster) as client:
+    with config.set(OWN), LocalCluster(**place) as cluster, Client(cluster) as client:
         yield client
