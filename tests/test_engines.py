@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ddcore
-from ddcore import CasesFailed, Host, RecipeRefused, load_distilled, run_study
+from ddcore import Host, RecipeRefused, load_distilled, run_study
 from ddcore.cli import app
 from ddcore.plugin import Dask, Local, Loky, Parallel, Ray
 from ddcore.study.engine import DIED, Failure, Pool
