@@ -30,6 +30,7 @@ from ddcore.marker import HOOK_API, PROJECT
 from ddcore.networks.base import tried_once
 from ddcore.packing import overridden, read_toml
 from ddcore.run import Hooks, Run
+from ddcore.trace import Trace
 from ddcore.types import Progress
 
 STRICT = "DDCORE_STRICT_PLUGINS"
@@ -66,14 +67,21 @@ class PluginProblem:
         )
 
 
-def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
-    """A hook manager with the core and ``plugins``, heard in the order given."""
+def _manager(plugins: Iterable[tuple[str, object]], trace: Trace | None = None) -> pluggy.PluginManager:
+    """A hook manager with the core and ``plugins``, heard in the order given, whose calls stand in ``trace``."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(builtin, name="ddcore")
     for name, module in reversed(list(plugins)):
         manager.register(module, name=name)
     manager.check_pending()
+    for name, module in manager.list_name_plugin() if trace else ():
+        for caller in manager.get_hookcallers(module) or ():
+            for implementation in caller.get_hookimpls():
+                if trace and implementation.plugin is module:
+                    wraps = implementation.wrapper or implementation.hookwrapper
+                    traced = trace.wrapper if wraps else trace.function
+                    implementation.function = traced(name, caller.name, implementation.function)
     return manager
 
 
@@ -183,8 +191,10 @@ class Host:
         names = {entry.maker.__module__.partition(".")[0] for entry in self.catalogue}
         return code_of({name: sys.modules[name] for name in names})
 
-    def manager(self, names: Iterable[str]) -> pluggy.PluginManager:
+    def manager(self, names: Iterable[str], trace: Trace | None = None) -> pluggy.PluginManager:
         """A new hook manager in which the core and the named plugins are heard, in that order.
+
+        Whom it calls stands in ``trace``.
 
         Raises:
             PluginBroken: a named plugin is installed and cannot be used.
@@ -198,7 +208,7 @@ class Host:
             if name not in self.plugins:
                 raise UnknownName("plugin installed", name, self.plugins)
             chosen.append((name, self.plugins[name].module))
-        return _manager(chosen)
+        return _manager(chosen, trace)
 
     def kind(self, name: str) -> ItemKind:
         """The kind of items of that name. Raises UnknownName where nothing brings it."""
@@ -258,12 +268,13 @@ class Host:
         """
         for fault in data.card.faults():
             raise BadData(f"{data.card.name} cannot be distilled: {fault}.")
-        hooks = self.manager(recipe.plugins).hook
+        trace = Trace()
+        hooks = self.manager(recipe.plugins, trace).hook
         check_suits(recipe, data.card, self.catalogue)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
         final = replace(final, gate=final.gate.for_rounds(rounds))
         final.check(data.card, self.catalogue)
-        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled, record)
+        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled, record, trace)
 
     def distill(
         self,

@@ -17,7 +17,7 @@ FLOORS = {
     "ground": [
         {"bounds", "errors", "fast", "marker", "rng", "types"},
         {"files", "losses", "papers"},
-        {"checkpoint", "chunking", "device", "memory", "plots", "tensors"},
+        {"checkpoint", "chunking", "device", "memory", "plots", "tensors", "trace"},
     ],
     "values": [
         {"arrays", "parts", "store"},
