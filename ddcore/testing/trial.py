@@ -22,7 +22,7 @@ from ddcore.host import Host
 from ddcore.parts import Part
 from ddcore.run import Run
 from ddcore.synthetic import SyntheticSet
-from ddcore.testing.smaller import smaller
+from ddcore.testing.smaller import sample, smaller
 from ddcore.testing.tiny import tiny_data
 from ddcore.types import DataCard
 
@@ -142,12 +142,9 @@ def trial(part: Part, recipe: Recipe | None, data: RealData | None, host: Host |
     if recipe is not None:
         return Trial(rated(placed(recipe, part), data.card), data, host)
     refusals = []
-    for name in ("dm", *_methods_with(part, host, data.card.kind)):
+    for name, recipe in _recipes_for(part, host, data):
         try:
-            found = _method(host, name, data.card.kind, STEPS)
-            if part.kind == "carrier" and found.objective is None:
-                found = replace(found, synthetic=cast(Any, part))
-            found = Trial(rated(placed(found, part), data.card), data, host)
+            found = Trial(rated(placed(recipe, part), data.card), data, host)
             found.start()
         except DdcoreError as refused:
             refusals.append(f"{name}: {refused}")
@@ -157,6 +154,19 @@ def trial(part: Part, recipe: Recipe | None, data: RealData | None, host: Host |
         f"No installed method could be run with {part.part_name()} in it: give the check recipe=, a small recipe of"
         f" yours. ({refusals[0]})"
     )
+
+
+def _recipes_for(part: Part, host: Host, data: RealData) -> Iterator[tuple[str, Recipe]]:
+    """DM; the installed methods that have such a part; DM with what gives what the part needs."""
+    kind = data.card.kind
+    plain = _method(host, "dm", kind, STEPS)
+    yield "dm", plain
+    for name in _methods_with(part, host, kind):
+        yield name, _method(host, name, kind, STEPS)
+    for need in sorted(part.needs):
+        for entry in host.catalogue.giving(need):
+            if entry.kind in SLOTS and entry.kind != part.kind:
+                yield "dm", placed(plain, smaller(sample(cast(type[Part], entry.maker))))
 
 
 def _methods_with(part: Part, host: Host, kind: str) -> Iterator[str]:
