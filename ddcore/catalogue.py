@@ -48,8 +48,8 @@ class Catalogue:
                 raise PluginBroken(f"{distribution} announces {maker}, a part: announce its class, without the ().")
             if not kind:
                 raise PluginBroken(
-                    f"{distribution} announces {maker!r}, which is neither a part nor a method. Derive it from a kind of"
-                    " ddcore.plugin, or mark it with @dd.method(...) or @dd.preset(...)."
+                    f"{distribution} announces {maker!r}, which is neither a part nor a method. Derive it from a kind"
+                    " of ddcore.plugin, or mark it with @dd.method(...) or @dd.preset(...)."
                 )
             if isinstance(maker, type):
                 for fault in contract_faults(maker):

@@ -195,7 +195,9 @@ class Recipe(Part, kind="recipe"):
             known = {entry.distribution.removeprefix("ddcore-") for entry in catalogue}
             for plugin in table.get("plugins", {}):
                 if plugin.replace("_", "-") not in known:
-                    error.add_note(f"The recipe names the plugin {plugin}, which is not installed. {installing(plugin)}")
+                    error.add_note(
+                        f"The recipe names the plugin {plugin}, which is not installed. {installing(plugin)}"
+                    )
             raise
 
 

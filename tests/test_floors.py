@@ -232,7 +232,9 @@ def test_no_file_is_named_for_nothing():
     assert not names & NAMELESS
 
 
-@pytest.mark.parametrize("folder", ["plugins", "scenarios", "tests/example_plugin", "tests/outside_plugin", "ddcore/template/files"])
+@pytest.mark.parametrize(
+    "folder", ["plugins", "scenarios", "tests/example_plugin", "tests/outside_plugin", "ddcore/template/files"]
+)
 def test_guests_and_scenarios_import_only_the_face(folder):
     for path in (ROOT / folder).rglob("*.py"):
         assert list(around_the_face(path.read_text())) == [], path

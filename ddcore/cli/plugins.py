@@ -112,7 +112,13 @@ def trace(
     show(
         ("hook", "plugin", "calls", "seconds", "asked"),
         (
-            (c.hook, c.plugin, str(c.calls), f"{c.seconds:.3f}", ", ".join(f"{n} {k}" for k, n in c.asked.items()) or "-")
+            (
+                c.hook,
+                c.plugin,
+                str(c.calls),
+                f"{c.seconds:.3f}",
+                ", ".join(f"{n} {k}" for k, n in c.asked.items()) or "-",
+            )
             for c in calls
         ),
     )
@@ -137,4 +143,9 @@ def new(
     from ddcore.template.new import new_plugin
 
     folder = new_plugin(name, [word.strip() for word in kind.split(",")], out)
-    say([f"Written: {folder}", f"Next: pip install -e '{folder}[test]' && pytest {folder} && ddcore plugins check {folder}"])
+    say(
+        [
+            f"Written: {folder}",
+            f"Next: pip install -e '{folder}[test]' && pytest {folder} && ddcore plugins check {folder}",
+        ]
+    )

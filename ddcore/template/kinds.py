@@ -26,8 +26,12 @@ def _checked(kind: str, made: str = "{noun}()") -> str:
 
 EXAMPLES: Mapping[str, Example] = {
     "objective": Example("RootMatch", _checked("objective"), "distill dm --set objective.name={name}", True),
-    "carrier": Example("Mirrored", _checked("carrier", "{noun}(ipc=2)"), "distill dm --set synthetic.name={name}", True),
-    "gate": Example("Rationed", _checked("gate", "{noun}(), identity={noun}()"), "distill dm --set gate.name={name}", True),
+    "carrier": Example(
+        "Mirrored", _checked("carrier", "{noun}(ipc=2)"), "distill dm --set synthetic.name={name}", True
+    ),
+    "gate": Example(
+        "Rationed", _checked("gate", "{noun}(), identity={noun}()"), "distill dm --set gate.name={name}", True
+    ),
     "view": Example("Foggy", _checked("view"), "distill dm --set 'views=[\"{name}\"]'", True),
     "policy": Example("Lasting", _checked("policy"), "distill dm --set policy.name={name}", True),
     "network": Example("OneHidden", _checked("network"), "distill dm --networks {name}", True),

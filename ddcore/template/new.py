@@ -32,7 +32,9 @@ def new_plugin(name: str, kinds: Sequence[str], parent: Path) -> Path:
             raise UnknownName("kind of example", kind, EXAMPLES)
     folder = parent / f"ddcore-{name.replace('_', '-')}"
     if folder.exists():
-        raise RecipeRefused(f"{folder} exists already, and nothing in it is changed: take another name, or move it away.")
+        raise RecipeRefused(
+            f"{folder} exists already, and nothing in it is changed: take another name, or move it away."
+        )
     for path, text in Plan(name, list(dict.fromkeys(kinds))).written().items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +65,8 @@ class Plan:
         """The text of each file, by its path."""
         sources = {f"{self.module}/{kind}.py": self._own(_source(f"{kind}.py")) for kind in self.kinds}
         shared = {
-            "pyproject.toml": self._filled("pyproject.toml"),
-            "README.md": self._filled("README.md"),
+            "pyproject.toml": self._filled("pyproject.txt"),
+            "README.md": self._filled("readme.txt"),
             f"{self.module}/__init__.py": self._package(),
             f"{self.module}/py.typed": "",
             f"tests/test_{self.name}.py": self._tests(),
@@ -114,13 +116,13 @@ class Plan:
             [
                 f'"""The plugin {self.name}: say in a sentence what it is for."""\n',
                 "from typing import Any\n",
-                "from ddcore import plugin as dd",
+                "from ddcore import plugin as dd\n",
                 *self._imports(),
                 *hooks,
                 f'\nddcore_api = "{api}"\n\n',
                 "@dd.hookimpl",
                 "def ddcore_parts() -> list[Any]:",
-                f"    return [{', '.join(brought)}]\n",
+                f"    return {_listed(brought)}\n",
             ]
         )
 
@@ -142,7 +144,12 @@ class Plan:
 
     def _slots(self) -> str:
         made = [f"{self.noun(kind)}()" for kind in self.kinds if EXAMPLES[kind].slot]
-        return "".join(f"{part}, " for part in made)
+        return "".join(f"        {part},\n" for part in made)
+
+
+def _listed(names: list[str]) -> str:
+    line = f"[{', '.join(names)}]"
+    return line if len(line) < 100 else "[\n" + "".join(f"        {name},\n" for name in names) + "    ]"
 
 
 def _source(file: str) -> str:

@@ -22,9 +22,9 @@ from ddcore.testing.trial import run_faults, trial, undeclared
 def check_carrier(
     part: Carrier, *, recipe: Recipe | None = None, data: RealData | None = None, host: Host | None = None
 ) -> Iterator[str]:
-    """It keeps the contract of parts; its inputs have the shape and the classes that the card asks for, any rows of them
-    are those of the whole, it counts the bytes of all that it stores, and a small run of it goes on bit for bit after a
-    stop and comes back whole from its artefact.
+    """It keeps the contract of parts; its inputs have the shape and the classes that the card asks for, any rows of
+    them are those of the whole, it counts the bytes of all that it stores, and a small run of it goes on bit for bit
+    after a stop and comes back whole from its artefact.
 
     It is tried in ``recipe``, by default DM or an installed method that has one like it.
     """
@@ -42,10 +42,12 @@ def check_carrier(
 
 def _shape_faults(run: Run, name: str) -> Iterator[str]:
     carrier, card = run.synthetic.carrier, run.card
-    classes = carrier.classes
-    if classes.dtype != torch.long or classes.ndim != 1 or len(classes) and not 0 <= int(classes.min()) <= int(
-        classes.max()
-    ) < card.classes:
+    classes = getattr(carrier, "classes", None)
+    if not isinstance(classes, torch.Tensor):
+        yield f"{name} has no classes: register a buffer `classes` (n,), the class of each item, in its __init__."
+        return
+    known = torch.arange(card.classes)
+    if classes.dtype != torch.long or classes.ndim != 1 or not bool(torch.isin(classes, known).all()):
         yield (
             f"{name}: its classes are {classes.dtype} {tuple(classes.shape)}: register a buffer `classes` (n,) of whole"
             f" numbers from 0 to {card.classes - 1}, the class of each item."

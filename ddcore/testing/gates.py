@@ -39,10 +39,10 @@ def check_gate(
     data: RealData | None = None,
     host: Host | None = None,
 ) -> Iterator[str]:
-    """It keeps the contract of parts; it answers what it serves, in the shapes that parts expect, and refuses groups that
-    overlap; one that guards counts each answer before it gives it, takes back its state and its ledger, and tells no
-    more of an outlier however far out it lies. ``identity`` is the plan with settings that change nothing: its answers
-    are those of the open gate.
+    """It keeps the contract of parts; it answers what it serves, in the shapes that parts expect, and refuses groups
+    that overlap; one that guards counts each answer before it gives it, takes back its state and its ledger, and tells
+    no more of an outlier however far out it lies. ``identity`` is the plan with settings that change nothing: its
+    answers are those of the open gate.
 
     It is tried in ``recipe``, by default DM from noise.
     """

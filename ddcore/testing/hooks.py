@@ -13,8 +13,8 @@ from ddcore.composition import Recipe
 from ddcore.host import Host
 from ddcore.marker import hookimpl
 from ddcore.run import Run
-from ddcore.testing.trial import tiny_recipe
 from ddcore.testing.tiny import tiny_images
+from ddcore.testing.trial import tiny_recipe
 from ddcore.types import DataCard
 
 
@@ -71,6 +71,6 @@ def assert_same_as_plain(
     differing = [name for name in ("inputs", "targets") if not torch.equal(getattr(one, name), getattr(other, name))]
     if differing:
         raise AssertionError(
-            f"With [plugins.{plugin}] {dict(options or {})} the {' and '.join(differing)} of a small run are others than"
-            " without the plugin: a hook that is asked for nothing may draw nothing and change nothing."
+            f"With [plugins.{plugin}] {dict(options or {})} the {' and '.join(differing)} of a small run are not those"
+            " of a run without it: a hook that is asked for nothing may draw nothing and change nothing."
         )

@@ -23,8 +23,8 @@ NETS = 3
 
 @Check
 def check_measure(part: Measure, *, data: RealData | None = None, host: Host | None = None) -> Iterator[str]:
-    """It keeps the contract of parts; it gives one finite number per net, the same whatever the chunk and whichever nets
-    stand beside it, draws nothing from the global generator, and leaves the nets as they are."""
+    """It keeps the contract of parts; it gives one finite number per net, the same whatever the chunk and whichever
+    nets stand beside it, draws nothing from the global generator, and leaves the nets as they are."""
     name, host = part.part_name(), host or Host()
     yield from check_part.faults(part, host.catalogue)
     data = data or data_for((part,), host)
@@ -37,7 +37,9 @@ def check_measure(part: Measure, *, data: RealData | None = None, host: Host | N
     starts = [network.init(torch.Generator().manual_seed(seed)) for seed in range(NETS)]
 
     def nets(*which: int) -> Draw:
-        params, buffers = ({key: torch.stack([starts[i][s][key] for i in which]) for key in starts[0][s]} for s in (0, 1))
+        params, buffers = (
+            {key: torch.stack([starts[i][s][key] for i in which]) for key in starts[0][s]} for s in (0, 1)
+        )
         return Draw(network, params, buffers, ensemble=len(which))
 
     draw = nets(*range(NETS))
@@ -45,7 +47,7 @@ def check_measure(part: Measure, *, data: RealData | None = None, host: Host | N
     with global_numbers() as drawn:
         values = measure(draw, test, len(test)).detach().cpu()
         if drawn():
-            yield f"{name} draws from torch's global generator: draw from a torch.Generator of its own, of a fixed seed."
+            yield f"{name} draws from torch's global generator: use a torch.Generator of a fixed seed."
     if values.shape != (NETS,):
         yield (
             f"{name} answers {tuple(values.shape)} for {NETS} nets: answer one number per net, (e,), as by a mean over"
@@ -58,7 +60,7 @@ def check_measure(part: Measure, *, data: RealData | None = None, host: Host | N
         yield f"{name} changes the nets that it measures: call them with training=False, and work on copies."
     if not _close(measure(nets(*range(NETS)), test, 7).detach().cpu(), values):
         yield (
-            f"{name} depends on the chunk, which only says how many items fit in memory: add up sums over the chunks, and"
+            f"{name} depends on the chunk, which only says how many items fit in memory: sum over the chunks, and"
             " divide by the number of all items at the end."
         )
     alone = torch.cat([measure(nets(i), test, len(test)).detach().cpu() for i in range(NETS)])

@@ -10,6 +10,8 @@ from torch import Tensor
 from ddcore.data import RealData
 from ddcore.host import Host
 from ddcore.networks.base import NetworkPlan
+from ddcore.networks.module import ModuleNetwork
+from ddcore.networks.started import Started
 from ddcore.store import Items, repeated
 from ddcore.testing.base import Check
 from ddcore.testing.contract import check_part
@@ -31,7 +33,7 @@ def check_network(part: NetworkPlan, *, data: RealData | None = None, host: Host
     card = data.card
     found = part.ready(card)
     said = part.fitted(card).build(card)
-    if said.per_sample and not found.per_sample:
+    if said.per_sample and not found.per_sample and type(said.unwrapped) is not ModuleNetwork:  # which finds it out
         yield (
             f"{name} says per_sample and lets items of a batch see each other in training: answer False, or normalise"
             " items by themselves (GroupNorm in the place of BatchNorm)."
@@ -45,7 +47,7 @@ def check_network(part: NetworkPlan, *, data: RealData | None = None, host: Host
     same, other = (any(not torch.equal(starts[0][key], each[key]) for key in each) for each in starts[1:])
     if same:
         yield f"{name} starts otherwise under the same seed: draw its start from torch's random numbers alone."
-    if not other:
+    if not other and not isinstance(said, Started):
         yield f"{name} starts the same under every seed: draw its start at random."
     store = data.test
     items = store.take(torch.arange(min(len(store), 24))).inputs
@@ -78,7 +80,7 @@ def _head_faults(network: Network, items: Tensor, outputs: int, name: str) -> It
     residual = logits - design @ torch.linalg.lstsq(design, logits, driver="gelsd").solution
     if float(residual.norm()) > CLOSE * float(logits.norm()) + 1e-6:
         yield (
-            f"{name}: its logits are not its last layer on its features: let features(x) answer the flat input (n, d) of"
+            f"{name}: its logits are not a last layer on its features: let features(x) answer the flat input of"
             f" the linear layer that has the {outputs} outputs."
         )
 

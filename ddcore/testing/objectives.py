@@ -43,5 +43,7 @@ def check_objective(
         yield f"{name} leaves a gradient that is not finite: guard roots, logarithms and divisions near zero."
     if any(not torch.equal(value, held[key]) for key, value in draw.params.items()):
         yield f"{name} changes the parameters of the network it is given: work on copies of draw.params."
-    yield from undeclared(run.trace.asked - before, run.recipe.objective.asks if run.recipe.objective else part.asks, name)
+    yield from undeclared(
+        run.trace.asked - before, run.recipe.objective.asks if run.recipe.objective else part.asks, name
+    )
     yield from run_faults(found, name)

@@ -21,8 +21,8 @@ from ddcore.testing.trial import data_for, tiny_run
 def check_protocol(
     given: Protocol | Callable[[], Protocol], *, data: RealData | None = None, host: Host | None = None
 ) -> Iterator[str]:
-    """It keeps the contract of parts; a preset has a docstring and its papers; in a few steps it scores small networks by
-    every measure of its own."""
+    """It keeps the contract of parts; a preset has a docstring and its marker; in a few steps it scores small networks
+    by every measure of its own."""
     host = host or Host()
     if isinstance(given, Protocol):
         protocol, name = given, "the protocol"

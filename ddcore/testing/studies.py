@@ -18,8 +18,8 @@ from ddcore.testing.contract import check_part
 
 @Check
 def check_study(part: Study, *, host: Host | None = None) -> Iterator[str]:
-    """It keeps the contract of parts; its cases are told apart, run, and are found again by the same command; what it finds
-    is a table with a row for something, and numbers that JSON can hold.
+    """It keeps the contract of parts; its cases are told apart, run, and are found again by the same command; what it
+    finds is a table, and numbers that JSON can hold.
 
     All cases run: give it small settings.
     """

@@ -46,7 +46,7 @@ def check_view(
         if not torch.equal(targets, store.targets):
             yield f"{name} changes the targets in place: let relabel answer new ones, as torch.where does."
         if changed.shape != targets.shape or changed.dtype != targets.dtype or int(changed.max()) >= store.classes:
-            yield f"{name} relabels to what are no targets of the data: answer {tuple(targets.shape)} of {targets.dtype}."
+            yield f"{name} answers no targets of the data: relabel answers {tuple(targets.shape)} of {targets.dtype}."
             return
         live.follow(draw)
         rows = torch.linspace(0, len(store) - 1, 12).long()
@@ -79,7 +79,7 @@ def _apply_faults(apply: Callable[..., Batch], batch: Batch, draw: Draw | None, 
         yield f"{name} changes the parameters of the network it is shown: work on copies."
     if plain(seen.inputs).shape != held.shape or len(seen.targets) != len(batch.targets):
         yield (
-            f"{name} makes {tuple(plain(seen.inputs).shape)} of {tuple(held.shape)}: apply answers as many items, of the"
+            f"{name} makes {tuple(plain(seen.inputs).shape)} of {tuple(held.shape)}: answer as many items, of the"
             " same shape, at the same places."
         )
     elif not bool(plain(seen.inputs).isfinite().all()):

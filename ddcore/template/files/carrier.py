@@ -27,18 +27,18 @@ class MirroredModule(dd.CarrierModule):
         self.register_buffer("classes", classes)
         channels, height, width = card.shape
         self.width = width
-        self.half = nn.Parameter(torch.zeros(len(classes), channels, height, (width + 1) // 2))
+        self.left = nn.Parameter(torch.zeros(len(classes), channels, height, (width + 1) // 2))
 
     def start(self, ctx: dd.Context) -> None:
         with torch.no_grad():
-            self.half.copy_(torch.randn(self.half.shape, generator=ctx.rng["mirrored"]))
+            self.left.copy_(torch.randn(self.left.shape, generator=ctx.rng["mirrored"]))
 
     def forward(self, index: Tensor) -> Tensor:
-        left = self.half[index]
+        left = self.left[index]
         return torch.cat([left, left.flip(3)[..., self.width % 2 :]], 3)
 
     def nbytes(self) -> int:
-        return self.half.nbytes
+        return self.left.nbytes
 
     def latent(self) -> dict[str, Tensor]:
-        return {"half": self.half.detach().cpu().clone()}
+        return {"left": self.left.detach().cpu().clone()}

@@ -37,7 +37,8 @@ class Sizes(dd.Study):
         chosen = host.distill(recipe, data, seed=case.seed, device=device)
         network = host.kind(kind).network
         protocol = replace(host.protocol("quick", kind=kind), steps=self.steps, repeats=1, networks=(network,))
-        (score,) = dd.evaluate(chosen, data, protocol, seed=case.seed or 0, host=host, device=device)["accuracy"].values()
+        scores = dd.evaluate(chosen, data, protocol, seed=case.seed or 0, host=host, device=device)
+        (score,) = scores["accuracy"].values()
         return {"accuracy": score.mean}
 
     def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:

@@ -1,4 +1,4 @@
-"""T in a fog of noise, which is told on the card."""
+"""Noise on real items, told on the card."""
 
 from __future__ import annotations
 
