@@ -130,8 +130,8 @@ class SyntheticSet(nn.Module):
         super().__init__()
         if not isinstance(getattr(carrier, "classes", None), Tensor):
             raise RecipeRefused(
-                f"{type(carrier).__name__} has no classes: let its __init__ register a buffer `classes` (n,), the class of"
-                " each item of S."
+                f"{type(carrier).__name__} has no classes: let its __init__ register a buffer `classes` (n,), the class"
+                " of each item of S."
             )
         self.carrier = carrier
         self.labels = labels

@@ -50,7 +50,7 @@ def _unbounded(hint: Any) -> bool:
 def toml_faults(part: Part, catalogue: Catalogue | None = None) -> Iterator[str]:
     """What a trip through TOML changes of ``part``."""
     known = Catalogue() if catalogue is None else catalogue.copy()
-    brought = [type(inner) for _, inner in part.within() if type(inner).kind]
+    brought = [type(inner) for where, inner in part.within() if where]
     known.add(brought, "the part under test")
     try:
         again = from_dict(type(part), parse_toml(to_toml(part), "its TOML"), known)

@@ -15,7 +15,8 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ddcore.catalogue import Maker, name_of
-from ddcore.errors import DdcoreError, MissingPlugin, PluginBroken
+from ddcore.datasets.base import DataSet
+from ddcore.errors import BadData, DdcoreError, MissingPlugin, PluginBroken
 from ddcore.host import Host
 from ddcore.parts import Part
 from ddcore.testing.base import Check, in_a_sentence
@@ -164,7 +165,21 @@ def _maker_faults(maker: Maker, kind: str, host: Host) -> Iterator[str]:
         part: Part = smaller(sample(maker))
     except (DdcoreError, TypeError):
         return  # it has no defaults: its author's tests make one
-    if kind in CHECKS:
-        yield from CHECKS[kind].faults(part, host=host)
-    else:
+    check = CHECKS.get(kind)
+    if check is None or (isinstance(part, DataSet) and reads_files(part)):
         yield from check_part.faults(part, host.catalogue)
+    else:
+        yield from check.faults(part, host=host)
+
+
+def reads_files(part: DataSet) -> bool:
+    """It cannot be tried without files that are not here; nothing is downloaded for a check."""
+    if list(part.files()):
+        return True
+    try:
+        part.load()
+    except BadData:
+        return True
+    except Exception:  # the check says what it is
+        return False
+    return False
