@@ -27,6 +27,8 @@ def new_plugin(name: str, kinds: Sequence[str], parent: Path) -> Path:
         UnknownName: there is no example of that kind.
     """
     _check_name(name)
+    if not kinds:
+        raise RecipeRefused(f"{name} names no kind of which to write an example: {', '.join(EXAMPLES)}.")
     for kind in kinds:
         if kind not in EXAMPLES:
             raise UnknownName("kind of example", kind, EXAMPLES)

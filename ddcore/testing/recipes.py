@@ -24,8 +24,8 @@ def check_recipe(
     given: Recipe | Callable[..., Recipe], *, data: RealData | None = None, host: Host | None = None
 ) -> Iterator[str]:
     """A method has a docstring, its papers and its own name, and takes ``ipc``. Its recipe is the same after a trip
-    through TOML; made small, it asks what it declares, another seed teaches it another S, and it goes on bit for bit after
-    a stop."""
+    through TOML; made small, it asks what it declares, another seed teaches it another S, and it goes on bit for bit
+    after a stop."""
     host = host or Host()
     name = given.name if isinstance(given, Recipe) else given.__name__.rstrip("_")
     if not isinstance(given, Recipe):
