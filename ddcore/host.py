@@ -172,14 +172,16 @@ def _load(entry: EntryPoint, core: Catalogue) -> Plugin | PluginProblem:
     except (Exception, SystemExit) as error:  # a plugin's own code: anything may come out of it
         if isinstance(error, ImportError | AttributeError) and lacking:
             return problem(f"it needs {' and '.join(lacking)} ({error})", needed)
-        return problem("; ".join([f"{type(error).__name__}: {error}", *_hints(error)]), upgrade)
+        return problem(". ".join([f"{type(error).__name__}: {str(error).rstrip('.')}", *hints(error)]), upgrade)
     return Plugin(entry.name, distribution, at, module, brings, tuple(lacking))
 
 
-def _hints(error: BaseException) -> Iterator[str]:
+def hints(error: BaseException) -> Iterator[str]:
     """What an author may have meant who sees ``error``."""
     if "non-frozen dataclass from a frozen one" in str(error):
-        yield "parts are frozen: write @dataclass(frozen=True)"
+        yield "Parts are frozen: write @dataclass(frozen=True)."
+    if isinstance(error, ImportError):
+        yield "Import host libraries where they are used, not at the top."
 
 
 class Host:

@@ -76,16 +76,19 @@ def check(
 
     `ddcore plugins check .`
     """
-    from ddcore.testing.distribution import check_distribution, check_installed
+    from ddcore.testing.distribution import inspect_folder, inspect_installed
 
     folder = Path(what)
-    faults = check_distribution.faults(folder) if folder.is_dir() else check_installed.faults(what)
-    for fault in faults:
+    found = inspect_folder(folder) if folder.is_dir() else inspect_installed(what)
+    for part in found.untried:
+        screen.print(f"Not tried: {part}", style="yellow", soft_wrap=True)
+    for fault in found.faults:
         err.print(fault, soft_wrap=True)
-    if faults:
-        err.print(f"{len(faults)} {'thing' if len(faults) == 1 else 'things'} to mend in {what}.", style="red")
+    if found.faults:
+        count = len(found.faults)
+        err.print(f"{count} {'thing' if count == 1 else 'things'} to mend in {what}.", style="red")
         raise typer.Exit(1)
-    screen.print(f"{what} keeps the rules.")
+    screen.print(f"{what} keeps the rules.", soft_wrap=True)
 
 
 @plugins.command()

@@ -1,4 +1,5 @@
 from .base import Check as Check
+from .base import Untried as Untried
 from .carriers import check_carrier as check_carrier
 from .contract import check_part as check_part
 from .data_sets import check_data_set as check_data_set

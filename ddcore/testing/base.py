@@ -8,16 +8,23 @@ from functools import update_wrapper
 from pathlib import Path
 from typing import Generic, ParamSpec
 
-from ddcore.errors import DdcoreError
+from ddcore.errors import DdcoreError, RecipeRefused
 
 P = ParamSpec("P")
 CORE = Path(__file__).resolve().parents[1]
+
+
+class Untried(RecipeRefused):
+    """No small run could be made of a part as it is; the message says what its author may give."""
 
 
 class Check(Generic[P]):
     """The rules of one kind of part, as a generator of sentences: what a part breaks, each with the fix.
 
     Called, it raises AssertionError with all of them, which is what a test wants.
+
+    Raises:
+        Untried: no small run could be made.
     """
 
     def __init__(self, rules: Callable[P, Iterator[str]]) -> None:
@@ -38,6 +45,8 @@ class Check(Generic[P]):
         found: list[str] = []
         try:
             found.extend(self._rules(*args, **kwargs))
+        except Untried:
+            raise
         except Exception as error:  # an author's code: anything may come out of it
             return [*found, in_a_sentence(error)], error
         return found, None

@@ -73,13 +73,16 @@ def _shape_faults(run: Run, name: str) -> Iterator[str]:
 
 
 def _byte_faults(run: Run, name: str) -> Iterator[str]:
-    """Whether what is counted is what is stored: the parameters, or the latent tensors of the artefact."""
+    """Whether what is counted is what is stored: what the module holds, or what the artefact holds of it, with the
+    inputs where the latent tensors do not decode to them."""
     carrier = run.synthetic.carrier
     said = carrier.nbytes()
     learned = sum(p.nbytes for p in carrier.parameters())
-    stored = {learned, sum(value.nbytes for value in carrier.latent().values())}
     held = sum(b.nbytes for key, b in carrier.named_buffers() if key not in ("classes", "values"))
-    stored |= {learned + held}
+    latent = sum(value.nbytes for value in carrier.latent().values())
+    with torch.no_grad():
+        inputs = plain(carrier(torch.arange(len(carrier.classes)))).nbytes
+    stored = {learned, learned + held, latent, latent + inputs}
     if said not in stored:
         yield (
             f"{name} counts {said} bytes and stores {' or '.join(map(str, sorted(stored - {0})))}: let nbytes() add up"

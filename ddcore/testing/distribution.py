@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +18,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ddcore.catalogue import Maker, name_of
 from ddcore.datasets.base import DataSet
 from ddcore.errors import BadData, DdcoreError, MissingPlugin, PluginBroken
-from ddcore.host import Host
+from ddcore.host import Host, hints
 from ddcore.parts import Part
-from ddcore.testing.base import Check, in_a_sentence
+from ddcore.testing.base import Check, Untried, in_a_sentence
 from ddcore.testing.carriers import check_carrier
 from ddcore.testing.contract import check_part, class_faults
 from ddcore.testing.data_sets import check_data_set
@@ -48,37 +49,59 @@ CHECKS: Mapping[str, Check[Any]] = {
 """The check of each kind whose parts can be tried by themselves."""
 
 
-@Check
-def check_distribution(folder: Path) -> Iterator[str]:
+@dataclass
+class Inspection:
+    """What was found of a plugin."""
+
+    faults: list[str] = field(default_factory=list)
+    """What breaks the rules, in sentences that say what to change."""
+    untried: list[str] = field(default_factory=list)
+    """Parts that could not be tried by their defaults, and why; of them only the contract was checked."""
+
+    def makers(self, brought: Iterable[Maker], host: Host) -> None:
+        """Hold each part class and method to the rules of its kind."""
+        for maker in brought:
+            called = f"{getattr(maker, 'kind', '')} {name_of(maker)}"
+            try:
+                self.faults += [f"{called}: {fault}" for fault in maker_faults(maker, host)]
+            except Untried as reason:
+                self.untried.append(f"{called}: {reason}")
+
+
+def inspect_folder(folder: Path) -> Inspection:
     """A plugin that lies in ``folder``, installed or not: naming, requirements, hooks, and the check of each part."""
-    path = folder / "pyproject.toml"
+    path, found = folder / "pyproject.toml", Inspection()
     if not path.is_file():
-        yield f"{folder} holds no pyproject.toml: `ddcore plugins new NAME` writes a whole distribution."
-        return
+        found.faults.append(f"{folder} holds no pyproject.toml: `ddcore plugins new NAME` writes a whole distribution.")
+        return found
     try:
         project = tomllib.loads(path.read_text()).get("project", {})
     except tomllib.TOMLDecodeError as error:
-        yield f"{path} is not TOML: {error}."
-        return
-    yield from _naming_faults(project, path)
+        found.faults.append(f"{path} is not TOML: {error}.")
+        return found
+    found.faults += _naming_faults(project, path)
     for name, target in project.get("entry-points", {}).get("ddcore", {}).items():
-        yield from _module_faults(name, str(target), folder)
+        with _importable(folder):
+            found.faults += _module_faults(name, str(target), folder, found)
+    return found
 
 
-@Check
-def check_installed(name: str) -> Iterator[str]:
-    """The installed plugin ``name``: whether the host can use it, what it lacks, and the check of each part."""
-    host = Host()
-    if problems := [problem for problem in host.problems if problem.name == name]:
-        yield from map(str, problems)
-        return
+def inspect_installed(name: str) -> Inspection:
+    """The installed plugin ``name``: whether the host can use it, what it lacks, and the check of each part.
+
+    Raises:
+        MissingPlugin: there is none of that name.
+    """
+    host, found = Host(), Inspection()
+    found.faults += [str(problem) for problem in host.problems if problem.name == name]
+    if found.faults:
+        return found
     if name not in host.plugins:
         raise MissingPlugin(name, host.plugins)
     plugin = host.plugins[name]
-    for need in plugin.lacking:
-        yield f"{name} needs {need}, which is not installed: pip install '{need}'."
-    for maker in plugin.brings:
-        yield from maker_faults(maker, host)
+    found.faults += [f"{name} needs {need}, which is not installed: pip install '{need}'." for need in plugin.lacking]
+    found.makers(plugin.brings, host)
+    return found
 
 
 def _naming_faults(project: Mapping[str, Any], path: Path) -> Iterator[str]:
@@ -106,34 +129,31 @@ def _naming_faults(project: Mapping[str, Any], path: Path) -> Iterator[str]:
         yield f'{path}: it says no range of ddcore that it works with: write dependencies = ["ddcore>=0.1,<0.2"].'
 
 
-def _module_faults(name: str, target: str, folder: Path) -> Iterator[str]:
-    with _importable(folder):
-        module = target.partition(":")[0]
-        try:
-            found = find_spec(module.split(".")[0])
-        except (ImportError, ValueError):
-            found = None
-        if found is None:
-            yield f"The entry point {name} = {target!r} names no module in {folder}: let it be the package's name."
-            return
-        try:
-            loaded = EntryPoint(name, target, "ddcore").load()
-        except (Exception, SystemExit) as error:
-            said = in_a_sentence(error) if isinstance(error, Exception) else "it exits."
-            yield f"{module} cannot be imported: {said} Import host libraries where they are used, not at the top."
-            return
-        if getattr(loaded, "ddcore_api", None) is None and not isinstance(loaded, type):
-            yield f'{module} does not say which hooks it was written for: add ddcore_api = ">=1.0,<2".'
-        try:
-            host = Host({name: loaded})
-        except PluginBroken as error:
-            yield str(error)
-            return
-        if name not in host.plugins:
-            yield from (str(problem) for problem in host.problems if problem.name == name)
-            return
-        for maker in host.plugins[name].brings:
-            yield from maker_faults(maker, host)
+def _module_faults(name: str, target: str, folder: Path, found: Inspection) -> Iterator[str]:
+    module = target.partition(":")[0]
+    try:
+        spec = find_spec(module.split(".")[0])
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        yield f"The entry point {name} = {target!r} names no module in {folder}: let it be the package's name."
+        return
+    try:
+        loaded = EntryPoint(name, target, "ddcore").load()
+    except (Exception, SystemExit) as error:
+        said = [in_a_sentence(error)] if isinstance(error, Exception) else ["it exits."]
+        yield " ".join([f"{module} cannot be imported:", *said, *hints(error)])
+        return
+    if getattr(loaded, "ddcore_api", None) is None and not isinstance(loaded, type):
+        yield f'{module} does not say which hooks it was written for: add ddcore_api = ">=1.0,<2".'
+    try:
+        host = Host({name: loaded})
+    except PluginBroken as error:
+        yield str(error)
+        return
+    yield from (str(problem) for problem in host.problems if problem.name == name)
+    if name in host.plugins:
+        found.makers(host.plugins[name].brings, host)
 
 
 @contextmanager
@@ -147,29 +167,26 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path[:] = before
 
 
-def maker_faults(maker: Maker, host: Host) -> Iterator[str]:
-    """What a part class or a method breaks of the rules of its kind, each sentence with its name before it."""
+def maker_faults(maker: Maker, host: Host) -> list[str]:
+    """What a part class or a method breaks of the rules of its kind.
+
+    Raises:
+        Untried: it keeps the contract, and its defaults cannot be run.
+    """
     kind = getattr(maker, "kind", "")
-    for sentence in _maker_faults(maker, kind, host):
-        yield f"{kind} {name_of(maker)}: {sentence}"
-
-
-def _maker_faults(maker: Maker, kind: str, host: Host) -> Iterator[str]:
     if not isinstance(maker, type):
-        yield from CHECKS[kind].faults(maker, host=host) if kind in CHECKS else ()
-        return
-    yield from (own := list(class_faults(maker)))
-    if own:
-        return
+        return CHECKS[kind].faults(maker, host=host) if kind in CHECKS else []
+    if own := list(class_faults(maker)):
+        return own
     try:
         part: Part = smaller(sample(maker))
-    except (DdcoreError, TypeError):
-        return  # it has no defaults: its author's tests make one
-    check = CHECKS.get(kind)
-    if check is None or (isinstance(part, DataSet) and reads_files(part)):
-        yield from check_part.faults(part, host.catalogue)
-    else:
-        yield from check.faults(part, host=host)
+    except (DdcoreError, TypeError) as error:
+        raise Untried(f"it has no defaults that work: let its own tests make one. ({error})") from error
+    if own := check_part.faults(part, host.catalogue):
+        return own
+    if isinstance(part, DataSet) and reads_files(part):
+        raise Untried("its files are not here: let its own tests bring some.")
+    return CHECKS[kind].faults(part, host=host) if kind in CHECKS else []
 
 
 def reads_files(part: DataSet) -> bool:

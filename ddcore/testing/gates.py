@@ -12,13 +12,14 @@ from torch import Tensor
 
 from ddcore.composition import Recipe
 from ddcore.data import RealData
+from ddcore.errors import RecipeRefused
 from ddcore.gate.base import DISCLOSURES, Gate, GatePlan
 from ddcore.gate.open import Open
 from ddcore.host import Host
 from ddcore.losses import LOSSES
 from ddcore.rng import Streams
 from ddcore.store import Store
-from ddcore.testing.base import Check
+from ddcore.testing.base import Check, Untried
 from ddcore.testing.contract import check_part
 from ddcore.testing.tiny import tiny_vectors
 from ddcore.testing.trial import rated, run_faults, tiny_recipe, trial
@@ -51,6 +52,10 @@ def check_gate(
     if unknown := sorted(plan.serves - {*DISCLOSURES}):
         yield f"{name} serves {', '.join(unknown)}, which nobody asks: a gate serves some of {', '.join(DISCLOSURES)}."
     probe = Probe(host, tiny_vectors())
+    try:
+        plan.check(tiny_recipe(data=probe.data, host=host), probe.data.card, probe.network)
+    except RecipeRefused as refused:
+        raise Untried(f"{name} could not be tried as it is: give the check other settings. ({refused})") from refused
     yield from _answer_faults(plan, probe, name)
     if identity is not None:
         yield from _identity_faults(identity, probe, name)

@@ -36,8 +36,10 @@ def check_policy(
         wanted, _ = run.ctx.network.init(torch.Generator().manual_seed(0))
         nets = () if draw.ensemble is None else (draw.ensemble,)
         shapes = {key: (*nets, *value.shape) for key, value in wanted.items()}
-        if {key: tuple(value.shape) for key, value in draw.params.items()} != shapes:
-            yield f"{name} draws parameters of another network than the run's: begin with ctx.fresh()."
+        own = draw.network is run.ctx.network
+        if own and {key: tuple(value.shape) for key, value in draw.params.items()} != shapes:
+            yield f"{name} draws parameters that are none of the network's: begin with ctx.fresh()."
+            return
         try:
             policy.check_state(run.policy, run.ctx.network)
         except ValueError as error:

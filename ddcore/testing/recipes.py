@@ -10,8 +10,9 @@ import torch
 
 from ddcore.composition import Recipe
 from ddcore.data import RealData
+from ddcore.errors import RecipeRefused
 from ddcore.host import Host
-from ddcore.testing.base import Check
+from ddcore.testing.base import Check, Untried
 from ddcore.testing.contract import toml_faults
 from ddcore.testing.smaller import smaller
 from ddcore.testing.trial import Trial, data_for, rated, run_faults, tensors, undeclared
@@ -44,7 +45,10 @@ def check_recipe(
     small = replace(small, synthetic=replace(small.synthetic, ipc=min(2, small.ipc)), seed=3)
     small = rated(replace(small, iterations=STEPS if small.objective else 0), data.card)
     found = Trial(small, data, host)
-    run = found.start()
+    try:
+        run = found.start()
+    except RecipeRefused as refused:
+        raise Untried(f"{name} could not be run as it is: give the check a recipe that can. ({refused})") from refused
     if run.recipe.gate.guards:
         yield from run_faults(found, name)
         return

@@ -6,8 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from ddcore.data import RealData
-from ddcore.errors import DdcoreError, RecipeRefused
+from ddcore.errors import DdcoreError
 from ddcore.host import Host
+from ddcore.testing.base import Untried
 from ddcore.testing.smaller import smaller
 from ddcore.testing.vertices import tiny_nodes
 
@@ -57,7 +58,7 @@ def tiny_data(kind: str, host: Host) -> RealData:
     """Small data of the ``kind``: of this module, or a registered data set that reads no file.
 
     Raises:
-        RecipeRefused: there is none.
+        Untried: there is none.
     """
     if kind in TINY:
         return TINY[kind]()
@@ -68,4 +69,4 @@ def tiny_data(kind: str, host: Host) -> RealData:
                 return smaller(plan).load()
         except (DdcoreError, TypeError, OSError):
             continue
-    raise RecipeRefused(f"No installed data set of the kind {kind} is made without files: give the check data=.")
+    raise Untried(f"No installed data set of the kind {kind} is made without files: give the check data=.")

@@ -22,6 +22,7 @@ from ddcore.host import Host
 from ddcore.parts import Part
 from ddcore.run import Run
 from ddcore.synthetic import SyntheticSet
+from ddcore.testing.base import Untried
 from ddcore.testing.smaller import sample, smaller
 from ddcore.testing.tiny import tiny_data
 from ddcore.types import DataCard
@@ -135,7 +136,7 @@ def trial(part: Part, recipe: Recipe | None, data: RealData | None, host: Host |
     """``part`` in ``recipe``, or in DM, or in the first installed method that has such a part and can run.
 
     Raises:
-        RecipeRefused: there is none.
+        Untried: there is none.
     """
     host = host or Host()
     data = data or data_for((part,), host)
@@ -150,9 +151,9 @@ def trial(part: Part, recipe: Recipe | None, data: RealData | None, host: Host |
             refusals.append(f"{name}: {refused}")
         else:
             return found
-    raise RecipeRefused(
+    raise Untried(
         f"No installed method could be run with {part.part_name()} in it: give the check recipe=, a small recipe of"
-        f" yours. ({refusals[0]})"
+        f" yours, or other settings of the part. ({refusals[0]})"
     )
 
 

@@ -12,7 +12,7 @@ from ddcore import plugin as dd
 from ddcore.cli import app
 from ddcore.errors import MissingPlugin
 from ddcore.testing import tiny_images, tiny_recipe
-from ddcore.testing.distribution import check_distribution
+from ddcore.testing.distribution import inspect_folder
 from ddcore.trace import Trace
 
 PROJECT = """[project]
@@ -64,7 +64,7 @@ def written(tmp_path):
     ],
 )
 def test_what_is_wrong_with_its_names(old, new, sentence, written):
-    faults = check_distribution.faults(written(HEAD, PROJECT.replace(old, new)))
+    faults = inspect_folder(written(HEAD, PROJECT.replace(old, new))).faults
     assert re.search(sentence, "\n".join(faults))
     assert all(fault.endswith((".", ".)")) for fault in faults)
 
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_its_module(source, sentence, written):
 def test_a_folder_without_a_distribution_and_a_name_that_nobody_has(tmp_path):
     assert "holds no pyproject.toml: `ddcore plugins new NAME`" in call("check", tmp_path).stderr
     done = call("check", "moonlight")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "There is no plugin installed named 'moonlight'." in done.stderr
     assert "pip install ddcore-moonlight" in done.stderr
 

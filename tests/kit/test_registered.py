@@ -12,6 +12,9 @@ HOST = Host()
 PARTS = [entry.maker for entry in HOST.catalogue if isinstance(entry.maker, type)]
 MADE = {
     "by_loss": lambda cls: cls(dd.GradientMatch(real=4)),
+    "hallucinated": lambda cls: cls(ipc=8),
+    "latents": lambda cls: cls(ipc=8),
+    "private_gate": lambda cls: cls(noise_multiplier=1.0),
     **dict.fromkeys(("balanced", "distilled", "olcgm", "reservoir"), lambda cls: cls(size=9)),
 }
 """Parts that are refused by their defaults."""
@@ -24,8 +27,11 @@ def made(maker):
     return testing.smaller(own(maker) if own else testing.sample(maker))
 
 
-ELSEWHERE = {"graph_gcn", "sampled_graphs", "doscond_graphs"}
-"""Parts for whole graphs, which no data set makes without files: tests/plugins/graph checks them."""
+ELSEWHERE = {"graph_gcn", "sampled_graphs", "doscond_graphs", "trajectory", "dynafed"}
+"""Parts for whole graphs, which no data set makes without files, and for trajectories that a server hands out: the
+plugins' own tests check them."""
+LONG = {"dosser", "datm", "distilled_replay"}
+"""Methods whose small run takes more than ten seconds."""
 
 
 def of(kind):
@@ -50,7 +56,7 @@ def test_every_part_keeps_the_rules_of_its_kind(kind, name):
         CHECKS[kind](part, host=HOST)
 
 
-@pytest.mark.parametrize("name", of("method"))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in of("method")])
 def test_every_method_keeps_the_rules(name):
     testing.check_recipe(HOST.catalogue.find("method", name).maker, host=HOST)
 

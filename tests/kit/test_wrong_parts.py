@@ -11,6 +11,7 @@ from torch import nn
 
 from ddcore import Host, testing
 from ddcore import plugin as dd
+from ddcore.testing import Untried
 
 HOST = Host()
 
@@ -144,11 +145,15 @@ class Needy(Matching):
         (Endless, r"The loss of dm is inf"),
         (Silent, r"yields no loss: accumulate yields once"),
         (Stumbling, r"AttributeError at .*test_wrong_parts.py:\d+: .*takes"),
-        (Needy, r"No installed method could be run with needy in it: give the check recipe=.*moon"),
     ],
 )
 def test_a_wrong_objective(part, sentence):
     assert re.search(sentence, told(testing.check_objective, part()))
+
+
+def test_a_part_that_no_small_run_can_be_made_of():
+    with pytest.raises(Untried, match=r"could be run with needy in it: give the check recipe=.*moon"):
+        testing.check_objective(Needy(), host=HOST)
 
 
 def test_a_right_objective():
@@ -516,7 +521,7 @@ class Training(Drawing):
         (Meddling, r"meddling changes S as it draws"),
         (Remembering, r"remembering remembers what no checkpoint holds"),
         (Elsewhere, r"elsewhere remembers other things than its memory says"),
-        (Foreign, r"foreign draws parameters of another network than the run's"),
+        (Foreign, r"foreign draws parameters that are none of the network's"),
         (Training, r"training asks fit of the gate and does not say so"),
     ],
 )
