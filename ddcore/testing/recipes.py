@@ -12,6 +12,7 @@ from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.errors import RecipeRefused
 from ddcore.host import Host
+from ddcore.run import Run
 from ddcore.testing.base import Check, Untried
 from ddcore.testing.contract import toml_faults
 from ddcore.testing.smaller import smaller
@@ -41,22 +42,29 @@ def check_recipe(
         yield f"{name} makes a recipe that is called {recipe.name}, as reports do: give it name={name!r}."
     yield from toml_faults(recipe, host.catalogue)
     data = data or data_for(tuple(part for where, part in recipe.within() if where), host)
-    small = smaller(host.kind(data.card.kind).adapted(recipe))
-    small = replace(small, synthetic=replace(small.synthetic, ipc=min(2, small.ipc)), seed=3)
-    small = rated(replace(small, iterations=STEPS if small.objective else 0), data.card)
-    found = Trial(small, data, host)
-    try:
-        run = found.start()
-    except RecipeRefused as refused:
-        raise Untried(f"{name} could not be run as it is: give the check a recipe that can. ({refused})") from refused
+    found, run = _started(smaller(host.kind(data.card.kind).adapted(recipe)), data, host)
     if run.recipe.gate.guards:
         yield from run_faults(found, name)
         return
     run.run_until()
     yield from undeclared(run.trace.asked, run.recipe.asks, name)
-    if small.objective is not None:
-        other = Trial(replace(small, seed=4), data, host).start()
+    if run.recipe.objective is not None:
+        other = Trial(replace(found.recipe, seed=4), data, host).start()
         other.run_until()
         if all(map(torch.equal, tensors(run), tensors(other))):
             yield f"{name} makes the same S whatever the seed: draw from ctx.rng."
     yield from run_faults(found, name)
+
+
+def _started(recipe: Recipe, data: RealData, host: Host) -> tuple[Trial, Run]:
+    """A small run of ``recipe``, of two items per class or of as many as its decoder takes."""
+    refusals = []
+    for ipc in (min(2, recipe.ipc), 8):
+        small = replace(recipe, synthetic=replace(recipe.synthetic, ipc=ipc), seed=3)
+        try:
+            small = rated(replace(small, iterations=STEPS if small.objective else 0), data.card)
+            return (found := Trial(small, data, host)), found.start()
+        except RecipeRefused as refused:
+            refusals.append(refused)
+    said = f"{recipe.name} could not be run as it is: give the check a recipe that can."
+    raise Untried(f"{said} ({refusals[0]})") from refusals[0]
