@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+ENTRY = PROJECT["entry-points"]["pytest11"]["ddcore"]
 
 TEST = """
 def test_tiny(tiny_images, tiny_vectors, tiny_signals, tiny_nodes, tiny_run, hook_recorder):
@@ -20,7 +25,7 @@ assert "torch" not in sys.modules, "torch was imported"
 
 def test_its_fixtures(tmp_path):
     (tmp_path / "test_tiny.py").write_text(TEST)
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "ddcore.testing.fixtures"]
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:ddcore", "-p", ENTRY]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
