@@ -101,7 +101,7 @@ def _core() -> Catalogue:
 
 
 def _brought(name: str, module: object, core: Catalogue) -> tuple[Maker, ...]:
-    """What ``module`` answers to ``ddcore_parts``, and the ``core`` with it.
+    """What ``module`` answers to ``ddcore_parts``, besides what is the ``core``'s own.
 
     Raises PluginBroken with the reason why ``module`` is no plugin of this host.
     """
@@ -125,7 +125,8 @@ def _brought(name: str, module: object, core: Catalogue) -> tuple[Maker, ...]:
             if not isinstance(answer, list | tuple):
                 said = answer.__name__ if isinstance(answer, type) else repr(answer)
                 raise PluginBroken(f"its ddcore_parts answers {said}, not a list: return [{said}]")
-        brought = tuple(maker for answer in answers for maker in answer)
+        cores = {id(entry.maker) for entry in core}
+        brought = tuple(maker for answer in answers for maker in answer if id(maker) not in cores)
         core.copy().add(brought, name)
     except (pluggy.PluginValidationError, PluginBroken) as error:
         raise PluginBroken(" ".join(str(error).split())) from error

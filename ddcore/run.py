@@ -119,7 +119,7 @@ class Run:
         self.trace = trace or Trace()
         self.gate = CountedGate(self.gate, self.trace.count)
         with WithinMemory("S"):
-            carrier = recipe.synthetic.build(data.card)
+            carrier = recipe.synthetic.ready(data.card)
             labels = recipe.labels.build(data.card, carrier)
             step_sizes = recipe.objective.step_sizes if recipe.objective else 0
             self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)

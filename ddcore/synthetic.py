@@ -128,11 +128,6 @@ class SyntheticSet(nn.Module):
     ) -> None:
         """``step_size``: first value of each of the learned ``step_sizes``."""
         super().__init__()
-        if not isinstance(getattr(carrier, "classes", None), Tensor):
-            raise RecipeRefused(
-                f"{type(carrier).__name__} has no classes: let its __init__ register a buffer `classes` (n,), the class"
-                " of each item of S."
-            )
         self.carrier = carrier
         self.labels = labels
         self.log_step_size = None

@@ -42,10 +42,7 @@ def check_carrier(
 
 def _shape_faults(run: Run, name: str) -> Iterator[str]:
     carrier, card = run.synthetic.carrier, run.card
-    classes = getattr(carrier, "classes", None)
-    if not isinstance(classes, torch.Tensor):
-        yield f"{name} has no classes: register a buffer `classes` (n,), the class of each item, in its __init__."
-        return
+    classes = carrier.classes
     known = torch.arange(card.classes)
     if classes.dtype != torch.long or classes.ndim != 1 or not bool(torch.isin(classes, known).all()):
         yield (

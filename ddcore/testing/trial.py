@@ -107,7 +107,7 @@ def rated(recipe: Recipe, card: DataCard) -> Recipe:
     taken = recipe.objective.step_sizes
     recipe = replace(recipe, step_size=(recipe.step_size or 0.01) if taken else None)
     fitted = recipe.fitted(card)
-    carrier = fitted.synthetic.build(card)
+    carrier = fitted.synthetic.ready(card)
     labels = fitted.labels.build(card, carrier)
     groups = SyntheticSet(carrier, labels, recipe.step_size, max(1, taken)).groups()
     rates = {name: recipe.update.lr.get(name, 1e-2) for name in groups}
