@@ -18,7 +18,7 @@ from ddcore.rng import Streams
 from ddcore.store import plain
 from ddcore.testing.base import Check
 from ddcore.testing.contract import check_part
-from ddcore.testing.trial import global_numbers, run_faults, trial
+from ddcore.testing.trial import data_for, global_numbers, run_faults, trial
 from ddcore.types import Batch, Draw
 
 
@@ -34,11 +34,16 @@ def check_view(
     """
     name = part.part_name()
     yield from check_part.faults(part, host.catalogue if host else None)
-    found = trial(part, recipe, data, host)
-    store, rng = found.data.train, Streams(0)
-    run = found.start()
-    run.start()
-    draw = run.ctx.fresh()
+    host = host or Host()
+    data = data or data_for((part,), host)
+    found = list(_live_faults(part, data, host, name))
+    yield from found or run_faults(trial(part, recipe, data, host), name)
+
+
+def _live_faults(part: View, data: RealData, host: Host, name: str) -> Iterator[str]:
+    store, rng = data.train, Streams(0)
+    network = host.kind(data.card.kind).network.ready(data.card)
+    draw = Draw(network, *network.init(torch.Generator().manual_seed(0)))
     with global_numbers() as drawn:
         live = part.build(sealed(store) if part.itemwise else store, rng)
         targets = store.targets.clone()
@@ -67,7 +72,6 @@ def check_view(
                 Guard(rng).views([(name, live)], network, lambda: store.take(rows))
         except RecipeRefused as refused:
             yield str(refused)
-    yield from run_faults(found, name)
 
 
 def _apply_faults(apply: Callable[..., Batch], batch: Batch, draw: Draw | None, name: str) -> Iterator[str]:

@@ -91,7 +91,7 @@ def test_what_is_wrong_with_its_names(old, new, sentence, written):
         ),
         (
             HEAD + "@dataclass\n" + POLICY.format("    pace: dd.Count = 1\n") + PARTS.format("[Drawn]"),
-            r"parts are frozen: write @dataclass\(frozen=True\)",
+            r"Parts are frozen: write @dataclass\(frozen=True\)",
         ),
         (
             HEAD + "@dataclass(frozen=True)\n" + POLICY.format("    pace: int = 1\n") + PARTS.format("[Drawn]"),
@@ -168,7 +168,7 @@ def test_a_method_says_what_it_needs_where_it_is_listed_and_refused(monkeypatch)
 def test_a_recipe_that_names_a_missing_plugin_says_what_to_install(monkeypatch):
     recipe = tiny_recipe()
     named = recipe.__class__(**{**recipe.__dict__, "plugins": {"private": {}}})
-    text = Host().recipe("ndpdc").to_toml() + '\n[gate]\nname = "private_gate"\n'
+    text = Host().recipe("ndpdc", overrides={"gate.name": "private_gate", "gate.noise_multiplier": 1.0}).to_toml()
     monkeypatch.setattr("ddcore.host.entry_points", lambda group: [])
     with pytest.raises(UnknownName, match="no plugin installed named 'private'.*pip install ddcore-private"):
         Host().start(named, tiny_images())

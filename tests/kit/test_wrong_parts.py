@@ -240,7 +240,6 @@ MODULE = [Rows]
     ("module", "sentence"),
     [
         (Rows, r"^$"),
-        (Nameless, r"Nameless has no classes: let its __init__ register a buffer `classes`"),
         (Squeezed, r"store: its inputs are \(6, 1, 16, 15\): answer \(6, 1, 16, 16\)"),
         (Shuffled, r"store: the inputs at some rows are others than those of the whole"),
         (Cheap, r"store counts 8 bytes and stores 6144: let nbytes\(\) add up"),
@@ -252,6 +251,12 @@ MODULE = [Rows]
 def test_a_wrong_carrier(module, sentence, monkeypatch):
     monkeypatch.setitem(globals(), "MODULE", [module])
     assert re.search(sentence, told(testing.check_carrier, Store(ipc=2)))
+
+
+def test_a_carrier_without_classes(monkeypatch):
+    monkeypatch.setitem(globals(), "MODULE", [Nameless])
+    with pytest.raises(Untried, match="Nameless has no classes: let its __init__ register a buffer `classes`"):
+        testing.check_carrier(Store(ipc=2), host=HOST)
 
 
 # --- views
@@ -567,14 +572,8 @@ class Constant(Layers):
             nn.init.constant_(parameter, 0.1)
 
 
-class Honest(dd.ModuleNetwork):
-    pass
-
-
 class Boasting(dd.ModuleNetwork):
-    @property
-    def per_sample(self):
-        return True
+    """One that says per_sample by itself."""
 
 
 @dataclass(frozen=True)
@@ -589,11 +588,11 @@ class Built(dd.NetworkPlan):
 @pytest.mark.parametrize(
     ("network", "module", "sentence"),
     [
-        (Honest, Layers, r"^$"),
-        (Honest, Normed, r"^$"),
+        (dd.ModuleNetwork, Layers, r"^$"),
+        (dd.ModuleNetwork, Normed, r"^$"),
         (Boasting, Normed, r"built says per_sample and lets items of a batch see each other"),
-        (Honest, BesideItself, r"built: its logits are not a last layer on its features"),
-        (Honest, Constant, r"built starts the same under every seed"),
+        (dd.ModuleNetwork, BesideItself, r"built: its logits are not a last layer on its features"),
+        (dd.ModuleNetwork, Constant, r"built starts the same under every seed"),
     ],
 )
 def test_a_wrong_network(network, module, sentence, monkeypatch):
@@ -832,7 +831,7 @@ class Drifting(Counts):
         (Counts, r"^$"),
         (Caseless, r"caseless has no cases"),
         (Ragged, r"names seeds in chooses or several, which is no field of it"),
-        (Drifting, r"drifting"),
+        (Drifting, r"drifting: its cases are others the second time"),
     ],
 )
 def test_a_wrong_study(study, sentence):
