@@ -79,9 +79,7 @@ class Trace:
 
         return called
 
-    def wrapper(
-        self, plugin: str, hook: str, function: Callable[..., Generator[Any, Any, Any]]
-    ) -> Callable[..., Generator[Any, Any, Any]]:
+    def wrapper(self, plugin: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The same of a wrapper, whose ``yield`` is not its own time."""
         calls = self.of(plugin, hook)
 

@@ -34,7 +34,7 @@ from ddcore.testing.recipes import check_recipe
 from ddcore.testing.smaller import sample, smaller
 from ddcore.testing.views import check_view
 
-CHECKS: Mapping[str, Check[Any]] = {
+CHECKS: Mapping[str, Check[...]] = {
     "carrier": check_carrier,
     "data": check_data_set,
     "gate": check_gate,

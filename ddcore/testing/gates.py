@@ -28,7 +28,6 @@ from ddcore.types import Draw, Group
 FAR = (1e4, 1e8)
 """Factors of an outlier: what a gate that guards tells of the one and of the other is the same."""
 LEEWAY = 1e-3
-CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 
 
 @Check
@@ -143,7 +142,7 @@ def _identity_faults(plan: GatePlan, probe: Probe, name: str) -> Iterator[str]:
     for disclosure in _asked(plan):
         answer, wanted = (probe.ask(probe.live(each), disclosure) for each in (plan, Open()))
         for told, open_ in zip(answer, wanted, strict=True):
-            if any(not torch.allclose(told[key], open_[key], **CLOSE) for key in open_):
+            if any(not torch.allclose(told[key], open_[key], rtol=1e-4, atol=1e-6) for key in open_):
                 yield (
                     f"{name}: with settings that change nothing, {plan}, its {disclosure} are not those of the open"
                     " gate: means are over the items of each group."

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Generator, Tensor
 
 from ddcore.data import RealData
+from ddcore.datasets.base import DataSet
 from ddcore.errors import DdcoreError
 from ddcore.host import Host
 from ddcore.testing.base import Untried
@@ -64,7 +67,7 @@ def tiny_data(kind: str, host: Host) -> RealData:
         return TINY[kind]()
     for entry in host.catalogue.of("data"):
         try:
-            plan = entry.maker()
+            plan = cast(type[DataSet], entry.maker)()
             if plan.item_kind() == kind and not list(plan.files()):
                 return smaller(plan).load()
         except (DdcoreError, TypeError, OSError):

@@ -15,10 +15,12 @@ from ddcore import plugin as dd
 class Foggy(dd.View):
     """Normal noise is added to each raw item, anew each time it is seen."""
 
-    itemwise = True
-
     deviation: dd.NotNegative = 0.05
     """Standard deviation of the noise, in units of raw values."""
+
+    @property
+    def itemwise(self) -> bool:
+        return True
 
     def build(self, store: dd.Store, rng: dd.Streams) -> LiveFoggy:
         return LiveFoggy(self.deviation, rng["foggy"])
