@@ -90,7 +90,7 @@ def _manager(plugins: Iterable[tuple[str, object]], trace: Trace | None = None) 
                 if trace and implementation.plugin is module:
                     wraps = implementation.wrapper or implementation.hookwrapper
                     traced = trace.wrapper if wraps else trace.function
-                    implementation.function = traced(name, caller.name, implementation.function)
+                    cast(Any, implementation).function = traced(name, caller.name, implementation.function)
     return manager
 
 
