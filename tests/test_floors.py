@@ -60,7 +60,18 @@ SHARED = {
     "study": {"engine", "experiments", "finding"},
     "template": {"kinds"},
     "testing": {
-        *{"carriers", "contract", "data_sets", "gates", "measures", "networks", "objectives", "policies", "protocols"},
+        *{
+            "carriers",
+            "contract",
+            "data_sets",
+            "gates",
+            "hooks",
+            "measures",
+            "networks",
+            "objectives",
+            "policies",
+            "protocols",
+        },
         *{"recipes", "smaller", "tiny", "trial", "vertices", "views"},
     },
 }

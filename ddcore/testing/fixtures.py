@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ddcore import testing
-
 if TYPE_CHECKING:
     from ddcore.artefact import DistilledSet
     from ddcore.data import RealData
@@ -18,34 +16,46 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def tiny_images() -> RealData:
     """Three classes of small grey images."""
-    return testing.tiny_images()
+    from ddcore.testing.tiny import TINY
+
+    return TINY["image"]()
 
 
 @pytest.fixture(scope="session")
 def tiny_vectors() -> RealData:
     """Three classes of vectors."""
-    return testing.tiny_vectors()
+    from ddcore.testing.tiny import TINY
+
+    return TINY["vector"]()
 
 
 @pytest.fixture(scope="session")
 def tiny_signals() -> RealData:
     """Three classes of signals along time."""
-    return testing.tiny_signals()
+    from ddcore.testing.tiny import TINY
+
+    return TINY["signal"]()
 
 
 @pytest.fixture(scope="session")
 def tiny_nodes() -> RealData:
     """Vertices of a graph, of the kind that the plugin ``ddcore.testing.vertices`` brings."""
-    return testing.tiny_nodes()
+    from ddcore.testing.tiny import TINY
+
+    return TINY["vertex"]()
 
 
 @pytest.fixture
 def tiny_run() -> Callable[..., DistilledSet]:
     """Distils in a few real steps with the parts that it is given: ``tiny_run(MyObjective(), method="dm")``."""
-    return testing.tiny_run
+    from ddcore.testing.trial import tiny_run as run
+
+    return run
 
 
 @pytest.fixture
 def hook_recorder() -> HookRecorder:
     """A plugin that notes which hooks are called."""
-    return testing.HookRecorder()
+    from ddcore.testing.hooks import HookRecorder
+
+    return HookRecorder()
