@@ -44,8 +44,13 @@ class Catalogue:
         entries = dict(self._entries)
         for maker in makers:
             kind = getattr(maker, "kind", "")
+            if isinstance(maker, Part):
+                raise PluginBroken(f"{distribution} announces {maker}, a part: announce its class, without the ().")
             if not kind:
-                raise PluginBroken(f"{distribution} announces {maker!r}, which is neither a part nor a method.")
+                raise PluginBroken(
+                    f"{distribution} announces {maker!r}, which is neither a part nor a method. Derive it from a kind"
+                    " of ddcore.plugin, or mark it with @dd.method(...) or @dd.preset(...)."
+                )
             if isinstance(maker, type):
                 for fault in contract_faults(maker):
                     raise PluginBroken(f"{distribution} announces the {kind} {maker.__name__}: {fault}.")

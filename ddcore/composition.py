@@ -11,7 +11,7 @@ from ddcore.augment.base import Augment
 from ddcore.bounds import Positive, Whole
 from ddcore.carriers.base import Carrier
 from ddcore.catalogue import Catalogue
-from ddcore.errors import RecipeRefused
+from ddcore.errors import RecipeRefused, UnknownName, installing
 from ddcore.gate.base import GatePlan
 from ddcore.gate.open import Open
 from ddcore.gate.view import View
@@ -184,7 +184,21 @@ class Recipe(Part, kind="recipe"):
     @staticmethod
     def from_toml(text: str, catalogue: Catalogue, where: str = "the recipe") -> Recipe:
         """Raises RecipeRefused or UnknownName where the text is not a recipe."""
-        return from_dict(Recipe, parse_toml(text, where), catalogue)
+        return Recipe.from_table(parse_toml(text, where), catalogue)
+
+    @staticmethod
+    def from_table(table: dict[str, Any], catalogue: Catalogue) -> Recipe:
+        """The same of what TOML is read to. A name that nothing answers to may be a missing plugin's, which is said."""
+        try:
+            return from_dict(Recipe, table, catalogue)
+        except UnknownName as error:
+            known = {entry.distribution.removeprefix("ddcore-") for entry in catalogue}
+            for plugin in table.get("plugins", {}):
+                if plugin.replace("_", "-") not in known:
+                    error.add_note(
+                        f"The recipe names the plugin {plugin}, which is not installed. {installing(plugin)}"
+                    )
+            raise
 
 
 def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
@@ -215,16 +229,18 @@ def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
 M = TypeVar("M", bound=Callable[..., Recipe])
 
 
-def method(*cites: Citation, family: str | None = None) -> Callable[[M], M]:
+def method(*cites: Citation, family: str | None = None, needs: tuple[str, ...] = ()) -> Callable[[M], M]:
     """Mark a function that returns a recipe as a published method, with its papers.
 
     ``family``: what it is listed under; by default the name of its module, or of its package for ``recipes``.
+    ``needs``: the other plugins whose parts or hooks it names, which `ddcore list methods` shows.
     """
 
     def mark(function: M) -> M:
         package, _, module = function.__module__.rpartition(".")
         function.kind = "method"  # type: ignore[attr-defined]
         function.cites = cites  # type: ignore[attr-defined]
+        function.needs_plugins = needs  # type: ignore[attr-defined]
         function.family = family or (package if module == "recipes" else module)  # type: ignore[attr-defined]
         return function
 

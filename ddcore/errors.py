@@ -24,6 +24,19 @@ class UnknownName(DdcoreError):
         super().__init__(f"There is no {what} named {name!r}. {hint}")
 
 
+class MissingPlugin(UnknownName):
+    """A plugin that is named and not installed; the message says what to install."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__("plugin installed", name, known)
+        self.args = (f"{self.args[0]} {installing(name)}",)
+
+
+def installing(plugin: str) -> str:
+    """What to install for ``plugin``, whose distribution is called as all of them are."""
+    return f"What brings {plugin} is installed by `pip install ddcore-{plugin.replace('_', '-')}`."
+
+
 class RecipeRefused(DdcoreError):
     """A recipe that cannot or must not run, refused before anything is built or read."""
 

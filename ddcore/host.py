@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 import pluggy
+from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ddcore import builtin, hookspecs
@@ -21,7 +22,7 @@ from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue, Maker
 from ddcore.composition import Recipe, check_suits
 from ddcore.data import RealData
-from ddcore.errors import BadData, PluginBroken, RecipeRefused, UnknownName
+from ddcore.errors import BadData, MissingPlugin, PluginBroken, RecipeRefused, UnknownName
 from ddcore.evaluation.kept import code_of
 from ddcore.evaluation.protocol import Protocol
 from ddcore.gate.record import SpendRecord
@@ -30,6 +31,7 @@ from ddcore.marker import HOOK_API, PROJECT
 from ddcore.networks.base import tried_once
 from ddcore.packing import overridden, read_toml
 from ddcore.run import Hooks, Run
+from ddcore.trace import Trace
 from ddcore.types import Progress
 
 STRICT = "DDCORE_STRICT_PLUGINS"
@@ -47,6 +49,14 @@ class Plugin:
     module: object
     brings: tuple[Maker, ...] = ()
     """What it answers to ``ddcore_parts``."""
+    lacking: tuple[str, ...] = ()
+    """Requirements of it that what is installed does not meet; what needs them fails when it is used."""
+
+    @property
+    def hooks(self) -> list[str]:
+        """The hooks that it implements."""
+        callers = _manager([(self.name, self.module)]).get_hookcallers(self.module) or ()
+        return sorted(caller.name for caller in callers)
 
 
 @dataclass(frozen=True)
@@ -66,14 +76,21 @@ class PluginProblem:
         )
 
 
-def _manager(plugins: Iterable[tuple[str, object]]) -> pluggy.PluginManager:
-    """A hook manager with the core and ``plugins``, heard in the order given."""
+def _manager(plugins: Iterable[tuple[str, object]], trace: Trace | None = None) -> pluggy.PluginManager:
+    """A hook manager with the core and ``plugins``, heard in the order given, whose calls stand in ``trace``."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(builtin, name="ddcore")
     for name, module in reversed(list(plugins)):
         manager.register(module, name=name)
     manager.check_pending()
+    for name, module in manager.list_name_plugin() if trace else ():
+        for caller in manager.get_hookcallers(module) or ():
+            for implementation in caller.get_hookimpls():
+                if trace and implementation.plugin is module:
+                    wraps = implementation.wrapper or implementation.hookwrapper
+                    traced = trace.wrapper if wraps else trace.function
+                    cast(Any, implementation).function = traced(name, caller.name, implementation.function)
     return manager
 
 
@@ -84,7 +101,7 @@ def _core() -> Catalogue:
 
 
 def _brought(name: str, module: object, core: Catalogue) -> tuple[Maker, ...]:
-    """What ``module`` answers to ``ddcore_parts``, and the ``core`` with it.
+    """What ``module`` answers to ``ddcore_parts``, besides what is the ``core``'s own.
 
     Raises PluginBroken with the reason why ``module`` is no plugin of this host.
     """
@@ -103,20 +120,44 @@ def _brought(name: str, module: object, core: Catalogue) -> tuple[Maker, ...]:
         if callable(getattr(module, hook, None)) and not hasattr(getattr(module, hook), f"{PROJECT}_impl"):
             raise PluginBroken(f"its {hook} is not marked, and would not be heard: put @ddcore.hookimpl above it")
     try:
-        brought = tuple(maker for answer in _manager([(name, module)]).hook.ddcore_parts() for maker in answer)
+        answers = _manager([(name, module)]).hook.ddcore_parts()
+        for answer in answers:
+            if not isinstance(answer, list | tuple):
+                said = answer.__name__ if isinstance(answer, type) else repr(answer)
+                raise PluginBroken(f"its ddcore_parts answers {said}, not a list: return [{said}]")
+        cores = {id(entry.maker) for entry in core}
+        brought = tuple(maker for answer in answers for maker in answer if id(maker) not in cores)
         core.copy().add(brought, name)
     except (pluggy.PluginValidationError, PluginBroken) as error:
         raise PluginBroken(" ".join(str(error).split())) from error
     return brought
 
 
+def unmet(distribution: Distribution) -> list[str]:
+    """The requirements of ``distribution``, extras apart, that what is installed does not meet."""
+    found = []
+    for text in distribution.requires or ():
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            there = version(wanted.name)
+        except PackageNotFoundError:
+            there = ""
+        if not there or not wanted.specifier.contains(there, prereleases=True):
+            found.append(f"{wanted.name}{wanted.specifier}")
+    return found
+
+
 def _load(entry: EntryPoint, core: Catalogue) -> Plugin | PluginProblem:
     """The plugin behind an entry point; whatever goes wrong in it stays in it."""
     distribution = entry.dist.name if entry.dist else "unknown distribution"
-    version = entry.dist.version if entry.dist else "?"
+    at = entry.dist.version if entry.dist else "?"
+    lacking = unmet(entry.dist) if entry.dist else []
+    needed = f"pip install {' '.join(map(repr, lacking))}"
 
     def problem(cause: str, remedy: str) -> PluginProblem:
-        return PluginProblem(entry.name, distribution, version, cause.rstrip("."), remedy)
+        return PluginProblem(entry.name, distribution, at, cause.rstrip("."), remedy)
 
     upgrade = f"pip install --upgrade {distribution}"
     try:
@@ -125,12 +166,23 @@ def _load(entry: EntryPoint, core: Catalogue) -> Plugin | PluginProblem:
     except ModuleNotFoundError as error:
         missing = error.name or str(error)
         own = missing.split(".")[0] == entry.module.split(".")[0]
-        return problem(f"it needs the module {missing}", upgrade if own else f"pip install {missing.split('.')[0]}")
+        remedy = upgrade if own else needed if lacking else f"pip install {missing.split('.')[0]}"
+        return problem(f"it needs the module {missing}", remedy)
     except PluginBroken as error:
         return problem(str(error), upgrade)
     except (Exception, SystemExit) as error:  # a plugin's own code: anything may come out of it
-        return problem(f"{type(error).__name__}: {error}", upgrade)
-    return Plugin(entry.name, distribution, version, module, brings)
+        if isinstance(error, ImportError | AttributeError) and lacking:
+            return problem(f"it needs {' and '.join(lacking)} ({error})", needed)
+        return problem(". ".join([f"{type(error).__name__}: {str(error).rstrip('.')}", *hints(error)]), upgrade)
+    return Plugin(entry.name, distribution, at, module, brings, tuple(lacking))
+
+
+def hints(error: BaseException) -> Iterator[str]:
+    """What an author may have meant who sees ``error``."""
+    if "non-frozen dataclass from a frozen one" in str(error):
+        yield "Parts are frozen: write @dataclass(frozen=True)."
+    if isinstance(error, ImportError):
+        yield "Import host libraries where they are used, not at the top."
 
 
 class Host:
@@ -183,12 +235,14 @@ class Host:
         names = {entry.maker.__module__.partition(".")[0] for entry in self.catalogue}
         return code_of({name: sys.modules[name] for name in names})
 
-    def manager(self, names: Iterable[str]) -> pluggy.PluginManager:
+    def manager(self, names: Iterable[str], trace: Trace | None = None) -> pluggy.PluginManager:
         """A new hook manager in which the core and the named plugins are heard, in that order.
+
+        Whom it calls stands in ``trace``.
 
         Raises:
             PluginBroken: a named plugin is installed and cannot be used.
-            UnknownName: a named plugin is not installed.
+            MissingPlugin: a named plugin is not installed.
         """
         chosen = []
         for name in names:
@@ -196,9 +250,9 @@ class Host:
                 if problem.name == name:
                     raise PluginBroken(str(problem))
             if name not in self.plugins:
-                raise UnknownName("plugin installed", name, self.plugins)
+                raise MissingPlugin(name, self.plugins)
             chosen.append((name, self.plugins[name].module))
-        return _manager(chosen)
+        return _manager(chosen, trace)
 
     def kind(self, name: str) -> ItemKind:
         """The kind of items of that name. Raises UnknownName where nothing brings it."""
@@ -213,12 +267,16 @@ class Host:
         ``arguments`` go to the method; ``overrides`` set single fields by dotted path, as ``--set`` does.
 
         Raises:
-            UnknownName: no such method. RecipeRefused: a field that does not exist or cannot be so.
+            UnknownName: no such method. MissingPlugin: it needs a plugin that is not installed. RecipeRefused: a field
+                that does not exist or cannot be so.
         """
         if name.endswith(".toml"):
             recipe = Recipe.from_toml(read_toml(Path(name)), self.catalogue, name)
         else:
             maker = cast(Callable[..., Recipe], self.catalogue.find("method", name).maker)
+            for need in getattr(maker, "needs_plugins", ()):
+                if need not in self.plugins:
+                    raise MissingPlugin(need, self.plugins)
             takes = inspect.signature(maker).parameters
             for argument in arguments.keys() - takes.keys():
                 raise RecipeRefused(str(UnknownName(f"setting of {name}", argument, takes)))
@@ -258,12 +316,13 @@ class Host:
         """
         for fault in data.card.faults():
             raise BadData(f"{data.card.name} cannot be distilled: {fault}.")
-        hooks = self.manager(recipe.plugins).hook
+        trace = Trace()
+        hooks = self.manager(recipe.plugins, trace).hook
         check_suits(recipe, data.card, self.catalogue)
         final = hooks.ddcore_recipe(recipe=recipe, card=data.card)
         final = replace(final, gate=final.gate.for_rounds(rounds))
         final.check(data.card, self.catalogue)
-        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled, record)
+        return Run(final, data, cast(Hooks, hooks), device, on_step, progress, on_pause, on_distilled, record, trace)
 
     def distill(
         self,

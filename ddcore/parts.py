@@ -21,6 +21,10 @@ from ddcore.errors import RecipeRefused
 from ddcore.types import Citation, DataCard, Network
 
 
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
 @dataclass(frozen=True)
 class Part(ABC):
     """A plan: comparable, printable, replaceable, and the same again after a trip through TOML.
@@ -46,7 +50,7 @@ class Part(ABC):
     def __init_subclass__(cls, kind: str | None = None, name: str | None = None, **kwargs: Any) -> None:
         """``name``: what the part is called, where that is not its class name in snake case."""
         super().__init_subclass__(**kwargs)
-        cls._called = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        cls._called = name or snake_case(cls.__name__)
         if kind is not None:
             cls.kind = kind
 

@@ -19,6 +19,7 @@ from ddcore.context import Context
 from ddcore.data import RealData
 from ddcore.errors import BadCheckpoint, LossDiverged
 from ddcore.gate.base import Gate
+from ddcore.gate.counted import CountedGate
 from ddcore.gate.record import SpendRecord
 from ddcore.gate.recorded import RecordedGate
 from ddcore.memory import WithinMemory, keep_heap
@@ -28,6 +29,7 @@ from ddcore.rng import Streams
 from ddcore.store import plain
 from ddcore.synthetic import SyntheticSet
 from ddcore.tensors import LabelledTensors
+from ddcore.trace import Trace
 from ddcore.types import DataCard, Draw, Progress, Transform
 
 
@@ -63,6 +65,9 @@ class Run:
     device: torch.device
     rng: Streams
     gate: Gate
+    """Wrapped, to count what is asked of it; ``unwrapped`` is the gate that the recipe names."""
+    trace: Trace
+    """Who was called, and what each asked of the gate."""
     record: SpendRecord | None
     """What the gate has told, on disk; None where it guards nothing, or where the run leaves no files: then what a
     process that is killed has told is known to nobody, and neither are its answers."""
@@ -95,6 +100,7 @@ class Run:
         on_pause: Callable[[Run], None] | None = None,
         on_distilled: Callable[[DistilledSet], None] | None = None,
         record: SpendRecord | None = None,
+        trace: Trace | None = None,
     ) -> None:
         keep_heap()
         self.recipe = recipe
@@ -110,8 +116,10 @@ class Run:
         self.record = record if recipe.gate.guards else None
         if self.record is not None:
             self.gate = RecordedGate(self.gate, self.record)
+        self.trace = trace or Trace()
+        self.gate = CountedGate(self.gate, self.trace.count)
         with WithinMemory("S"):
-            carrier = recipe.synthetic.build(data.card)
+            carrier = recipe.synthetic.ready(data.card)
             labels = recipe.labels.build(data.card, carrier)
             step_sizes = recipe.objective.step_sizes if recipe.objective else 0
             self.synthetic = SyntheticSet(carrier, labels, recipe.step_size, step_sizes).to(self.device)

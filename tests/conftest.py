@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import ddcore.rng
 from ddcore import ConvNet, Host, RealData, Recipe, load
+from ddcore.testing import tiny_images
 
 # One thread, here and in the programs that tests start: threads that wait for a busy core cost more than they give.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
@@ -155,17 +156,8 @@ def digits() -> RealData:
 
 @pytest.fixture(scope="session")
 def tiny() -> RealData:
-    """Three classes of 1x8x8: a bar at the class's own place, in noise."""
-    generator = torch.Generator().manual_seed(0)
-
-    def split(n):
-        targets = torch.arange(3).repeat(n)
-        images = torch.randint(0, 90, (3 * n, 1, 8, 8), generator=generator, dtype=torch.uint8)
-        for image, c in zip(images, targets, strict=True):
-            image[:, 2 * c : 2 * c + 2] += 150
-        return images, targets
-
-    return RealData.of("tiny", split(20), split(10), flips=False, mean=(0.4,), std=(0.3,))
+    """Three classes of 1x8x8."""
+    return tiny_images(8)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def finished(program, tmp_path_factory):
 def test_a_run_leaves_its_files(finished):
     assert sorted(os.listdir(finished)) == [
         *("checkpoint", "distilled.safetensors", "images.png", "metrics.json", "recipe.toml", "records.jsonl"),
-        "report.md",
+        *("report.md", "trace.json"),
     ]
     metrics = json.loads(Folder(finished).metrics.read_text())
     assert metrics["bytes"] == 20 * (256 * 4 + 1)

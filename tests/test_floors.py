@@ -17,7 +17,7 @@ FLOORS = {
     "ground": [
         {"bounds", "errors", "fast", "marker", "rng", "types"},
         {"files", "losses", "papers"},
-        {"checkpoint", "chunking", "device", "memory", "plots", "tensors"},
+        {"checkpoint", "chunking", "device", "memory", "plots", "tensors", "trace"},
     ],
     "values": [
         {"arrays", "parts", "store"},
@@ -37,7 +37,7 @@ FLOORS = {
     ],
     "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"experiment", "plain"}, {"bench", "study"}],
-    "face": [{"verbs"}, {"cli", "plugin", "testing"}, {"__init__", "__main__"}],
+    "face": [{"verbs"}, {"template", "testing"}, {"cli", "plugin"}, {"__init__", "__main__"}],
 }
 """Six floors; the rows of a floor stand one above another."""
 ROWS = [row for rows in FLOORS.values() for row in rows]
@@ -58,6 +58,22 @@ SHARED = {
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},
     "study": {"engine", "experiments", "finding", "post", "watchdog"},
+    "template": {"kinds"},
+    "testing": {
+        *{
+            "carriers",
+            "contract",
+            "data_sets",
+            "gates",
+            "hooks",
+            "measures",
+            "networks",
+            "objectives",
+            "policies",
+            "protocols",
+        },
+        *{"recipes", "smaller", "tiny", "trial", "vertices", "views"},
+    },
 }
 """Files that the members of a family share, besides its ``base``."""
 GUESTS = {"avalanche", "flwr", "opacus", "torch_geometric", "ray", "optuna", "dask", "distributed"}
@@ -73,7 +89,9 @@ TRUSTING = {
 }
 """What may be used where: the engine pickles to the processes that it starts, and reads no file."""
 NAMELESS = {"utils", "util", "misc", "helpers", "helper", "common"}
-MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py"))
+TEMPLATE = CORE / "template" / "files"
+"""Files of new plugins, which import the face as those do."""
+MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py") if TEMPLATE not in path.parents)
 
 
 def imports(tree, package=()):
@@ -231,7 +249,9 @@ def test_no_file_is_named_for_nothing():
     assert not names & NAMELESS
 
 
-@pytest.mark.parametrize("folder", ["plugins", "scenarios", "tests/example_plugin", "tests/outside_plugin"])
+@pytest.mark.parametrize(
+    "folder", ["plugins", "scenarios", "tests/example_plugin", "tests/outside_plugin", "ddcore/template/files"]
+)
 def test_guests_and_scenarios_import_only_the_face(folder):
     for path in (ROOT / folder).rglob("*.py"):
         assert list(around_the_face(path.read_text())) == [], path

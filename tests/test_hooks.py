@@ -256,6 +256,29 @@ BROKEN = {
         "ddcore and claimant both bring a carrier named 'pixels'",
         "pip install --upgrade claimant",
     ),
+    "singular": (
+        "import ddcore\nclass Own(ddcore.Pixels):\n    pass\n@ddcore.hookimpl\ndef ddcore_parts():\n    return Own",
+        "its ddcore_parts answers Own, not a list: return [Own]",
+        "pip install --upgrade singular",
+    ),
+    "made": (
+        "import ddcore\n@ddcore.hookimpl\ndef ddcore_parts():\n    return [ddcore.Pixels()]",
+        "announces Pixels(ipc=1, init='real'), a part: announce its class, without the ()",
+        "pip install --upgrade made",
+    ),
+    "bare": (
+        "from ddcore import plugin as dd\nclass Own(dd.Policy):\n    pace: dd.Count = 1\n"
+        "    def draw(self, state, synthetic, ctx):\n        return ctx.fresh()\n"
+        "@dd.hookimpl\ndef ddcore_parts():\n    return [Own]",
+        "Own has the field pace, but no @dataclass(frozen=True) above it",
+        "pip install --upgrade bare",
+    ),
+    "thawed": (
+        "from dataclasses import dataclass\nfrom ddcore import plugin as dd\n@dataclass\nclass Own(dd.Policy):\n"
+        "    pace: dd.Count = 1\n",
+        "Parts are frozen: write @dataclass(frozen=True)",
+        "pip install --upgrade thawed",
+    ),
     "failing": (
         "import ddcore\n@ddcore.hookimpl\ndef ddcore_parts():\n    raise OSError('disk')",
         "OSError: disk",
@@ -300,6 +323,31 @@ def test_a_broken_plugin_is_isolated_listed_and_refused_when_named(name, install
     monkeypatch.setenv("DDCORE_STRICT_PLUGINS", "1")
     with pytest.raises(PluginBroken, match=re.escape(cause)):
         Host()
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("from numpy import nothing_of_the_kind", "it needs numpy<1 (cannot import name 'nothing_of_the_kind'"),
+        ("import numpy\nnumpy.nothing_of_the_kind", "it needs numpy<1 (module 'numpy' has no attribute"),
+    ],
+)
+def test_a_host_library_of_another_version_is_named_with_the_one_that_is_wanted(source, cause, installed, tmp_path):
+    installed("outdated", source)
+    with (tmp_path / "outdated-2.5.dist-info" / "METADATA").open("a") as file:
+        file.write("Requires-Dist: numpy<1\nRequires-Dist: torch>=2\nRequires-Dist: nobody; extra == 'more'\n")
+    (problem,) = Host().problems
+    assert problem.cause.startswith(cause)
+    assert problem.remedy == "pip install 'numpy<1'"
+
+
+def test_a_plugin_that_lacks_what_it_has_not_used_yet_can_run_and_is_listed_so(installed, tmp_path):
+    installed("lazy", "")
+    with (tmp_path / "lazy-2.5.dist-info" / "METADATA").open("a") as file:
+        file.write("Requires-Dist: some-host-library>=3\n")
+    host = Host()
+    assert host.plugins["lazy"].lacking == ("some-host-library>=3",)
+    assert not host.problems
 
 
 def test_two_plugins_with_one_part_name_are_told_apart():

@@ -24,7 +24,8 @@ from ddcore.experiment.reading import preset_of
 from ddcore.parts import Part
 from ddcore.recipes import METHODS
 from ddcore.store import apart, dealt, joined, plain, repeated
-from ddcore.types import WrappedNetwork
+from ddcore.testing import tiny_nodes
+from ddcore.testing.vertices import Nodes, Propagate, Vertex
 
 QUICK = {"steps": 60, "repeats": 1, "lr": (0.01,)}
 
@@ -245,57 +246,6 @@ def test_a_signal_network_is_the_same_alone_and_among_others(items):
 # --- items that are no tensors
 
 
-class Nodes(dd.Items):
-    """Rows of a graph: their own features (n, d), and the mean over their neighbours and themselves."""
-
-    dtype = torch.float32
-
-    def __init__(self, own, seen):
-        self.own, self.seen = own, seen
-
-    @property
-    def shape(self):
-        return tuple(self.own.shape)
-
-    def __getitem__(self, rows):
-        return Nodes(self.own[rows], self.seen[rows])
-
-    def plain(self):
-        return self.own
-
-    def joined(self, others):
-        return Nodes(*(torch.cat([part, *more]) for part, more in self._beside(others)))
-
-    def _beside(self, others):
-        return (self.own, [o.own for o in others]), (self.seen, [o.seen for o in others])
-
-
-class Propagated(WrappedNetwork):
-    """``network`` on what nodes see; items of S that have no edges see themselves."""
-
-    def apply(self, call, x):
-        return self.network.apply(call, x.seen if isinstance(x, Nodes) else x)
-
-
-@dataclass(frozen=True)
-class Propagate(dd.NetworkPlan):
-    suits = frozenset({"vertex"})
-
-    def build(self, card):
-        return Propagated(dd.MLP(16, 2).build(card))
-
-
-@dataclass(frozen=True)
-class Vertex(dd.ItemKind):
-    @property
-    def network(self):
-        return Propagate()
-
-    @property
-    def instead(self):
-        return {**super().instead, "preprocess": dd.Identity()}
-
-
 @dataclass(frozen=True)
 class Linked(dd.Carrier):
     """Nodes that learn their edges, as many of class c as T has there, over ten."""
@@ -365,19 +315,7 @@ class Plugin:
 
 @pytest.fixture(scope="module")
 def graph():
-    """Three communities whose nodes know their own kind by ten neighbours each, not by their features."""
-    generator = torch.Generator().manual_seed(0)
-    targets = torch.arange(3).repeat_interleave(torch.tensor([60, 60, 120]))
-    own = 2 * torch.randn(240, 6, generator=generator) + 3 * torch.eye(6)[targets]
-    near = torch.zeros(240, 240)
-    for node, c in enumerate(targets):
-        mine = (targets == c).nonzero().flatten()
-        near[node, mine[torch.randperm(len(mine), generator=generator)[:10]]] = 1
-    nodes = Nodes(own, (near + torch.eye(240)) @ own / 11)
-    train = torch.rand(240, generator=generator) < 0.5
-    return RealData.of(
-        "graph", (nodes[train], targets[train]), (nodes[~train], targets[~train]), kind="vertex", apart=False
-    )
+    return tiny_nodes()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ import torch
 from ddcore import Host, LossDiverged, RecipeRefused, StopRun
 from ddcore import plugin as dd
 from ddcore.synthetic import SyntheticSet
+from ddcore.testing import smaller
 
 HOST = Host()
 SLOTS = {
@@ -23,12 +24,6 @@ SLOTS = {
     "gate": "gate",
 }
 """Fields of a recipe, and the kind of part that stands there."""
-SMALL = {
-    **{"steps": 2, "epochs": 1, "real": 4, "batch": 4, "rounds": 1, "networks": 2, "experts": 1, "pool": 8, "age": 2},
-    **{"last": 1, "span": 1, "snapshots": 4, "tries": 2, "crops": 2, "width": 4, "depth": 2, "bases": 2, "scale": 2},
-    **{"factor": 2, "most": 4, "requests": 4, "signals": 2, "channels": 2, "encoder": 4, "window": 2, "first": 0},
-}
-FIT = dd.Fit(steps=4, batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -66,26 +61,6 @@ def covering(factors):
     return rows
 
 
-def small(part):
-    """``part`` and all that it holds, as small as they come."""
-    changed = {}
-    for f in fields(part):
-        value = getattr(part, f.name)
-        if isinstance(value, dd.Fit):
-            snapshots = 4 if value.snapshots > 1 else 1
-            changed[f.name] = replace(FIT, snapshots=snapshots)
-        elif isinstance(value, dd.Part):
-            changed[f.name] = small(value)
-        elif isinstance(value, tuple) and value and isinstance(value[0], dd.Part):
-            changed[f.name] = tuple(map(small, value))
-        elif f.name in SMALL and isinstance(value, int) and not isinstance(value, bool):
-            changed[f.name] = min(value, SMALL[f.name])
-    try:
-        return replace(part, **changed)
-    except RecipeRefused:
-        return part
-
-
 def choices(kind):
     """A small part of each class of ``kind`` that can be made of nothing, and of those that hold one of their kind."""
     inner = {"policy": dd.Fresh(), "objective": dd.FeatureMatch(real=4)}
@@ -93,7 +68,7 @@ def choices(kind):
     for entry in HOST.catalogue.of(kind):
         for arguments in ((), ((inner.get(kind),),), (inner.get(kind),)):
             try:
-                found.append(small(entry.maker(*arguments)))
+                found.append(smaller(entry.maker(*arguments)))
                 break
             except (AttributeError, TypeError, RecipeRefused):
                 continue
@@ -112,7 +87,7 @@ ROWS = covering([METHODS, *(choices(kind) for kind in SLOTS.values())])
 
 def composed(name, parts, card):
     """The recipe of the method ``name`` with ``parts`` in their slots, and rates for all that it then learns."""
-    recipe = small(HOST.recipe(name))
+    recipe = smaller(HOST.recipe(name))
     recipe = replace(recipe, plugins={}, views=(), **dict(zip(SLOTS, parts, strict=True)))
     if recipe.objective is None:
         return recipe

@@ -52,6 +52,20 @@ class Carrier(Part, kind="carrier"):
     def build(self, card: DataCard) -> CarrierModule:
         """The live carrier, from shapes alone."""
 
+    def ready(self, card: DataCard) -> CarrierModule:
+        """The live carrier, which has its classes.
+
+        Raises:
+            RecipeRefused: it has none.
+        """
+        module = self.build(card)
+        if not isinstance(getattr(module, "classes", None), Tensor):
+            raise RecipeRefused(
+                f"{type(module).__name__} has no classes: let its __init__ register a buffer `classes` (n,), the class"
+                " of each item of S."
+            )
+        return module
+
 
 class ImagesModule(CarrierModule):
     """Stores ``pixels`` (k * ipc, ...): images in the range of preprocessed inputs, each pixel learned."""

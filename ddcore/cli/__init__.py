@@ -6,6 +6,7 @@ import typer
 
 from ddcore.cli import experiments as experiments
 from ddcore.cli import lists as lists
+from ddcore.cli import plugins as plugins
 from ddcore.cli.base import app as app
 
 

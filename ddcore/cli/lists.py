@@ -26,7 +26,6 @@ class What(StrEnum):
     data = "data"
     protocols = "protocols"
     studies = "studies"
-    plugins = "plugins"
 
 
 @app.command(name="list")
@@ -43,44 +42,29 @@ def list_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List WHAT is installed (methods, parts, networks, data, protocols, studies or plugins), where it comes from, and
-    whether it can be used. With a NAME, show all about that one.
+    """List WHAT is installed (methods, parts, networks, data, protocols or studies), where it comes from, and which
+    plugins it needs besides. With a NAME, show all about that one.
 
     `ddcore list methods`, `ddcore list methods dm`, `ddcore list methods --family gradient`, `ddcore list parts pixels`
     """
     from ddcore.host import Host
 
     host = Host()
-    if name is not None and what is not What.plugins:
+    if name is not None:
         path = what is What.data and Path(name).exists() and name not in {e.name for e in _chosen(host, what)}
         (_read(host, name, as_json) if path else _one(host, what, name, as_json))
         return
-    rows = _plugins(host) if what is What.plugins else _entries(host, what)
+    rows = _entries(host, what)
     if family is not None:
         rows = _of_family(rows, what, family)
-    if name is not None:
-        rows = [row for row in rows if row["name"] == name] or _unknown(what, name, (row["name"] for row in rows))
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
         show(rows[0], (row.values() for row in rows))
     else:
         screen.print(f"No {what.value} are installed.")
-    if what is not What.plugins:
-        for problem in host.problems:
-            err.print(f"Left out: {problem}", style="yellow", soft_wrap=True)
-
-
-def _plugins(host) -> list[dict[str, str]]:
-    usable = [
-        {"name": p.name, "distribution": p.distribution, "version": p.version, "status": "can run", "remedy": ""}
-        for p in host.plugins.values()
-    ]
-    broken = [
-        {"name": p.name, "distribution": p.distribution, "version": p.version, "status": p.cause, "remedy": p.remedy}
-        for p in host.problems
-    ]
-    return sorted(usable + broken, key=lambda row: row["name"])
+    for problem in host.problems:
+        err.print(f"Left out: {problem}", style="yellow", soft_wrap=True)
 
 
 def _entries(host, what: What) -> list[dict[str, str]]:
@@ -89,12 +73,17 @@ def _entries(host, what: What) -> list[dict[str, str]]:
             **({"kind": entry.kind} if what is What.parts else {}),
             **({"family": getattr(entry.maker, "family", "")} if what is What.methods else {}),
             "name": entry.name,
-            "from": entry.distribution,
+            "from": _origin(entry),
             "says": _first_sentence(inspect.getdoc(entry.maker) or ""),
         }
         for entry in _chosen(host, what)
     ]
     return sorted(rows, key=lambda row: row.get("family", ""))
+
+
+def _origin(entry: Entry) -> str:
+    """The distribution that brings it, and the plugins that it needs besides."""
+    return " with ".join([entry.distribution, *getattr(entry.maker, "needs_plugins", ())])
 
 
 def _first_sentence(text: str) -> str:
@@ -128,7 +117,7 @@ def _one(host, what: What, name: str, as_json: bool) -> None:
     """Print the docstring of ``name``, and its fields, or a method's recipe, with their defaults."""
     entries = _chosen(host, what)
     found = [e for e in entries if e.name == name] or _unknown(what, name, (e.name for e in entries))
-    told = [{"kind": e.kind, "name": e.name, "from": e.distribution, **_all_of(e)} for e in found]
+    told = [{"kind": e.kind, "name": e.name, "from": _origin(e), **_all_of(e)} for e in found]
     if as_json:
         print(json.dumps(told, indent=2))
         return

@@ -29,8 +29,8 @@ class Folder:
     """Where an experiment leaves its files.
 
     ``recipe.toml`` (the experiment), ``checkpoint/run.pt``, ``records.jsonl`` (one line per step),
-    ``distilled.safetensors``, ``images.png``, ``metrics.json``, ``report.md``; for a gate that guards, ``spent.jsonl``
-    (what it has told).
+    ``trace.json`` (who was called, and what was asked of T), ``distilled.safetensors``, ``images.png``,
+    ``metrics.json``, ``report.md``; for a gate that guards, ``spent.jsonl`` (what it has told).
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -39,6 +39,7 @@ class Folder:
         self.records = self.path / "records.jsonl"
         self.state = self.path / "checkpoint" / "run.pt"
         self.spent = self.path / "spent.jsonl"
+        self.trace = self.path / "trace.json"
         self.distilled = self.path / "distilled.safetensors"
         self.images = self.path / "images.png"
         self.metrics = self.path / "metrics.json"
@@ -75,6 +76,7 @@ class Folder:
         """Take back what :meth:`create` did, where nothing has come after it."""
         self.recipe.unlink()
         self.state.unlink(missing_ok=True)
+        self.trace.unlink(missing_ok=True)
         self.spent.unlink(missing_ok=True)
         with suppress(OSError):
             self.state.parent.rmdir()
@@ -93,6 +95,7 @@ class Folder:
         if self.records.exists():
             flush(self.records)
         write_checkpoint(self.state, run.state_dict(), private=run.recipe.gate.guards)
+        run.trace.write(self.trace)
 
     def restore(self, run: Run) -> None:
         """Bring ``run`` to the last checkpoint, if there is one, and the records with it.
@@ -115,6 +118,8 @@ class Folder:
                 error.add_note(TOLD_STAYS_TOLD)
             raise
         run.load_state_dict(state)
+        if self.trace.exists():
+            run.trace.read(self.trace)
         lines = self.records.read_bytes().splitlines()[: run.step] if self.records.exists() else []
         if [_step_of(line) for line in lines] != list(range(1, run.step + 1)):
             raise BadCheckpoint(

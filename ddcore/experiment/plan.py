@@ -92,4 +92,4 @@ class Experiment:
         settings = from_dict(Settings, written, catalogue, "experiment")
         if "protocol" not in written:
             settings = settings.suited(catalogue)
-        return Experiment(from_dict(Recipe, table, catalogue), settings)
+        return Experiment(Recipe.from_table(table, catalogue), settings)

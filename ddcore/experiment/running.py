@@ -123,6 +123,7 @@ def _run(
     try:
         distilled = _distilled(run, folder, recorder, new)
         distilled.save(folder.distilled)
+        run.trace.write(folder.trace)
         if host.kind(data.card.kind).picture:
             write_images(distilled, preprocess_of(distilled, host.catalogue), folder.images)
         metrics = metrics_of(experiment, run.recipe, distilled, data, host, device, progress)

@@ -60,6 +60,11 @@ class Gate(ABC):
         return self
 
     @property
+    def unwrapped(self) -> Gate:
+        """The gate itself, where others stand round it."""
+        return self
+
+    @property
     def fingerprint(self) -> str | None:
         """What T looks like through this gate, as a hash; None where its answers are the run's own, not to be shared
         with others: under an account of what was told, or views, which may be drawn anew in each run."""

@@ -31,6 +31,10 @@ class WrappedGate(Gate):
         return twin
 
     @property
+    def unwrapped(self) -> Gate:
+        return self.gate.unwrapped
+
+    @property
     def fingerprint(self) -> str | None:
         return self.gate.fingerprint
 

@@ -7,7 +7,7 @@ import torch
 from ddcore_graph import TU, GraphNet, graph_data
 
 import ddcore
-from ddcore import BadData, RecipeRefused
+from ddcore import BadData, RecipeRefused, testing
 from ddcore import plugin as dd
 
 
@@ -51,6 +51,16 @@ def test_the_network_is_the_formula_and_padding_changes_nothing(shapes):
     stacked = {name: torch.stack([value, value]) for name, value in params.items()}
     both = network(stacked, {}, table.expand(2, *table.shape), ensemble=2)
     assert torch.allclose(both[:, 0], wanted.expand(2, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("network", "graph_gcn"), ("carrier", "sampled_graphs"), ("method", "doscond_graphs")]
+)
+def test_parts_for_graphs_keep_the_rules(kind, name, shapes):
+    host = ddcore.Host()
+    maker = host.catalogue.find(kind, name).maker
+    part = testing.smaller(maker()) if isinstance(maker, type) else maker
+    getattr(testing, "check_recipe" if kind == "method" else f"check_{kind}")(part, data=shapes, host=host)
 
 
 @pytest.mark.parametrize("name", ["doscond_graphs", "random"])

@@ -160,7 +160,7 @@ def test_draws_are_poisson_and_empty_ones_are_noised_and_counted(begun, tiny):
     answers = [run.gate.features(draw, [Group(classes=(0,), size=1)])[0] for _ in range(400)]
     assert 0.25 < 1 - len(sizes) / 400 < 0.46, "(1 - 1/20)^20 = 0.36"
     assert sum(sizes) / 400 == pytest.approx(1, abs=0.2)
-    assert run.gate.account.history == [(1.0, 1 / 20, 400)]
+    assert run.gate.unwrapped.account.history == [(1.0, 1 / 20, 400)]
     assert all(answer.std() > 0 for answer in answers)
 
 
@@ -169,17 +169,17 @@ def test_a_request_costs_what_its_largest_rate_costs(begun, tiny):
     draw = run.ctx.fresh()
     run.gate.features(draw, [Group(classes=(0,), size=2), Group(classes=(1, 2), size=10)])
     run.gate.gradient(draw, [Group(size=6)], cross_entropy)
-    assert run.gate.account.history == [(1.0, 10 / 40, 1), (1.0, 6 / 60, 1)]
+    assert run.gate.unwrapped.account.history == [(1.0, 10 / 40, 1), (1.0, 6 / 60, 1)]
     with pytest.raises(ValueError, match="must be disjoint"):
         run.gate.features(draw, [Group(), Group(classes=(0,))])
-    assert run.gate.account.requests == 2
+    assert run.gate.unwrapped.account.requests == 2
 
 
 def test_fit_is_dp_sgd(begun, tiny):
     run = begun(tiny, PrivateGate(epsilon=math.inf, noise_multiplier=0.3, max_gradient_norm=1.0))
     draw = run.ctx.fresh()
     (params,) = run.gate.fit(draw, ddcore.Fit(steps=60, batch=30, lr=0.2))
-    assert run.gate.account.history == [(0.3, 0.5, 60)]
+    assert run.gate.unwrapped.account.history == [(0.3, 0.5, 60)]
     batch = run.gate.source.take(torch.arange(60), draw, Group())
     before, after = (cross_entropy(draw(batch.inputs, p), batch.targets).mean() for p in (draw.params, params))
     assert after < 0.5 * before
@@ -210,7 +210,7 @@ def test_the_noise_is_not_in_the_artefact_nor_in_the_seed(host, small, tiny):
         run.start()
         draw = run.ctx.fresh()
         found.append(torch.cat(run.gate.features(draw, GROUPS)))
-    deviation = run.gate.noise_multiplier / 20
+    deviation = run.gate.unwrapped.noise_multiplier / 20
     assert float((found[0] - found[1]).std()) == pytest.approx(2**0.5 * deviation, rel=0.5)
     run.run_until()
     artefact = run.export()
@@ -229,11 +229,11 @@ def test_a_stopped_run_neither_spends_twice_nor_forgets(host, small, tiny):
     straight.run_until()
     resumed = host.start(private(host, small), tiny)
     resumed.load_state_dict(state)
-    assert resumed.gate.account.requests == 2
+    assert resumed.gate.unwrapped.account.requests == 2
     resumed.run_until()
     assert torch.equal(resumed.export().inputs, straight.export().inputs), "the same answers, not new ones"
-    assert resumed.gate.account.history == straight.gate.account.history
-    assert resumed.gate.account.requests == 6
+    assert resumed.gate.unwrapped.account.history == straight.gate.unwrapped.account.history
+    assert resumed.gate.unwrapped.account.requests == 6
 
 
 def test_given_noise_the_run_stops_in_good_order(host, small, tiny):
@@ -258,7 +258,7 @@ def test_kept_signals_come_again_at_no_cost(host, small, tiny):
 
     run.gate.features = noted
     run.run_until()
-    assert run.gate.account.requests == 2
+    assert run.gate.unwrapped.account.requests == 2
     assert len(seen) == 6
     for first, again in zip(seen[:2], seen[2:4], strict=True):
         assert first[0] == again[0]
@@ -431,11 +431,11 @@ def test_the_budget_is_spent_by_the_gate_even_where_hooks_are_not_heard(host, sm
     run = host.start(replace(recipe, iterations=50), tiny)
     with pytest.raises(StopRun):
         run.run_until()
-    assert 0 < run.gate.account.spent() <= 1.5
+    assert 0 < run.gate.unwrapped.account.spent() <= 1.5
 
 
 def test_a_request_that_mixes_items_is_refused(begun, tiny):
     run = begun(tiny, UNGUARDED)
     with pytest.raises(RecipeRefused, match="A request mixes items"):
         run.gate.gradient(run.ctx.fresh(), [Group(size=6, mixing=lambda x, y: (x, y))], cross_entropy)
-    assert run.gate.account.requests == 0
+    assert run.gate.unwrapped.account.requests == 0

@@ -211,7 +211,7 @@ def test_psg_matches_mixed_batches_of_the_whole_set(host, small, tiny):
     for _ in range(12):
         run.update()
         drawn.append(run.draw)
-    assert run.gate.account.history == [(run.gate.noise_multiplier, 4 / 60, 12)]
+    assert run.gate.unwrapped.account.history == [(run.gate.unwrapped.noise_multiplier, 4 / 60, 12)]
     assert all(draw.params is drawn[0].params for draw in drawn[:10])
     assert drawn[10].params is not drawn[0].params
     assert drawn[10].age == 1

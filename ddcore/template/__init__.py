@@ -1,0 +1,1 @@
+"""The distribution that `ddcore plugins new` writes."""

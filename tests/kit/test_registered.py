@@ -1,0 +1,84 @@
+"""Everything that the core, the repository's plugins and the examples bring, held to the checks that authors use."""
+
+from dataclasses import replace
+
+import pytest
+
+from ddcore import Host, testing
+from ddcore import plugin as dd
+from ddcore.testing.distribution import CHECKS, reads_files
+
+HOST = Host()
+PARTS = [entry.maker for entry in HOST.catalogue if isinstance(entry.maker, type)]
+MADE = {
+    "by_loss": lambda cls: cls(dd.GradientMatch(real=4)),
+    "hallucinated": lambda cls: cls(ipc=8),
+    "latents": lambda cls: cls(ipc=8),
+    "private_gate": lambda cls: cls(noise_multiplier=1.0),
+    **dict.fromkeys(("balanced", "distilled", "olcgm", "reservoir"), lambda cls: cls(size=9)),
+}
+"""Parts that are refused by their defaults."""
+
+
+def made(maker):
+    if not isinstance(maker, type):
+        return maker
+    own = MADE.get(maker.part_name())
+    return testing.smaller(own(maker) if own else testing.sample(maker))
+
+
+ELSEWHERE = {"graph_gcn", "sampled_graphs", "doscond_graphs", "trajectory", "dynafed"}
+"""Parts for whole graphs, which no data set makes without files, and for trajectories that a server hands out: the
+plugins' own tests check them."""
+LONG = {"dosser", "datm", "distilled_replay"}
+"""Methods whose small run takes more than ten seconds."""
+
+
+def of(kind):
+    return [entry.name for entry in HOST.catalogue.of(kind) if entry.name not in ELSEWHERE]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: f"{part.kind}-{part.part_name()}")
+def test_every_part_keeps_the_contract(part):
+    testing.check_part(made(part), HOST.catalogue)
+
+
+KINDS = ["carrier", "data", "gate", "measure", "network", "objective", "policy", "protocol", "view"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in of(kind)])
+def test_every_part_keeps_the_rules_of_its_kind(kind, name):
+    """Of data sets whose files are not here, those of any part."""
+    part = made(HOST.catalogue.find(kind, name).maker)
+    if kind == "data" and reads_files(part):
+        testing.check_part(part, HOST.catalogue)
+    else:
+        CHECKS[kind](part, host=HOST)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in of("method")])
+def test_every_method_keeps_the_rules(name):
+    testing.check_recipe(HOST.catalogue.find("method", name).maker, host=HOST)
+
+
+def test_a_private_gate_that_neither_clips_nor_noises_is_the_open_one():
+    plan = HOST.catalogue.find("gate", "private_gate").maker
+    quiet = plan(epsilon=float("inf"), noise_multiplier=0.0, max_gradient_norm=1e6, max_feature_norm=1e6)
+    testing.check_gate(plan(noise_multiplier=1.0), identity=quiet, host=HOST)
+    testing.check_gate(dd.Open(), identity=dd.Open(max_bytes=1), host=HOST)
+
+
+def test_the_outside_study_keeps_the_rules():
+    study = HOST.catalogue.find("study", "widths").maker
+    testing.check_study(study(widths=(2, 4), seeds=(0,)), host=HOST)
+
+
+def test_nodes_and_values_go_the_same_way():
+    from ddcore.testing import vertices
+
+    host = Host({"vertices": vertices})
+    testing.check_network(vertices.Propagate(), host=host)
+    testing.check_objective(dd.FeatureMatch(real=4), data=testing.tiny_nodes(), host=host)
+    testing.check_objective(dd.GradientMatch(real=4), data=testing.tiny_vectors(), host=host)
+    recipe = testing.tiny_recipe(method="dc", data=testing.tiny_signals(), host=host)
+    assert replace(recipe, seed=0) != recipe
