@@ -30,10 +30,10 @@ class Node(dd.ItemKind):
         return {**super().instead, "preprocess": dd.Identity()}
 
     def paced(self, part: P) -> P:
-        """Networks are trained on all nodes at once; S is moved by Adam, at most at :data:`RATE`."""
+        """Networks are trained on all nodes at once; S that SGD moves at more than :data:`RATE` is moved by Adam."""
         if isinstance(part, dd.Protocol):
             return replace(part, batch=WHOLE)
-        if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd):
+        if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd) and max(part.lr.values(), default=0) > RATE:
             return replace(part, lr={n: min(rate, RATE) for n, rate in part.lr.items()}, optimiser=dd.Adam())
         return part
 

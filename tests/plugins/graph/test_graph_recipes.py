@@ -72,6 +72,21 @@ def test_the_core_s_methods_take_nodes_at_rates_that_nodes_bear(communities, gra
     assert plain.batch > 10_000 and plain.networks == (GCN(),)
 
 
+def test_matched_gradients_move_a_sparse_row_where_it_matters(communities, graph_host):
+    """However long the gradient, a step is no longer than the rate times 30; nothing moves that is not asked to."""
+    recipe = graph_host.recipe("doscond_x", kind="node", iterations=1, overrides=SMALL)
+    assert isinstance(recipe.update.optimiser, dd.Sgd) and recipe.update.lr == {"inputs": 1e-4}
+    run = graph_host.start(recipe, communities)
+    run.start()
+    features = run.synthetic.carrier.features
+    begun = features.detach().clone()
+    run.update()
+    moved = features.detach() - begun
+    assert 0 < float(moved.norm()) <= 30e-4 * (1 + 1e-4)
+    along = torch.nn.functional.cosine_similarity(moved.flatten(), features.grad.flatten(), dim=0)
+    assert float(along) < -0.99
+
+
 def test_the_kernel_of_nodes_is_that_of_what_they_hear(communities):
     kernel, nodes = NodeTangent(), communities.train.inputs
     assert isinstance(nodes, Nodes)
