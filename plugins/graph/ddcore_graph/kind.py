@@ -33,8 +33,9 @@ class Node(dd.ItemKind):
         """Networks are trained on all nodes at once; S that SGD moves at more than :data:`RATE` is moved by Adam."""
         if isinstance(part, dd.Protocol):
             return replace(part, batch=WHOLE)
-        if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd) and max(part.lr.values(), default=0) > RATE:
-            return replace(part, lr={n: min(rate, RATE) for n, rate in part.lr.items()}, optimiser=dd.Adam())
+        if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd):
+            slow = {name: min(rate, RATE) for name, rate in part.lr.items()}
+            return part if slow == part.lr else replace(part, lr=slow, optimiser=dd.Adam())
         return part
 
 
