@@ -383,8 +383,9 @@ def test_an_empty_pool_is_refused():
         Early(networks=0)
 
 
-def test_a_network_is_trained_on_S_by_the_optimiser_that_is_named(host, small, tiny):
-    run = begun(host, small, tiny, TrainedOnSynthetic(rounds=9, epochs=3, batch=1000, lr=0.01, optimiser=Sgd(momentum=0.9)))
+def test_a_network_is_trained_on_items_by_the_optimiser_that_is_named(host, small, tiny):
+    policy = TrainedOnSynthetic(rounds=9, epochs=3, batch=1000, lr=0.01, optimiser=Sgd(momentum=0.9))
+    run = begun(host, small, tiny, policy)
     before, after = drawn(run, 2)
     inputs, targets = (x.detach() for x in run.synthetic.everything())
     params = {name: value.clone().requires_grad_() for name, value in before.params.items()}

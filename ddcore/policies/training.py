@@ -45,9 +45,7 @@ def trained_on(
     return [at["params"], *way], at["buffers"]
 
 
-def epochs_on(
-    synthetic: SyntheticSet, draw: Draw, ctx: Context, optimiser: Optimizer, batch: int
-) -> Iterator[int]:
+def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, optimiser: Optimizer, batch: int) -> Iterator[int]:
     """Train ``draw``'s parameters on S, in place: ``optimiser``, which holds them, on batches of ``batch``.
 
     Each item of a batch is under its own draw of the recipe's augmentation. Yields the steps of each epoch, without
