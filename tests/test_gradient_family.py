@@ -15,6 +15,7 @@ from ddcore.labels.vectors import Vectors
 from ddcore.losses import cross_entropy
 from ddcore.networks.mlp import MLP
 from ddcore.objectives.gradient import GradientMatch
+from ddcore.optimisers import Sgd
 from ddcore.policies.early import Early
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
@@ -380,6 +381,22 @@ def test_an_early_pool_is_resumed_without_training_it_again(host, small, tiny, m
 def test_an_empty_pool_is_refused():
     with pytest.raises(RecipeRefused, match="networks = 0: it must be at least 1"):
         Early(networks=0)
+
+
+def test_a_network_is_trained_on_items_by_the_optimiser_that_is_named(host, small, tiny):
+    policy = TrainedOnSynthetic(rounds=9, epochs=3, batch=1000, lr=0.01, optimiser=Sgd(momentum=0.9))
+    run = begun(host, small, tiny, policy)
+    before, after = drawn(run, 2)
+    inputs, targets = (x.detach() for x in run.synthetic.everything())
+    params = {name: value.clone().requires_grad_() for name, value in before.params.items()}
+    optimiser = torch.optim.SGD(params.values(), lr=0.01, momentum=0.9)
+    for _ in range(3):
+        optimiser.zero_grad()
+        F.cross_entropy(before(inputs, params), targets).backward()
+        optimiser.step()
+    for name, value in params.items():
+        torch.testing.assert_close(after.params[name], value.detach(), rtol=0, atol=1e-5)
+    assert after.age == 3
 
 
 def test_a_perturbation_has_the_lengths_of_the_filters(host, small, tiny):

@@ -105,7 +105,8 @@ class UntilSteady(Policy):
         at = Draw(draw.network, params, draw.buffers)
         shares: list[float] = []
         total = 0
-        for steps in epochs_on(synthetic, at, ctx, self.lr, self.batch):
+        optimiser = torch.optim.SGD(params.values(), lr=self.lr)
+        for steps in epochs_on(synthetic, at, ctx, optimiser, self.batch):
             total += steps
             shares.append(self._share(at, ctx))
             if len(shares) == self.epochs or self._steady(shares, self.trained):

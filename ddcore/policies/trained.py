@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ddcore.bounds import Count, Positive
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
+from ddcore.optimisers import Optimiser, Sgd
 from ddcore.policies.base import Policy
 from ddcore.policies.memory import NetState, Nothing, Number
 from ddcore.policies.training import epochs_on
@@ -57,7 +58,7 @@ class Trained(Policy):
 class TrainedOnSynthetic(Trained):
     """A network serves several rounds and is trained on S between them; then a fresh one comes.
 
-    Training is SGD without momentum, each batch under its own draw of the recipe's augmentation.
+    Each batch is under its own draw of the recipe's augmentation; the optimiser starts anew in each round.
 
     **Reference**: Zhao, Mopuri and Bilen, ICLR 2021, Algorithm 1 (rounds T, epochs from the steps on theta).
     """
@@ -72,10 +73,13 @@ class TrainedOnSynthetic(Trained):
     """Learning rate of training on S. Published: 0.01."""
     steps: Count = 1
     """Steps of S per round, all at the same parameters."""
+    optimiser: Optimiser = Sgd(momentum=0.0)
+    """What trains on S. Published: SGD without momentum."""
 
     def trained(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> tuple[Params, int]:
         params = {name: value.detach().clone().requires_grad_() for name, value in draw.params.items()}
-        training = epochs_on(synthetic, replace(draw, params=params), ctx, self.lr, self.batch)
+        optimiser = self.optimiser.build((params.values(), self.lr))
+        training = epochs_on(synthetic, replace(draw, params=params), ctx, optimiser, self.batch)
         steps = sum(islice(training, self.epochs))
         return {name: value.detach() for name, value in params.items()}, steps
 

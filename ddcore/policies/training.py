@@ -45,15 +45,14 @@ def trained_on(
     return [at["params"], *way], at["buffers"]
 
 
-def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, lr: float, batch: int) -> Iterator[int]:
-    """Train ``draw``'s parameters on S, in place: SGD at ``lr`` without momentum on batches of ``batch``.
+def epochs_on(synthetic: SyntheticSet, draw: Draw, ctx: Context, optimiser: Optimizer, batch: int) -> Iterator[int]:
+    """Train ``draw``'s parameters on S, in place: ``optimiser``, which holds them, on batches of ``batch``.
 
     Each item of a batch is under its own draw of the recipe's augmentation. Yields the steps of each epoch, without
     end.
     """
     with torch.no_grad():
         inputs, targets = synthetic.everything()
-    optimiser = torch.optim.SGD(draw.params.values(), lr=lr)
     while True:
         batches = sent(torch.randperm(len(inputs), generator=ctx.rng["policy"]), ctx.device).split(batch)
         for rows in batches:

@@ -30,11 +30,12 @@ class Node(dd.ItemKind):
         return {**super().instead, "preprocess": dd.Identity()}
 
     def paced(self, part: P) -> P:
-        """Networks are trained on all nodes at once; S is moved by Adam, at most at :data:`RATE`."""
+        """Networks are trained on all nodes at once; S that SGD moves at more than :data:`RATE` is moved by Adam."""
         if isinstance(part, dd.Protocol):
             return replace(part, batch=WHOLE)
         if isinstance(part, dd.Update) and isinstance(part.optimiser, dd.Sgd):
-            return replace(part, lr={n: min(rate, RATE) for n, rate in part.lr.items()}, optimiser=dd.Adam())
+            slow = {name: min(rate, RATE) for name, rate in part.lr.items()}
+            return part if slow == part.lr else replace(part, lr=slow, optimiser=dd.Adam())
         return part
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 
 def farthest(points: Tensor, n: int) -> Tensor:
@@ -30,15 +30,17 @@ def herd(points: Tensor, n: int) -> Tensor:
     return torch.tensor(taken, device=points.device)
 
 
-def clusters(points: Tensor, n: int, generator: Generator) -> Tensor:
-    """The centres (n, d) of ``n`` clusters of ``points`` (m, d), by k-means from random ones of them."""
-    centres = points[torch.randperm(len(points), generator=generator)[:n].to(points.device)].clone()
-    for _ in range(50):
-        owner = torch.cdist(points, centres).argmin(1)
-        counts = torch.bincount(owner, minlength=n)
-        there = counts > 0
-        found = torch.zeros_like(centres).index_add(0, owner, points)[there] / counts[there, None]
-        if torch.equal(found, centres[there]):
-            break
-        centres[there] = found
-    return centres
+def centres(points: Tensor, n: int) -> Tensor:
+    """The means (n, d) of ``n`` groups of ``points`` (m, d), of as many points each, give or take one.
+
+    Points are halved along the direction in which they vary most, and each half again: their order is their own, so
+    nothing is drawn. The mean of the centres is that of the points, wherever n divides m.
+    """
+    if n == 1:
+        return points.mean(0, keepdim=True)
+    apart = points - points.mean(0)
+    *_, directions = torch.linalg.svd(apart, full_matrices=False)
+    order = (apart @ directions[0]).argsort(stable=True)
+    half = n // 2
+    cut = round(len(points) * half / n)
+    return torch.cat([centres(points[order[:cut]], half), centres(points[order[cut:]], n - half)])

@@ -72,6 +72,28 @@ def test_the_core_s_methods_take_nodes_at_rates_that_nodes_bear(communities, gra
     assert plain.batch > 10_000 and plain.networks == (GCN(),)
 
 
+@pytest.mark.parametrize("name", ["gcond_x", "gcond", "doscond_x", "doscond"])
+def test_the_distance_of_gradients_does_not_fall_as_small_ones_grow(name, graph_host):
+    """Products of norms are about 1e-6 where features are a bag of words."""
+    distance = graph_host.recipe(name, kind="node").objective.distance
+    generator = torch.Generator().manual_seed(0)
+    s, t = ({"weight": 1e-4 * torch.randn(8, 100, generator=generator)} for _ in range(2))
+    longer = {"weight": 2 * s["weight"]}
+    assert float(distance(longer, t)) == pytest.approx(float(distance(s, t)), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gcond_x", "doscond_x"])
+def test_a_step_of_matched_gradients_has_a_longest_length(name, communities, graph_host):
+    recipe = graph_host.recipe(name, kind="node", iterations=1, overrides={**SMALL, "update.clip": 1e-3})
+    assert isinstance(recipe.update.optimiser, dd.Sgd) and recipe.update.lr == {"inputs": 1e-4}
+    run = graph_host.start(replace(recipe, update=replace(recipe.update, lr={"inputs": 10.0})), communities)
+    run.start()
+    begun = run.synthetic.carrier.features.detach().clone()
+    run.update()
+    moved = run.synthetic.carrier.features.detach() - begun
+    assert float(moved.norm()) == pytest.approx(1e-2, rel=1e-3)
+
+
 def test_the_kernel_of_nodes_is_that_of_what_they_hear(communities):
     kernel, nodes = NodeTangent(), communities.train.inputs
     assert isinstance(nodes, Nodes)

@@ -12,7 +12,7 @@ from torch import Tensor
 import ddcore
 from ddcore import plugin as dd
 from ddcore_graph.nodes import Nodes
-from ddcore_graph.picking import clusters, farthest
+from ddcore_graph.picking import centres, farthest
 
 
 def shares(total: int, counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -64,7 +64,7 @@ class Begun(OfNodes):
     """A carrier of nodes whose features are learned from a start."""
 
     init: Literal["centres", "rows", "farthest", "noise"] = "centres"
-    """``centres`` starts from the centres of clusters of each class's labelled nodes, ``rows`` from random ones of
+    """``centres`` starts from the means of equal groups of each class's labelled nodes, ``rows`` from random ones of
     these, ``farthest`` from ones that cover their class (k-center); ``noise`` draws normal numbers and asks nothing of
     T."""
     hops: dd.Whole = 2
@@ -84,7 +84,7 @@ class Begun(OfNodes):
                 (batch,) = ctx.gate.examples([dd.Group(classes=(c,), size=wanted if self.init == "rows" else None)])
                 heard = heard_by(batch, self.hops)
                 if self.init == "centres":
-                    heard = clusters(heard, wanted, ctx.rng["centres"])
+                    heard = centres(heard, wanted)
                 features[classes == c] = heard[farthest(heard, wanted)] if self.init == "farthest" else heard
 
 

@@ -14,7 +14,7 @@ from ddcore_graph.carriers.base import OfNodes, heard_by
 from ddcore_graph.carriers.linked import LinkedSet, without_loops
 from ddcore_graph.graph import LearnedGraph
 from ddcore_graph.nodes import Nodes
-from ddcore_graph.picking import clusters, farthest, herd
+from ddcore_graph.picking import centres, farthest, herd
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class ChosenNodes(Taken):
 
 @dataclass(frozen=True)
 class NodeCentres(Taken):
-    """Centres of each class's labelled nodes in A^k X, by k-means: nothing is trained."""
+    """Means of equal groups of each class's labelled nodes in A^k X: nothing is trained."""
 
     def found(self, c: int, wanted: int, ctx: dd.Context) -> Tensor:
         (batch,) = ctx.gate.examples([dd.Group(classes=(c,))])
-        return clusters(heard_by(batch, self.hops), wanted, ctx.rng["centres"])
+        return centres(heard_by(batch, self.hops), wanted)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class CoarseNodes(Taken):
 
     def found(self, c: int, wanted: int, ctx: dd.Context) -> Tensor:
         (batch,) = ctx.gate.examples([dd.Group(classes=(c,))])
-        return clusters(heard_by(batch, self.hops), wanted, ctx.rng["centres"])
+        return centres(heard_by(batch, self.hops), wanted)
 
     def build(self, card: dd.DataCard) -> CoarseModule:
         return CoarseModule(self, card)
