@@ -44,8 +44,8 @@ from ddcore import plugin as dd
 METHODS = ("dc", "dm", "frepo")
 SETTINGS = {
     "dc": {"synthetic.init": "real", "objective.real": 64, "policy.epochs": 10, "iterations": 50},
-    "dm": {"objective.real": 64, "iterations": 200},
-    "frepo": {"iterations": 100},
+    "dm": {"objective.real": 64, "iterations": 60},
+    "frepo": {"iterations": 60, "objective.real": 128},
 }
 SMOKE = {
     "dc": {"objective.real": 8, "policy.epochs": 1, "iterations": 2},
@@ -55,13 +55,18 @@ SMOKE = {
 WIDTHS = {"digits": 16, "mnist": 32, "fashion": 32}
 
 
+MOVES = {"dc": 50, "dm": 10, "frepo": 10}
+CONTROL = {"dc": 1000, "dm": 500, "frepo": 500}
+
+
 def attacks(method: str, smoke: bool) -> tuple[Poison, ...]:
-    """A white patch that stays, one that follows the networks within [0, 1], and one that may leave it.
+    """A white patch that stays, one that follows the networks and, for DC, one that follows them within [0, 1].
 
     Those of DM are never trained, so there it follows untrained ones.
     """
-    patch, fields = Patch(width=4), {"moves": 2 if smoke else 50, "untrained": method == "dm"}
-    return (Poison(patch), *(Poison(patch, learned=Doorping(bounded=bounded, **fields)) for bounded in (True, False)))
+    patch, fields = Patch(width=4), {"moves": 2 if smoke else MOVES[method], "untrained": method == "dm"}
+    ways = (True, False) if method == "dc" else (False,)
+    return (Poison(patch), *(Poison(patch, learned=Doorping(bounded=bounded, **fields)) for bounded in ways))
 
 
 def main() -> None:
@@ -72,6 +77,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="which ones")
     parser.add_argument("--shares", nargs="+", type=float, default=[0.01, 0.1], help="shares of T that are poisoned")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one distillation with each")
+    parser.add_argument("--repeats", type=int, default=3, help="networks trained on each set")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--jobs", type=int, default=1, help="cases side by side, each in a process")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
@@ -85,7 +91,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     root = {} if name == "digits" else {"root": options.root}
     data = dd.data_set(ddcore.Host().catalogue, name, **root)
     network = dd.ConvNet(width=4, depth=2) if smoke else dd.ConvNet(width=WIDTHS[name])
-    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 200, "repeats": 3}
+    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 200, "repeats": options.repeats}
     protocol = ddcore.Protocol(augment=None, networks=(network,), **length)
     plain = {"network.width": network.width, **({"network.depth": 2} if smoke else {})}
     engine = dd.Local() if options.jobs == 1 else dd.Processes(options.jobs)
@@ -100,7 +106,8 @@ def run(name: str, options: argparse.Namespace) -> None:
                 shares=tuple(options.shares),
                 overrides={method: {**plain, **(SMOKE if smoke else SETTINGS)[method]}},
                 protocol=protocol,
-                control=replace(protocol, steps=3 if smoke else 1000),
+                control=replace(protocol, steps=3 if smoke else CONTROL[method]),
+                moving=dd.Affine() if method == "dc" else None,
                 seeds=tuple(options.seeds),
             )
             print(ddcore.run_study(study, out / name / method, **given))

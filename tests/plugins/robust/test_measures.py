@@ -126,6 +126,29 @@ def test_they_refuse_before_networks_are_trained(tiny, monkeypatch):
         ddcore.evaluate(tiny.train, tiny, replace(protocol, measures=(RobustAccuracy(AutoAttack()),)))
 
 
+def test_networks_that_want_another_range_are_refused(tiny, host, small, monkeypatch):
+    """Whether the set was made of items whose range nobody knows, or its preprocessing is of another one."""
+    batch = tiny.train.take(torch.arange(len(tiny.train)))
+    floats = RealData.of("tiny", (77.7 * batch.inputs, batch.targets), None, mean=(31.0,), std=(23.0,))
+    protocol = Protocol(steps=2, networks=(ConvNet(width=4, depth=2),), measures=(RobustAccuracy(Pgd(), 6),))
+    monkeypatch.setattr("ddcore.evaluation.scores.fresh_nets", lambda *_: pytest.fail("networks are trained"))
+    made = host.distill(small(host.recipe("random")), floats)
+    with pytest.raises(RecipeRefused, match="those of tiny came as floats, whose range is not known"):
+        ddcore.evaluate(made, tiny, protocol)
+
+
+@pytest.mark.parametrize("measure", [RobustAccuracy(), TransferAccuracy()], ids=lambda m: m.part_name())
+def test_a_preprocessing_of_another_range_is_refused(measure, colours, nets):
+    wrong = replace(
+        colours,
+        preprocess=dd.Standardise((100.0,) * 3, (50.0,) * 3).load(
+            {"mean": torch.full((3,), 100.0), "std": torch.full((3,), 50.0)}
+        ),
+    )
+    with pytest.raises(RecipeRefused, match="take 0 for items of 100 to 100: they want another range"):
+        measure(nets, wrong, 60)
+
+
 # --- what they say together ------------------------------------------------------------------------------
 
 SOUND = Battery(clean=95, fgsm=60, pgd20=50, pgd100=49, transfer=80, anything=0, beyond=1)
