@@ -129,7 +129,7 @@ def test_they_refuse_before_networks_are_trained(tiny, monkeypatch):
 def test_networks_that_want_another_range_are_refused(tiny, host, small, monkeypatch):
     """Whether the set was made of items whose range nobody knows, or its preprocessing is of another one."""
     batch = tiny.train.take(torch.arange(len(tiny.train)))
-    floats = RealData.of("tiny", (77.7 * batch.inputs, batch.targets), None, mean=(31.0,), std=(23.0,))
+    floats = RealData.of("tiny", (77.7 * batch.inputs, batch.targets), None, white=1, mean=(31.0,), std=(23.0,))
     protocol = Protocol(steps=2, networks=(ConvNet(width=4, depth=2),), measures=(RobustAccuracy(Pgd(), 6),))
     monkeypatch.setattr("ddcore.evaluation.scores.fresh_nets", lambda *_: pytest.fail("networks are trained"))
     made = host.distill(small(host.recipe("random")), floats)
