@@ -54,7 +54,8 @@ OVERRIDES = {
 def study(data: str, options: argparse.Namespace) -> Robustness:
     """Sets on networks of one width, which they are distilled on too."""
     network = ddcore.ConvNet(width=options.width)
-    overrides = {name: {"network.width": options.width, **OVERRIDES.get(name, {})} for name in options.sets}
+    named = dict.fromkeys((*SETS, *OVERRIDES, *options.sets))  # not these alone: a folder may go on with other sets
+    overrides = {name: {"network.width": options.width, **OVERRIDES.get(name, {})} for name in named if name != "whole"}
     protocol = ddcore.Protocol(steps=options.steps, batch=50, repeats=options.repeats, networks=(network,))
     whole = replace(protocol, steps=options.whole, batch=128)
     return Robustness(
