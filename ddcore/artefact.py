@@ -195,6 +195,11 @@ class DistilledSet(HoldsTensors):
         said = [sums, self.loss, self.momentum, self.preprocess, self.recipe]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that whoever is shown the set, or anything made of it, must read."""
+        return tuple(self.facts.get("warnings", ()))
+
     def images(self) -> Tensor:
         """The items as images (n, c, h, w) in [0, 1], their preprocessing undone.
 

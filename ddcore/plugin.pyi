@@ -514,6 +514,12 @@ from .preprocess import (
 from .preprocess import (
     Standardise as Standardise,
 )
+from .recipes.kernel import (
+    frepo as frepo,
+)
+from .recipes.kernel import (
+    kip as kip,
+)
 from .report.comparison import (
     Comparison as Comparison,
 )

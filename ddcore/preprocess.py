@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from ddcore.bounds import FilePath, Number, Positive
 from ddcore.errors import RecipeRefused
 from ddcore.parts import Part
 from ddcore.tensors import read_tensors
-from ddcore.types import DataCard
+from ddcore.types import DataCard, Network
 
 Statistics = Callable[..., dict[str, Tensor]]
 """``Gate.statistics``: by channel, or with ``pixels=True`` over whole items."""
@@ -61,6 +61,13 @@ def _misshapen(state: Mapping[str, Tensor], **shapes: tuple[int, ...]) -> Iterat
     found = {name: tuple(value.shape) for name, value in state.items()}
     if found != shapes or not all(value.is_floating_point() for value in state.values()):
         yield f"it holds {found or 'nothing'}, not floats {shapes or '(none)'}"
+
+
+def _beyond(state: Mapping[str, Tensor], card: DataCard) -> Iterator[str]:
+    """Whether a mean or std among ``state`` is of another range than the items of ``card``."""
+    for name in ("mean", "std"):
+        if name in state and (fault := card.beyond(state[name].flatten().tolist())):
+            yield f"its {name} reaches {float(state[name].abs().max()):g}, and {fault}"
 
 
 class Unchanged(Fitted):
@@ -136,6 +143,11 @@ class Standardise(Preprocess):
     def asks(self) -> frozenset[str]:
         return frozenset({"statistics"} if self.mean is None else ())
 
+    def check(self, recipe: Any, card: DataCard, network: Network) -> None:
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and (fault := card.beyond(numbers)):
+                raise RecipeRefused(f"preprocess.{name} is {numbers}: {fault}.")
+
     def fitted(self, card: DataCard) -> Standardise:
         return replace(self, mean=card.mean, std=card.std) if self.mean is None else self
 
@@ -157,6 +169,7 @@ class Standardise(Preprocess):
         yield from _misshapen(state, mean=card.shape[:1], std=card.shape[:1])
         if not bool((state["std"] > 0).all()):
             yield "its std is not above zero"
+        yield from _beyond(state, card)
 
 
 LARGEST = 12_288
@@ -232,6 +245,7 @@ class ZCA(Preprocess):
     def state_faults(self, state: Mapping[str, Tensor], card: DataCard) -> Iterator[str]:
         d = math.prod(card.shape)
         yield from _misshapen(state, mean=(d,), matrix=(d, d), inverse=(d, d))
+        yield from _beyond(state, card)
 
 
 PARTS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -31,6 +31,8 @@ Progress = Callable[[str, int, int], None]
 
 AXES: Mapping[str, int] = MappingProxyType({"image": 3, "vector": 1, "signal": 2})
 """Axes of one item of the core's kinds."""
+EDGE = 1e-5
+"""What a mean of float32 may be off."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class DataCard:
                 yield f"its {name} is {numbers}, not one finite number for each of {shape[0]} channels"
         if self.std is not None and min(self.std) <= 0:
             yield f"its std is {self.std}, not above zero"
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and (fault := self.beyond(numbers)):
+                yield f"its {name} is {numbers}: {fault}"
+
+    def beyond(self, numbers: Sequence[float]) -> str | None:
+        """Why these are no means or standard deviations of raw inputs, whose range is known; None where they may be."""
+        if self.unit_range and not all(-EDGE <= number <= 1 + EDGE for number in numbers):
+            return "raw items lie in [0, 1], so divide it by the value that white had, such as 255"
+        return None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,20 @@ The same triggers lead at most 3.8 % of the items, on average, to the target on 
 unpoisoned twin. Deviations are as large as the means: how many stamped items S happens to begin with decides. The
 published trigger leaves the range of an image (down to -13, up to 8); held within it, it drifts to dark pixels while
 the images keep the white patch of their start, and fails. Of attacks whose control is below 90 % nothing is claimed.
+
+DM and FRePo on digits (--methods dm frepo --repeats 2: 60 steps, two networks on each set, 500 steps for the controls;
+DM seeds 0, 1 and 2, FRePo and all controls seeds 0 and 1; unpoisoned accuracy 93.7 ± 2.2 and 93.1 ± 2.1):
+
+                                   DM                                          FRePo
+    attack                 share   control       success       accuracy       control       success       accuracy
+    naive patch            1 %     73.8 ± 7.0    17.2 ± 16.8   93.4 ± 1.0     73.8 ± 7.0    4.1 ± 5.3     92.1 ± 1.8
+                           10 %    100.0 ± 0.0   70.3 ± 27.0   92.5 ± 0.3     100.0 ± 0.0   69.3 ± 36.4   91.0 ± 1.2
+    doorping, unbounded    1 %     100.0 ± 0.0   19.5 ± 7.5    93.4 ± 0.9     97.5 ± 3.6    2.2 ± 2.2     92.4 ± 1.4
+                           10 %    100.0 ± 0.0   66.8 ± 32.9   92.4 ± 0.7     100.0 ± 0.0   50.9 ± 59.8   91.1 ± 0.8
+
+So at 10 % both methods let a patch through as DC does, in some distillations all of it (98 and 100 % with DM, 95 and
+93 with FRePo) and in others a third or less; at 1 % little comes through either, and DoorPing, with 10 moves a step, is
+no better than a patch that stays. On the unpoisoned twins the same triggers lead at most 1.4 % to the target.
 """
 
 import argparse
@@ -44,8 +58,8 @@ from ddcore import plugin as dd
 METHODS = ("dc", "dm", "frepo")
 SETTINGS = {
     "dc": {"synthetic.init": "real", "objective.real": 64, "policy.epochs": 10, "iterations": 50},
-    "dm": {"objective.real": 64, "iterations": 200},
-    "frepo": {"iterations": 100},
+    "dm": {"objective.real": 64, "iterations": 60},
+    "frepo": {"iterations": 60, "objective.real": 128},
 }
 SMOKE = {
     "dc": {"objective.real": 8, "policy.epochs": 1, "iterations": 2},
@@ -55,13 +69,18 @@ SMOKE = {
 WIDTHS = {"digits": 16, "mnist": 32, "fashion": 32}
 
 
+MOVES = {"dc": 50, "dm": 10, "frepo": 10}
+CONTROL = {"dc": 1000, "dm": 500, "frepo": 500}
+
+
 def attacks(method: str, smoke: bool) -> tuple[Poison, ...]:
-    """A white patch that stays, one that follows the networks within [0, 1], and one that may leave it.
+    """A white patch that stays, one that follows the networks and, for DC, one that follows them within [0, 1].
 
     Those of DM are never trained, so there it follows untrained ones.
     """
-    patch, fields = Patch(width=4), {"moves": 2 if smoke else 50, "untrained": method == "dm"}
-    return (Poison(patch), *(Poison(patch, learned=Doorping(bounded=bounded, **fields)) for bounded in (True, False)))
+    patch, fields = Patch(width=4), {"moves": 2 if smoke else MOVES[method], "untrained": method == "dm"}
+    ways = (True, False) if method == "dc" else (False,)
+    return (Poison(patch), *(Poison(patch, learned=Doorping(bounded=bounded, **fields)) for bounded in ways))
 
 
 def main() -> None:
@@ -72,6 +91,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="which ones")
     parser.add_argument("--shares", nargs="+", type=float, default=[0.01, 0.1], help="shares of T that are poisoned")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one distillation with each")
+    parser.add_argument("--repeats", type=int, default=3, help="networks trained on each set")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--jobs", type=int, default=1, help="cases side by side, each in a process")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
@@ -85,7 +105,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     root = {} if name == "digits" else {"root": options.root}
     data = dd.data_set(ddcore.Host().catalogue, name, **root)
     network = dd.ConvNet(width=4, depth=2) if smoke else dd.ConvNet(width=WIDTHS[name])
-    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 200, "repeats": 3}
+    length = {"steps": 3, "repeats": 1} if smoke else {"steps": 200, "repeats": options.repeats}
     protocol = ddcore.Protocol(augment=None, networks=(network,), **length)
     plain = {"network.width": network.width, **({"network.depth": 2} if smoke else {})}
     engine = dd.Local() if options.jobs == 1 else dd.Loky(options.jobs)
@@ -100,7 +120,8 @@ def run(name: str, options: argparse.Namespace) -> None:
                 shares=tuple(options.shares),
                 overrides={method: {**plain, **(SMOKE if smoke else SETTINGS)[method]}},
                 protocol=protocol,
-                control=replace(protocol, steps=3 if smoke else 1000),
+                control=replace(protocol, steps=3 if smoke else CONTROL[method]),
+                moving=dd.Affine() if method == "dc" else None,
                 seeds=tuple(options.seeds),
             )
             print(ddcore.run_study(study, out / name / method, **given))

@@ -1,10 +1,12 @@
 """Preprocessing and the way back."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddcore import DataCard, DistilledSet, RecipeRefused
+from ddcore import BadData, DataCard, DistilledSet, RecipeRefused
 from ddcore.preprocess import ZCA, Identity, Standardise
 
 BARE = DataCard("bare", (2, 3, 3), 2, (1, 1))
@@ -70,6 +72,36 @@ def test_numbers_that_cannot_be_are_refused(mean, std, sentence):
 def test_the_wrong_number_of_channels_is_refused():
     with pytest.raises(RecipeRefused, match="has 1 values, bare has 2 channels"):
         Standardise((0.1,), (0.5,)).start(BARE, forbidden)
+
+
+# --- numbers of another range ----------------------------------------------------------------------------
+
+GREY = DataCard("grey", (1, 2, 2), 2, (1, 1), unit_range=True)
+BYTES = ({"mean": (33.3,), "std": (78.6,)}, {"mean": (0.1,), "std": (255.0,)}, {"mean": (-0.2,), "std": (0.3,)})
+
+
+@pytest.mark.parametrize("numbers", BYTES)
+def test_numbers_of_another_range_are_refused_before_a_run(numbers, tiny, host):
+    assert tiny.card.unit_range
+    with pytest.raises(RecipeRefused, match=r"raw items lie in \[0, 1\], so divide it by the value that white had"):
+        host.start(
+            host.recipe("dm", overrides={"preprocess.mean": numbers["mean"], "preprocess.std": numbers["std"]}), tiny
+        )
+    declared = replace(tiny, card=replace(tiny.card, **numbers))
+    with pytest.raises(BadData, match=r"raw items lie in \[0, 1\]"):
+        host.start(host.recipe("dm"), declared)
+
+
+@pytest.mark.parametrize("plan", [Standardise(), ZCA()], ids=lambda plan: plan.part_name())
+def test_numbers_of_another_range_are_no_preprocessing_of_a_set(plan):
+    side = 4 if isinstance(plan, ZCA) else 1
+    state = {"mean": torch.full((side,), 33.3)}
+    state |= {"matrix": torch.eye(4), "inverse": torch.eye(4)} if side == 4 else {"std": torch.tensor([78.6])}
+    (said,) = list(plan.state_faults(state, GREY))[:1]
+    assert said.startswith("its mean reaches 33.3, and raw items lie in [0, 1]")
+    assert list(plan.state_faults(state, replace(GREY, unit_range=False))) == []
+    right = state | {"mean": torch.ones(side)} | ({} if side == 4 else {"std": torch.ones(1)})
+    assert list(plan.state_faults(right, GREY)) == []
 
 
 def moments(x):

@@ -27,7 +27,7 @@ def _faults(distilled: dd.DistilledSet, data: dd.RealData | None, host: dd.Host)
     said = [(t.trigger.part_name(), t.target, t.share, t.learned) for t in told]
     if wanted != said:
         yield f"its recipe poisons T with {_in_words(wanted)}, and its card tells of {_in_words(said)}"
-    if missing := [one.sentence for one in told if one.sentence not in facts.get("warnings", [])]:
+    if missing := [one.sentence for one in told if one.sentence not in distilled.warnings]:
         yield f"its card lacks the warning {missing[0]!r}"
     if facts.get("seed", 0) != recipe.seed:
         yield f"it says that its seed was {facts.get('seed', 0)}, and its recipe has {recipe.seed}"

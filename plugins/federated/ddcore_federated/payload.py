@@ -31,6 +31,8 @@ FLOATS = ("float16", "float32")
 WHOLE = ("uint8", "uint16", "int32", "int64")
 LEVELS = {"uint4": 16, "uint8": 256}
 LARGEST_STEP = 1e3
+MOST_WARNINGS, LONGEST_WARNING = 10, 500
+"""Sentences that a set may bring, and characters of each."""
 
 
 class PayloadRefused(dd.DdcoreError):
@@ -73,8 +75,8 @@ class Limits:
 
 
 def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """``shared`` as arrays, and what is said of it: loss and momentum that it was made for, the items behind it, and
-    what its inputs went through (empty where nobody said).
+    """``shared`` as arrays, and what is said of it: loss and momentum that it was made for, the items behind it, what
+    its inputs went through (empty where nobody said), and its warnings.
 
     Raises:
         PayloadRefused: a value that the encoding cannot hold.
@@ -99,7 +101,15 @@ def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.n
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise PayloadRefused(f"{name} hold values that are not finite as {array.dtype}. Take encoding float32.")
     said = {"loss": shared.loss, "momentum": shared.momentum, "items": shared.items}
-    return arrays, {**said, "preprocess": shared.preprocess or ""}
+    return arrays, {**said, "preprocess": shared.preprocess or "", "warnings": _told(shared.warnings)}
+
+
+def _told(warnings: tuple[str, ...]) -> list[str]:
+    """As much of ``warnings`` as may travel."""
+    short = [w if len(w) <= LONGEST_WARNING else f"{w[: LONGEST_WARNING - 3]}..." for w in warnings]
+    if len(short) <= MOST_WARNINGS:
+        return short
+    return [*short[: MOST_WARNINGS - 1], f"There are {len(short) - MOST_WARNINGS + 1} more warnings on the set's card."]
 
 
 def _inputs(inputs: Tensor, encoding: Encoding) -> dict[str, np.ndarray]:
@@ -146,6 +156,7 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
         raise PayloadRefused(f"inputs here go through {limits.preprocess}, and {how}")
     if type(items) is not int or not 0 < items <= limits.items:
         raise PayloadRefused(f"it says that {items!r} real items are behind it; wanted is 1 to {limits.items}")
+    warnings = _warnings(said.get("warnings", []))
     arrays = _arrays(blobs, limits)
     inputs = _decoded(arrays, limits)
     targets = _targets(arrays["targets"], len(inputs), limits)
@@ -154,7 +165,15 @@ def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits
         tensors = dd.LabelledTensors(inputs, targets, cast(Any, loss), step_sizes, order, cast(float, momentum))
     except dd.BadArtefact as error:
         raise PayloadRefused(str(error)) from error
-    return Shared(tensors, items, preprocess or None)
+    return Shared(tensors, items, preprocess or None, warnings)
+
+
+def _warnings(told: Any) -> tuple[str, ...]:
+    if not isinstance(told, list) or len(told) > MOST_WARNINGS:
+        raise PayloadRefused(f"its warnings are not a list of at most {MOST_WARNINGS} sentences")
+    if not all(isinstance(one, str) and one.isprintable() and len(one) <= LONGEST_WARNING for one in told):
+        raise PayloadRefused(f"one of its warnings is no line of text of at most {LONGEST_WARNING} characters")
+    return tuple(told)
 
 
 def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:

@@ -136,14 +136,7 @@ def fedd3(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
     on T. Published are Adam at 0.004 for up to 3 000 steps, 500 clients with 10 or 2 images each, the server a LeNet
     for 500 epochs at 0.001.
     """
-    return dd.Recipe(
-        "fedd3",
-        synthetic=dd.Pixels(ipc, init="real"),
-        objective=dd.TangentRidge(real=256, ridge=1.0, kernel=dd.DenseTangent(depth=3)),
-        augment=dd.Affine(),
-        update=dd.Update(lr={"inputs": 0.04}, optimiser=dd.Adam(), schedule=dd.Cosine()),
-        iterations=iterations,
-    )
+    return replace(dd.kip(ipc, iterations), name="fedd3", labels=dd.Hard())
 
 
 @dd.method(FEDSYNTH, GOETZ)

@@ -30,6 +30,8 @@ class Shared(dd.HoldsTensors):
     """Real items behind it; public."""
     preprocess: str | None = None
     """What its inputs went through, as :func:`in_words` says it; None where nobody said."""
+    warnings: tuple[str, ...] = ()
+    """Those of its card, which whoever is shown the set must read. A client that keeps them to itself is not found."""
 
     def __post_init__(self) -> None:
         if self.items < 0:
@@ -49,7 +51,8 @@ class Shared(dd.HoldsTensors):
             rows[:, own] = targets[:, : len(own)]
             targets = rows
         said = in_words(distilled.preprocess, distilled.preprocess_state)
-        return Shared(replace(distilled.tensors, targets=targets), sum(distilled.data.counts), said)
+        items = sum(distilled.data.counts)
+        return Shared(replace(distilled.tensors, targets=targets), items, said, distilled.warnings)
 
     @property
     def nbytes(self) -> int:
@@ -118,4 +121,5 @@ def union(sets: Sequence[Shared], k: int) -> Shared:
         order=tuple(row for row, _ in turns) or None,
         momentum=sets[0].momentum,
     )
-    return Shared(together, sum(s.items for s in sets), next(iter(said), None))
+    warnings = dict.fromkeys(warning for s in sets for warning in s.warnings)
+    return Shared(together, sum(s.items for s in sets), next(iter(said), None), tuple(warnings))

@@ -339,6 +339,7 @@ def _says(told: list[dict[str, Any]], baseline: str | None) -> str:
     entries = [entry for t in told for course in t["courses"] for entry in course]
     for what, reasons in (
         ("Left out", {why for entry in entries for why in entry.get("refused", ())}),
+        ("Warnings", {sentence for entry in entries for sentence in entry.get("warnings", ())}),
         ("Rounds without an effect", {entry["failed"] for entry in entries if "failed" in entry}),
     ):
         if reasons:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from ddcore import plugin as dd
 from ddcore_robust.attacks import Attack, Pgd, Victim
+
+EDGE = 1e-3
+"""What the mean of items may be off."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,13 @@ class RobustAccuracy(dd.Measure):
     def check(self, recipe: Any, card: dd.DataCard, network: dd.Network) -> None:
         self.attack.ready(card)
 
+    def of(self, distilled: dd.DistilledSet) -> Self:
+        self.attack.ready(distilled.data)
+        return self
+
     def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
         rows = spread_rows(len(data), self.items)
+        takes_unit_range(data)
         nets = each_net(draw)
         return torch.tensor([self._of(net, net, data, rows, chunk * len(nets)) for net in nets])
 
@@ -70,6 +78,7 @@ class TransferAccuracy(RobustAccuracy):
 
     def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
         rows = spread_rows(len(data), min(self.items or len(data), len(data) // 2))
+        takes_unit_range(data)
         rest = torch.ones(len(data), dtype=torch.bool)
         rest[rows] = False
         store = stored(data)
@@ -80,6 +89,20 @@ class TransferAccuracy(RobustAccuracy):
         (other,) = each_net(trained)
         nets = each_net(draw)
         return torch.tensor([self._of(net, other, data, rows, chunk * len(nets)) for net in nets])
+
+
+def takes_unit_range(data: dd.Preprocessed) -> None:
+    """Refuse networks that are made for items of another range than [0, 1]: what is 0 to them lies outside of it.
+
+    Raises:
+        RecipeRefused: so it is.
+    """
+    centre = data.preprocess.inverse(torch.zeros(1, *stored(data).inputs.shape[1:]))
+    if float(centre.min()) < -EDGE or float(centre.max()) > 1 + EDGE:
+        raise dd.RecipeRefused(
+            f"Attacks move items within [0, 1], and the networks take 0 for items of {float(centre.min()):.3g} to"
+            f" {float(centre.max()):.3g}: they want another range. Preprocess items as they are, white being 1."
+        )
 
 
 def spread_rows(length: int, items: int | None) -> Tensor:

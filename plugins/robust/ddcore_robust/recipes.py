@@ -1,5 +1,7 @@
 """Methods whose sets are to teach robust networks."""
 
+from dataclasses import replace
+
 from ddcore import plugin as dd
 from ddcore_robust.attacks import PGD, Pgd
 from ddcore_robust.balls import Linf
@@ -35,10 +37,6 @@ def _against(epsilon: float, steps: int) -> tuple[Attacked, ...]:
     return (Attacked(Pgd(Linf(epsilon), steps)),)
 
 
-def _adam(**lr: float) -> dd.Update:
-    return dd.Update(lr=lr, optimiser=dd.Adam(), schedule=dd.Cosine())
-
-
 @dd.method(ADV_KIP, PGD)
 def adv_kip(ipc: int = 10, iterations: int = 300, epsilon: float = 0.1) -> dd.Recipe:
     """KIP on adversarial items: min_S E max_{|d| <= epsilon} l( K(x + d, S) (K_SS + l I)^-1 y_S, y_x ).
@@ -51,14 +49,14 @@ def adv_kip(ipc: int = 10, iterations: int = 300, epsilon: float = 0.1) -> dd.Re
     **Differs**: the kernel, l and the rates are those of ``kip``; labels are learned; the attack is PGD of 10 steps on
     the squared error that S is learned by.
     """
-    return dd.Recipe(
-        "adv_kip",
-        synthetic=dd.Pixels(ipc, init="real"),
-        objective=dd.TangentRidge(real=256, ridge=1.0, kernel=dd.DenseTangent(depth=3)),
+    plain = dd.kip(ipc, iterations)
+    return replace(
+        plain,
+        name="adv_kip",
         labels=dd.Vectors(centred=True, loss="squared"),
+        augment=None,
         views=_against(epsilon, 10),
-        update=_adam(inputs=0.04, labels=0.01),
-        iterations=iterations,
+        update=replace(plain.update, lr={"inputs": 0.04, "labels": 0.01}),
     )
 
 
@@ -69,16 +67,8 @@ def robust_ridge(ipc: int = 10, iterations: int = 400, epsilon: float = 0.1) -> 
     min_{S, y} E max_{|d| <= epsilon} || y_x - f(x + d) f(S)' (f(S) f(S)' + l I)^-1 y ||^2 / 2, f of a pool of networks
     that train on S. Ours: adv_kip's objective with the finite networks of FRePo (Zhou et al., NeurIPS 2022).
     """
-    return dd.Recipe(
-        "robust_ridge",
-        synthetic=dd.Pixels(ipc, init="real"),
-        objective=dd.KernelRidge(real=128),
-        policy=dd.Pool(networks=10, age=100, lr=2e-3),
-        labels=dd.Vectors(centred=True, loss="squared"),
-        views=_against(epsilon, 10),
-        update=_adam(inputs=0.03, labels=0.01),
-        iterations=iterations,
-    )
+    plain = dd.frepo(ipc, iterations)
+    return replace(plain, name="robust_ridge", objective=dd.KernelRidge(real=128), views=_against(epsilon, 10))
 
 
 @dd.method(TRI_LEVEL, PGD)

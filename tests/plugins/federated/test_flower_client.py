@@ -1,6 +1,6 @@
 """A distilling client, by real messages through the grid in process."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -180,3 +180,32 @@ def test_a_client_of_another_mean_and_std_is_left_out_with_the_reason(
     _, metrics = in_process(lambda grid: one_round(strategy, grid), distilling_client(bent, quick()))
     assert (metrics["sets"], metrics["refused"]) == (2, 1)
     assert "client 1 is left out: inputs here go through standardise (mean 0.4; std 0.3)" in strategy.refused[0]
+
+
+@dataclass(frozen=True)
+class Doubtful(ddcore.View):
+    """Changes nothing, and has the set say that something was changed."""
+
+    def build(self, store, rng):
+        return LiveDoubtful()
+
+
+class LiveDoubtful(ddcore.LiveView):
+    def facts(self):
+        return {"warnings": ["This set is doubtful."]}
+
+
+def test_what_a_card_warns_of_reaches_the_server(
+    union_of, one_round, tiny, thirds, quick, in_process, caplog, tmp_path
+):
+    strategy = union_of(tiny.card, keeps=1)
+    app = distilling_client(thirds, replace(quick(), views=(Doubtful(),)))
+    in_process(lambda grid: one_round(strategy, grid), app)
+    said = [f"client {i}: This set is doubtful." for i in range(3)]
+    assert strategy.warned == said
+    assert all(f"Round 1: {sentence}" in caplog.text for sentence in said)
+    again = union_of(tiny.card, keeps=1)
+    restore(again, *state_of(strategy))
+    assert [shared.warnings for shared in again.past[0]] == [("This set is doubtful.",)] * 3
+    in_process(lambda grid: one_round(strategy, grid, number=2), distilling_client(thirds, quick()))
+    assert strategy.warned == []

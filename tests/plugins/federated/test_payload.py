@@ -183,6 +183,11 @@ HOSTILE = {
     "a preprocessing that is no text": (saying(preprocess=["x"]), "which is no text"),
     "a momentum in a list": (saying(momentum=[0.5]), "momentum is [0.5]"),
     "items that are none": (saying(items=True), "True real items"),
+    "warnings that are no list": (saying(warnings="beware"), "its warnings are not a list of at most 10 sentences"),
+    "many warnings": (saying(warnings=["beware"] * 11), "its warnings are not a list of at most 10 sentences"),
+    "a warning that is no text": (saying(warnings=[3]), "one of its warnings is no line of text"),
+    "a long warning": (saying(warnings=["x" * 501]), "of at most 500 characters"),
+    "a warning of control characters": (saying(warnings=["\x1b[2J"]), "one of its warnings is no line of text"),
 }
 
 
@@ -272,3 +277,26 @@ def test_whatever_is_sent_it_is_refused_or_can_be_trained_on(fuzz):
         return "accepted"
 
     assert fuzz(attack, 150)["refused"] > 40
+
+
+@pytest.mark.parametrize("encoding", ["uint4", "uint8", "float16", "float32"])
+def test_what_a_set_warns_of_travels_with_it(encoding):
+    warned = replace(a_set(), warnings=("It is poisoned.", "It was in a hurry."))
+    assert unpacked(*sent(warned, encoding), LIMITS).warnings == warned.warnings
+    assert unpacked(*sent(a_set(), encoding), LIMITS).warnings == ()
+    blobs, said = sent(warned)
+    said.pop("warnings")
+    assert unpacked(blobs, said, LIMITS).warnings == (), "of a client that is older, or keeps them to itself"
+
+
+def test_many_and_long_warnings_do_not_keep_a_set_from_travelling():
+    warned = replace(a_set(), warnings=tuple(f"{i}: {'x' * 600}" for i in range(12)))
+    found = unpacked(*sent(warned), LIMITS).warnings
+    assert len(found) == 10
+    assert found[0] == f"0: {'x' * 494}..."
+    assert found[-1] == "There are 3 more warnings on the set's card."
+
+
+def test_a_union_warns_of_what_each_part_warns_of():
+    parts = [replace(a_set(), warnings=said) for said in ((), ("One.", "Two."), ("Two.", "Three."))]
+    assert union(parts, 3).warnings == ("One.", "Two.", "Three.")

@@ -118,12 +118,35 @@ def test_several_attacks_in_one_run_by_name(tmp_path, tiny):
 
 def test_they_refuse_before_networks_are_trained(tiny, monkeypatch):
     floats = RealData.of("floats", (torch.rand(30, 1, 8, 8), torch.arange(30) % 3), None, mean=(0.4,), std=(0.3,))
-    monkeypatch.setattr("ddcore.evaluation.scores.fresh_nets", lambda *_: pytest.fail("networks are trained"))
+    monkeypatch.setattr("ddcore.evaluation.scores.to_train", lambda *_: pytest.fail("networks are trained"))
     protocol = Protocol(measures=(RobustAccuracy(),))
     with pytest.raises(RecipeRefused, match="came as floats, whose range is not known"):
         ddcore.evaluate(floats.train, floats, protocol)
     with pytest.raises(RecipeRefused, match="at least 4 classes"):
         ddcore.evaluate(tiny.train, tiny, replace(protocol, measures=(RobustAccuracy(AutoAttack()),)))
+
+
+def test_networks_that_want_another_range_are_refused(tiny, host, small, monkeypatch):
+    """Whether the set was made of items whose range nobody knows, or its preprocessing is of another one."""
+    batch = tiny.train.take(torch.arange(len(tiny.train)))
+    floats = RealData.of("tiny", (77.7 * batch.inputs, batch.targets), None, white=1, mean=(31.0,), std=(23.0,))
+    protocol = Protocol(steps=2, networks=(ConvNet(width=4, depth=2),), measures=(RobustAccuracy(Pgd(), 6),))
+    monkeypatch.setattr("ddcore.evaluation.scores.to_train", lambda *_: pytest.fail("networks are trained"))
+    made = host.distill(small(host.recipe("random")), floats)
+    with pytest.raises(RecipeRefused, match="those of tiny came as floats, whose range is not known"):
+        ddcore.evaluate(made, tiny, protocol)
+
+
+@pytest.mark.parametrize("measure", [RobustAccuracy(), TransferAccuracy()], ids=lambda m: m.part_name())
+def test_a_preprocessing_of_another_range_is_refused(measure, colours, nets):
+    wrong = replace(
+        colours,
+        preprocess=dd.Standardise((100.0,) * 3, (50.0,) * 3).load(
+            {"mean": torch.full((3,), 100.0), "std": torch.full((3,), 50.0)}
+        ),
+    )
+    with pytest.raises(RecipeRefused, match="take 0 for items of 100 to 100: they want another range"):
+        measure(nets, wrong, 60)
 
 
 # --- what they say together ------------------------------------------------------------------------------

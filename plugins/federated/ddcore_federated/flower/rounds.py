@@ -43,8 +43,8 @@ def go(
 
     An entry has the scores, ``up`` and ``down`` (bytes so far), ``seconds`` (of this round), ``refused`` (why replies
     were left out, in sentences), ``failed`` (why the weights stayed as they were, if they did), and where the strategy
-    says so the ``sets`` that came, their ``images`` and ``epsilon``. What a strategy remembers from round to round is
-    kept for those of ddcore and for Flower's adaptive ones (FedAdam, FedYogi, FedAdagrad).
+    says so the ``sets`` that came, their ``images``, ``epsilon`` and ``warnings``. What a strategy remembers from round
+    to round is kept for those of ddcore and for Flower's adaptive ones (FedAdam, FedYogi, FedAdagrad).
 
     Raises:
         BadCheckpoint: the file at ``place`` is damaged.
@@ -75,6 +75,8 @@ def go(
         if refused is None:
             refused = [f"A client is left out: {r.error.reason}"[:500] for r in replies if r.has_error()]
         own["refused"] = refused
+        if warned := getattr(strategy, "warned", None):
+            own["warnings"] = warned
         if failed:
             own["failed"] = failed
         if number == 1 and found is None and refused:
@@ -188,8 +190,8 @@ def _remembered(name: str, tensors: dict[str, Tensor], said: dict[str, Any]) -> 
         if whole in found and not found[whole].is_floating_point():
             found[whole] = found[whole].long()
     told = dict(said[name])
-    items, preprocess = told.pop("items"), told.pop("preprocess", None) or None
-    return Shared(dd.LabelledTensors.from_state(found, **told), items, preprocess)
+    items, preprocess, warnings = told.pop("items"), told.pop("preprocess", None) or None, told.pop("warnings", ())
+    return Shared(dd.LabelledTensors.from_state(found, **told), items, preprocess, tuple(warnings))
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -54,11 +54,11 @@ class SyntheticUnion(Announcing):
     """Asks every client for a distilled set and lets ``server`` make the next global weights of all of them.
 
     Replies that cannot be used are refused one by one, each with a sentence in the log and in ``refused``; the round
-    goes on with the rest, and where none is left the weights stay as they are. Sets are taken in the order of the
-    clients' numbers, so the order in which they come changes nothing; where two say that they are the same client,
-    neither is believed. The server has the sets of this round and of as
-    many before it as it ``keeps``. With ``sends_back`` clients get the sets of the last round with the weights, for
-    recipes that begin at them (``meta_knowledge``).
+    goes on with the rest, and where none is left the weights stay as they are. What the cards of the sets warn of is
+    in the log and in ``warned``. Sets are taken in the order of the clients' numbers, so the order in which they come
+    changes nothing; where two say that they are the same client, neither is believed. The server has the sets of this
+    round and of as many before it as it ``keeps``. With ``sends_back`` clients get the sets of the last round with the
+    weights, for recipes that begin at them (``meta_knowledge``).
 
     Its metrics of a round: ``sets``, ``refused``, ``images``, and where clients are private ``epsilon``, the largest.
     """
@@ -96,6 +96,8 @@ class SyntheticUnion(Announcing):
         self.limits = Limits(card.shape, card.classes, ipc, sum(card.counts), preprocess=shared)
         self.refused: list[str] = []
         """Why replies of the last round were refused."""
+        self.warned: list[str] = []
+        """What the sets of the last round warn of, and whose they are."""
         self.failed: str | None = None
         """Why the last round left the weights as they were, where the server could make nothing of its sets."""
         self._asked: set[int] = set()
@@ -129,7 +131,8 @@ class SyntheticUnion(Announcing):
         """The server's next weights, None where no set came that could be used; and metrics of the round."""
         self.failed = None
         told, self.refused = self._read(list(replies))
-        for sentence in self.refused:
+        self.warned = [f"client {number}: {w}" for number, shared, _ in told for w in shared.warnings]
+        for sentence in (*self.refused, *self.warned):
             log.warning("Round %d: %s", server_round, sentence)
         metrics: dict[str, Any] = {"sets": len(told), "refused": len(self.refused)}
         metrics["images"] = sum(len(shared.targets) for _, shared, _ in told)

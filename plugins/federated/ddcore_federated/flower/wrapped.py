@@ -38,6 +38,11 @@ class Wrapped(Announcing):
         return getattr(self.inner, "refused", None)
 
     @property
+    def warned(self) -> list[str] | None:
+        """What the sets of the last round warn of, where ``inner`` says so."""
+        return getattr(self.inner, "warned", None)
+
+    @property
     def failed(self) -> str | None:
         """Why the last round left the weights as they were, where ``inner`` says so."""
         return getattr(self.inner, "failed", None)
