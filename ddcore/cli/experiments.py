@@ -38,6 +38,8 @@ def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
 def _finish(metrics: dict[str, Any], folder: Path) -> None:
     from ddcore.report.tables import results, warnings_of
 
+    if not metrics:  # of a process that shares a run whose first one tells
+        return
     say(metrics["notes"])
     show(*results(metrics))
     warn(warnings_of(metrics))
