@@ -106,7 +106,8 @@ class Ranks:
             self.wait()
 
 
-_ranks = ContextVar("ranks", default=Ranks())
+ALONE = Ranks()
+_ranks = ContextVar("ranks", default=ALONE)
 
 
 def ranks() -> Ranks:

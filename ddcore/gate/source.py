@@ -16,7 +16,7 @@ from ddcore.errors import RecipeRefused
 from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
 from ddcore.losses import LossName
-from ddcore.ranks import Ranks, ranks
+from ddcore.ranks import ALONE, Ranks, ranks
 from ddcore.rng import Streams
 from ddcore.store import Store, inputs_on
 from ddcore.types import Batch, Draw, Group, Transform
@@ -72,8 +72,8 @@ class Source:
         after another: in the network, or without one in the views.
         """
         if draw is None:
-            return Ranks() if self.views else ranks()
-        return ranks() if draw.network.per_sample and not draw.network.stochastic else Ranks()
+            return ALONE if self.views else ranks()
+        return ranks() if draw.network.per_sample and not draw.network.stochastic else ALONE
 
     def asked(self, draw: Draw) -> tuple[Draw, Ranks]:
         """``draw`` as the first of the processes has it that share the work of a request, and those.
