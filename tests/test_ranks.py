@@ -372,6 +372,7 @@ def test_a_private_run_that_was_killed_tells_nothing_twice(together, tmp_path):
 def test_what_is_refused_is_refused_before_the_work(together, tmp_path):
     for words, sentence in (
         (["study", "grid"], "`ddcore study` is the work of one process"),
+        (["distill", "dm", "--plan"], "--plan` is the work of one process"),
         (["distill", "dm", "--device", "cuda:0"], "Write --device cuda"),
         ([*distil("dm", tmp_path / "a"), "--set", "objective.real=0"], "objective.real"),
     ):

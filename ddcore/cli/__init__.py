@@ -1,6 +1,5 @@
 """The command line: thin over what Python offers."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from ddcore.cli import experiments as experiments
 from ddcore.cli import lists as lists
 from ddcore.cli.base import app as app
+from ddcore.cli.base import by_one_process
 
 
 def _version(wanted: bool) -> None:
@@ -32,10 +32,5 @@ def main(
         bool, typer.Option("--debug", envvar="DDCORE_DEBUG", help="Show where an error comes from.")
     ] = False,
 ) -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and ctx.invoked_subcommand not in SHARED:
-        from ddcore.errors import RecipeRefused
-
-        raise RecipeRefused(
-            f"`ddcore {ctx.invoked_subcommand}` is the work of one process: start it without torchrun, which is for"
-            f" {', '.join(SHARED)}."
-        )
+    if ctx.invoked_subcommand not in SHARED:
+        by_one_process(f"ddcore {ctx.invoked_subcommand}")
