@@ -179,8 +179,8 @@ found = {}
 with joined("cpu"):
     for name, recipe in CASES.items():
         counted.clear()
-        tensors, _ = steps(recipe)
-        apart = max(float((a - b).norm() / b.norm()) for a, b in zip(tensors, alone[name], strict=True))
+        shared, _ = steps(recipe)
+        apart = max(float((a - b).norm() / b.norm()) for a, b in zip(shared, alone[name], strict=True))
         found[name] = [apart, max(counted)]
 print(json.dumps(found))
 """
