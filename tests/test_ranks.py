@@ -181,7 +181,7 @@ with joined("cpu"):
         counted.clear()
         shared, _ = steps(recipe)
         apart = max(float((a - b).norm() / b.norm()) for a, b in zip(shared, alone[name], strict=True))
-        found[name] = [apart, max(counted)]
+        found[name] = [apart, max(counted, default=1)]
 print(json.dumps(found))
 """
 
