@@ -69,6 +69,10 @@ class CasesFailed(DdcoreError):
     """Some cases of a study did not come to their end; the others are kept."""
 
 
+class RankLost(DdcoreError):
+    """Another of the processes that share a run has ended."""
+
+
 class StopRun(Exception):
     """Raised by a plugin or a gate to end a run in good order; what was distilled so far is kept."""
 

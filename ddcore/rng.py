@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from ddcore.ranks import ranks
+
 _WORDS = slice(24, 24 + 8 * 624)
 """Where the state of a CPU generator, as bytes, holds the 624 words of the Mersenne twister, each in 8 bytes."""
 
@@ -65,8 +67,9 @@ class Streams:
         return self._secret[name]
 
     def renew_secrets(self) -> None:
-        """Let every secret stream, those to come included, begin anew from fresh entropy."""
-        self._root = os.urandom(32)
+        """Let every secret stream, those to come included, begin anew from fresh entropy, the same in all processes
+        that share a run."""
+        self._root = ranks().told(os.urandom(32))
         for name, stream in self._secret.items():
             stream.set_state(_unguessable(self._root, name))
 

@@ -111,6 +111,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __getitem__(self, rows: Tensor | slice) -> Batch:
+        return Batch(self.inputs[rows], self.targets[rows], self.index[rows])
+
 
 @dataclass(frozen=True)
 class Group:

@@ -8,6 +8,7 @@ from ddcore.cli import experiments as experiments
 from ddcore.cli import lists as lists
 from ddcore.cli import plugins as plugins
 from ddcore.cli.base import app as app
+from ddcore.cli.base import by_one_process
 
 
 def _version(wanted: bool) -> None:
@@ -18,8 +19,13 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+SHARED = ("distill", "run", "resume")
+"""The commands whose work several processes share."""
+
+
 @app.callback()
 def main(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -27,4 +33,5 @@ def main(
         bool, typer.Option("--debug", envvar="DDCORE_DEBUG", help="Show where an error comes from.")
     ] = False,
 ) -> None:
-    pass
+    if ctx.invoked_subcommand not in SHARED:
+        by_one_process(f"ddcore {ctx.invoked_subcommand}")

@@ -65,6 +65,16 @@ app = typer.Typer(
 )
 
 
+def by_one_process(command: str) -> None:
+    """Raises RecipeRefused where torchrun has started several, each of which would do all of ``command``."""
+    from ddcore.errors import RecipeRefused
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeRefused(
+            f"`{command}` is the work of one process: start it without torchrun, which is for distilling alone."
+        )
+
+
 @contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM ends the command as Ctrl-C does."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddcore.cli.base import app, pairs, progress, say, screen, show, warn
+from ddcore.cli.base import app, by_one_process, pairs, progress, say, screen, show, warn
 from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Seed, Work, routed, spelled
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
     from ddcore.experiment.running import run_experiment
 
     if work.plan:
+        by_one_process("ddcore ... --plan")
         from ddcore.experiment.forecast import forecast, spelled
 
         told = forecast(experiment, host=host, device=work.device, seconds=work.plan_seconds)
@@ -39,6 +40,8 @@ def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
 def _finish(metrics: dict[str, Any], folder: Path) -> None:
     from ddcore.report.tables import results, warnings_of
 
+    if not metrics:  # of a process that shares a run whose first one tells
+        return
     say(metrics["notes"])
     show(*results(metrics))
     warn(warnings_of(metrics))

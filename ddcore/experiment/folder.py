@@ -19,6 +19,7 @@ from ddcore.experiment.plan import Experiment
 from ddcore.files import append_line, flush, held, write_whole
 from ddcore.gate.record import TOLD_STAYS_TOLD, SpendRecord
 from ddcore.packing import read_toml
+from ddcore.ranks import ranks
 from ddcore.run import Run
 from ddcore.types import Progress
 
@@ -98,7 +99,8 @@ class Folder:
         run.trace.write(self.trace)
 
     def restore(self, run: Run) -> None:
-        """Bring ``run`` to the last checkpoint, if there is one, and the records with it.
+        """Bring ``run`` to the last checkpoint, if there is one, and the records with it, which the first process alone
+        may change.
 
         Raises:
             BadCheckpoint: it is damaged, belongs to another recipe or other data, or lacks records of its steps; where
@@ -109,7 +111,8 @@ class Folder:
         if not self.state.exists():
             if run.record is not None:
                 raise BadCheckpoint(f"{self.state} is missing. {TOLD_STAYS_TOLD}")
-            self.records.unlink(missing_ok=True)
+            if ranks().first:
+                self.records.unlink(missing_ok=True)
             return
         try:
             state = read_checkpoint(self.state)
@@ -120,6 +123,8 @@ class Folder:
         run.load_state_dict(state)
         if self.trace.exists():
             run.trace.read(self.trace)
+        if not ranks().first:
+            return
         lines = self.records.read_bytes().splitlines()[: run.step] if self.records.exists() else []
         if [_step_of(line) for line in lines] != list(range(1, run.step + 1)):
             raise BadCheckpoint(
@@ -138,7 +143,10 @@ def _step_of(line: bytes) -> Any:
 
 
 class Recorder:
-    """Writes a run's records and checkpoints as it goes, and answers interrupts once they are written."""
+    """Writes a run's records and checkpoints as it goes, and answers interrupts once they are written.
+
+    Of several processes that share the run the first writes, and what interrupts one of them has it do so.
+    """
 
     def __init__(self, folder: Folder, every: float, progress: Progress | None) -> None:
         """Raises RecipeRefused where ``every``, the seconds between two checkpoints, is below zero or no number."""
@@ -157,7 +165,8 @@ class Recorder:
         return self._interrupts.held_back(lambda: run.started and run.step < run.recipe.iterations)
 
     def __call__(self, run: Run, record: dict[str, Any]) -> None:
-        append_line(self._folder.records, json.dumps(record))
+        if ranks().first:
+            append_line(self._folder.records, json.dumps(record))
         self._keep(run, run.step == run.recipe.iterations)
         if self._progress:
             self._progress(f"distilling, loss {record['loss']:.4g}", run.step, run.recipe.iterations)
@@ -170,10 +179,12 @@ class Recorder:
 
     def distilled(self, distilled: DistilledSet) -> None:
         """Keep what the loop has made, before a plugin's wrapper can fail."""
-        distilled.save(self._folder.distilled)
+        if ranks().first:
+            distilled.save(self._folder.distilled)
         self.saved = True
 
     def _keep(self, run: Run, now: bool = False) -> None:
-        if now or self._interrupts.waiting or time.monotonic() - self._last >= self._every:
+        waiting = ranks().any(self._interrupts.waiting)
+        if ranks().first and (now or waiting or time.monotonic() - self._last >= self._every):
             self._folder.checkpoint(run)
             self._last = time.monotonic()

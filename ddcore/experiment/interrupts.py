@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from ddcore.ranks import ranks
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 WAITING = b"\nStopping when this step is done. Once more stops at once, and the step is lost.\n"
 
@@ -17,8 +19,9 @@ WAITING = b"\nStopping when this step is done. Once more stops at once, and the 
 class Interrupts:
     """Signals that ask the process to end and wait for an answer.
 
-    The first one waits; the second is answered at once. The answer is what the process does with the signal anyway:
-    it raises KeyboardInterrupt, or ends, or whatever its own handler does.
+    The first one waits; the second is answered at once, but where several processes share the run: torchrun hands each
+    of them a Ctrl-C twice. The answer is what the process does with the signal anyway: it raises KeyboardInterrupt, or
+    ends, or whatever its own handler does.
     """
 
     def __init__(self) -> None:
@@ -38,7 +41,7 @@ class Interrupts:
         """
 
         def handle(number: int, frame: FrameType | None) -> None:
-            again, self._came = self.waiting, number
+            again, self._came = self.waiting and ranks().count == 1, number
             if again or not while_():
                 self.answer()
             elif os.isatty(2):

@@ -110,7 +110,7 @@ class Guard:
         kind = getattr(group.transform, "__qualname__", type(group.transform))
         if group.transform is None or kind in self._passed or len(batch) < 2:
             return
-        batch = _picked(batch, torch.arange(min(MOST, len(batch))))
+        batch = batch[torch.arange(min(MOST, len(batch)))]
         if _mixes(lambda part: replace(part, inputs=group.seen(part.inputs)), batch):
             raise RecipeRefused(
                 f"The augmentation {group.transform} mixes items, though its plan declares that it is itemwise, so the"
@@ -123,10 +123,6 @@ def detached(batch: Batch) -> Batch:
     """``batch`` without the graph it was made by."""
     inputs = batch.inputs.detach() if isinstance(batch.inputs, Tensor) else batch.inputs
     return Batch(inputs, batch.targets.detach(), batch.index)
-
-
-def _picked(batch: Batch, rows: Tensor) -> Batch:
-    return Batch(batch.inputs[rows], batch.targets[rows], batch.index[rows])
 
 
 def _mixes(change: Callable[[Batch], Batch], batch: Batch, whole: Batch | None = None) -> bool:
@@ -142,7 +138,7 @@ def _mixes(change: Callable[[Batch], Batch], batch: Batch, whole: Batch | None =
     for digit in range((len(batch) - 1).bit_length()):
         for side in (0, 1):
             stay = ((places >> digit) & 1) == side
-            part = change(_picked(batch, torch.where(stay, places, places[stay][0])))
+            part = change(batch[torch.where(stay, places, places[stay][0])])
             if len(part) != len(batch) or _differ(part, whole)[stay].float().mean() > NOISE:
                 return True
     return False
@@ -151,7 +147,7 @@ def _mixes(change: Callable[[Batch], Batch], batch: Batch, whole: Batch | None =
 def _depends_on_place(change: Callable[[Batch], Batch], batch: Batch, whole: Batch) -> bool:
     """Whether an item alone comes out otherwise than in its batch, for changes that draw nothing."""
     rows = torch.arange(len(batch)).split(1)
-    differ = torch.cat([_differ(change(_picked(batch, row)), _picked(whole, row)) for row in rows])
+    differ = torch.cat([_differ(change(batch[row]), whole[row]) for row in rows])
     return bool(differ.float().mean() > NOISE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from ddcore.bounds import Count
 from ddcore.chunking import slices
 from ddcore.gate.base import DISCLOSURES, Gate, GatePlan, disjoint
 from ddcore.gate.source import Source
+from ddcore.ranks import Ranks
 from ddcore.rng import Streams
 from ddcore.store import joined
 from ddcore.types import Batch, Draw, Group, ItemLoss, Params
@@ -56,83 +58,115 @@ class OpenGate(Gate):
         rows = self.source.store.draw(self.rng["real"], group.classes, group.size)
         return self.source.take(rows, draw, group)
 
+    def _slices(self, batch: Batch, draw: Draw) -> Iterator[slice]:
+        """What of ``batch`` is computed at a time; nothing of an empty one."""
+        if len(batch):
+            yield from slices(len(batch), self.source.chunk(draw, tuple(batch.inputs.shape[1:]), self._max_bytes))
+
     def gradient(self, draw: Draw, groups: Sequence[Group], loss: ItemLoss) -> list[Params]:
         disjoint(groups)
+        draw, together = self.source.asked(draw)
         params = {name: value.detach().requires_grad_() for name, value in draw.params.items()}
-        answers = []
+        sizes, sums = [], []
         for group in groups:
             batch = self._seen(group, replace(draw, loss=loss))
+            mine = batch[together.share(len(batch))]
             total: list[Tensor] = []
-            for part in slices(len(batch), self.source.chunk(draw, tuple(batch.inputs.shape[1:]), self._max_bytes)):
-                value = loss(draw(batch.inputs[part], params), batch.targets[part]).sum()
+            for part in self._slices(mine, draw):
+                value = loss(draw(mine.inputs[part], params), mine.targets[part]).sum()
                 gradients = torch.autograd.grad(value, list(params.values()))
                 total = [a + g for a, g in zip(total, gradients, strict=True)] if total else list(gradients)
-            answers.append({name: g / len(batch) for name, g in zip(params, total, strict=True)})
-        return answers
+            sums.append(dict(zip(params, total or map(torch.zeros_like, params.values()), strict=True)))
+            sizes.append(len(batch))
+        return [
+            {name: value / size for name, value in found.items()}
+            for found, size in zip(together.summed(sums), sizes, strict=True)
+        ]
 
     def features(self, draw: Draw, groups: Sequence[Group]) -> list[Tensor]:
         disjoint(groups)
         if not draw.network.per_sample:
             return self._features_joint(draw, [self._seen(group, draw) for group in groups])
+        draw, together = self.source.asked(draw)
         sums: list[Tensor | float] = [0.0] * len(groups)
         sizes = [0] * len(groups)
         with torch.no_grad():
-            for inputs, owners in self._joined(draw, groups):
+            for inputs, owners in self._joined(draw, groups, together):
                 features = draw(inputs, features=True)
                 for owner, part in owners:
                     sums[owner] = sums[owner] + features[part].sum(0)
                     sizes[owner] += part.stop - part.start
-        return [torch.as_tensor(total) / n for total, n in zip(sums, sizes, strict=True)]
+        found = together.summed(
+            [{"sum": torch.as_tensor(s), "size": torch.tensor(n)} for s, n in zip(sums, sizes, strict=True)]
+        )
+        return [one["sum"] / int(one["size"]) for one in found]
 
     def _features_joint(self, draw: Draw, batches: Sequence[Batch]) -> list[Tensor]:
         with torch.no_grad():
             features = draw(joined([batch.inputs for batch in batches]), features=True)
         return [part.mean(0) for part in features.split([len(batch) for batch in batches])]
 
-    def _joined(self, draw: Draw, groups: Sequence[Group]) -> Iterator[tuple[Tensor, list[tuple[int, slice]]]]:
-        """Chunks of inputs, small groups together, with the slice of each group that stands in them."""
-        waiting: list[tuple[int, Tensor]] = []
+    def _joined(
+        self, draw: Draw, groups: Sequence[Group], together: Ranks
+    ) -> Iterator[tuple[Tensor, list[tuple[int, slice]]]]:
+        """Chunks of this process's share of each group, small groups together, with the slice of each in them.
+
+        Of a group of which it has no share one item goes along, in an empty slice, so that its zeros have a shape.
+        """
+        waiting: list[tuple[int, Tensor, int]] = []
         room = None
         for owner, group in enumerate(groups):
             inputs = self._seen(group, draw).inputs
             size = self.source.chunk(draw, tuple(inputs.shape[1:]), self._max_bytes)
             room = size if room is None else room
-            for part in slices(len(inputs), size):
-                piece = inputs[part]
+            mine = inputs[together.share(len(inputs))]
+            pieces = [mine[part] for part in slices(len(mine), size)] if len(mine) else [inputs[:1]]
+            for piece in pieces:
                 if waiting and len(piece) > room:
                     yield self._together(waiting)
                     waiting, room = [], size
-                waiting.append((owner, piece))
+                waiting.append((owner, piece, min(len(piece), len(mine))))
                 room -= len(piece)
         if waiting:
             yield self._together(waiting)
 
     @staticmethod
-    def _together(pieces: list[tuple[int, Tensor]]) -> tuple[Tensor, list[tuple[int, slice]]]:
+    def _together(pieces: list[tuple[int, Tensor, int]]) -> tuple[Tensor, list[tuple[int, slice]]]:
         owners, start = [], 0
-        for owner, piece in pieces:
-            owners.append((owner, slice(start, start + len(piece))))
+        for owner, piece, counted in pieces:
+            owners.append((owner, slice(start, start + counted)))
             start += len(piece)
-        return joined([piece for _, piece in pieces]), owners
+        return joined([piece for _, piece, _ in pieces]), owners
 
     def statistics(self, pixels: bool = False) -> dict[str, Tensor]:
         if pixels:
             return self._moments()
-        total, squares, count = 0.0, 0.0, 0
-        for batch in self.source.store.chunks():
-            x = self.source.raw(batch, None).inputs.double().unsqueeze(-1).flatten(2).movedim(1, 0).flatten(1)
-            total, squares, count = total + x.sum(1), squares + (x * x).sum(1), count + x.shape[1]
-        mean = torch.as_tensor(total) / count
-        return {"mean": mean.float(), "std": (torch.as_tensor(squares) / count - mean**2).clamp_min(0).sqrt().float()}
+        n, channels, *rest = self.source.store.inputs.shape
+        total, squares = torch.zeros(2, channels, dtype=torch.float64, device=self.source.device)
+        for x in self._everything():
+            x = x.unsqueeze(-1).flatten(2).movedim(1, 0).flatten(1)
+            total, squares = total + x.sum(1), squares + (x * x).sum(1)
+        (found,) = self.source.ranks(None).summed([{"total": total, "squares": squares}])
+        count = n * math.prod(rest)
+        mean = found["total"] / count
+        return {"mean": mean.float(), "std": (found["squares"] / count - mean**2).clamp_min(0).sqrt().float()}
 
     def _moments(self) -> dict[str, Tensor]:
-        total, products = 0.0, 0.0
-        for batch in self.source.store.chunks():
-            x = self.source.raw(batch, None).inputs.double().flatten(1)
+        n, *shape = self.source.store.inputs.shape
+        total = torch.zeros(math.prod(shape), dtype=torch.float64, device=self.source.device)
+        products = total.outer(total)
+        for x in self._everything():
+            x = x.flatten(1)
             total, products = total + x.sum(0), products + x.T @ x
-        count = len(self.source.store)
-        mean = torch.as_tensor(total) / count
-        return {"mean": mean, "covariance": torch.as_tensor(products) / count - mean.outer(mean)}
+        (found,) = self.source.ranks(None).summed([{"total": total, "products": products}])
+        mean = found["total"] / n
+        return {"mean": mean, "covariance": found["products"] / n - mean.outer(mean)}
+
+    def _everything(self) -> Iterator[Tensor]:
+        """This process's share of T under the views, not preprocessed, lot by lot in float64."""
+        lots = list(self.source.store.lots())
+        for rows in lots[self.source.ranks(None).share(len(lots))]:
+            yield self.source.raw(self.source.store.take(rows), None).inputs.double()
 
     def examples(self, groups: Sequence[Group]) -> list[Batch]:
         disjoint(groups)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ddcore.errors import BadCheckpoint
 from ddcore.files import write_whole
+from ddcore.ranks import ranks
 
 TOLD_STAYS_TOLD = (
     "What a private run has told stays told, so it cannot begin anew here: name a new folder for a further release,"
@@ -65,12 +66,14 @@ class SpendRecord:
         write_whole(self.path, line)
 
     def append(self, told: Told) -> None:
-        """Write ``told`` to the disk; what raises has not been told."""
+        """Write ``told`` to the disk, once for all processes that share the run; what raises has not been told."""
         line, seal = _sealed({"number": self.count + 1, **asdict(told)}, self._seal)
-        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND), "wb") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        if ranks().first:
+            with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND), "wb") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        ranks().wait()
         self.count, self.spent, self._seal = self.count + 1, told.spent, seal
 
     def read(self) -> None:

@@ -15,6 +15,7 @@ from ddcore.gate.base import Gate
 from ddcore.gate.record import TOLD_STAYS_TOLD, SpendRecord, Told, digest
 from ddcore.gate.spent import Spent
 from ddcore.gate.wrapped import WrappedGate
+from ddcore.ranks import ranks
 from ddcore.rng import Streams
 from ddcore.types import Batch, Draw, Group, ItemLoss, Params
 
@@ -61,7 +62,7 @@ class RecordedGate(WrappedGate):
             answer, new = self._answered(ask)
             if not new:
                 return answer
-            if (request, digest(answer)) == (self._again[0].request, self._again[0].answer):
+            if ranks().told((request, digest(answer)) == (self._again[0].request, self._again[0].answer)):
                 self._again.popleft()
                 self._told += 1
                 return answer

@@ -16,6 +16,7 @@ from ddcore.errors import RecipeRefused
 from ddcore.gate.guard import MOST, Guard, detached, sealed
 from ddcore.gate.view import View
 from ddcore.losses import LossName
+from ddcore.ranks import ALONE, Ranks, ranks
 from ddcore.rng import Streams
 from ddcore.store import Store, inputs_on
 from ddcore.types import Batch, Draw, Group, Transform
@@ -63,6 +64,26 @@ class Source:
         if key not in self._chunk:
             self._chunk[key] = chunk_size(draw, shape, max_bytes)
         return self._chunk[key]
+
+    def ranks(self, draw: Draw | None) -> Ranks:
+        """The processes among which the items of a request at ``draw`` are divided; None for one about the items alone.
+
+        Each computes all of them, and there is nothing to add up, where items see each other or draw random numbers one
+        after another: in the network, or without one in the views.
+        """
+        if draw is None:
+            return ALONE if self.views else ranks()
+        return ranks() if draw.network.per_sample and not draw.network.stochastic else ALONE
+
+    def asked(self, draw: Draw) -> tuple[Draw, Ranks]:
+        """``draw`` as the first of the processes has it that share the work of a request, and those.
+
+        Networks that each has trained by itself come apart where a GPU adds in no fixed order.
+        """
+        together = self.ranks(draw)
+        if together.count > 1:
+            draw = replace(draw, params=together.of_first(draw.params))
+        return draw, together
 
     def follow(self, draw: Draw) -> None:
         """Show the views the network of a step."""

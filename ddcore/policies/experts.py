@@ -26,6 +26,7 @@ from ddcore.packing import to_dict
 from ddcore.policies.base import Policy
 from ddcore.policies.memory import Nothing, Number, Parameters, State, TrainingState, check_training
 from ddcore.policies.training import trained_on
+from ddcore.ranks import ranks
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
 from ddcore.tensors import read_tensors, write_tensors
@@ -145,8 +146,11 @@ class Experts(Policy):
         if "buffer" not in state:
             state["buffer"] = str(buffer(Path(self.store), self._card(ctx)))
         path = Path(state["buffer"]) / f"expert-{number:04}.safetensors"
-        if not path.exists():
-            write_expert(path, self._trained(state, number, ctx), self.half)
+        if not ranks().told(path.exists()):
+            trained = self._trained(state, number, ctx)
+            if ranks().first:
+                write_expert(path, trained, self.half)
+            ranks().wait()
         return [all_sent(read_snapshot(path, t, like), ctx.device) for t in which]
 
     def _trained(self, state: dict[str, Any], number: int, ctx: Context) -> list[Params]:

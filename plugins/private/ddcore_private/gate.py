@@ -123,11 +123,13 @@ class LivePrivateGate(dd.Gate):
         self._kept: list[dict] = []
 
     def gradient(self, draw, groups, loss):
+        draw, together = self.source.asked(draw)
         per_item = item_gradients(draw, loss)
-        return self._answered(replace(draw, loss=loss), groups, per_item, self.plan.max_gradient_norm)
+        return self._answered(replace(draw, loss=loss), together, groups, per_item, self.plan.max_gradient_norm)
 
     def features(self, draw, groups):
-        answers = self._answered(draw, groups, item_features(draw), self.plan.max_feature_norm)
+        draw, together = self.source.asked(draw)
+        answers = self._answered(draw, together, groups, item_features(draw), self.plan.max_feature_norm)
         return [answer["features"] for answer in answers]
 
     def clip_features(self, features):
@@ -137,8 +139,12 @@ class LivePrivateGate(dd.Gate):
             features if math.isinf(limit) else features * (limit / features.norm(dim=1, keepdim=True).clamp_min(limit))
         )
 
-    def _answered(self, draw, groups, per_item, limit):
-        """The noised means of a request; from the ``signals``-th request on those that were kept."""
+    def _answered(self, draw, together, groups, per_item, limit):
+        """The noised means of a request; from the ``signals``-th request on those that were kept.
+
+        Each of the processes ``together`` clips its share of the items; the noise, which is the same in all of them,
+        is added once to their sum.
+        """
         dd.disjoint(groups)
         if any(group.mixing is not None for group in groups):
             raise dd.RecipeRefused("A request mixes items, so no item's share can be clipped.")
@@ -160,9 +166,13 @@ class LivePrivateGate(dd.Gate):
             self.account.allow(self.noise_multiplier, rate, self.plan.requests)
         self.account.spend(self.noise_multiplier, rate)
         silence = self._silence(per_item)
+        sums = [
+            self._clipped_sum(draw, together, group, share, per_item, limit, silence)
+            for group, (share, _) in zip(groups, sizes, strict=True)
+        ]
         answers = [
-            self._noised(self._clipped_sum(draw, group, share, per_item, limit, silence), limit, expected)
-            for group, (share, expected) in zip(groups, sizes, strict=True)
+            self._noised(total, limit, expected)
+            for total, (_, expected) in zip(together.summed(sums), sizes, strict=True)
         ]
         if signals is not None:
             self._kept.append({"network": fingerprint(draw.params), "answers": answers})
@@ -178,14 +188,16 @@ class LivePrivateGate(dd.Gate):
         rate = 1.0 if group.size is None else min(1.0, group.size / there)
         return rate, rate * there
 
-    def _clipped_sum(self, draw, group, rate, per_item, limit, silence):
-        """The sum of what the drawn items say, each clipped to ``limit``; ``silence`` where none is drawn."""
+    def _clipped_sum(self, draw, together, group, rate, per_item, limit, silence):
+        """The sum of what this process's share of the drawn items says, each clipped to ``limit``; ``silence`` where
+        there is none."""
         rows = self.source.store.sample(self.rng.secret("poisson"), group.classes, rate)
         total = {name: value.clone() for name, value in silence.items()}
         if len(rows):
             batch = self.source.take(rows, draw, group)
+            batch = batch[together.share(len(batch))]
             size = self.source.chunk(draw, tuple(batch.inputs.shape[1:]))
-            for part in dd.slices(len(rows), size):
+            for part in dd.slices(len(batch), size) if len(batch) else ():
                 items = per_item(batch.inputs[part], batch.targets[part])
                 for name, value in clipped_sum(items, limit).items():
                     total[name] += value
