@@ -1,0 +1,272 @@
+"""Sets for others, and sets of others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from ddcore.artefact import DistilledSet
+from ddcore.carriers.tiles import cut, enlarged
+from ddcore.catalogue import Catalogue
+from ddcore.data import RealData
+from ddcore.errors import BadArtefact, RecipeRefused
+from ddcore.exchange.base import Format, Released, shares
+from ddcore.experiment.evaluating import fitted_to
+from ddcore.files import PARTIAL, flush, naming
+from ddcore.host import Host
+from ddcore.losses import LossName
+from ddcore.naming import part_named
+from ddcore.preprocess import Preprocess
+from ddcore.tensors import LabelledTensors
+from ddcore.types import DataCard
+
+Scores = Literal["probabilities", "logits", "vectors"]
+"""What rows of label values are: shares of the classes, what softmax makes such of, or what outputs are to equal."""
+NOTES = "README.md"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What must be known of a set that was written for others; its notes hold it too."""
+
+    notes: Path
+    said: tuple[str, ...]
+    """How it lies there."""
+    warnings: tuple[str, ...]
+    """What is left out, and the set's own warnings."""
+
+
+def export(
+    distilled: DistilledSet,
+    out: str | os.PathLike[str],
+    format: Format | str = "tensors",
+    *,
+    host: Host | None = None,
+) -> Exported:
+    """Write ``distilled`` at ``out``, where nothing may be, in a ``format`` that others read (``ddcore list parts``).
+
+    Beside it, or in it where it is a folder, stand notes: what was left out, and the warnings of the set.
+
+    Raises:
+        BadArtefact: the format has no way to write such items. RecipeRefused: something is at ``out``.
+    """
+    host, out = host or Host(), Path(out)
+    plan = format if isinstance(format, Format) else part_named(Format, format, host.catalogue, "--format")
+    beside = out.with_name(f"{out.name}.md")
+    for path in (out, beside):
+        if path.exists():
+            raise RecipeRefused(f"{path} is there already. Name another place, or remove it.")
+    with naming(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=PARTIAL) as folder:
+            made = Path(folder, out.name)
+            said = plan.write(distilled, made)
+            lost = [*_left_out(distilled, plan), *distilled.facts.get("warnings", ())]
+            notes = made / NOTES if made.is_dir() else Path(folder, beside.name)
+            notes.write_text(_notes(distilled, plan, said, lost), "utf-8")
+            for file in (path for path in Path(folder).rglob("*") if path.is_file()):
+                flush(file)
+            for path in Path(folder).iterdir():
+                path.rename(out.parent / path.name)
+    return Exported(out / NOTES if out.is_dir() else beside, tuple(said), tuple(lost))
+
+
+def _left_out(distilled: DistilledSet, plan: Format) -> Iterator[str]:
+    """What of ``distilled`` has no place in the format, in sentences."""
+    if distilled.latent:
+        yield (
+            f"What its inputs are made from ({', '.join(distilled.latent)}) is left out, with any links between them:"
+            f" the inputs stand there by themselves, and {distilled.nbytes} bytes count what is left out."
+        )
+    if distilled.teaching:
+        yield "What it teaches networks by is left out: they learn from its labels alone."
+    if distilled.order is not None:
+        yield f"The order of its {len(distilled.order)} training steps, for which it was made, is left out."
+    if distilled.step_sizes is not None and "step_sizes" not in plan.holds:
+        yield f"Its step sizes ({len(distilled.step_sizes)}), at which networks were to be trained, are left out."
+    if distilled.loss == "squared":
+        yield "Its labels are values, made for half the squared distance and not for cross-entropy."
+    elif distilled.targets.ndim == 2 and not shares(distilled.targets):
+        yield "Its labels are shares of the classes that do not sum to 1."
+
+
+def _notes(distilled: DistilledSet, plan: Format, said: list[str], lost: list[str]) -> str:
+    card, state = distilled.data, distilled.preprocess_state
+    numbers = {name: value.tolist() for name, value in state.items() if value.numel() <= 16}
+    lines = [
+        f"# {distilled.method}, {card.name}",
+        "",
+        f"{len(distilled)} items {card.shape}, {card.classes} classes, in the format {plan.part_name()}, by ddcore"
+        f" {version('ddcore')}.",
+        f"Networks take them as they are after {distilled.preprocess} {numbers or ''}".rstrip() + ".",
+        *said,
+        *(f"**Warning:** {sentence}" for sentence in lost),
+        "",
+        *("```toml", distilled.recipe.strip(), "```"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def read_released(
+    path: str | os.PathLike[str],
+    data: RealData,
+    *,
+    format: Format | str | None = None,
+    preprocess: Preprocess | str | None = None,
+    raw: bool | None = None,
+    scores: Scores | None = None,
+    factor: int = 1,
+    host: Host | None = None,
+) -> DistilledSet:
+    """The set that others released in files at ``path``, made from ``data``; runs no code of the files'.
+
+    ``format`` follows from the files where it is None. ``preprocess`` is what networks take items after, by default
+    standardised; the files' items have been through it, unless they are ``raw`` pixels in [0, 1]. Where neither is
+    said, items that all lie in [0, 1] are raw. ``scores`` says what rows of label values are; None where they are
+    plainly probabilities or their logarithms. Images of IDC and NCFM are cut into ``factor``^2 tiles, each an item.
+
+    The set's ``facts["warnings"]`` tell what the files were taken for.
+
+    Raises:
+        BadArtefact, BadData: the files are damaged, of no format that is read, or not made from such data.
+        RecipeRefused: a preprocessing that reads files.
+    """
+    host, path, card = host or Host(), Path(path), data.card
+    recipe = host.recipe("random", kind=card.kind)
+    plan = preprocess or recipe.preprocess
+    if isinstance(plan, str):
+        plan = part_named(Preprocess, plan, host.catalogue, "--preprocess")
+    for field in plan.files("preprocess"):
+        raise RecipeRefused(f"{field} names a file, which a set that stands alone may not: leave it out.")
+    found = _format(path, format, host.catalogue).read(path, card)
+    shape = tuple(found.inputs.shape[1:])
+    if shape != card.shape:
+        raise BadArtefact(
+            f"{path} holds items of {shape}, and those of {card.name} are {card.shape}. Name the data that it was made"
+            " for (--data, --size)."
+        )
+    targets, loss = _targets(found.labels, card, scores, str(path))
+    if len(targets) != len(found.inputs):
+        raise BadArtefact(
+            f"{path} holds {len(found.inputs)} items and {len(targets)} labels. Each item needs one label."
+        )
+    inputs, pixels = _inputs(found, raw if raw is not None or preprocess is None or found.raw else False, str(path))
+    stored = found.inputs.numel() * (1 if pixels and found.inputs.dtype == torch.uint8 else torch.float32.itemsize)
+    stored += len(targets) * (1 if card.classes <= 256 else 2) if targets.ndim == 1 else targets.nbytes
+    stored += 0 if found.step_sizes is None else found.step_sizes.nbytes
+    if factor > 1:
+        inputs, targets = _untiled(inputs, factor, card), targets.repeat_interleave(factor**2, 0)
+    fitted = fitted_to(plan, data.train, data, torch.device("cpu"))
+    return DistilledSet(
+        tensors=LabelledTensors(fitted(inputs) if pixels else inputs, targets, loss, found.step_sizes),
+        data=card,
+        method="released",
+        recipe=replace(
+            host.recipe("random", kind=card.kind, ipc=max(1, len(found.inputs) // card.classes)),
+            name="released",
+            preprocess=plan.fitted(card),
+        ).to_toml(),
+        nbytes=stored,
+        preprocess=plan.part_name(),
+        preprocess_state=fitted.state_dict(),
+        versions={"ddcore": version("ddcore"), "torch": torch.__version__},
+        facts={
+            "released": True,
+            "warnings": [
+                f"Others released it: its files were taken for {found.taken_for}, with"
+                f" {'pixels in [0, 1] that are' if pixels else 'items that had been'} through {plan.part_name()} and"
+                f" {_called(targets, loss)} for labels; how it was made is not known."
+            ],
+        },
+    )
+
+
+def _format(path: Path, format: Format | str | None, catalogue: Catalogue) -> Format:
+    """The format that is named, or the one that what lies at ``path`` looks like."""
+    if not path.exists():
+        raise BadArtefact(f"There is no file or folder {path}.")
+    if isinstance(format, Format):
+        return format
+    if format is not None:
+        return part_named(Format, format, catalogue, "--format")
+    every = [cast(type[Format], entry.maker)() for entry in catalogue.of("format")]
+    suited = [plan for plan in every if plan.takes(path)]
+    if len(suited) != 1:
+        names = ", ".join(plan.part_name() for plan in suited or every)
+        raise BadArtefact(
+            f"{path} looks like {'several formats' if suited else 'no format'}. Name one (--format): {names}."
+        )
+    return suited[0]
+
+
+def _inputs(found: Released, raw: bool | None, where: str) -> tuple[Tensor, bool]:
+    """The items as floats, and whether they are pixels in [0, 1]; found out where ``raw`` is None."""
+    bytes_, inputs = found.inputs.dtype == torch.uint8, found.inputs.float()
+    inputs = inputs / 255 if bytes_ else inputs
+    if not bool(inputs.isfinite().all()):
+        raise BadArtefact(f"{where}: its items hold NaN or infinite numbers.")
+    within = 0 <= float(inputs.min()) and float(inputs.max()) <= 1
+    if raw and not within:
+        raise BadArtefact(
+            f"{where}: its items go from {inputs.min():.3g} to {inputs.max():.3g}, so they are no raw pixels in [0, 1]."
+            " Say what they have been through (--preprocess)."
+        )
+    return inputs, within if raw is None else raw
+
+
+def _targets(labels: Tensor, card: DataCard, scores: Scores | None, where: str) -> tuple[Tensor, LossName]:
+    """Labels as targets for data of ``card``, and the loss that goes with them."""
+    if not bool(labels.isfinite().all()) or not labels.numel():
+        raise BadArtefact(f"{where}: its labels are none, or hold NaN or infinite numbers.")
+    k = card.outputs
+    if card.values is not None or (labels.ndim == 2 and labels.shape[1] > 1):
+        rows = labels.float().reshape(len(labels), -1)
+        if rows.shape[1] != k:
+            raise BadArtefact(f"{where}: its labels have {rows.shape[1]} values per item, and {card.name} has {k}.")
+        return (rows, "squared") if card.values is not None else _scored(rows, scores, where)
+    classes = labels.flatten().long()
+    if labels.shape not in ((len(labels),), (len(labels), 1)) or not torch.equal(
+        classes.to(labels.dtype), labels.flatten()
+    ):
+        raise BadArtefact(
+            f"{where}: its labels are {labels.dtype} {tuple(labels.shape)}. Wanted: one class per item, or {k} scores."
+        )
+    if not 0 <= int(classes.min()) <= int(classes.max()) < k:
+        wrong = int(classes.min()) if int(classes.min()) < 0 else int(classes.max())
+        raise BadArtefact(f"{where}: a label is {wrong}, and the classes of {card.name} go from 0 to {k - 1}.")
+    return classes, "cross_entropy"
+
+
+def _scored(rows: Tensor, scores: Scores | None, where: str) -> tuple[Tensor, LossName]:
+    plain: Scores | None = "probabilities" if shares(rows) else "logits" if shares(rows.exp()) else None
+    match scores or plain:
+        case "vectors":
+            return rows, "squared"
+        case "logits":
+            return rows.softmax(1), "cross_entropy"
+        case "probabilities" if plain == "probabilities":
+            return rows, "cross_entropy"
+    raise BadArtefact(
+        f"{where}: its labels are rows of scores, and do not make up 1. Say whether they are logits or vectors that"
+        " outputs are to equal: --scores logits, or vectors."
+    )
+
+
+def _untiled(images: Tensor, factor: int, card: DataCard) -> Tensor:
+    if len(card.shape) != 3 or any(side % factor for side in card.shape[1:]):
+        raise BadArtefact(
+            f"Items of {card.shape} cannot be cut into {factor}x{factor} equal tiles: take another --factor."
+        )
+    return enlarged(cut(images, factor), (card.shape[1], card.shape[2]))
+
+
+def _called(targets: Tensor, loss: LossName) -> str:
+    return "classes" if targets.ndim == 1 else "shares of the classes" if loss == "cross_entropy" else "vectors"
