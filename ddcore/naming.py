@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from ddcore.errors import RecipeRefused
 from ddcore.catalogue import Catalogue
+from ddcore.errors import RecipeRefused
 from ddcore.packing import NONE, from_dict, read_value, to_dict
 from ddcore.parts import Part
 

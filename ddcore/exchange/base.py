@@ -21,14 +21,12 @@ class Released:
     """What the files of a set hold, as they hold it."""
 
     inputs: Tensor
-    """(n, ...), as networks take them; uint8 or, where ``raw``, floats in [0, 1] are pixels not yet preprocessed."""
+    """(n, ...); uint8 are pixels of pictures, of which 255 is white."""
     labels: Tensor
     """Class numbers (n,) or (n, 1), or one row of scores per item (n, k)."""
     taken_for: str
     """What the files were taken for, as a sentence ends: ``the layout of DC, experiment 0 of 5``."""
     step_sizes: Tensor | None = None
-    raw: bool = False
-    """They are pictures, which hold pixels always."""
 
 
 class Format(Part, kind="format"):
@@ -75,9 +73,9 @@ def numbered(names: Sequence[str], card: DataCard) -> tuple[list[int], str]:
     parts = [re.fullmatch(r"(.*?)0*(\d{1,9})", name, re.ASCII) for name in names]
     found = [(match[1], int(match[2])) for match in parts if match]
     numbers = [number for _, number in found]
-    if len(found) == len(names) == len({*numbers}) and len({begin for begin, _ in found}) == 1:
-        if max(numbers) < card.classes:
-            return numbers, "the numbers of their classes"
+    alike = len(found) == len(names) == len({*numbers}) and len({begin for begin, _ in found}) == 1
+    if alike and max(numbers) < card.classes:
+        return numbers, "the numbers of their classes"
     if len(names) == card.classes:
         return list(range(len(names))), "the order of their classes"
     raise BadArtefact(

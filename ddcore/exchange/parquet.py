@@ -69,9 +69,7 @@ class Parquet(Format):
             ) from error
         inputs = stacked(((f"{path}, row {i}", row) for i, row in enumerate(rows)), card)
         taken_for = f"a Parquet file of {len(rows)} pictures, known by {known_by}"
-        if scores is None:
-            return Released(inputs, labels, taken_for, raw=True)
-        return Released(inputs, scores, f"{taken_for}, with their scores", raw=True)
+        return Released(inputs, labels if scores is None else scores, taken_for)
 
     def takes(self, path: Path) -> bool:
         return path.suffix == ".parquet"

@@ -48,11 +48,12 @@ class Pictures(Format):
         return notes
 
     def read(self, path: Path, card: DataCard) -> Released:
-        folders = _folders(path)
+        if not path.is_dir() or not (folders := _folders(path)):
+            raise BadArtefact(f"{path} is no folder with a folder of images per class.")
         classes, known_by = numbered([folder.name for folder in folders], card)
         files = {
             file: c
-            for folder, c in zip(folders, classes, strict=True)
+            for c, folder in sorted(zip(classes, folders, strict=True))
             for file in sorted(folder.iterdir())
             if file.is_file() and not file.name.startswith(".")
         }
@@ -61,7 +62,7 @@ class Pictures(Format):
         if (path / SCORES).is_file():
             labels = _scores(path / SCORES, [file.relative_to(path).as_posix() for file in files])
             taken_for += f", with the scores of {SCORES}"
-        return Released(inputs, labels, taken_for, raw=True)
+        return Released(inputs, labels, taken_for)
 
     def takes(self, path: Path) -> bool:
         return path.is_dir() and bool(_folders(path))

@@ -91,7 +91,10 @@ class Tensors(Format):
             pair, rate = (held.get(IMAGES), held.get(LABELS)), held.get(RATE)
             taken_for = "a table of images and labels"
         else:
-            pair, taken_for = held, "images and labels, as IDC and NCFM save them"
+            pair, taken_for = (
+                held,
+                "images and labels, as IDC and NCFM save them, whose images may be tiles of several (--factor)",
+            )
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise BadArtefact(
                 f"{path} is of no layout that is read: a folder with images.pt and labels.pt, or a file with"

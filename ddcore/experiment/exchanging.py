@@ -18,7 +18,7 @@ from ddcore.carriers.tiles import cut, enlarged
 from ddcore.catalogue import Catalogue
 from ddcore.data import RealData
 from ddcore.errors import BadArtefact, RecipeRefused
-from ddcore.exchange.base import Format, Released, shares
+from ddcore.exchange.base import Format, shares
 from ddcore.experiment.evaluating import fitted_to
 from ddcore.files import PARTIAL, flush, naming
 from ddcore.host import Host
@@ -148,7 +148,7 @@ def read_released(
         raise RecipeRefused(f"{field} names a file, which a set that stands alone may not: leave it out.")
     found = _format(path, format, host.catalogue).read(path, card)
     shape = tuple(found.inputs.shape[1:])
-    if shape != card.shape:
+    if shape != card.shape or not found.inputs.numel():
         raise BadArtefact(
             f"{path} holds items of {shape}, and those of {card.name} are {card.shape}. Name the data that it was made"
             " for (--data, --size)."
@@ -158,10 +158,9 @@ def read_released(
         raise BadArtefact(
             f"{path} holds {len(found.inputs)} items and {len(targets)} labels. Each item needs one label."
         )
-    inputs, pixels = _inputs(found, raw if raw is not None or preprocess is None or found.raw else False, str(path))
-    stored = found.inputs.numel() * (1 if pixels and found.inputs.dtype == torch.uint8 else torch.float32.itemsize)
-    stored += len(targets) * (1 if card.classes <= 256 else 2) if targets.ndim == 1 else targets.nbytes
-    stored += 0 if found.step_sizes is None else found.step_sizes.nbytes
+    inputs, pixels = _inputs(found.inputs, raw if raw is not None or preprocess is None else False, str(path))
+    stored = found.inputs.nbytes + (0 if found.step_sizes is None else found.step_sizes.nbytes)
+    stored += targets.nbytes if targets.ndim == 2 else len(targets) * (1 if card.classes <= 256 else 2)
     if factor > 1:
         inputs, targets = _untiled(inputs, factor, card), targets.repeat_interleave(factor**2, 0)
     fitted = fitted_to(plan, data.train, data, torch.device("cpu"))
@@ -182,8 +181,9 @@ def read_released(
             "released": True,
             "warnings": [
                 f"Others released it: its files were taken for {found.taken_for}, with"
-                f" {'pixels in [0, 1] that are' if pixels else 'items that had been'} through {plan.part_name()} and"
-                f" {_called(targets, loss)} for labels; how it was made is not known."
+                f" {'pixels in [0, 1], taken through' if pixels else 'items that had been through'} {plan.part_name()},"
+                f" and {_called(targets, loss)} for labels. How it was made, and whether it was tampered with, is not"
+                " known."
             ],
         },
     )
@@ -207,19 +207,18 @@ def _format(path: Path, format: Format | str | None, catalogue: Catalogue) -> Fo
     return suited[0]
 
 
-def _inputs(found: Released, raw: bool | None, where: str) -> tuple[Tensor, bool]:
+def _inputs(found: Tensor, raw: bool | None, where: str) -> tuple[Tensor, bool]:
     """The items as floats, and whether they are pixels in [0, 1]; found out where ``raw`` is None."""
-    bytes_, inputs = found.inputs.dtype == torch.uint8, found.inputs.float()
-    inputs = inputs / 255 if bytes_ else inputs
-    if not bool(inputs.isfinite().all()):
-        raise BadArtefact(f"{where}: its items hold NaN or infinite numbers.")
-    within = 0 <= float(inputs.min()) and float(inputs.max()) <= 1
-    if raw and not within:
+    if found.dtype == torch.uint8:
+        return found.float() / 255, True
+    inputs = found.float()
+    low, high = float(inputs.min()), float(inputs.max())
+    if raw and not 0 <= low <= high <= 1:
         raise BadArtefact(
-            f"{where}: its items go from {inputs.min():.3g} to {inputs.max():.3g}, so they are no raw pixels in [0, 1]."
-            " Say what they have been through (--preprocess)."
+            f"{where}: its items go from {low:.3g} to {high:.3g}, so they are no raw pixels in [0, 1]. Say what they"
+            " have been through (--preprocess)."
         )
-    return inputs, within if raw is None else raw
+    return inputs, low >= 0 and high <= 1 if raw is None else raw
 
 
 def _targets(labels: Tensor, card: DataCard, scores: Scores | None, where: str) -> tuple[Tensor, LossName]:
