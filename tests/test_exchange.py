@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -90,12 +91,12 @@ def test_colours_and_names_come_back(tmp_path):
         data = RealData.of("coloured", (images, labels), (images, labels), class_names=names)
         found = ddcore.distill(ddcore.recipe("random", ipc=1), data)
         for format in ("pictures", "parquet"):
-            again = there_and_back(found, data, tmp_path / names[0][0] / PATHS[format] / format, f"{format}()")
+            again = there_and_back(found, data, tmp_path / names[0][0] / PATHS[format], f"{format}()")
             assert torch.equal((again.images() * 255).round(), (found.images() * 255).round())
             assert torch.equal(again.targets, found.targets)
         assert not (tmp_path / "red]").exists()
-    assert {p.name for p in (tmp_path / "o" / "set" / "pictures").iterdir()} == {"ox", "bee", "t-shirt", "README.md"}
-    assert {p.name for p in (tmp_path / "a" / "set" / "pictures").iterdir()} == {"0", "1", "2", "README.md"}
+    assert {p.name for p in (tmp_path / "o" / "set").iterdir()} == {"ox", "bee", "t-shirt", "README.md"}
+    assert {p.name for p in (tmp_path / "a" / "set").iterdir()} == {"0", "1", "2", "README.md"}
 
 
 def test_parquet_has_what_datasets_reads(distilled, tmp_path):
@@ -307,18 +308,20 @@ def test_tiles_are_decoded_as_idc_does(tiny, tmp_path):
 
 LABELS = torch.arange(3)
 BAD = {
-    "shape": ([torch.zeros(3, 1, 8, 9), LABELS], r"holds items of \(1, 8, 9\), and those of tiny are \(1, 8, 8\)"),
+    "shape": ([torch.zeros(3, 1, 8, 9), LABELS], r"holds 3 items of \(1, 8, 9\), and those of tiny are \(1, 8, 8\)"),
     "none": ([torch.zeros(0, 1, 8, 8), LABELS[:0]], "holds"),
-    "count": ([torch.zeros(3, 1, 8, 8), LABELS[:2]], "holds 3 items and 2 labels. Each item needs one label"),
-    "high": ([torch.zeros(3, 1, 8, 8), LABELS + 1], "a label is 3, and the classes of tiny go from 0 to 2"),
-    "low": ([torch.zeros(3, 1, 8, 8), LABELS - 1], "a label is -1"),
-    "half": ([torch.zeros(3, 1, 8, 8), LABELS + 0.5], "one class per item, or 3 scores"),
-    "many": ([torch.zeros(3, 1, 8, 8), torch.zeros(3, 4)], "its labels have 4 values per item, and tiny has 3"),
+    "count": ([torch.zeros(3, 1, 8, 8), LABELS[:2]], r"3 inputs and targets of \(2,\)"),
+    "high": ([torch.zeros(3, 1, 8, 8), LABELS + 1], "its targets are not classes from 0 to 2"),
+    "low": ([torch.zeros(3, 1, 8, 8), LABELS - 1], "its targets are not classes from 0 to 2"),
+    "no labels": ([torch.zeros(3, 1, 8, 8), LABELS[:0]], r"3 inputs and targets of \(0,\)"),
+    "one label": ([torch.zeros(3, 1, 8, 8), LABELS[1]], "Wanted: one class per item"),
+    "half": ([torch.zeros(3, 1, 8, 8), LABELS + 0.5], "one class per item, or one row of 3 scores"),
+    "many": ([torch.zeros(3, 1, 8, 8), torch.eye(4)[:3]], "its targets have 4 values per item, tiny has 3 classes"),
     "nan": ([torch.full((3, 1, 8, 8), torch.nan), LABELS], "NaN or infinite"),
-    "nan scores": ([torch.zeros(3, 1, 8, 8), torch.full((3, 3), torch.nan)], "its labels .* NaN"),
-    "scores": ([torch.zeros(3, 1, 8, 8), torch.eye(3) * 3], "do not make up 1"),
-    "cube": ([torch.zeros(3, 1, 8, 8), torch.zeros(3, 3, 2)], "its labels"),
-    "number": ([torch.tensor(3.0), LABELS], "holds items of"),
+    "nan scores": ([torch.zeros(3, 1, 8, 8), torch.full((3, 3), torch.nan)], "do not make up 1"),
+    "scores": ([torch.zeros(3, 1, 8, 8), torch.eye(3) * 3], "--scores logits, or vectors"),
+    "cube": ([torch.zeros(3, 1, 8, 8), torch.zeros(3, 3, 2)], "Wanted: one class per item"),
+    "number": ([torch.tensor(3.0), LABELS], "holds no items of"),
     "spread": ([torch.zeros(1).expand(10**12, 1, 8, 8), LABELS], "no stored whole or real numbers"),
     "sparse": ([torch.zeros(3, 1, 8, 8).to_sparse(), LABELS], "no plain tensor|holds more than tensors"),
     "meta": ([torch.zeros(3, 1, 8, 8, device="meta"), LABELS], "no plain tensor"),
@@ -398,6 +401,21 @@ def test_damaged_files_are_refused_in_a_sentence(format, distilled, tiny, tmp_pa
 
     counts = fuzz(attack, 25)
     assert counts["refused"] > 3 and counts["refused in no sentence"] == 0
+
+
+def test_what_unpacks_to_far_more_is_refused(tiny, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+
+    torch.save([torch.zeros(2**20, 1, 8, 8), torch.zeros(2**20, dtype=torch.int64)], tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "set.pt", "w", 8) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    rows = {"image": [b"x"] * 10**6, "label": [0] * 10**6}
+    parquet.write_table(pa.table(rows), tmp_path / "set.parquet", compression="zstd")
+    for name in ("set.pt", "set.parquet"):
+        with pytest.raises(DdcoreError, match="unpacks from|more rows than bytes"):
+            ddcore.read_released(tmp_path / name, tiny)
 
 
 def test_a_plugin_brings_a_format(distilled, tiny, tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ddcore.artefact import DistilledSet
+from ddcore.datasets.base import check_unpacked
 from ddcore.errors import BadArtefact, DdcoreError, RecipeRefused
 from ddcore.exchange.base import Format, Released, numbered
 from ddcore.exchange.images import as_png, stacked
@@ -48,11 +49,15 @@ class Parquet(Format):
     def read(self, path: Path, card: DataCard) -> Released:
         _, parquet = _pyarrow()
         try:
+            told, size = parquet.read_metadata(path), path.stat().st_size
+            check_unpacked(path, size, sum(told.row_group(i).total_byte_size for i in range(told.num_row_groups)))
+            if told.num_rows > size:
+                raise ValueError("it tells of more rows than bytes")
             table = parquet.read_table(path)
             rows = [row["bytes"] if isinstance(row, dict) else row for row in table["image"].to_pylist()]
             labels = torch.tensor(table["label"].to_pylist())
-            told = json.loads((table.schema.metadata or {}).get(FEATURES.encode(), "{}"))
-            names = told.get("info", {}).get("features", {}).get("label", {}).get("names")
+            known = json.loads((table.schema.metadata or {}).get(FEATURES.encode(), "{}"))
+            names = known.get("info", {}).get("features", {}).get("label", {}).get("names")
             scores = torch.tensor(table["scores"].to_pylist()) if "scores" in table.column_names else None
             if not all(isinstance(row, bytes) for row in rows):
                 raise ValueError("its images are not in the file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from ddcore.artefact import DistilledSet
 from ddcore.bounds import Whole
-from ddcore.errors import BadArtefact
+from ddcore.datasets.base import check_unpacked
+from ddcore.errors import BadArtefact, BadData
 from ddcore.exchange.base import Format, Released, shares
 from ddcore.exchange.ranking import ranking
 from ddcore.types import DataCard
@@ -125,10 +127,13 @@ def _images_in(folder: Path) -> Path:
 
 def _loaded(path: Path) -> Any:
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                check_unpacked(path, path.stat().st_size, sum(entry.file_size for entry in packed.infolist()))
         with torch.serialization.safe_globals(SCORES_OF_RUNS):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise BadArtefact(f"There is no file {path}.") from None
+    except BadData:
+        raise
     except Exception as error:  # torch has one for each way in which a file can be damaged or hostile
         raise BadArtefact(
             f"{path} is damaged, or holds more than tensors, numbers, lists and tables, which is not read: that could"

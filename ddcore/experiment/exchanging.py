@@ -140,8 +140,7 @@ def read_released(
         RecipeRefused: a preprocessing that reads files.
     """
     host, path, card = host or Host(), Path(path), data.card
-    recipe = host.recipe("random", kind=card.kind)
-    plan = preprocess or recipe.preprocess
+    plan = preprocess or host.recipe("random", kind=card.kind).preprocess
     if isinstance(plan, str):
         plan = part_named(Preprocess, plan, host.catalogue, "--preprocess")
     for field in plan.files("preprocess"):
@@ -150,42 +149,34 @@ def read_released(
     shape = tuple(found.inputs.shape[1:])
     if shape != card.shape or not found.inputs.numel():
         raise BadArtefact(
-            f"{path} holds items of {shape}, and those of {card.name} are {card.shape}. Name the data that it was made"
-            " for (--data, --size)."
+            f"{path} holds {len(found.inputs) if shape else 'no'} items of {shape}, and those of {card.name} are"
+            f" {card.shape}. Name the data that it was made for (--data, --size)."
         )
-    targets, loss = _targets(found.labels, card, scores, str(path))
-    if len(targets) != len(found.inputs):
-        raise BadArtefact(
-            f"{path} holds {len(found.inputs)} items and {len(targets)} labels. Each item needs one label."
-        )
-    inputs, pixels = _inputs(found.inputs, raw if raw is not None or preprocess is None else False, str(path))
+    inputs, pixels = _inputs(found.inputs, raw if raw is not None or preprocess is None else False)
+    targets, loss = _targets(found.labels, card, scores)
     stored = found.inputs.nbytes + (0 if found.step_sizes is None else found.step_sizes.nbytes)
     stored += targets.nbytes if targets.ndim == 2 else len(targets) * (1 if card.classes <= 256 else 2)
     if factor > 1:
         inputs, targets = _untiled(inputs, factor, card), targets.repeat_interleave(factor**2, 0)
     fitted = fitted_to(plan, data.train, data, torch.device("cpu"))
+    ipc = max(1, len(found.inputs) // card.classes)
+    recipe = replace(host.recipe("random", kind=card.kind, ipc=ipc), name="released", preprocess=plan)
+    warning = (
+        f"Others released it: its files were taken for {found.taken_for}, with"
+        f" {'pixels in [0, 1], taken through' if pixels else 'items that had been through'} {plan.part_name()}, and"
+        f" {'classes' if targets.ndim == 1 else 'rows for the loss ' + loss} for labels. How it was made, and whether"
+        " it was tampered with, is not known."
+    )
     return DistilledSet(
         tensors=LabelledTensors(fitted(inputs) if pixels else inputs, targets, loss, found.step_sizes),
         data=card,
         method="released",
-        recipe=replace(
-            host.recipe("random", kind=card.kind, ipc=max(1, len(found.inputs) // card.classes)),
-            name="released",
-            preprocess=plan.fitted(card),
-        ).to_toml(),
+        recipe=recipe.fitted(card).to_toml(),
         nbytes=stored,
         preprocess=plan.part_name(),
         preprocess_state=fitted.state_dict(),
         versions={"ddcore": version("ddcore"), "torch": torch.__version__},
-        facts={
-            "released": True,
-            "warnings": [
-                f"Others released it: its files were taken for {found.taken_for}, with"
-                f" {'pixels in [0, 1], taken through' if pixels else 'items that had been through'} {plan.part_name()},"
-                f" and {_called(targets, loss)} for labels. How it was made, and whether it was tampered with, is not"
-                " known."
-            ],
-        },
+        facts={"released": True, "warnings": [warning]},
     )
 
 
@@ -207,7 +198,7 @@ def _format(path: Path, format: Format | str | None, catalogue: Catalogue) -> Fo
     return suited[0]
 
 
-def _inputs(found: Tensor, raw: bool | None, where: str) -> tuple[Tensor, bool]:
+def _inputs(found: Tensor, raw: bool | None) -> tuple[Tensor, bool]:
     """The items as floats, and whether they are pixels in [0, 1]; found out where ``raw`` is None."""
     if found.dtype == torch.uint8:
         return found.float() / 255, True
@@ -215,48 +206,36 @@ def _inputs(found: Tensor, raw: bool | None, where: str) -> tuple[Tensor, bool]:
     low, high = float(inputs.min()), float(inputs.max())
     if raw and not 0 <= low <= high <= 1:
         raise BadArtefact(
-            f"{where}: its items go from {low:.3g} to {high:.3g}, so they are no raw pixels in [0, 1]. Say what they"
-            " have been through (--preprocess)."
+            f"The items go from {low:.3g} to {high:.3g}, so they are no raw pixels in [0, 1]. Say what they have been"
+            " through (--preprocess)."
         )
-    return inputs, low >= 0 and high <= 1 if raw is None else raw
+    return inputs, 0 <= low <= high <= 1 if raw is None else raw
 
 
-def _targets(labels: Tensor, card: DataCard, scores: Scores | None, where: str) -> tuple[Tensor, LossName]:
-    """Labels as targets for data of ``card``, and the loss that goes with them."""
-    if not bool(labels.isfinite().all()) or not labels.numel():
-        raise BadArtefact(f"{where}: its labels are none, or hold NaN or infinite numbers.")
-    k = card.outputs
-    if card.values is not None or (labels.ndim == 2 and labels.shape[1] > 1):
-        rows = labels.float().reshape(len(labels), -1)
-        if rows.shape[1] != k:
-            raise BadArtefact(f"{where}: its labels have {rows.shape[1]} values per item, and {card.name} has {k}.")
-        return (rows, "squared") if card.values is not None else _scored(rows, scores, where)
-    classes = labels.flatten().long()
-    if labels.shape not in ((len(labels),), (len(labels), 1)) or not torch.equal(
-        classes.to(labels.dtype), labels.flatten()
-    ):
-        raise BadArtefact(
-            f"{where}: its labels are {labels.dtype} {tuple(labels.shape)}. Wanted: one class per item, or {k} scores."
-        )
-    if not 0 <= int(classes.min()) <= int(classes.max()) < k:
-        wrong = int(classes.min()) if int(classes.min()) < 0 else int(classes.max())
-        raise BadArtefact(f"{where}: a label is {wrong}, and the classes of {card.name} go from 0 to {k - 1}.")
-    return classes, "cross_entropy"
-
-
-def _scored(rows: Tensor, scores: Scores | None, where: str) -> tuple[Tensor, LossName]:
-    plain: Scores | None = "probabilities" if shares(rows) else "logits" if shares(rows.exp()) else None
-    match scores or plain:
-        case "vectors":
+def _targets(labels: Tensor, card: DataCard, scores: Scores | None) -> tuple[Tensor, LossName]:
+    """Labels as targets, and the loss that goes with them; that they are those of ``card`` is checked with the set."""
+    if card.values is not None and labels.ndim in (1, 2):
+        return labels.float().reshape(len(labels), -1), "squared"
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        rows = labels.float()
+        plain = "probabilities" if shares(rows) else "logits" if shares(rows.exp()) else None
+        if scores == "vectors":
             return rows, "squared"
-        case "logits":
+        if (scores or plain) == "logits":
             return rows.softmax(1), "cross_entropy"
-        case "probabilities" if plain == "probabilities":
+        if plain == "probabilities":
             return rows, "cross_entropy"
-    raise BadArtefact(
-        f"{where}: its labels are rows of scores, and do not make up 1. Say whether they are logits or vectors that"
-        " outputs are to equal: --scores logits, or vectors."
-    )
+        raise BadArtefact(
+            "The labels are rows of scores that do not make up 1. Say whether they are logits, or vectors that outputs"
+            " are to equal: --scores logits, or vectors."
+        )
+    classes = labels.flatten().long()
+    if labels.ndim not in (1, 2) or not torch.equal(classes.to(labels.dtype), labels.flatten()):
+        raise BadArtefact(
+            f"The labels are {labels.dtype} {tuple(labels.shape)}. Wanted: one class per item, or one row of"
+            f" {card.outputs} scores."
+        )
+    return classes, "cross_entropy"
 
 
 def _untiled(images: Tensor, factor: int, card: DataCard) -> Tensor:
@@ -265,7 +244,3 @@ def _untiled(images: Tensor, factor: int, card: DataCard) -> Tensor:
             f"Items of {card.shape} cannot be cut into {factor}x{factor} equal tiles: take another --factor."
         )
     return enlarged(cut(images, factor), (card.shape[1], card.shape[2]))
-
-
-def _called(targets: Tensor, loss: LossName) -> str:
-    return "classes" if targets.ndim == 1 else "shares of the classes" if loss == "cross_entropy" else "vectors"
