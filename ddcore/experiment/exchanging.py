@@ -106,7 +106,8 @@ def _notes(distilled: DistilledSet, plan: Format, said: list[str], lost: list[st
         "",
         f"{len(distilled)} items {card.shape}, {card.classes} classes, in the format {plan.part_name()}, by ddcore"
         f" {version('ddcore')}.",
-        f"Networks take them as they are after {distilled.preprocess} {numbers or ''}".rstrip() + ".",
+        f"Networks see inputs through {distilled.preprocess}{f' {numbers}' if numbers else ''}: tensors here have been"
+        " through it, pictures have not.",
         *said,
         *(f"**Warning:** {sentence}" for sentence in lost),
         "",
