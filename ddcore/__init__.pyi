@@ -82,6 +82,12 @@ from .experiment.evaluating import (
 from .experiment.evaluating import (
     evaluate_saved as evaluate_saved,
 )
+from .experiment.exchanging import (
+    export as export,
+)
+from .experiment.exchanging import (
+    read_released as read_released,
+)
 from .experiment.folder import (
     Folder as Folder,
 )

@@ -200,8 +200,10 @@ class DistilledSet(HoldsTensors):
         """Sentences that whoever is shown the set, or anything made of it, must read."""
         return tuple(self.facts.get("warnings", ()))
 
-    def images(self) -> Tensor:
+    def images(self, clamp: bool = True) -> Tensor:
         """The items as images (n, c, h, w) in [0, 1], their preprocessing undone.
+
+        Without ``clamp`` they may leave that range, as what was learned may.
 
         Raises:
             BadArtefact: they are no images, or a plugin's preprocessing keeps its way back to itself.
@@ -211,7 +213,8 @@ class DistilledSet(HoldsTensors):
                 f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which is no image that"
                 " can be shown: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
             )
-        return _PREPROCESSES[self.preprocess]().load(self.preprocess_state).inverse(self.inputs).clamp(0, 1)
+        found = _PREPROCESSES[self.preprocess]().load(self.preprocess_state).inverse(self.inputs)
+        return found.clamp(0, 1) if clamp else found
 
     def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:
         """A plain torch loader of (inputs, targets)."""

@@ -19,6 +19,7 @@ FAMILIES = (
     "datasets",
     "distance",
     "evaluation",
+    "exchange",
     "gate",
     "kernels",
     "kinds",

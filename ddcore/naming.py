@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
+from ddcore.catalogue import Catalogue
 from ddcore.errors import RecipeRefused
-from ddcore.packing import NONE, read_value, to_dict
+from ddcore.packing import NONE, from_dict, read_value, to_dict
 from ddcore.parts import Part
 
+P = TypeVar("P", bound=Part)
 OPEN, CLOSED = "([{", ")]}"
 
 
@@ -60,6 +62,19 @@ def parse_parts(text: str, where: str) -> list[dict[str, Any]]:
             fields[field.strip()] = read_value(value.strip(), where)
         found.append({"name": name.strip(), **fields})
     return found
+
+
+def part_named(kind: type[P], text: str, catalogue: Catalogue, where: str) -> P:
+    """The one part of the ``kind`` that ``text`` names as a person writes it: ``zca(eps=0.1)``.
+
+    Raises:
+        RecipeRefused, UnknownName: it names none, or another number of them.
+    """
+    tables = parse_parts(text, where)
+    if len(tables) != 1:
+        raise RecipeRefused(f"{where}: {text!r} names {len(tables)} parts. Name one.")
+    name = tables[0].pop("name")
+    return from_dict(cast(type[P], catalogue.find(kind.kind, name).maker), tables[0], catalogue, where)
 
 
 def _pieces(text: str, where: str) -> Iterable[str]:

@@ -230,6 +230,12 @@ from .evaluation.training import (
 from .evaluation.training_set import (
     Preprocessed as Preprocessed,
 )
+from .exchange.base import (
+    Format as Format,
+)
+from .exchange.base import (
+    Released as Released,
+)
 from .experiment.evaluating import (
     evaluate as evaluate,
 )

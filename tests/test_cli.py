@@ -410,7 +410,7 @@ def test_a_folder_that_is_taken_is_not_overwritten(runs):
 
 
 def test_help_teaches_with_an_example():
-    for command in ("distill", "evaluate", "run", "resume", "compare", "list", "cite", "bench"):
+    for command in ("distill", "evaluate", "run", "resume", "compare", "list", "cite", "bench", "export", "import"):
         done = call(command, "--help")
         assert done.exit_code == 0
         assert f"ddcore {command}" in done.stdout

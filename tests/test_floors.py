@@ -36,7 +36,7 @@ FLOORS = {
         {"objectives", "policies"},
         {"kinds"},
     ],
-    "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "report", "run"}],
+    "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "exchange", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"experiment", "plain"}, {"bench", "study"}],
     "face": [{"verbs"}, {"template", "testing"}, {"cli", "plugin"}, {"__init__", "__main__"}],
 }
@@ -52,6 +52,7 @@ SHARED = {
         *{"accuracy", "calibration", "diverged", "kept", "measures", "predictions", "preset", "protocol", "protocols"},
         *{"teaching", "training", "training_set"},
     },
+    "exchange": {"images", "ranking"},
     "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
     "networks": {"checked", "fused", "layers", "mixed", "started", "structure"},

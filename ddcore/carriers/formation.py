@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, ImagesModule
-from ddcore.carriers.tiles import joined, tile_size
+from ddcore.carriers.tiles import cut, enlarged, joined, tile_size
 from ddcore.context import Context
 from ddcore.types import DataCard, Group, Network
 
@@ -67,13 +67,8 @@ class FormationModule(ImagesModule):
                 tiles.append(F.interpolate(shown, size=self.tile, mode="area"))
             self.pixels.copy_(joined(torch.cat(tiles), self.plan.factor))
 
-    def _tiles(self) -> Tensor:
-        """The stored images as tiles (n, c, h / factor, w / factor)."""
-        split = self.pixels.unflatten(3, (self.plan.factor, -1)).unflatten(2, (self.plan.factor, -1))
-        return split.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
-
     def forward(self, index: Tensor) -> Tensor:
-        return F.interpolate(self._tiles()[index], size=self.size, mode="bilinear", align_corners=False)
+        return enlarged(cut(self.pixels, self.plan.factor)[index], self.size)
 
     def latent(self) -> dict[str, Tensor]:
         return {"images": self.pixels.detach().cpu().clone()}

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ddcore.cli import exchange as exchange
 from ddcore.cli import experiments as experiments
 from ddcore.cli import lists as lists
 from ddcore.cli import plugins as plugins

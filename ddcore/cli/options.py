@@ -37,6 +37,10 @@ Download = Annotated[
     bool, typer.Option("--download", help="Download missing files. Without it, nothing is downloaded.")
 ]
 Size = Annotated[int | None, typer.Option(help="Side to which a folder's images are resized and cropped.")]
+Format = Annotated[
+    str | None,
+    _text(help="How the set lies in files: tensors, pictures, parquet, or with fields: 'tensors(experiment=2)'."),
+]
 Seed = Annotated[int, typer.Option(help="Seed of all that is random: the same seed gives the same tensors.")]
 Change = Annotated[
     list[str] | None,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Header:
     @staticmethod
     def of(path: Path) -> Header:
         """Raises BadData where the file is no image that is read."""
-        with _opened(path) as image:
+        with _opened(path, str(path)) as image:
             turn = image.getexif().get(ORIENTATION, 1) if image.format != "PNG" or "exif" in image.info else 1
             width, height = image.size
             if turn in range(5, 9):
@@ -104,11 +105,7 @@ class Pictures(Items):
     def _image(self, path: Path) -> Tensor:
         if path in self.kept:
             return self.kept[path]
-        with _opened(path) as image:
-            image.verify()  # checksums that decoding passes over
-        with _opened(path) as image:
-            pixels = np.array(_on_white(_upright(image)).convert("L" if self.channels == 1 else "RGB"))
-        found = torch.from_numpy(pixels).view(*pixels.shape[:2], -1).movedim(2, 0)
+        found = decoded(path, str(path), self.channels)
         if self.crop:
             return _cropped(found, self.height)
         if found.shape != self.shape[1:]:
@@ -121,13 +118,26 @@ def threads_for(pixels: int) -> int:
     return max(1, min(torch.get_num_threads(), PIXELS // pixels))
 
 
+def decoded(file: Path | bytes, called: str, channels: int) -> Tensor:
+    """The image in ``file``, a path or what lies there, as (channels, h, w) uint8: 1 for grey, 3 for RGB.
+
+    Raises:
+        BadData: it is no image that is read; ``called`` names it.
+    """
+    with _opened(file, called) as image:
+        image.verify()  # checksums that decoding passes over
+    with _opened(file, called) as image:
+        pixels = np.array(_on_white(_upright(image)).convert("L" if channels == 1 else "RGB"))
+    return torch.from_numpy(pixels).view(*pixels.shape[:2], -1).movedim(2, 0)
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The image at ``path`` while it is open. Raises BadData for whatever stands in the way of reading it."""
+def _opened(file: Path | bytes, called: str) -> Iterator[Any]:
+    """The image in ``file`` while it is open. Raises BadData for whatever stands in the way of reading it."""
     from PIL import Image
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
             if image.width * image.height > PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels, of which at most {PIXELS} are read")
             if image.mode[0] in "IF":
@@ -136,7 +146,7 @@ def _opened(path: Path) -> Iterator[Any]:
                 raise ValueError("it holds several. Save the one that is meant by itself")
             yield image
     except Exception as error:  # Pillow lets through whatever its readers make of a damaged file
-        raise BadData(f"{path} is not an image that can be read ({error}). Repair or remove it.") from error
+        raise BadData(f"{called} is not an image that can be read ({error}). Repair or remove it.") from error
 
 
 def _upright(image: Any) -> Any:

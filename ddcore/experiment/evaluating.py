@@ -84,11 +84,11 @@ def evaluate(
     if protocol.temperature is not None:
         raise RecipeRefused("A protocol with a temperature wants a distilled set that teaches; take one without.")
     if isinstance(training, Store | Source):
-        fitted = _fitted(preprocess or Standardise(), training, data, torch.device(device))
+        fitted = fitted_to(preprocess or Standardise(), training, data, torch.device(device))
         return score(Preprocessed(training, fitted), data, fitted, protocol, seed, device, progress, **given)
     if preprocess is None:
         raise RecipeRefused("Say with preprocess= what the items of the data go through, as those of the set did.")
-    fitted = _fitted(preprocess, data.train, data, torch.device(device))
+    fitted = fitted_to(preprocess, data.train, data, torch.device(device))
     return score(training, data, fitted, protocol, seed, device, progress, **given)
 
 
@@ -97,7 +97,7 @@ def _shown(distilled: DistilledSet, catalogue: Catalogue) -> TrainingSet:
     return Recipe.from_toml(distilled.recipe, catalogue).synthetic.shown(distilled) if distilled.latent else distilled
 
 
-def _fitted(preprocess: Preprocess | Fitted, items: Store | Source, data: RealData, device: torch.device) -> Fitted:
+def fitted_to(preprocess: Preprocess | Fitted, items: Store | Source, data: RealData, device: torch.device) -> Fitted:
     """``preprocess`` with its numbers, from ``items`` where none are declared."""
     if isinstance(preprocess, Fitted):
         return preprocess

@@ -1,0 +1,87 @@
+"""The commands that write sets for others, and read theirs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ddcore.cli.base import app, say, screen, warn
+from ddcore.cli.options import DataOptions, Format, spelled
+
+RAW = "raw"
+
+
+class Scores(StrEnum):
+    probabilities = "probabilities"
+    logits = "logits"
+    vectors = "vectors"
+
+
+@app.command()
+@spelled
+def export(
+    place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
+    out: Annotated[Path, typer.Argument(help="The folder or file to write; nothing may be there.")],
+    format: Format = "tensors",
+) -> None:
+    """Write a distilled set for other programs: tensors (DD-Ranking's inputs, plain .pt), pictures (PNG files by class)
+    or parquet (Hugging Face datasets).
+
+    `ddcore export runs/digits-dm-ipc1-0 dm --format tensors`
+
+    `ddcore export runs/digits-dm-ipc1-0 dm.parquet --format parquet`
+    """
+    from ddcore.artefact import DistilledSet
+    from ddcore.experiment.exchanging import export as exported
+    from ddcore.experiment.folder import Folder
+
+    found = exported(DistilledSet.load(Folder(place).distilled if place.is_dir() else place), out, format or "tensors")
+    say(found.said)
+    warn(found.warnings)
+    screen.print(f"Written: {out}, {found.notes}", soft_wrap=True)
+
+
+@app.command(name="import")
+@spelled
+def import_(
+    path: Annotated[Path, typer.Argument(help="The file or folder that others released.")],
+    options: DataOptions,
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    format: Format = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            help="What the files' items have been through: standardise, zca(eps=0.1), identity, or raw, for pixels in"
+            " [0, 1], which are standardised then. What pictures are to go through. By default found out."
+        ),
+    ] = None,
+    scores: Annotated[Scores | None, typer.Option(help="What labels are that are rows of numbers.")] = None,
+    factor: Annotated[
+        int, typer.Option(min=1, help="Cut each image into so many tiles per side, as IDC and NCFM do.")
+    ] = 1,
+) -> None:
+    """Read a distilled set that others released, made from --data, so that `ddcore evaluate` takes it: .pt files of DC,
+    DSA, DM, DataDAM, MTT, IDC and NCFM, folders of pictures by class, Parquet files.
+
+    `ddcore import CIFAR10_10ipc --data cifar10 --root data --preprocess zca --out mtt.safetensors`
+
+    `ddcore import data_best.pt --data cifar10 --root data --preprocess raw --factor 2 --out idc.safetensors`
+    """
+    from ddcore.errors import RecipeRefused
+    from ddcore.experiment.exchanging import read_released
+    from ddcore.files import check_target
+    from ddcore.host import Host
+
+    if options.data is None:
+        raise RecipeRefused("Say with --data from which data the set was made.")
+    check_target(out)
+    host = Host()
+    how: dict[str, Any] = {"raw": True} if preprocess == RAW else {"preprocess": preprocess}
+    how |= {"format": format, "scores": scores and scores.value, "factor": factor, "host": host}
+    found = read_released(path, options.named(host, options.data).load(), **how)
+    warn(found.facts["warnings"])
+    screen.print(f"{len(found)} items, {found.nbytes} bytes.")
+    screen.print(f"Written: {found.save(out)}", soft_wrap=True)
