@@ -232,18 +232,18 @@ def evaluate_all(
     host: Host,
     device: str,
     progress: Progress | None,
-    kept: Kept,
+    kept: Kept | None = None,
 ) -> tuple[dict[str, Scores], dict[str, int]]:
     """Scores and stored bytes of the distilled set (``distilled``) and of each baseline; one protocol, one seed."""
     preprocess = preprocess_of(distilled, host.catalogue)
     recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
     state = {name: checksum(name, value) for name, value in distilled.preprocess_state.items()}
-    kept = kept.also(preprocess=[distilled.preprocess, state])
+    known = (kept or Kept(None)).also(preprocess=[distilled.preprocess, state])
 
     def scored(name: str, training: TrainingSet, content: str, targets: TeacherTargets | None = None) -> Scores:
         said = None if progress is None else partial(_said, progress, name)
         given = (data, preprocess, protocol, recipe.seed, device, said, targets)
-        return score(training, *given, distilled=distilled, kept=kept.also(set=content))
+        return score(training, *given, distilled=distilled, kept=known.also(set=content))
 
     targets = needed_targets(distilled, protocol, host.catalogue, device)
     scores = {"distilled": scored("distilled", _shown(distilled, host.catalogue), distilled.content, targets)}
