@@ -170,7 +170,7 @@ def test_every_protocol_follows_the_kind(host, items, name):
     adapted = host.protocol(name, kind=items.card.kind)
     adapted.check(items, host.catalogue)
     assert adapted.augment is None and not adapted.cutmix
-    assert preset_of(adapted, host) == name
+    assert host.protocol(preset_of(adapted, host), kind=items.card.kind) == adapted
     assert host.protocol(name) == next(preset for preset in PRESETS if preset.__name__ == name)()
 
 

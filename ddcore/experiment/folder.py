@@ -167,15 +167,16 @@ class Recorder:
     def __call__(self, run: Run, record: dict[str, Any]) -> None:
         if ranks().first:
             append_line(self._folder.records, json.dumps(record))
-        self._keep(run, run.step == run.recipe.iterations)
+        waiting = self._keep(run, run.step == run.recipe.iterations)
         if self._progress:
             self._progress(f"distilling, loss {record['loss']:.4g}", run.step, run.recipe.iterations)
-        self._interrupts.answer()
+        if waiting:
+            self._interrupts.answer()
 
     def paused(self, run: Run) -> None:
         """In mid-step, where the run could go on from."""
-        self._keep(run)
-        self._interrupts.answer()
+        if self._keep(run):
+            self._interrupts.answer()
 
     def distilled(self, distilled: DistilledSet) -> None:
         """Keep what the loop has made, before a plugin's wrapper can fail."""
@@ -183,8 +184,10 @@ class Recorder:
             distilled.save(self._folder.distilled)
         self.saved = True
 
-    def _keep(self, run: Run, now: bool = False) -> None:
+    def _keep(self, run: Run, now: bool = False) -> bool:
+        """Keep the run if it is time; answers whether an interrupt waited, for which it was: a later one waits on."""
         waiting = ranks().any(self._interrupts.waiting)
         if ranks().first and (now or waiting or time.monotonic() - self._last >= self._every):
             self._folder.checkpoint(run)
             self._last = time.monotonic()
+        return waiting

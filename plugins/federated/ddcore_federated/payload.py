@@ -101,7 +101,8 @@ def packed(shared: Shared, encoding: Encoding = "uint8") -> tuple[dict[str, np.n
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise PayloadRefused(f"{name} hold values that are not finite as {array.dtype}. Take encoding float32.")
     said = {"loss": shared.loss, "momentum": shared.momentum, "items": shared.items}
-    return arrays, {**said, "preprocess": shared.preprocess or "", "warnings": _told(shared.warnings)}
+    warnings = {"warnings": _told(shared.warnings)} if shared.warnings else {}  # Flower cannot count an empty list
+    return arrays, {**said, "preprocess": shared.preprocess or "", **warnings}
 
 
 def _told(warnings: tuple[str, ...]) -> list[str]:
