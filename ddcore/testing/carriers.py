@@ -51,11 +51,8 @@ def _shape_faults(run: Run, name: str) -> Iterator[str]:
         )
         return
     counts, wanted = Counter(classes.tolist()), run.recipe.synthetic.per_class(card)
-    if short := [c for c, n in enumerate(wanted) if counts[c] < n]:
-        yield (
-            f"{name}: class {short[0]} has {counts[short[0]]} items, and per_class(card) says {wanted[short[0]]}: make"
-            " at least as many of each class."
-        )
+    if none := [c for c, n in enumerate(wanted) if n and not counts[c]]:
+        yield f"{name}: class {none[0]} has no item, and per_class(card) says {wanted[none[0]]}: make some of each class."
     rows = torch.arange(len(classes))
     with torch.no_grad():
         whole = plain(carrier(rows))

@@ -59,7 +59,7 @@ def check_recipe(
 def _started(recipe: Recipe, data: RealData, host: Host) -> tuple[Trial, Run]:
     """A small run of ``recipe``, of two items per class or of as many as its decoder takes."""
     refusals = []
-    for ipc in (min(2, recipe.ipc), 8):
+    for ipc in (min(2, recipe.ipc), 4, 6, 8):
         small = replace(recipe, synthetic=replace(recipe.synthetic, ipc=ipc), seed=3)
         try:
             small = rated(replace(small, iterations=STEPS if small.objective else 0), data.card)

@@ -12,12 +12,16 @@ HOST = Host()
 PARTS = [entry.maker for entry in HOST.catalogue if isinstance(entry.maker, type)]
 MADE = {
     "by_loss": lambda cls: cls(dd.GradientMatch(real=4)),
-    "hallucinated": lambda cls: cls(ipc=8),
+    "hallucinated": lambda cls: cls(ipc=2),
     "latents": lambda cls: cls(ipc=8),
     "private_gate": lambda cls: cls(noise_multiplier=1.0),
     **dict.fromkeys(("balanced", "distilled", "olcgm", "reservoir"), lambda cls: cls(size=9)),
 }
 """Parts that are refused by their defaults."""
+
+
+WITHIN = {"contrast": lambda: replace(testing.smaller(HOST.recipe("haba", ipc=2)), iterations=3)}
+"""Parts that do nothing without others: the recipes in which they are tried."""
 
 
 def made(maker):
@@ -53,7 +57,8 @@ def test_every_part_keeps_the_rules_of_its_kind(kind, name):
     if kind == "data" and reads_files(part):
         testing.check_part(part, HOST.catalogue)
     else:
-        CHECKS[kind](part, host=HOST)
+        within = {"recipe": WITHIN[name]()} if name in WITHIN else {}
+        CHECKS[kind](part, host=HOST, **within)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in of("method")])
