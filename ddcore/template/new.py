@@ -118,7 +118,7 @@ class Plan:
             [
                 f'"""The plugin {self.name}: say in a sentence what it is for."""\n',
                 "from typing import Any\n",
-                "from ddcore import plugin as dd\n",
+                "from ddcore import plugin as dd",
                 *self._imports(),
                 *hooks,
                 f'\nddcore_api = "{api}"\n\n',

@@ -52,7 +52,7 @@ def _shape_faults(run: Run, name: str) -> Iterator[str]:
         return
     counts, wanted = Counter(classes.tolist()), run.recipe.synthetic.per_class(card)
     if none := [c for c, n in enumerate(wanted) if n and not counts[c]]:
-        yield f"{name}: class {none[0]} has no item, and per_class(card) says {wanted[none[0]]}: make some of each class."
+        yield f"{name}: class {none[0]} has no item, and per_class(card) says {wanted[none[0]]}: make some of each."
     rows = torch.arange(len(classes))
     with torch.no_grad():
         whole = plain(carrier(rows))
