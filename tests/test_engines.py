@@ -222,7 +222,8 @@ def program(deadly, tmp_path):
     yield start
     for run in runs:
         run.kill()
-        run.communicate()
+        run.wait()
+        run.stdout.close()
 
 
 @pytest.mark.slow
