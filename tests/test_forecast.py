@@ -1,4 +1,4 @@
-"""What an experiment will take, said before it: stages, fits, disclosures; nothing written, nothing told of T."""
+"""The forecast of an experiment: its stages, fits and disclosures; nothing is written."""
 
 import os
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from ddcore import Experiment, Protocol, RecipeRefused, Settings
 from ddcore.datasets.digits import Digits
-from ddcore.experiment.forecast import TIMED, forecast, spelled
+from ddcore.experiment.forecast import TIMED, duration, forecast
 from ddcore.gate.open import OpenGate
 from ddcore.networks.mlp import MLP
 
@@ -85,7 +85,7 @@ def test_a_memory_that_is_nearly_full_names_what_to_make_smaller(planned):
 
 
 def test_times_are_said_as_people_say_them():
-    assert [spelled(s) for s in (0.25, 42.0, 600.0, 7200.0)] == ["0.25 s", "42 s", "10 min", "2.0 h"]
+    assert [duration(s) for s in (0.25, 42.0, 600.0, 7200.0)] == ["0.25 s", "42 s", "10 min", "2.0 h"]
 
 
 def test_the_command_says_it_and_ends(program, tmp_path):

@@ -82,6 +82,6 @@ def import_(
     how: dict[str, Any] = {"raw": True} if preprocess == RAW else {"preprocess": preprocess}
     how |= {"format": format, "scores": scores and scores.value, "factor": factor, "host": host}
     found = read_released(path, options.named(host, options.data).load(), **how)
-    warn(found.facts["warnings"])
+    warn(found.warnings)
     screen.print(f"{len(found)} items, {found.nbytes} bytes.")
     screen.print(f"Written: {found.save(out)}", soft_wrap=True)

@@ -22,10 +22,10 @@ def _carry_out(experiment: Experiment, host: Host, work: Work) -> None:
 
     if work.plan:
         by_one_process("ddcore ... --plan")
-        from ddcore.experiment.forecast import forecast, spelled
+        from ddcore.experiment.forecast import duration, forecast
 
         told = forecast(experiment, host=host, device=work.device, seconds=work.plan_seconds)
-        rows = [(s.name, f"{s.timed}", f"{s.of}", spelled(s.seconds)) for s in told.stages]
+        rows = [(s.name, f"{s.timed}", f"{s.of}", duration(s.seconds)) for s in told.stages]
         show(("stage", "steps timed", "steps", "time"), rows)
         say(told.sentences())
         return

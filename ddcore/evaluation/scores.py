@@ -79,7 +79,7 @@ def evaluate(
     distilled: DistilledSet | None = None,
     split: Split = "test",
     attack: Attack | None = None,
-    kept: Kept | None = None,
+    kept: Kept = Kept(None),
 ) -> Scores:
     """Train ``protocol.repeats`` fresh nets of each network on ``training``; measure them on a ``split`` of ``data``.
 
@@ -104,10 +104,10 @@ def evaluate(
     for network, plan in zip(labels(protocol.networks), protocol.networks, strict=True):
         given = (torch.device(device), progress, teacher_targets, attack)
         rates = protocol.lr if own is None else (float(own.mean()),)
+        known = kept.also(**_followed(plan, data, protocol, seed, device))
         fresh = [
-            _Fresh(lr, list(to_train(plan, training, data.card, protocol, lr, seed, *given)), known)
+            _Fresh(lr, list(to_train(plan, training, data.card, protocol, lr, seed, *given)), known.also(lr=lr))
             for lr in rates
-            for known in [(kept or Kept(None)).also(**_followed(plan, data, protocol, seed, device), lr=lr)]
         ]
         chosen = measures[protocol.choosing]
         best = max(fresh, key=lambda nets: nets.worth(chosen, held)) if held else fresh[0]

@@ -1,4 +1,4 @@
-"""What DD-Ranking must be told of a set."""
+"""What DD-Ranking needs to know about a set."""
 
 from __future__ import annotations
 

@@ -232,13 +232,13 @@ def evaluate_all(
     host: Host,
     device: str,
     progress: Progress | None,
-    kept: Kept | None = None,
+    kept: Kept = Kept(None),
 ) -> tuple[dict[str, Scores], dict[str, int]]:
     """Scores and stored bytes of the distilled set (``distilled``) and of each baseline; one protocol, one seed."""
     preprocess = preprocess_of(distilled, host.catalogue)
     recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
     state = {name: checksum(name, value) for name, value in distilled.preprocess_state.items()}
-    known = (kept or Kept(None)).also(preprocess=[distilled.preprocess, state])
+    known = kept.also(preprocess=[distilled.preprocess, state])
 
     def scored(name: str, training: TrainingSet, content: str, targets: TeacherTargets | None = None) -> Scores:
         said = None if progress is None else partial(_said, progress, name)

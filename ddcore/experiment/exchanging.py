@@ -69,7 +69,7 @@ def export(
         with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.", suffix=PARTIAL) as folder:
             made = Path(folder, out.name)
             said = plan.write(distilled, made)
-            lost = [*_left_out(distilled, plan), *distilled.facts.get("warnings", ())]
+            lost = [*_left_out(distilled, plan), *distilled.warnings]
             notes = made / NOTES if made.is_dir() else Path(folder, beside.name)
             notes.write_text(_notes(distilled, plan, said, lost), "utf-8")
             for file in (path for path in Path(folder).rglob("*") if path.is_file()):

@@ -26,7 +26,7 @@ from ddcore.gate.fit import Fit
 from ddcore.gate.wrapped import WrappedGate
 from ddcore.host import Host
 from ddcore.memory import memory
-from ddcore.packing import NONE, overridden
+from ddcore.packing import NONE, dotted, overridden, to_dict
 from ddcore.policies.base import Policy
 from ddcore.preprocess import Fitted
 from ddcore.run import Run
@@ -79,8 +79,8 @@ class Forecast:
 
     def sentences(self) -> Iterator[str]:
         yield (
-            f"About {spelled(self.seconds)} in all on this machine as busy as it is now, and {self.peak_mib:.0f} MiB of"
-            f" its {self.room_mib:.0f} MiB of memory. The set will take {self.nbytes} bytes."
+            f"About {duration(self.seconds)} in all on this machine as busy as it is now, and {self.peak_mib:.0f} MiB"
+            f" of its {self.room_mib:.0f} MiB of memory. The set will take {self.nbytes} bytes."
         )
         asked = ", ".join(self.asks) or "nothing"
         yield f"Of the real data the recipe asks {asked}, through the gate {self.gate}."
@@ -184,19 +184,23 @@ def forecast(
     except _Enough:
         *_, stage = watch.stages()
         raise RecipeRefused(
-            f"{stage.name.capitalize()} will take about {spelled(stage.seconds)}, and what comes after it has not been"
+            f"{stage.name.capitalize()} will take about {duration(stage.seconds)}, and what comes after it has not been"
             f" timed: give it the time with --plan-seconds {math.ceil(1.2 * stage.seconds)}."
         ) from None
     stages = [*watch.stages(), *_fits(gate, run.recipe.policy)]
     if steps.seconds:
         stages.append(Stage("distilling", run.step, recipe.iterations, steps.each * recipe.iterations))
     preprocess = preprocess_of(distilled, host.catalogue)
-    for name in ("distilled", *experiment.settings.baselines_of(run.recipe)):
-        training = Preprocessed(data.train, preprocess) if name == "whole" else distilled
-        stages += _evaluating(name, training, data, preprocess, experiment, device)
+    baselines = experiment.settings.baselines_of(run.recipe)
+    given = (data, preprocess, experiment, device)
+    of_small = list(_evaluating(distilled, *given))
+    of_whole = list(_evaluating(Preprocessed(data.train, preprocess), *given)) if "whole" in baselines else []
+    for name in ("distilled", *baselines):
+        timed = of_whole if name == "whole" else of_small
+        stages += [replace(stage, name=f"evaluating {name} on {stage.name}") for stage in timed]
     gpu = torch.cuda.get_device_properties(device).total_memory if torch.device(device).type == "cuda" else None
     held = peak_mib() if gpu is None else torch.cuda.max_memory_allocated(device) / 2**20
-    large = {path: _at(run.recipe, path) for path in SMALLER}
+    fields = dotted(to_dict(run.recipe))
     return Forecast(
         stages=tuple(stages),
         peak_mib=held,
@@ -204,7 +208,7 @@ def forecast(
         nbytes=distilled.nbytes,
         asks=tuple(sorted(run.recipe.asks)),
         gate=run.recipe.gate.part_name(),
-        smaller=tuple(f"{path} (now {value})" for path, value in large.items() if value is not None),
+        smaller=tuple(f"{path} (now {fields[path]})" for path in SMALLER if fields.get(path) is not None),
     )
 
 
@@ -243,9 +247,9 @@ def _fits(gate: _TimedFits, policy: Policy) -> Iterator[Stage]:
 
 
 def _evaluating(
-    name: str, training: TrainingSet, data: RealData, preprocess: Fitted, experiment: Experiment, device: str
+    training: TrainingSet, data: RealData, preprocess: Fitted, experiment: Experiment, device: str
 ) -> Iterator[Stage]:
-    """What training and measuring fresh nets on ``training`` takes, network by network."""
+    """What training and measuring fresh nets on ``training`` takes, by the network's name."""
     protocol = experiment.settings.protocol
     steps = protocol.length(len(training)) if training.order is None else len(training.order)
     short = replace(protocol, steps=TIMED, epochs=None, temperature=None, replay=False)
@@ -253,8 +257,7 @@ def _evaluating(
     for plan in protocol.networks:
         watch = _Watch(math.inf)
         lr, seed, where = protocol.lr[0], experiment.recipe.seed, torch.device(device)
-        together = list(to_train(plan, training, data.card, short, lr, seed, where, watch))
-        first = together[0]
+        first = next(to_train(plan, training, data.card, short, lr, seed, where, watch))
         draw = first.draw
         (stage,) = watch.stages()
         began = time.perf_counter()
@@ -264,17 +267,10 @@ def _evaluating(
         rates = 1 if protocol.learned_lr else len(protocol.lr)
         nets = protocol.repeats / len(first.numbers)
         seconds = nets * (rates * stage.seconds / stage.of * steps + measuring)
-        yield Stage(f"evaluating {name} on {plan.part_name()}", TIMED, steps * protocol.repeats * rates, seconds)
+        yield Stage(plan.part_name(), TIMED, steps * protocol.repeats * rates, seconds)
 
 
-def _at(part: Any, path: str) -> Any:
-    """What stands in ``part`` at the dotted ``path``; None where nothing does."""
-    for name in path.split("."):
-        part = getattr(part, name, None)
-    return part
-
-
-def spelled(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time as people say it."""
     if seconds < 90:
         return f"{seconds:.3g} s"
