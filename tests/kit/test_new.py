@@ -1,6 +1,7 @@
 """`ddcore plugins new`: what it writes installs, is listed, has the right types and passes its own tests."""
 
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,10 @@ ALL = list(EXAMPLES)
 
 
 def program(*words, folder):
-    done = subprocess.run([sys.executable, *map(str, words)], cwd=folder, capture_output=True, text=True, check=False)
+    # A type checker does not follow the import hook of an editable install: it is told where ddcore is.
+    told = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    words = [sys.executable, *map(str, words)]
+    done = subprocess.run(words, cwd=folder, env=told, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
