@@ -16,7 +16,7 @@ from ddcore import plugin as dd
 from ddcore_nas.space import Candidate
 
 TOGETHER_BYTES = 64 * 2**20
-"""Largest activation of a training step for which nets are still trained side by side."""
+"""Largest activation of a training step for which nets are still trained side by side; more where a GPU has room."""
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -90,11 +90,15 @@ class Trial:
         network = ready(candidate, self.card)
         if network is None:
             return 1
-        items = dd.chunk_size(self._draw(network), self.card.shape, TOGETHER_BYTES)
+        draw = self._draw(network)
+        items = max(dd.chunk_size(draw, self.card.shape, most) for most in (TOGETHER_BYTES, None))
         return max(1, items // min(self.protocol.batch, len(self.training)))
 
     def _draw(self, network: dd.Network) -> dd.Draw:
-        return dd.Draw(network, *network.init(dd.Streams(0)["net/0"]))
+        """Where it is trained: the device decides how much fits at once."""
+        params, buffers = network.init(dd.Streams(0)["net/0"])
+        here = [{name: value.to(self.device) for name, value in held.items()} for held in (params, buffers)]
+        return dd.Draw(network, *here)
 
     def _results(self, lot: Sequence[tuple[Candidate, int]]) -> list[Result]:
         """One for each net; where a lot fails, each net is tried by itself, so that the others do not fail with it."""
