@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -32,6 +33,28 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise RecipeRefused(f"The device {device!r} cannot be used: {reason}.") from error
+
+
+def check_precision(where: str, dtype: torch.dtype, device: torch.device) -> None:
+    """Raises RecipeRefused where products in ``dtype`` take longer on ``device`` than in float32, as tried here."""
+    exact, short = (_product_seconds(kind, device) for kind in (torch.float32, dtype))
+    if short > exact:
+        name = str(dtype).removeprefix("torch.")
+        raise RecipeRefused(
+            f"{where} = {name}: products take {short / exact:.1f} times as long as in float32 on this {device.type},"
+            " which has no hardware for them. Take float32."
+        )
+
+
+def _product_seconds(dtype: torch.dtype, device: torch.device, tries: int = 5) -> float:
+    """The least seconds of one product of square matrices, so large that the product takes most of them."""
+    side = 256 if device.type == "cpu" else 4096
+    matrix, taken = torch.ones(side, side, dtype=dtype, device=device), []
+    for _ in range(tries):
+        began = time.perf_counter()
+        (matrix @ matrix)[0, 0].item()
+        taken.append(time.perf_counter() - began)
+    return min(taken)
 
 
 PAGEABLE_BYTES = 2**16

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddcore import Gate, Group, LiveView, RecipeRefused, View
+from ddcore import Gate, Group, LiveView, RecipeRefused, View, device
 from ddcore.chunking import slices
 from ddcore.gate.base import GatePlan
 from ddcore.gate.fit import Fit
@@ -43,6 +43,37 @@ def test_gradient_is_each_groups_mean(host, small, tiny):
         for name, value in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
             assert torch.allclose(gradient[name], value, atol=1e-6)
             assert not gradient[name].requires_grad
+
+
+@pytest.fixture
+def short_products(monkeypatch):
+    """A machine with hardware for bfloat16, as far as its seconds say."""
+    monkeypatch.setattr(device, "_product_seconds", lambda dtype, _: 1.0 if dtype == torch.bfloat16 else 2.0)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_features_in_bfloat16_are_near_those_in_float32(host, small, tiny, short_products, norm):
+    network = ConvNet(width=8, norm=norm)
+    exact, short = (begun(host, small, tiny, gate=Open(precision=p), network=network) for p in ("float32", "bfloat16"))
+    groups = [Group(classes=(c,), size=20) for c in range(3)]
+    wanted, found = (run.gate.features(run.ctx.fresh(), groups) for run in (exact, short))
+    for a, b in zip(wanted, found, strict=True):
+        assert b.dtype == torch.float32
+        assert 0 < (a - b).norm() < 0.02 * a.norm()
+    assert short.update() != exact.update()
+
+
+@pytest.mark.parametrize("method", ["dc", "mtt", "sre2l"])
+def test_gradients_are_not_served_in_bfloat16(host, tiny, method, short_products):
+    recipe = host.recipe(method, overrides={"gate.precision": "bfloat16"})
+    with pytest.raises(RecipeRefused, match=r"asks (gradient|fit) .* Take gate\.precision = float32"):
+        recipe.check(tiny.card)
+
+
+def test_bfloat16_is_refused_where_it_is_slower(host, tiny, monkeypatch):
+    monkeypatch.setattr(device, "_product_seconds", lambda dtype, _: 9.0 if dtype == torch.bfloat16 else 2.0)
+    with pytest.raises(RecipeRefused, match=r"bfloat16: products take 4\.5 times as long as in float32 on this cpu"):
+        host.start(host.recipe("dm", overrides={"gate.precision": "bfloat16"}), tiny)
 
 
 @pytest.mark.parametrize("max_bytes", [1, 4 * 4 * 64 * 7, 2**40])
