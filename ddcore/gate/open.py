@@ -65,9 +65,11 @@ class OpenGate(Gate):
         return OpenGate(self.source, rng, self._max_bytes, self._precision)
 
     def _features(self, draw: Draw, inputs: Tensor) -> Tensor:
-        """Features (n, d) of ``inputs``, in float32 however they were computed."""
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            return draw(inputs, features=True).to(inputs.dtype)
+        """Features (n, d) of ``inputs``, in float32 at least however they were computed."""
+        if self._precision == "float32":
+            return draw(inputs, features=True)
+        with torch.autocast(self.source.device.type, torch.bfloat16):
+            return draw(inputs, features=True).float()
 
     @property
     def fingerprint(self) -> str | None:

@@ -53,6 +53,7 @@ def test_everything_stands_beside_its_nodes(finding):
     ]
     assert found.head[:5] == ["method", "nodes", "gcn", "sgc", "gat"]
     by_name = {row["method"]: row for row in found.numbers["rows"]}
+    assert by_name["whole"]["test"]["gcn"]["n"] == QUICK.repeats and "-" not in found.rows[0][2]
     assert by_name["gcdm_x"]["seeds"] == [0, 1]
     assert "free" in by_name["gcdm"] and "free" not in by_name["gcdm_x"]
     assert "noisy" in by_name["random"] and "noisy" not in by_name["whole"]
