@@ -18,7 +18,7 @@ FLOORS = {
         {"bounds", "errors", "fast", "marker", "types"},
         {"files", "losses", "papers", "ranks"},
         {"rng"},
-        {"checkpoint", "chunking", "device", "memory", "plots", "tensors", "trace"},
+        {"checkpoint", "chunking", "device", "levels", "memory", "plots", "tensors", "trace"},
     ],
     "values": [
         {"arrays", "parts", "store"},
@@ -36,7 +36,7 @@ FLOORS = {
         {"objectives", "policies"},
         {"kinds"},
     ],
-    "composition": [{"composition"}, {"artefact", "recipes"}, {"evaluation", "exchange", "report", "run"}],
+    "composition": [{"card", "composition"}, {"artefact", "recipes"}, {"evaluation", "exchange", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"experiment", "plain"}, {"bench", "study"}],
     "face": [{"verbs"}, {"template", "testing"}, {"cli", "plugin"}, {"__init__", "__main__"}],
 }
