@@ -176,9 +176,10 @@ class ChosenModule(CarrierModule):
         self.in_bytes = card.unit_range and plan.whole
 
     def start(self, ctx: Context) -> None:
-        self.judge = self.plan.prepare(ctx)
+        judge = self.plan.prepare(ctx)
+        self.judge = judge if "teacher" in self.plan.gives else None
         for c in range(ctx.card.classes):
-            inputs, targets = self.plan.choose(c, ctx, self.judge)
+            inputs, targets = self.plan.choose(c, ctx, judge)
             self.images[self.classes == c] = plain(inputs)
             if self.values is not None:
                 self.values.copy_(targets)
