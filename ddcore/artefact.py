@@ -9,24 +9,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from ddcore.bounds import Decay, NotNegative, Whole
-from ddcore.errors import BadArtefact, fields_at_fault
-from ddcore.losses import LossName
+from ddcore.card import FORMAT, Card
+from ddcore.errors import BadArtefact
+from ddcore.levels import Bits, Levels, coarse, stored_bytes
 from ddcore.preprocess import PARTS as PREPROCESSES
 from ddcore.tensors import CHECKSUMS, HoldsTensors, LabelledTensors, checksum, read_tensors, write_tensors
 from ddcore.types import DataCard
 
-FORMAT = 3
-"""What is written; all earlier ones are read too, which had no checksums before 3."""
-LARGEST_CARD = 4 * 2**20
-"""Characters of the longest card that is read."""
 STORED = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int32, torch.int64),
@@ -35,58 +31,6 @@ STORED = (
 
 _PREPROCESSES = {plan.part_name(): plan for plan in PREPROCESSES}
 """Those of the core; of others only the name is known here."""
-
-
-class _Format(BaseModel):
-    format: int
-
-
-def _in_one_line(sentence: str) -> str:
-    if not sentence.isprintable():
-        raise ValueError("a warning is one line of printable text")
-    return sentence
-
-
-class _Facts(BaseModel):
-    """What the core writes among the facts; plugins add their own."""
-
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-    seed: int = 0
-    steps: Whole = 0
-    seconds: NotNegative = 0.0
-    warnings: list[Annotated[str, AfterValidator(_in_one_line)]] = []
-    """Sentences that whoever is shown the set must read."""
-
-
-class _Card(BaseModel):
-    """The JSON that every artefact carries."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    format: int
-    method: str
-    recipe: str
-    data: DataCard
-    nbytes: Whole
-    momentum: Decay = 0.0
-    preprocess: str
-    versions: dict[str, str]
-    facts: _Facts
-    loss: LossName = "cross_entropy"
-
-    @staticmethod
-    def of(text: str) -> _Card:
-        """The card that ``text`` is. Raises BadArtefact, in a clause that names what is wrong."""
-        if len(text) > LARGEST_CARD:
-            raise BadArtefact(f"it has {len(text)} characters, and {LARGEST_CARD} is the most that a card has")
-        try:
-            written = _Format.model_validate_json(text).format
-            if not 1 <= written <= FORMAT:
-                raise BadArtefact(f"it has format {written}; this ddcore reads 1 to {FORMAT}. Install a newer one")
-            return _Card.model_validate_json(text)
-        except ValidationError as error:
-            raise BadArtefact(fields_at_fault(error)) from error
 
 
 @dataclass(frozen=True)
@@ -117,19 +61,50 @@ class DistilledSet(HoldsTensors):
     teaching: dict[str, Tensor] = field(default_factory=dict)
     """What networks can be taught by as they are trained: ``logits`` (n, v, k) of what ``boxes`` (n, v, 4) show of each
     item (:func:`ddcore.augment.cropped`), or a teacher's ``params.*`` and ``buffers.*``; ``nbytes`` counts it."""
+    bits: Bits | None = None
+    """Bits per number of its inputs, label values, latent and teaching tensors, which have the values that come back of
+    so few; None for float32. :meth:`at` gives the set in fewer."""
     versions: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     """What else is true of it: seconds, an epsilon, ``poisoned``."""
 
     def __post_init__(self) -> None:
         try:
-            card = _Card.of(self._card())
+            card = Card.of(self._card())
         except BadArtefact as error:
             raise BadArtefact(f"The card of the set cannot be used: {error}.") from error
         object.__setattr__(self, "data", card.data)
         object.__setattr__(self, "facts", card.facts.model_dump(exclude_unset=True))
         for fault in self._faults():
             raise BadArtefact(f"The set cannot be used: {fault}.")
+        if self.bits is not None:
+            for name, value in self._coarse(self.bits).items():
+                object.__setattr__(self, name, value)
+
+    def _coarse(self, bits: Bits) -> dict[str, Any]:
+        """Its tensors as they come back from ``bits`` per number, by the names of its fields."""
+        held = self.tensors
+        rows = coarse(held.targets, bits) if held.targets.ndim == 2 else held.targets
+        return {
+            "tensors": replace(held, inputs=coarse(held.inputs, bits), targets=rows),
+            "latent": {name: coarse(value, bits) for name, value in self.latent.items()},
+            "teaching": {name: coarse(value, bits) for name, value in self.teaching.items()},
+        }
+
+    def at(self, bits: Bits) -> DistilledSet:
+        """This set in ``bits`` per number, and counted so; its inputs and its latent tensors each for themselves.
+
+        Raises:
+            BadArtefact: its numbers are stored in fewer.
+        """
+        if self.bits is not None and bits > self.bits:
+            raise BadArtefact(f"The numbers of the set have {self.bits} bits, of which {bits} cannot be made.")
+        left = nbytes = self.nbytes
+        for value in (*self.latent.values(), *self.teaching.values(), self.inputs, self.targets):
+            before = stored_bytes(value, self.bits)
+            if value.dtype == torch.float32 and before <= left:  # else it is stored as something else, and less
+                left, nbytes = left - before, nbytes - before + stored_bytes(value, bits)
+        return replace(self, bits=bits, nbytes=nbytes)
 
     def _faults(self) -> Iterator[str]:
         """What is wrong, the first of which is told: each is said of what is otherwise right so far."""
@@ -146,7 +121,7 @@ class DistilledSet(HoldsTensors):
         for fault in plan().state_faults(self.preprocess_state, self.data) if plan else ():
             yield f"its preprocessing {self.preprocess} is none of {self.data.name}: {fault}"
         yield from self._teaching_faults()
-        least = len(self) + sum(value.nbytes for value in self.teaching.values())
+        least = len(self) + sum(stored_bytes(value, self.bits) for value in self.teaching.values())
         if self.nbytes < least:
             yield f"it says that it takes {self.nbytes} bytes, and its labels and what it teaches by alone take {least}"
 
@@ -168,7 +143,18 @@ class DistilledSet(HoldsTensors):
         kinds = {"preprocess": self.preprocess_state, "latent": self.latent, "teaching": self.teaching}
         return {f"{kind}.{name}": value for kind, held in kinds.items() for name, value in held.items()}
 
-    def _card(self) -> str:
+    def _stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All tensors as they stand in the file, by name, and the ranges of those that are levels."""
+        held, ranges = self.tensors.state_dict() | self._beside(), {}
+        for name in _numbers(held) if self.bits is not None else ():
+            value = held[name]
+            if stored_bytes(value, self.bits) < value.nbytes:
+                levels = Levels.of(value, self.bits)
+                held[name] = levels.packed()
+                ranges[name] = {"low": levels.low.item(), "high": levels.high.item(), "shape": list(value.shape)}
+        return held, ranges
+
+    def _card(self, ranges: Mapping[str, Any] = MappingProxyType({})) -> str:
         """The card as JSON. Raises BadArtefact, in a clause, where something of it is nothing that JSON knows."""
         card = {
             "format": FORMAT,
@@ -181,7 +167,7 @@ class DistilledSet(HoldsTensors):
             "preprocess": self.preprocess,
             "versions": self.versions,
             "facts": self.facts,
-        }
+        } | ({"bits": self.bits, "levels": dict(ranges)} if self.bits is not None else {})
         try:
             return json.dumps(card)
         except (TypeError, ValueError, RecursionError) as error:
@@ -227,7 +213,8 @@ class DistilledSet(HoldsTensors):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as safetensors; an old file at ``path`` is replaced only by a whole new one."""
-        return write_tensors(path, self.tensors.state_dict() | self._beside(), {"ddcore": self._card()})
+        tensors, ranges = self._stored()
+        return write_tensors(path, tensors, {"ddcore": self._card(ranges)})
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> DistilledSet:
@@ -241,15 +228,16 @@ class DistilledSet(HoldsTensors):
         if text is None:
             raise BadArtefact(f"{path} holds tensors, but not the card of a distilled set.")
         try:
-            card = _Card.of(text)
+            card = Card.of(text)
         except BadArtefact as error:
             raise BadArtefact(f"The card of {path} is damaged ({error}).") from error
         if card.format >= 3 and CHECKSUMS not in metadata:
             raise BadArtefact(
                 f"{path} is damaged: it has format {card.format}, which has checksums, and none are there."
             )
-        beside = {kind: _below(tensors, f"{kind}.") for kind in ("preprocess", "latent", "teaching")}
         try:
+            tensors = card.numbers(tensors)
+            beside = {kind: _below(tensors, f"{kind}.") for kind in ("preprocess", "latent", "teaching")}
             held = LabelledTensors.from_state(tensors, card.loss, card.momentum)
             known = held.state_dict().keys()
             for name in tensors:
@@ -266,6 +254,7 @@ class DistilledSet(HoldsTensors):
                 preprocess_state=beside["preprocess"],
                 latent=beside["latent"],
                 teaching=beside["teaching"],
+                bits=card.bits,
                 versions=card.versions,
                 facts=card.facts.model_dump(exclude_unset=True),
             )
@@ -290,3 +279,10 @@ def _tables(fact: Any) -> bool:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _numbers(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of those of ``tensors`` that are stored as levels where a set has few bits."""
+    found = [name for name in tensors if name == "inputs" or name.startswith(("latent.", "teaching."))]
+    rows = ["targets"] if tensors["targets"].ndim == 2 else []
+    return [name for name in sorted((*found, *rows)) if tensors[name].dtype == torch.float32]

@@ -75,6 +75,9 @@ def broken(name: str, value: Any, hint: Any) -> Iterator[str]:
         if value is not None:
             for argument in arguments:
                 yield from broken(name, value, argument)
+    elif origin is typing.Literal:
+        if value not in arguments:
+            yield f"{name} = {value!r}: it must be {' or '.join(map(repr, arguments))}"
     elif isinstance(value, Mapping) and len(arguments) == 2:
         for key, inner in value.items():
             yield from broken(f"{name}.{key}", inner, arguments[1])

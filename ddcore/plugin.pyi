@@ -342,6 +342,15 @@ from .labels.taught import (
 from .labels.vectors import (
     Vectors as Vectors,
 )
+from .levels import (
+    RANGE_BYTES as RANGE_BYTES,
+)
+from .levels import (
+    Bits as Bits,
+)
+from .levels import (
+    Levels as Levels,
+)
 from .losses import LOSSES as LOSSES
 from .losses import (
     cross_entropy as cross_entropy,

@@ -307,9 +307,11 @@ class Run:
         synthetic = self.synthetic
         if self.averaged is not None and int(self.averaged.n_averaged):
             synthetic = cast(SyntheticSet, self.averaged.module)
-        with torch.no_grad():
+        bits = self.recipe.synthetic.stored_bits
+        with torch.no_grad(), synthetic.carrier.in_bits(bits):
             synthetic.finish(self.ctx)
             inputs, targets = synthetic.everything()
+            latent = synthetic.carrier.latent()
             replay = self.recipe.objective.replay(synthetic) if self.recipe.objective else None
             step_sizes = synthetic.step_size if replay is None else replay.step_sizes
         tensors = LabelledTensors(
@@ -320,7 +322,7 @@ class Run:
             None if replay is None else replay.order.cpu(),
             0.0 if replay is None else replay.momentum,
         )
-        return DistilledSet(
+        distilled = DistilledSet(
             tensors=tensors,
             data=self.card,
             method=self.recipe.name,
@@ -328,7 +330,7 @@ class Run:
             nbytes=synthetic.nbytes(),
             preprocess=type(self.recipe.preprocess).part_name(),
             preprocess_state={k: v.cpu() for k, v in self.preprocess.state_dict().items()},
-            latent=synthetic.carrier.latent(),
+            latent=latent,
             teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
             facts=stated(
@@ -339,6 +341,7 @@ class Run:
                 self.facts,
             ),
         )
+        return distilled if bits is None else distilled.at(bits)
 
 
 def _plain(table: dict[str, Any]) -> dict[str, Any]:

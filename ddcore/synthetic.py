@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,6 +13,7 @@ from torch import Generator, Tensor, nn
 from ddcore.context import Context
 from ddcore.device import sent
 from ddcore.errors import RecipeRefused
+from ddcore.levels import Bits, coarse
 from ddcore.losses import LOSSES, LossName
 from ddcore.types import Draw, ItemLoss, Transform
 
@@ -58,6 +60,20 @@ class CarrierModule(nn.Module, ABC):
 
     def project(self, into: Transform) -> None:
         """Bring what is stored as images back into their range by ``into``; nothing where no images are stored."""
+
+    @contextmanager
+    def in_bits(self, bits: Bits | None) -> Iterator[None]:
+        """While within, what is stored has the values that come back of ``bits`` per number; None for float32."""
+        held = self.state_dict().values() if bits else ()
+        numbers = [value for value in held if value.dtype == torch.float32]
+        own = [value.clone() for value in numbers]
+        for value in numbers:
+            value.copy_(coarse(value, bits))
+        try:
+            yield
+        finally:
+            for value, was in zip(numbers, own, strict=True):
+                value.copy_(was)
 
     def latent(self) -> dict[str, Tensor]:
         """What an artefact holds besides the decoded inputs; nothing by default."""

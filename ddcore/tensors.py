@@ -48,10 +48,23 @@ def checksum(name: str, value: Tensor) -> str:
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """Write ``tensors`` as safetensors, with checksums; an old file at ``path`` is replaced only by a whole new one."""
-    held = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    """Write ``tensors`` as safetensors, with checksums; an old file at ``path`` is replaced only by a whole new one.
+
+    The same tensors and metadata give the same bytes.
+    """
+    held = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(tensors.items())}
     sums = _Checksums.of({name: checksum(name, value) for name, value in held.items()}, metadata or {})
-    return write_whole(Path(path), save(held, {**(metadata or {}), CHECKSUMS: sums.model_dump_json()}))
+    return write_whole(Path(path), _in_order(save(held, {**(metadata or {}), CHECKSUMS: sums.model_dump_json()})))
+
+
+def _in_order(file: bytes) -> bytes:
+    """The bytes of a safetensors ``file`` with its metadata sorted, which safetensors writes in any order."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def read_tensors(

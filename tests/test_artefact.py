@@ -76,7 +76,7 @@ def spoiled(distilled, path, tensors=None, card=None):
         ({"tensors": {"targets": torch.tensor([0, 0, 1, 1, 2, -1])}}, "not classes from 0 to 2"),
         ({"tensors": {"targets": torch.zeros(5, dtype=torch.int64)}}, r"6 inputs and targets of \(5,\)"),
         ({"tensors": {"targets": torch.zeros(6, 4)}}, "targets have 4 values per item, tiny has 3 classes"),
-        ({"card": {"format": 99, "new": 1}}, "has format 99; this ddcore reads 1 to 3. Install a newer one"),
+        ({"card": {"format": 99, "new": 1}}, "has format 99; this ddcore reads 1 to 4. Install a newer one"),
         ({"card": {"method": None}}, "card of .* is damaged"),
         ({"card": {"surprise": 1}}, "card of .* is damaged"),
         ({"card": {"data": {"name": "x"}}}, "card of .* is damaged"),
@@ -149,7 +149,7 @@ def test_a_card_that_cannot_be_is_refused_by_load_and_before_a_run(fields, sente
 def test_a_file_without_its_checksums_is_refused(distilled, tmp_path):
     path = distilled.save(tmp_path / "set.safetensors")
     save_file(load_file(path), path, {"ddcore": json.dumps(card_of(path))})
-    with pytest.raises(BadArtefact, match="has format 3, which has checksums, and none are there"):
+    with pytest.raises(BadArtefact, match="has format 4, which has checksums, and none are there"):
         DistilledSet.load(path)
 
 

@@ -1,13 +1,15 @@
 """The formulas, written slowly in float64, against the parts."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from ddcore.augment.siamese import OPERATIONS, Siamese
-from ddcore.carriers.picking import herd
+from ddcore.carriers.picking import farthest, herd
+from ddcore.carriers.ranked import forgotten
 from ddcore.distance import FilterCosine
 from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
@@ -156,6 +158,23 @@ def test_both_sides_of_dsa_share_one_draw(host, small, tiny, op, monkeypatch):
     for group, view in zip(seen, views, strict=True):
         assert torch.equal(group.transform(probe), view(probe))
     assert not all(torch.equal(view(probe), views[0](probe)) for view in views)
+
+
+def test_k_center_takes_the_farthest_from_the_nearest_taken():
+    features = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    taken = [min(range(12), key=lambda i: float((features[i] - features.mean(0)).norm()))]
+    while len(taken) < 6:
+        left = [i for i in range(12) if i not in taken]
+        taken.append(max(left, key=lambda i: min(float((features[i] - features[j]).norm()) for j in taken)))
+    assert farthest(features, 6).tolist() == taken
+    assert sorted(farthest(features, 12).tolist()) == list(range(12))
+    assert sorted(farthest(torch.zeros(3, 2), 3).tolist()) == [0, 1, 2], "alike items are taken once each"
+
+
+def test_forgetting_counts_falls_from_right_to_wrong_and_what_is_never_right_most():
+    right = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 0, 1, 1]], dtype=torch.bool)
+    falls = [[sum(a and not b for a, b in pairwise(row)), 4][not any(row)] for row in right.T.tolist()]
+    assert forgotten(right).tolist() == falls == [2, 4, 0, 1]
 
 
 def test_herding_follows_the_mean_greedily():

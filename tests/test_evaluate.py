@@ -131,6 +131,16 @@ def test_protocols_that_say_nothing_are_refused(fields):
         Protocol(**fields)
 
 
+@pytest.mark.parametrize(
+    ("items", "steps"),
+    [(1, 250), (200, 250), (201, 252), (400, 500), (800, 1000), (1437, 1000), (21_334, 1002), (60_000, 2814)],
+)
+def test_the_length_of_quick_follows_the_set(items, steps):
+    assert Protocol().length(items) == steps
+    assert Protocol(grows=False).length(items) == 250
+    assert Protocol(steps=None, epochs=2).length(items) == 2 * -(-items // 64)
+
+
 def test_a_preset_is_what_its_authors_do_on_the_data(tiny):
     mnist = replace(tiny, card=replace(tiny.card, name="mnist"))
     of_mnist = ddcore.protocol("dc", data=mnist)

@@ -118,8 +118,8 @@ def whole():
         {"mean": torch.tensor([0.4]), "std": torch.tensor([0.3])},
         {"codes": torch.randn(2, 3, generator=generator)},
         crops,
-        {"ddcore": "0"},
-        {"seed": 0, "steps": 3, "seconds": 1.5, "certificate": {"epsilon": 3.0, "covers": ["a", "b"]}},
+        versions={"ddcore": "0"},
+        facts={"seed": 0, "steps": 3, "seconds": 1.5, "certificate": {"epsilon": 3.0, "covers": ["a", "b"]}},
     )
 
 

@@ -16,8 +16,11 @@ from ddcore.update import Update
 
 TABLE = {
     # method: (asks of T, images a class at ipc 2, bytes of three classes of 1x8x8 images with their labels)
-    "random": ({"examples", "statistics"}, 2, 6 * (64 * 4 + 1)),
-    "herding": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 1)),
+    "random": ({"examples", "statistics"}, 2, 6 * (64 + 1)),
+    "herding": ({"examples", "fit", "statistics"}, 2, 6 * (64 + 1)),
+    "el2n": ({"examples", "fit", "statistics"}, 2, 6 * (64 + 1)),
+    "forgetting": ({"examples", "fit", "statistics"}, 2, 6 * (64 + 1)),
+    "k_center": ({"examples", "fit", "statistics"}, 2, 6 * (64 + 1)),
     "dm": ({"examples", "features", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "cafe": ({"examples", "features", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "kfs": ({"examples", "features", "statistics"}, 16, 4 * (170 + 3 * 8 * 8) + 24),
@@ -47,7 +50,8 @@ TABLE = {
     "cda": ({"fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
     "rded": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
 }
-LEARNED = [name for name in TABLE if name not in ("random", "herding", "rded", "d4m")]
+CHOSEN = ("random", "herding", "el2n", "forgetting", "k_center", "rded", "d4m")
+LEARNED = [name for name in TABLE if name not in CHOSEN]
 SHARES = ("datm", "ld", "sre2l", "cda", "rded")
 
 
@@ -67,7 +71,8 @@ SMALLER = {
     "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
     **{name: {"objective.steps": 6} for name in ("dd", "sldd")},
     "haba": {"objective.terms": HABA, **fitted("policy.policy.fit")},
-    "herding": {"synthetic.fit.steps": 3},
+    **{name: {"synthetic.fit.steps": 3} for name in ("herding", "el2n", "k_center")},
+    "forgetting": {"synthetic.fit.steps": 6, "synthetic.fit.snapshots": 3},
     **{name: {"synthetic.fit.steps": 3, "policy.epochs": 1} for name in ("ld", "ld_ridge")},
     "rtp": {"objective.steps": 3, "objective.window": "none", "objective.batch": 6},
     "d4m": {"synthetic.width": 3, "synthetic.training.steps": 3, "synthetic.training.batch": 8},

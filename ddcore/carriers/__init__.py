@@ -7,12 +7,15 @@ from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.latents import Adversarial, Latents
 from ddcore.carriers.pixels import Pixels
+from ddcore.carriers.ranked import Covering, Forgotten, Scored
 from ddcore.carriers.shared_bases import SharedBases
 
 PARTS = (
     Adversarial,
     Centres,
     Codes,
+    Covering,
+    Forgotten,
     Formation,
     Hallucinated,
     Herding,
@@ -21,5 +24,6 @@ PARTS = (
     Pixels,
     Random,
     Reconstruct,
+    Scored,
     SharedBases,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ddcore.bounds import Count
 from ddcore.errors import RecipeRefused
+from ddcore.levels import Bits
 from ddcore.parts import Part
 from ddcore.synthetic import CarrierModule
 from ddcore.types import DataCard, Network, Transform
@@ -23,6 +24,22 @@ class Carrier(Part, kind="carrier"):
 
     ipc: Count = 1
     """Images per class; a carrier that decodes its inputs takes the bytes of that many."""
+    bits: Bits | None = field(default=None, kw_only=True)
+    """Bits in which each number of the distilled set is stored, spread over its tensor's range; soft labels too. None
+    for float32."""
+    coarse: Bits | None = field(default=None, kw_only=True)
+    """Take as many numbers of so many bits as ``ipc`` images have bytes in float32: at 8 bits, four times the items.
+    None for the numbers of ``ipc`` images."""
+
+    @property
+    def stored_bits(self) -> Bits | None:
+        """Bits per number, of ``bits`` or ``coarse``; None for float32."""
+        return self.bits or self.coarse
+
+    @property
+    def budget(self) -> int:
+        """Of how many images per class it takes the numbers."""
+        return self.ipc * (32 // (self.coarse or 32))
 
     @property
     def gives(self) -> frozenset[str]:
@@ -34,12 +51,12 @@ class Carrier(Part, kind="carrier"):
             if "examples" in self.asks and wanted > count:
                 raise RecipeRefused(
                     f"ipc = {self.ipc} needs more real {card.kind}s than class {card.called(c)} of {card.name} has"
-                    f" ({count}). Choose a smaller ipc."
+                    f" ({count}). Choose a smaller ipc{', or no coarse' if self.coarse else ''}."
                 )
 
     def per_class(self, card: DataCard) -> tuple[int, ...]:
-        """How many items of its kind each class gets: ``ipc`` each."""
-        return (self.ipc,) * card.classes
+        """How many items of its kind each class gets: ``budget`` each."""
+        return (self.budget,) * card.classes
 
     def shown(self, distilled: Any) -> Any:
         """What networks are trained on, a :class:`~ddcore.evaluation.training_set.TrainingSet`: ``distilled`` itself.

@@ -136,7 +136,7 @@ class Centres(Carrier):
         yield from scale_faults(self.scale)
         if self.real is not None and self.real < self.ipc:
             yield f"real = {self.real}: it must be at least ipc = {self.ipc}"
-        if self.centres == "means" and self.ipc > 1:
+        if self.centres == "means" and self.budget > 1:
             yield (
                 f"ipc = {self.ipc}: a class has one mean latent, which is one image; take ipc = 1, or"
                 ' centres = "clusters"'
@@ -159,10 +159,10 @@ class Centres(Carrier):
     def each(self, card: DataCard) -> int:
         """Centres per class. Raises RecipeRefused where not even one fits."""
         if self.stored == "images":
-            return self.ipc
+            return self.budget
         weights = sum(parameter.numel() for parameter in Decoders(self.decoder(card)).parameters())
         most = min(self.most, self.real or self.most, *card.counts) if self.centres == "clusters" else 1
-        return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)), most)
+        return codes_that_fit(card, self.budget, weights, math.prod(self.code(card)), most)
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         super().check(recipe, card, network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,10 @@ from ddcore.types import DataCard, Draw, Group, Network
 
 @dataclass(frozen=True)
 class Chosen(Carrier):
-    """``ipc`` real images per class."""
+    """``ipc`` real images per class, counted at a byte per value where T came so."""
+
+    whole: ClassVar[bool] = True
+    """They are as they were in T, and not made of parts of them."""
 
     @property
     def gives(self) -> frozenset[str]:
@@ -114,6 +117,7 @@ class Mosaic(Judged):
 
     classes_only = True
     suits = frozenset({"image"})
+    whole: ClassVar[bool] = False
 
     factor: Count = 2
     """Tiles per side of an image; it must divide both sides. Published: 2 for ImageNet-1K, 1 for small images."""
@@ -130,9 +134,9 @@ class Mosaic(Judged):
         super().check(recipe, card, network)
         tile_size(card, self.factor)
         there = self.crops * min(self.pool or sys.maxsize, *card.counts)
-        if self.ipc * self.factor**2 > there:
+        if self.budget * self.factor**2 > there:
             raise RecipeRefused(
-                f"{self.ipc} images of {self.factor**2} tiles need more crops than the {there} that are drawn of the"
+                f"{self.budget} images of {self.factor**2} tiles need more crops than the {there} that are drawn of the"
                 f" smallest class of {card.name}: raise synthetic.crops or synthetic.pool, or lower ipc."
             )
 
@@ -148,9 +152,9 @@ class Mosaic(Judged):
             parts = torch.arange(len(boxes)).split(chunk_size(draw, ctx.card.shape))
             logits = torch.cat([draw(shown(part), training=False) for part in parts])
         loss = cross_entropy(logits, torch.full((len(boxes),), c, device=logits.device)).cpu()
-        best = surest(loss.view(len(batch), -1))[: self.ipc * self.factor**2]
+        best = surest(loss.view(len(batch), -1))[: self.budget * self.factor**2]
         tiles = functional.interpolate(shown(best), size=tile_size(ctx.card, self.factor), mode="area")
-        return joined(tiles, self.factor), torch.full((self.ipc,), c)
+        return joined(tiles, self.factor), torch.full((self.budget,), c)
 
 
 def surest(loss: Tensor) -> Tensor:
@@ -169,11 +173,13 @@ class ChosenModule(CarrierModule):
         self.register_buffer("classes", classes_in_order(plan.per_class(card)))
         self.values = values_to_come(card, len(self.classes))
         self.register_buffer("images", torch.zeros(len(self.classes), *card.shape))
+        self.in_bytes = card.unit_range and plan.whole
 
     def start(self, ctx: Context) -> None:
-        self.judge = self.plan.prepare(ctx)
+        judge = self.plan.prepare(ctx)
+        self.judge = judge if "teacher" in self.plan.gives else None
         for c in range(ctx.card.classes):
-            inputs, targets = self.plan.choose(c, ctx, self.judge)
+            inputs, targets = self.plan.choose(c, ctx, judge)
             self.images[self.classes == c] = plain(inputs)
             if self.values is not None:
                 self.values.copy_(targets)
@@ -182,4 +188,4 @@ class ChosenModule(CarrierModule):
         return self.images[index]
 
     def nbytes(self) -> int:
-        return self.images.numel() * self.images.element_size()
+        return self.images.numel() if self.in_bytes else self.images.nbytes

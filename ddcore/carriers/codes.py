@@ -68,7 +68,9 @@ class Codes(Carrier):
     def codes(self, card: DataCard) -> int:
         """Codes per class. Raises RecipeRefused where not even one fits."""
         weights = sum(p.numel() for p in self.live_decoders(card).parameters())
-        return codes_that_fit(card, self.ipc, weights, math.prod(self.code(card)), max(1, self.most // self.decoders))
+        return codes_that_fit(
+            card, self.budget, weights, math.prod(self.code(card)), max(1, self.most // self.decoders)
+        )
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         super().check(recipe, card, network)

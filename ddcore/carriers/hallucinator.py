@@ -52,7 +52,7 @@ class Hallucinated(Carrier):
     def bases(self, card: DataCard) -> int:
         """Bases per class. Raises RecipeRefused where the budget leaves none."""
         c, h, w = self._shape(card)
-        numbers = self.ipc * card.classes * math.prod(card.shape)
+        numbers = self.budget * card.classes * math.prod(card.shape)
         network = 2 * (9 * c * self.width) + self.width + c + 2 * self.width * h * w
         left = (numbers - self.hallucinators * network) // (card.classes * c * h * w)
         if left < 1:

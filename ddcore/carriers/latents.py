@@ -141,7 +141,7 @@ class Latents(Carrier):
     def latents(self, card: DataCard) -> int:
         """Latents per class. Raises RecipeRefused where not even one fits."""
         weights = sum(p.numel() for p in self.live_generator(card).parameters())
-        return codes_that_fit(card, self.ipc, weights, self.size, self.most)
+        return codes_that_fit(card, self.budget, weights, self.size, self.most)
 
     def read(self, card: DataCard) -> dict[str, Tensor]:
         """The generator's weights from its file. Raises RecipeRefused where it holds others."""

@@ -23,6 +23,18 @@ def herd(features: Tensor, mean: Tensor, n: int) -> Tensor:
     return torch.tensor(taken, device=features.device)
 
 
+def farthest(features: Tensor, n: int) -> Tensor:
+    """The ``n`` rows of ``features`` (m, d) that greedy k-center takes: the nearest to the mean, and then each time the
+    farthest from its nearest among those taken."""
+    taken = [int((features - features.mean(0)).square().sum(1).argmin())]
+    nearest = torch.full((len(features),), torch.inf, device=features.device)
+    while len(taken) < n:
+        nearest = torch.minimum(nearest, (features - features[taken[-1]]).square().sum(1))
+        nearest[taken[-1]] = -torch.inf
+        taken.append(int(nearest.argmax()))
+    return torch.tensor(taken, device=features.device)
+
+
 def cluster_centres(points: Tensor, n: int, generator: Generator) -> Tensor:
     """The centres (n, d) of ``n`` clusters of ``points`` (m, d), by k-means."""
     from sklearn.cluster import KMeans

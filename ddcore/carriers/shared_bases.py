@@ -54,7 +54,7 @@ class SharedBases(Carrier):
 
     def images(self, card: DataCard) -> int:
         """Images per class. Raises RecipeRefused where not even one fits."""
-        return codes_that_fit(card, self.ipc, self.bases * math.prod(self.base(card)), self.bases, self.most)
+        return codes_that_fit(card, self.budget, self.bases * math.prod(self.base(card)), self.bases, self.most)
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         super().check(recipe, card, network)

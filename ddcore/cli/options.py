@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import partial, wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -67,7 +67,10 @@ Rates = Annotated[
 ]
 Baselines = Annotated[
     str | None,
-    _text(help="Baselines to compare with: random,herding,whole, or none. By default all, but none in a private run."),
+    _text(
+        help="Baselines to compare with: random,herding,el2n,whole, or none. By default all but el2n, none in a private"
+        " run. They have as many items per class as the set; --set experiment.equal=bytes gives them as many bytes."
+    ),
 ]
 Validation = Annotated[
     float | None,
@@ -211,12 +214,12 @@ def _rates(text: str | None) -> list[float] | None:
 
 def _baselines(text: str | None) -> list[str] | None:
     from ddcore.errors import UnknownName
-    from ddcore.experiment.plan import BASELINES
+    from ddcore.experiment.plan import Baseline
 
     if text is None:
         return None
     names = [] if text == "none" else text.split(",")
     for name in names:
-        if name not in BASELINES:
-            raise UnknownName("baseline", name, BASELINES)
+        if name not in get_args(Baseline):
+            raise UnknownName("baseline", name, get_args(Baseline))
     return names

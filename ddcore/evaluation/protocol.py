@@ -26,6 +26,9 @@ from ddcore.optimisers import Adam, Optimiser
 from ddcore.parts import Part
 from ddcore.schedules import Cosine, Schedule
 
+ENOUGH, MOST, PASSES = 200, 4, 3
+"""Items for which ``steps`` suffice; how many times as many a larger set gets; and passes that it gets at least."""
+
 
 @dataclass(frozen=True)
 class Protocol(Part, kind="protocol"):
@@ -36,7 +39,10 @@ class Protocol(Part, kind="protocol"):
     """
 
     steps: Count | None = 250
-    """Training steps, whatever the size of the set."""
+    """Training steps, of a set of at most 200 items where they grow."""
+    grows: bool = True
+    """Give a set of more than 200 items steps in proportion, four times as many at most, and no fewer than three passes
+    over it; of no account with ``epochs``."""
     epochs: Count | None = None
     """Passes over the set, in the place of ``steps``."""
     batch: Count = 64
@@ -111,4 +117,9 @@ class Protocol(Part, kind="protocol"):
 
     def length(self, items: int) -> int:
         """Training steps on a set of ``items``."""
-        return self.steps if self.steps is not None else (self.epochs or 0) * math.ceil(items / self.batch)
+        batches = math.ceil(items / self.batch)
+        if self.steps is None:
+            return (self.epochs or 0) * batches
+        if not self.grows or items <= ENOUGH:
+            return self.steps
+        return max(min(math.ceil(self.steps * items / ENOUGH), MOST * self.steps), PASSES * batches)

@@ -10,6 +10,7 @@ from ddcore.augment.siamese import Siamese
 from ddcore.evaluation.preset import preset
 from ddcore.evaluation.protocol import Protocol
 from ddcore.optimisers import Adam, AdamW, Sgd
+from ddcore.papers import PAPERS
 from ddcore.recipes.bptt import DD, RTP
 from ddcore.recipes.decoupled import FKD
 from ddcore.recipes.gradient import DC, DSA, IDC
@@ -17,10 +18,16 @@ from ddcore.recipes.kernel import FREPO
 from ddcore.recipes.trajectory import MTT
 from ddcore.schedules import Constant, Cosine, Half, Thirds, Warm
 
+RD3 = PAPERS["zhong2026rd3"]
+DD_RANKING = PAPERS["li2025ddranking"]
+
 
 @preset()
 def quick() -> Protocol:
-    """250 steps of Adam at 2e-3, cosine, batches of 64 under affine changes: minutes on two cores."""
+    """250 steps of Adam at 2e-3, cosine, batches of 64 under affine changes: minutes on two cores.
+
+    Sets of more than 200 items get steps in proportion, 1 000 at most, and three passes at least.
+    """
     return Protocol()
 
 
@@ -56,7 +63,11 @@ def dc() -> Protocol:
 
 @preset(DSA)
 def dsa() -> Protocol:
-    """As ``dc``, for 1 000 epochs under siamese augmentation, drawn for each item (Zhao and Bilen, ICML 2021)."""
+    """As ``dc``, for 1 000 epochs under siamese augmentation, drawn for each item (Zhao and Bilen, ICML 2021).
+
+    DC-BENCH (Cui et al., NeurIPS 2022) trains so too where it augments, and as ``dc`` where it does not, on networks of
+    your choice: ``--networks convnet,mlp,resnet18``.
+    """
     return replace(dc(), epochs=1000, augment=Siamese())
 
 
@@ -82,7 +93,9 @@ def dd() -> Protocol:
 
     A set that brings none is trained for 30 such steps at 0.02, along a cosine.
     """
-    return Protocol(steps=30, optimiser=Sgd(momentum=0.0), lr=(0.02,), schedule=Cosine(), augment=None, replay=True)
+    return Protocol(
+        steps=30, grows=False, optimiser=Sgd(momentum=0.0), lr=(0.02,), schedule=Cosine(), augment=None, replay=True
+    )
 
 
 @preset(RTP)
@@ -99,7 +112,9 @@ def frepo() -> Protocol:
 
     Differs: one change of the six per batch, none of them a shift beyond the crop's.
     """
-    return Protocol(steps=1000, batch=500, optimiser=Adam(), lr=(3e-4,), schedule=Warm(), augment=Siamese())
+    return Protocol(
+        steps=1000, grows=False, batch=500, optimiser=Adam(), lr=(3e-4,), schedule=Warm(), augment=Siamese()
+    )
 
 
 @preset(FKD)
@@ -116,4 +131,28 @@ def fkd() -> Protocol:
     )
 
 
-PRESETS = (quick, dc, dc_mnist, dsa, mtt, idc, dd, rtp, frepo, fkd)
+@preset(RD3)
+def rd3() -> Protocol:
+    """400 epochs of Adam at 0.001 in batches of 50 from what a teacher says, under crops and cutmix.
+
+    Zhong et al., ICLR 2026; cosine. A set must bring its teacher: ``labels.keep=true``, on a ResNet-18 as published.
+
+    Differs: the teacher's temperature is 1; it is asked about crops before they are mixed, and its shares are mixed
+    with them.
+    """
+    return Protocol(steps=None, epochs=400, batch=50, lr=(1e-3,), augment=Crop(), cutmix=1.0, temperature=1.0)
+
+
+@preset(DD_RANKING)
+def dd_ranking() -> Protocol:
+    """As ``dsa``, at the best of five learning rates from 0.001 to 0.1 (Li et al., DD-Ranking, 2025).
+
+    `ddcore card` gives the scores that it makes of four accuracies.
+
+    Differs: the rate is chosen on a validation split of T, where theirs and the best epoch are chosen on the test
+    split.
+    """
+    return replace(dsa(), lr=(0.001, 0.005, 0.01, 0.05, 0.1))
+
+
+PRESETS = (quick, dc, dc_mnist, dsa, mtt, idc, dd, rtp, frepo, fkd, rd3, dd_ranking)

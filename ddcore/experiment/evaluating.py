@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -40,7 +41,7 @@ from ddcore.preprocess import Fitted, Preprocess, Standardise
 from ddcore.rng import Streams
 from ddcore.store import Store
 from ddcore.tensors import checksum
-from ddcore.types import Progress
+from ddcore.types import DataCard, Progress
 
 
 @tried_once()
@@ -172,7 +173,11 @@ def metrics_of(
     protocol, baselines = settings.protocol, settings.baselines_of(recipe)
     folder = None if guarded or host.code is None else cache_folder()
     kept = Kept(folder, {"code": host.code, "torch": torch.__version__})
-    scores, sizes = evaluate_all(distilled, data, protocol, baselines, host, device, progress, kept)
+    scores, sets = evaluate_all(distilled, data, protocol, baselines, host, device, progress, kept, settings.equal)
+    sizes = {name: found.nbytes for name, found in sets.items()}
+    chosen = {
+        name: len(found) // data.card.classes for name, found in sets.items() if name not in ("distilled", "whole")
+    }
     past_the_gate = [*baselines, *(["the validation split"] if settings.validation is not None else [])]
     return {
         "method": distilled.method,
@@ -190,6 +195,8 @@ def metrics_of(
         "chosen_by": protocol.choosing,
         "bytes": sizes.pop("distilled"),
         "baseline_bytes": sizes,
+        "baseline_ipc": chosen,
+        "short": [*seen_in_part(recipe, data.card), *shown_in_part(protocol, sets)],
         "uncovered": past_the_gate if guarded else [],
         "seconds": {
             "distilling": round(distilled.facts.get("seconds", 0.0), 2),
@@ -206,10 +213,43 @@ def metrics_of(
     }
 
 
-def baseline(name: str, recipe: Recipe, data: RealData, host: Host) -> Recipe:
-    """The method ``name`` in the place of that of ``recipe``, on the same network, preprocessing and seed."""
-    found = host.recipe(name, kind=data.card.kind, ipc=recipe.ipc)
+def baseline(name: str, recipe: Recipe, data: RealData, host: Host, nbytes: int | None = None) -> Recipe:
+    """The method ``name`` in the place of that of ``recipe``, on the same network, preprocessing and seed.
+
+    Its items per class are those of ``recipe``, or as many as ``nbytes`` hold, one at least.
+    """
+    ipc = recipe.ipc if nbytes is None else items_that_fit(data.card, nbytes)
+    found = host.recipe(name, kind=data.card.kind, ipc=ipc)
     return replace(found, network=recipe.network, preprocess=recipe.preprocess, seed=recipe.seed)
+
+
+def shown_in_part(protocol: Protocol, sets: Mapping[str, TrainingSet]) -> Iterator[str]:
+    """Which of ``sets`` networks see less than once under ``protocol``, in sentences."""
+    for name, training in sets.items():
+        seen = protocol.length(len(training)) * protocol.batch
+        if seen < len(training) and not (protocol.replay and training.order is not None):
+            yield (
+                f"Networks see {seen} of the {len(training)} items of the set {name}, less than all of them once: its"
+                " score says little. Raise protocol.steps, or give protocol.epochs."
+            )
+
+
+def seen_in_part(recipe: Recipe, card: DataCard) -> Iterator[str]:
+    """That the steps of ``recipe`` draw fewer items of T than there are, where its objective says how many a step."""
+    each = getattr(recipe.objective, "real", None)
+    drawn = (each or 0) * card.classes * recipe.iterations
+    if 0 < drawn < sum(card.counts):
+        yield (
+            f"{recipe.iterations} iterations of {each} items per class draw {drawn} items of {card.name}, which has"
+            f" {sum(card.counts)}: most were never seen. Raise iterations or objective.real."
+        )
+
+
+def items_that_fit(card: DataCard, nbytes: int) -> int:
+    """How many real items per class ``nbytes`` hold with their classes, no more than each class has; one at least."""
+    label = 4 * card.values if card.values is not None else 1 if card.classes <= 256 else 2
+    item = math.prod(card.shape) * (1 if card.unit_range else 4) + label
+    return max(1, min(nbytes // (card.classes * item), *card.counts))
 
 
 def check_baselines(settings: Settings, recipe: Recipe, data: RealData, host: Host) -> None:
@@ -233,8 +273,9 @@ def evaluate_all(
     device: str,
     progress: Progress | None,
     kept: Kept = Kept(None),
-) -> tuple[dict[str, Scores], dict[str, int]]:
-    """Scores and stored bytes of the distilled set (``distilled``) and of each baseline; one protocol, one seed."""
+    equal: Literal["ipc", "bytes"] = "ipc",
+) -> tuple[dict[str, Scores], dict[str, TrainingSet]]:
+    """Scores of the distilled set (``distilled``) and of each baseline, and the sets; one protocol, one seed."""
     preprocess = preprocess_of(distilled, host.catalogue)
     recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
     state = {name: checksum(name, value) for name, value in distilled.preprocess_state.items()}
@@ -247,14 +288,15 @@ def evaluate_all(
 
     targets = needed_targets(distilled, protocol, host.catalogue, device)
     scores = {"distilled": scored("distilled", _shown(distilled, host.catalogue), distilled.content, targets)}
-    sizes = {"distilled": distilled.nbytes}
+    sets: dict[str, TrainingSet] = {"distilled": distilled}
     for name in baselines:
         if name == "whole":
             stands = Preprocessed(data.train, preprocess)
         else:
-            stands = host.distill(baseline(name, recipe, data, host), data, device=device)
-        scores[name], sizes[name] = scored(name, stands, stands.content), stands.nbytes
-    return scores, sizes
+            room = distilled.nbytes if equal == "bytes" else None
+            stands = host.distill(baseline(name, recipe, data, host, room), data, device=device)
+        scores[name], sets[name] = scored(name, stands, stands.content), stands
+    return scores, sets
 
 
 def _said(progress: Progress, name: str, what: str, done: int, of: int) -> None:

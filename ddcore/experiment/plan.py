@@ -20,7 +20,9 @@ from ddcore.kinds import kind_named
 from ddcore.packing import dotted, from_dict, parse_toml, to_dict
 from ddcore.parts import Part
 
-BASELINES = ("random", "herding", "whole")
+Baseline = Literal["random", "herding", "el2n", "whole"]
+"""What a result can stand beside: methods that choose real items, and T itself."""
+BASELINES: tuple[Baseline, ...] = ("random", "herding", "whole")
 """What every result stands beside, under the same protocol."""
 
 
@@ -32,8 +34,11 @@ class Settings(Part, kind="settings"):
     """What is distilled."""
     protocol: Protocol = Protocol()
     """How networks are trained on the distilled set and on the baselines, and what is measured of them."""
-    baselines: tuple[Literal["random", "herding", "whole"], ...] | None = None
-    """None: all three, or none where the recipe's gate guards T, past which they look."""
+    baselines: tuple[Baseline, ...] | None = None
+    """None: random, herding and whole, or none where the recipe's gate guards T, past which they look."""
+    equal: Literal["ipc", "bytes"] = "ipc"
+    """What a baseline that chooses has in common with the set: its items per class, or, as near as whole items come,
+    the bytes that it takes to store it."""
     validation: OpenShare | None = None
     """Share of T set aside before anything is distilled, for choosing among a protocol's learning rates."""
 

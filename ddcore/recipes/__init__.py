@@ -6,7 +6,7 @@ from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.kernel import frepo, kip, rfad
-from ddcore.recipes.selection import herding, random
+from ddcore.recipes.selection import el2n, forgetting, herding, k_center, random
 from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
 
 METHODS = (
@@ -20,6 +20,8 @@ METHODS = (
     dd,
     dm,
     dsa,
+    el2n,
+    forgetting,
     frepo,
     ftd,
     gtn,
@@ -28,6 +30,7 @@ METHODS = (
     idc,
     intra_inter,
     it_gan,
+    k_center,
     kfs,
     kip,
     ld,

@@ -163,7 +163,9 @@ def _line(rows: list[Row]) -> Line:
     firsts = [row.first for row in rows]
     bars = [(first.std_nets if first.std_seeds is None else first.std_seeds) or 0 for first in firsts]
     means = [first.mean for first in firsts]
-    return Line(label, means, [row.bytes for row in rows], bars, reference=label in ("random", "herding"))
+    return Line(
+        label, means, [row.bytes for row in rows], bars, reference=label.split(",")[0] in ("random", "herding", "el2n")
+    )
 
 
 def compare(folders: Iterable[str | Path]) -> Comparison:

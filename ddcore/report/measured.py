@@ -59,7 +59,7 @@ def measured_sets(folder: Path) -> Iterator[MeasuredSet]:
         protocol.pop("chosen_by", None)
     sets = [
         (run.method, run.scores, run.bytes, True),
-        *((name, scores, run.baseline_bytes[name], False) for name, scores in run.baselines.items()),
+        *((_called(name, run), scores, run.baseline_bytes[name], False) for name, scores in run.baselines.items()),
     ]
     for name, scores, size, own in sets:
         for network in scores[run.chosen_by]:
@@ -79,6 +79,12 @@ def measured_sets(folder: Path) -> Iterator[MeasuredSet]:
                 seconds=run.seconds.distilling if own else None,
                 warnings=run.facts.warnings if own else (),
             )
+
+
+def _called(name: str, run: Metrics) -> str:
+    """A baseline with its items per class, where these are not the run's."""
+    n = run.baseline_ipc.get(name, run.ipc)
+    return name if n == run.ipc else f"{name}, {n} per class"
 
 
 def _setting(folder: Path, run: Metrics) -> dict[str, Any]:

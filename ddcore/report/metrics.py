@@ -94,6 +94,8 @@ class Metrics(_Table):
     chosen_by: str
     bytes: Size
     baseline_bytes: dict[str, Size]
+    baseline_ipc: dict[str, Size] = {}
+    """Items per class of the baselines that choose, where they are told."""
     seconds: _Seconds
     protocol: MeasuredUnder
     steps: Size

@@ -38,7 +38,7 @@ def measure_title(name: str, measure: Mapping[str, Any]) -> str:
 
 def warnings_of(metrics: Mapping[str, Any]) -> list[str]:
     """What whoever is shown the set of one run must read, in sentences."""
-    return metrics["facts"].get("warnings", [])
+    return [*metrics["facts"].get("warnings", []), *metrics.get("short", [])]
 
 
 def measures_of(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -50,7 +50,10 @@ def measures_of(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def results(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The scores of one run as a table: its head and its rows, the distilled set first."""
     measures, networks = measures_of(metrics), list(metrics["scores"][metrics["chosen_by"]])
-    sets = {f"{metrics['method']} (distilled)": metrics["scores"], **metrics["baselines"]}
+    each = {name: n for name, n in metrics.get("baseline_ipc", {}).items() if n != metrics["ipc"]}
+    called = {name: f"{name}, {each[name]} per class" if name in each else name for name in metrics["baselines"]}
+    sets = {f"{metrics['method']} (distilled)": metrics["scores"]}
+    sets |= {called[name]: scores for name, scores in metrics["baselines"].items()}
     columns = [(network, name) for network in networks for name in measures]
     head = [network if len(measures) == 1 else f"{network}: {measure_title(n, measures[n])}" for network, n in columns]
     return ["set", *head], [

@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from ddcore.bounds import Count, Whole
 from ddcore.datasets.base import DataSet
 from ddcore.datasets.digits import Digits
 from ddcore.evaluation.protocol import Protocol
-from ddcore.experiment.plan import Experiment, Settings
+from ddcore.experiment.plan import Baseline, Experiment, Settings
 from ddcore.host import Host
 from ddcore.packing import dotted
 from ddcore.study.experiments import Experiments
@@ -38,7 +38,7 @@ class Grid(Experiments):
     """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``."""
     protocol: Protocol = field(default_factory=Protocol)
     """How networks are trained on what comes out."""
-    baselines: tuple[Literal["random", "herding", "whole"], ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     """What stands beside the sets of the first method."""
 
     def faults(self) -> Iterator[str]:

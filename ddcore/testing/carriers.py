@@ -68,7 +68,7 @@ def _shape_faults(run: Run, name: str) -> Iterator[str]:
 
 def _byte_faults(run: Run, name: str) -> Iterator[str]:
     """Whether what is counted is what is stored: what the module holds, or what the artefact holds of it, with the
-    inputs where the latent tensors do not decode to them."""
+    inputs where the latent tensors do not decode to them, at a byte per value where those of T are bytes."""
     carrier = run.synthetic.carrier
     said = carrier.nbytes()
     learned = sum(p.nbytes for p in carrier.parameters())
@@ -77,6 +77,8 @@ def _byte_faults(run: Run, name: str) -> Iterator[str]:
     with torch.no_grad():
         inputs = plain(carrier(torch.arange(len(carrier.classes)))).nbytes
     stored = {learned, learned + held, latent, latent + inputs}
+    if run.card.unit_range:
+        stored.add(inputs // 4)
     if said not in stored:
         yield (
             f"{name} counts {said} bytes and stores {' or '.join(map(str, sorted(stored - {0})))}: let nbytes() add up"

@@ -23,7 +23,7 @@ class Mirrored(dd.Carrier):
 class MirroredModule(dd.CarrierModule):
     def __init__(self, plan: Mirrored, card: dd.DataCard) -> None:
         super().__init__()
-        classes = torch.arange(card.classes).repeat_interleave(plan.ipc)
+        classes = torch.arange(card.classes).repeat_interleave(plan.budget)
         self.register_buffer("classes", classes)
         channels, height, width = card.shape
         self.width = width

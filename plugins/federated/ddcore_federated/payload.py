@@ -29,7 +29,7 @@ HEADER_BYTES = 1024
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 FLOATS = ("float16", "float32")
 WHOLE = ("uint8", "uint16", "int32", "int64")
-LEVELS = {"uint4": 16, "uint8": 256}
+BITS: dict[str, dd.Bits] = {"uint4": 4, "uint8": 8}
 LARGEST_STEP = 1e3
 MOST_WARNINGS, LONGEST_WARNING = 10, 500
 """Sentences that a set may bring, and characters of each."""
@@ -114,31 +114,13 @@ def _told(warnings: tuple[str, ...]) -> list[str]:
 
 
 def _inputs(inputs: Tensor, encoding: Encoding) -> dict[str, np.ndarray]:
-    if encoding not in LEVELS:
+    if encoding not in BITS:
         with np.errstate(over="ignore"):
             return {"inputs": inputs.numpy().astype(encoding)}
-    each = inputs.movedim(1, 0).flatten(1)
-    low, high = each.min(1).values, each.max(1).values
-    most = LEVELS[encoding] - 1
-    step = ((high - low) / most).clamp_min(1e-12)
-    wide = (1, -1) + (1,) * (inputs.ndim - 2)
-    levels = ((inputs - low.view(wide)) / step.view(wide)).round().clamp(0, most).byte().numpy()
-    spread = {"inputs.low": low.numpy(), "inputs.step": step.numpy()}
-    if encoding == "uint8":
-        return {"inputs": levels, **spread}
-    flat = levels.reshape(len(levels), -1)
-    flat = np.pad(flat, ((0, 0), (0, flat.shape[1] % 2)))
-    return {"inputs.pairs": flat[:, ::2] << 4 | flat[:, 1::2], **spread}
-
-
-def _unpaired(pairs: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Values (n, *shape) of 0 to 15 that stand two to a byte in ``pairs`` (n, d)."""
-    count = math.prod(shape)
-    if pairs.ndim != 2 or pairs.shape[1] != (count + 1) // 2 or pairs.dtype != np.uint8:
-        raise PayloadRefused(
-            f"its inputs.pairs are {pairs.dtype} {pairs.shape}, and one item here takes {(count + 1) // 2} bytes"
-        )
-    return np.stack([pairs >> 4, pairs & 15], 2).reshape(len(pairs), -1)[:, :count].reshape(-1, *shape)
+    levels = dd.Levels.of(inputs, BITS[encoding], axis=1)
+    name = "inputs" if encoding == "uint8" else "inputs.pairs"
+    spread = {"inputs.low": levels.low.flatten().numpy(), "inputs.high": levels.high.flatten().numpy()}
+    return {name: levels.packed().numpy(), **spread}
 
 
 def unpacked(blobs: Mapping[str, bytes], said: Mapping[str, Any], limits: Limits) -> Shared:
@@ -178,7 +160,7 @@ def _warnings(told: Any) -> tuple[str, ...]:
 
 
 def _arrays(blobs: Mapping[str, bytes], limits: Limits) -> dict[str, np.ndarray]:
-    known = {"inputs", "inputs.pairs", "inputs.low", "inputs.step", "targets", "step_sizes", "order"}
+    known = {"inputs", "inputs.pairs", "inputs.low", "inputs.high", "targets", "step_sizes", "order"}
     if strange := sorted(str(name)[:50] for name in blobs.keys() - known):
         raise PayloadRefused(f"it holds the array {strange[0]!r}, which no set has")
     kinds = {"inputs", "inputs.pairs"} & blobs.keys()
@@ -225,26 +207,30 @@ def _floats(name: str, array: np.ndarray, largest: float) -> Tensor:
 
 
 def _decoded(arrays: Mapping[str, np.ndarray], limits: Limits) -> Tensor:
-    paired = arrays.get("inputs.pairs")
-    array = arrays["inputs"] if paired is None else _unpaired(paired, limits.shape)
-    if array.shape[1:] != limits.shape:
-        raise PayloadRefused(f"its inputs are {array.shape}, and one item here is {limits.shape}")
+    pairs = arrays.get("inputs.pairs")
+    array, bits = (arrays["inputs"], 8) if pairs is None else (pairs, 4)
+    each = limits.shape if pairs is None else ((math.prod(limits.shape) + 1) // 2,)
+    if array.shape[1:] != each or (pairs is not None and pairs.dtype != np.uint8):
+        told = "" if pairs is None else f" that take {each[0]} bytes"
+        raise PayloadRefused(f"its inputs are {array.dtype} {array.shape}, and items here are {limits.shape}{told}")
     if len(array) > limits.sets:
         raise PayloadRefused(
             f"it has {len(array)} items, and {limits.ipc} for each of {limits.classes} classes are most"
         )
-    ranged = {"inputs.low", "inputs.step"} & arrays.keys()
+    ranged = {"inputs.low", "inputs.high"} & arrays.keys()
     if array.dtype.name != "uint8":
         if ranged:
             raise PayloadRefused("it gives a range for inputs that are not bytes")
         return _floats("inputs", array, limits.largest)
     if len(ranged) < 2:
-        raise PayloadRefused("its inputs are bytes, and it lacks inputs.low or inputs.step, the range they stand for")
-    wide = (1, -1) + (1,) * (array.ndim - 2)
-    low, step = (_floats(name, arrays[name], limits.largest) for name in ("inputs.low", "inputs.step"))
-    if low.shape != limits.shape[:1] or step.shape != limits.shape[:1] or not bool((step > 0).all()):
-        raise PayloadRefused("its range is not a lowest value and a step above zero for each channel")
-    values = low.view(wide) + step.view(wide) * torch.from_numpy(array.astype(np.float32))
+        raise PayloadRefused("its inputs are bytes, and it lacks inputs.low or inputs.high, the range they stand for")
+    wide = (1, -1) + (1,) * (len(limits.shape) - 1)
+    low, high = (_floats(name, arrays[name], limits.largest) for name in ("inputs.low", "inputs.high"))
+    if low.shape != limits.shape[:1] or high.shape != limits.shape[:1] or not bool((high >= low).all()):
+        raise PayloadRefused("its range is not a lowest and a highest value for each channel")
+    shape = (len(array), *limits.shape)
+    stored = torch.from_numpy(array.copy())
+    values = dd.Levels.unpacked(stored, shape, low.view(wide), high.view(wide), cast(dd.Bits, bits)).values()
     return _floats("inputs", values.numpy(), limits.largest)
 
 

@@ -5,7 +5,6 @@ from ddcore_nas.cells import CellNet, Cells
 from ddcore_nas.grid import ConvNets
 from ddcore_nas.proxy import Condensed, Proxy, Stored, Whole
 from ddcore_nas.ranking import Ranking
-from ddcore_nas.recipes import Scored, el2n
 from ddcore_nas.residual import ResidualNet, Residuals
 from ddcore_nas.search import Search
 from ddcore_nas.space import Candidate, Space
@@ -23,13 +22,11 @@ __all__ = [
     "Ranking",
     "ResidualNet",
     "Residuals",
-    "Scored",
     "Search",
     "Space",
     "Stored",
     "Strategy",
     "Whole",
-    "el2n",
 ]
 
 ddcore_api = ">=1.0,<2"
@@ -39,6 +36,6 @@ ddcore_api = ">=1.0,<2"
 def ddcore_parts():
     return [
         *(ConvNets, Residuals, ResidualNet, Cells, CellNet),
-        *(Whole, Condensed, Stored, Scored, el2n),
+        *(Whole, Condensed, Stored),
         *(Ranking, Search, Halving, Evolution),
     ]

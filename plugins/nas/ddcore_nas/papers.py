@@ -23,13 +23,6 @@ NAS_BENCH_201 = dd.Citation(
     "International Conference on Learning Representations",
     2020,
 )
-EL2N = dd.Citation(
-    "paul2021el2n",
-    "Paul, Mansheej and Ganguli, Surya and Dziugaite, Gintare Karolina",
-    "Deep Learning on a Data Diet: Finding Important Examples Early in Training",
-    "Advances in Neural Information Processing Systems",
-    2021,
-)
 ASHA = dd.Citation(
     "li2020asha",
     "Li, Liam and Jamieson, Kevin and Rostamizadeh, Afshin and Gonina, Ekaterina and Ben-tzur, Jonathan and Hardt,"

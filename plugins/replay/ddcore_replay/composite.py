@@ -38,13 +38,13 @@ class Composite(dd.Carrier):
 class CompositeModule(dd.DecodedModule):
     def __init__(self, plan: Composite, card: dd.DataCard) -> None:
         super().__init__()
-        self.plan, self.versions, self.shape = plan, 2 * plan.ipc, card.shape
+        self.plan, self.versions, self.shape = plan, 2 * plan.budget, card.shape
         self.register_buffer("classes", torch.arange(card.classes).repeat_interleave(self.versions))
-        self.components = nn.Parameter(torch.zeros(card.classes, plan.ipc, *card.shape))
-        self.weights = nn.Parameter(torch.zeros(card.classes, self.versions, plan.ipc))
+        self.components = nn.Parameter(torch.zeros(card.classes, plan.budget, *card.shape))
+        self.weights = nn.Parameter(torch.zeros(card.classes, self.versions, plan.budget))
 
     def start(self, ctx: dd.Context) -> None:
-        n = self.plan.ipc
+        n = self.plan.budget
         with torch.no_grad():
             self.weights[:, :n] = torch.eye(n)
             if self.plan.init == "noise":

@@ -19,16 +19,13 @@ from ddcore_replay.stream import joined, present, taken
 OnResize = Literal["truncate", "recondense"]
 """What becomes of images when their classes get less room: the last are dropped, or all are condensed anew."""
 
-RANGE_BYTES = 8
-"""Bytes of the range that a tensor's values are spread over: two float32."""
-
 
 @dataclass(frozen=True)
 class Distilled(Bounded):
     """The classes of each experience, distilled to as many images each as there is room for.
 
     What the recipe's carrier stores, images or what they are made of, is stored at one byte per value, spread over its
-    own range; so an image takes what a real one takes, and ``RANGE_BYTES`` per experience come on top. A class that
+    own range; so an image takes what a real one takes, and ``dd.RANGE_BYTES`` per experience come on top. A class that
     comes again is condensed anew with what is stored of it.
     """
 
@@ -152,7 +149,7 @@ class KeptDistilled(KeptBounded):
     def _shared(self, classes: int) -> int:
         images = self.images
         if self.plan.nbytes is not None:
-            images = min(images, max(0, self.plan.nbytes - classes * RANGE_BYTES) // item_bytes(self.card))
+            images = min(images, max(0, self.plan.nbytes - classes * dd.RANGE_BYTES) // item_bytes(self.card))
         return shared(images, classes)
 
     def _hold(self, sets: list[Condensed]) -> None:
@@ -194,7 +191,7 @@ class KeptDistilled(KeptBounded):
         if spread := inputs.dtype != torch.uint8:
             inputs = in_bytes(inputs)
         stored = dd.Store.of(inputs, kept.targets, self.card.classes)
-        return Condensed(stored, None, item * len(stored) + RANGE_BYTES * spread, item)
+        return Condensed(stored, None, item * len(stored) + dd.RANGE_BYTES * spread, item)
 
     def _made(self, store: dd.Store, classes: list[int], ipc: int) -> Condensed:
         """What the recipe makes of ``classes``, each of which has ``ipc`` items or more."""
@@ -225,7 +222,7 @@ class KeptDistilled(KeptBounded):
         if 4 * sum(value.numel() for value in numbers) == size:
             for value in numbers:
                 value.copy_(in_bytes(value))
-            size = size // 4 + RANGE_BYTES * len(numbers)
+            size = size // 4 + dd.RANGE_BYTES * len(numbers)
         distilled = run.export()
         assert run.preprocess is not None
         targets = torch.tensor(classes)[carrier.classes.cpu()]
@@ -238,7 +235,7 @@ class KeptDistilled(KeptBounded):
             vectors[:, classes] = local[made.order]
             # those that follow from the class are stored as it
             if labels.nbytes() > labelling:
-                label, labelling = len(classes), local.numel() + RANGE_BYTES
+                label, labelling = len(classes), local.numel() + dd.RANGE_BYTES
         item = None if carrier.latent() else math.prod(self.card.shape) + label
         return Condensed(made, vectors, size + labelling, item)
 
@@ -253,7 +250,5 @@ def shares(labels: dd.LabelModule, targets: Tensor) -> Tensor:
 
 
 def in_bytes(values: Tensor) -> Tensor:
-    """``values`` as they come back from 256 levels between the least and the largest of them."""
-    low, high = values.min(), values.max()
-    step = (high - low).clamp_min(1e-12) / 255
-    return low + step * ((values - low) / step).round()
+    """``values`` as they come back from a byte each."""
+    return dd.Levels.of(values, 8).values()

@@ -65,7 +65,7 @@ def test_all_that_a_set_may_bring_comes_back():
 
 def test_bytes_are_a_byte_a_value_and_little_more():
     plain = {name: array.nbytes for name, array in packed(a_set(), "uint8")[0].items()}
-    assert plain == {"inputs": 6 * 32, "inputs.low": 8, "inputs.step": 8, "targets": 6}
+    assert plain == {"inputs": 6 * 32, "inputs.low": 8, "inputs.high": 8, "targets": 6}
     assert packed(a_set(), "uint4")[0]["inputs.pairs"].shape == (6, 16)
     assert packed(a_set(targets=torch.rand(6, 3)), "uint8")[0]["targets"].dtype == np.float16
 
@@ -115,15 +115,15 @@ HOSTILE = {
     "inputs twice": (changed("inputs.pairs", np.zeros((6, 16), np.uint8)), "has inputs twice"),
     "pairs of another length": (
         lambda blobs, said: blobs.update({"inputs.pairs": npy(np.zeros((6, 15), np.uint8))}) or blobs.pop("inputs"),
-        "one item here takes 16 bytes",
+        "items here are (2, 4, 4) that take 16 bytes",
     ),
     "pairs that are no bytes": (
         lambda blobs, said: blobs.update({"inputs.pairs": npy(np.zeros((6, 16), np.int64))}) or blobs.pop("inputs"),
-        "its inputs.pairs are int64 (6, 16)",
+        "its inputs are int64 (6, 16)",
     ),
     "pairs without a range": (
         lambda blobs, said: blobs.update({"inputs.pairs": npy(np.zeros((6, 16), np.uint8))}) or blobs.pop("inputs"),
-        "lacks inputs.low or inputs.step",
+        "lacks inputs.low or inputs.high",
     ),
     "not npy": (changed("inputs", b"\x80\x04pickled"), "no npy file"),
     "nothing": (changed("inputs", b""), "no npy file"),
@@ -146,13 +146,13 @@ HOSTILE = {
     "an empty array": (changed("inputs", np.zeros((0, 2, 4, 4), np.float32)), "they hold nothing"),
     "another shape": (
         changed("inputs", np.zeros((6, 1, 4, 4), np.float32)),
-        "inputs are (6, 1, 4, 4)",
+        "inputs are float32 (6, 1, 4, 4)",
     ),
     "too many items": (changed("inputs", np.zeros((7, 2, 4, 4), np.float32)), "has 7 items, and 2 for each of 3"),
     "NaN": (changed("inputs", FLOATS * np.nan), "inputs hold NaN or infinite numbers"),
     "infinity": (changed("inputs", FLOATS + np.inf), "inputs hold NaN or infinite numbers"),
     "values far out": (changed("inputs", FLOATS + 1e6), "reach 1e+06, and 100 is the largest"),
-    "bytes without a range": (changed("inputs", FLOATS.astype(np.uint8)), "lacks inputs.low or inputs.step"),
+    "bytes without a range": (changed("inputs", FLOATS.astype(np.uint8)), "lacks inputs.low or inputs.high"),
     "a range without bytes": (changed("inputs.low", np.zeros(2, np.float32)), "a range for inputs that are not bytes"),
     "inputs as whole numbers": (changed("inputs", FLOATS.astype(np.int32)), "inputs are int32; wanted are floats"),
     "fewer targets": (changed("targets", np.zeros(5, np.uint8)), "targets are (5,); wanted are 6 classes"),
@@ -205,9 +205,9 @@ def test_a_strangers_set_is_refused(change, sentence):
     ("name", "value", "sentence"),
     [
         ("inputs.low", np.full(2, np.nan, np.float32), "inputs.low hold NaN"),
-        ("inputs.step", np.zeros(2, np.float32), "a step above zero for each channel"),
+        ("inputs.high", np.full(2, -90, np.float32), "a highest value for each channel"),
         ("inputs.low", np.zeros(3, np.float32), "for each channel"),
-        ("inputs.step", np.full(2, 90, np.float32), "inputs reach"),
+        ("inputs.high", np.full(2, 90e3, np.float32), "inputs.high reach"),
     ],
 )
 def test_a_range_that_is_none_is_refused(name, value, sentence):

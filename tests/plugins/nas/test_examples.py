@@ -22,5 +22,5 @@ def test_an_example_runs_in_an_empty_file(script, number, tmp_path):
 def test_what_it_names_is_there(host):
     named = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
     brought = {entry.name for entry in host.catalogue if entry.distribution == "ddcore-nas"}
-    kinds = {entry.name for entry in host.catalogue if entry.kind in ("proxy", "space")} | {"el2n"}
+    kinds = {entry.name for entry in host.catalogue if entry.kind in ("proxy", "space")}
     assert named == kinds & brought

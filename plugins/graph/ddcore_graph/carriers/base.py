@@ -39,7 +39,7 @@ class OfNodes(dd.Carrier):
     """How classes share them: in the ratio of T, at least one each, or equally."""
 
     def per_class(self, card: dd.DataCard) -> tuple[int, ...]:
-        total = self.nodes or self.ipc * card.classes
+        total = self.nodes or self.budget * card.classes
         return shares(total, card.counts if self.balance == "ratio" else (1,) * card.classes)
 
     def check(self, recipe: Any, card: dd.DataCard, network: dd.Network) -> None:
