@@ -263,6 +263,9 @@ from .evaluation.training import (
 from .evaluation.training_set import (
     Preprocessed as Preprocessed,
 )
+from .evaluation.training_set import (
+    TrainingSet as TrainingSet,
+)
 from .exchange.base import (
     Format as Format,
 )

@@ -1,4 +1,4 @@
-"""Learners of scikit-learn in the place of networks: a set of vectors must teach what its users fit."""
+"""Estimators: what is fitted to a set in the place of a network, for a set must teach what its users fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ from ddcore.types import Call, DataCard, Draw, Network, Params
 
 
 class Estimator(Part, kind="estimator"):
-    """What is fitted to a set, not trained by gradients; its items are taken as flat vectors.
+    """What is fitted to a set, not trained by gradients."""
+
+    @abstractmethod
+    def fitted_to(self, training: TrainingSet, card: DataCard, nets: Sequence[int], seed: int) -> Draw:
+        """An ensemble of as many as ``nets`` says, each fitted to all of ``training`` by a seed of its own."""
+
+
+class Learner(Estimator):
+    """One of scikit-learn's, which takes items as flat vectors.
 
     Classes are learned by a classifier, whose outputs are logarithms of probabilities. Rows of targets, values or one
     score per class, are learned by one regression per column, whose outputs are its predictions.
@@ -34,7 +42,6 @@ class Estimator(Part, kind="estimator"):
         """A fresh regressor."""
 
     def fitted_to(self, training: TrainingSet, card: DataCard, nets: Sequence[int], seed: int) -> Draw:
-        """An ensemble of as many as ``nets`` says, each fitted to all of ``training``."""
         inputs, targets = training.take(torch.arange(len(training)))
         x, y = inputs.flatten(1).cpu().numpy(), targets.cpu().numpy()
         with warnings.catch_warnings(action="ignore"):  # solvers that have not converged on a few rows
@@ -82,7 +89,7 @@ class Fitted(Network):
 
 
 @dataclass(frozen=True)
-class Boosting(Estimator):
+class Boosting(Learner):
     """Gradient-boosted trees, scikit-learn's."""
 
     trees: Count = 100
@@ -116,7 +123,7 @@ class Boosting(Estimator):
 
 
 @dataclass(frozen=True)
-class Linear(Estimator):
+class Linear(Learner):
     """A linear model, scikit-learn's: logistic regression of classes, ridge regression of values."""
 
     penalty: Positive = 1.0
