@@ -10,6 +10,9 @@ from .augment.base import (
 from .augment.crop import (
     Crop as Crop,
 )
+from .augment.jitter import (
+    Jitter as Jitter,
+)
 from .augment.siamese import (
     Siamese as Siamese,
 )

@@ -1,7 +1,7 @@
 """MovieTweetings distilled into synthetic users (Distill-CF), beside as many random and head users and all of them.
 
-Shows nDCG@10, HR@10 and PSP@10 of what is held out, by an infinitely wide autoencoder (for which the users are made),
-EASE and, where implicit is installed, ALS; the ridge of each is chosen on validation. Needs the plugin recommender and the
+Shows nDCG@10, HR@10 and PSP@10 of what is held out, by an infinitely wide autoencoder (for which users are made), EASE
+and, where implicit is installed, ALS; the ridge of each is chosen on validation. Needs the plugin recommender and the
 file ratings.dat below --root, or any file of `user,item` lines.
 
     python scenarios/recommender.py --root data     # about 30 minutes on one core, three seeds

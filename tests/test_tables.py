@@ -260,7 +260,9 @@ def test_two_learners_of_one_name_are_told_apart_and_values_have_their_own_measu
     }
     with pytest.raises(RecipeRefused, match="networks holds the same one twice: mlp, linear, linear"):
         replace(QUICK, estimators=(dd.Linear(), dd.Linear()))
-    with pytest.raises(RecipeRefused, match="r_squared is for values, and tiny vectors has classes"):
+    with pytest.raises(
+        RecipeRefused, match="measures = r_squared is for values, and the targets of tiny vectors are classes"
+    ):
         ddcore.evaluate(tiny_vectors().train, tiny_vectors(), replace(QUICK, measures=(dd.RSquared(),)))
 
 

@@ -7,11 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ddcore.errors import RecipeRefused
 from ddcore.evaluation.measures import Measure
 from ddcore.evaluation.predictions import all_predictions
 from ddcore.evaluation.training_set import Preprocessed
-from ddcore.types import DataCard, Draw, Network
+from ddcore.types import Draw
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,8 @@ class RSquared(Measure, name="r_squared"):
     1 for perfect predictions, 0 for those of the mean, below it for worse ones; the mean over the values of an item.
     """
 
+    values_only = True
     digits: ClassVar[int] = 3
-
-    def check(self, recipe: object, card: DataCard, network: Network) -> None:
-        if card.values is None:
-            raise RecipeRefused(f"r_squared is for values, and {card.name} has classes: take accuracy.")
 
     def __call__(self, draw: Draw, data: Preprocessed, chunk: int) -> Tensor:
         outputs, targets = all_predictions(draw, data, chunk)
