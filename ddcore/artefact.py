@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -160,7 +160,7 @@ class DistilledSet(HoldsTensors):
             "format": FORMAT,
             "method": self.method,
             "recipe": self.recipe,
-            "data": self.data.__dict__,
+            "data": asdict(self.data),
             "nbytes": self.nbytes,
             "loss": self.loss,
             "momentum": self.momentum,
@@ -199,8 +199,23 @@ class DistilledSet(HoldsTensors):
                 f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which is no image that"
                 " can be shown: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
             )
-        found = _PREPROCESSES[self.preprocess]().load(self.preprocess_state).inverse(self.inputs)
-        return found.clamp(0, 1) if clamp else found
+        return self._raw().clamp(0, 1) if clamp else self._raw()
+
+    def rows(self) -> Tensor:
+        """The items as vectors (n, d), their preprocessing undone.
+
+        Raises:
+            BadArtefact: they are no vectors, or a plugin's preprocessing keeps its way back to itself.
+        """
+        if self.data.kind != "vector" or self.preprocess not in _PREPROCESSES:
+            raise BadArtefact(
+                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which are no rows of a"
+                " table: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
+            )
+        return self._raw()
+
+    def _raw(self) -> Tensor:
+        return _PREPROCESSES[self.preprocess]().load(self.preprocess_state).inverse(self.inputs)
 
     def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:
         """A plain torch loader of (inputs, targets)."""

@@ -217,6 +217,11 @@ def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
                 f"{where} = {part.part_name()} is for classes, and the targets of {card.name} are values: take another"
                 f" {part.kind}, or give the labels as whole numbers where they are classes."
             )
+        if card.values is None and part.values_only:
+            raise RecipeRefused(
+                f"{where} = {part.part_name()} is for values, and the targets of {card.name} are classes: take another"
+                f" {part.kind}, or give the labels as floats where they are values."
+            )
         for name, off in part.image_fields.items():
             if card.kind != "image" and getattr(part, name) != off:
                 path = f"{where}.{name}".lstrip(".")

@@ -14,7 +14,7 @@ from torch import Tensor
 from ddcore.arrays import AXES, LAYOUTS, Layout, as_array, by_split, channels_first, numbers, one_range
 from ddcore.errors import BadData
 from ddcore.store import Inputs, Items, Store, split_rows
-from ddcore.types import DataCard
+from ddcore.types import Column, DataCard
 
 Split = tuple[np.ndarray | Inputs, np.ndarray | Tensor]
 """Items of a split, and their labels or values."""
@@ -65,6 +65,8 @@ class RealData:
         flips: bool = True,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        columns: Sequence[Column] = (),
+        target: Column | None = None,
         notes: Sequence[str] = (),
     ) -> RealData:
         """Items and labels of each split, checked; without ``test`` a stratified tenth of train, always the same.
@@ -76,7 +78,8 @@ class RealData:
         splits. ``Items`` are taken as they are, and so is the shape of arrays of a plugin's kind.
 
         Labels are whole numbers from 0, of which each has an item in train, or floats (n,) or (n, v), which are values
-        to predict. ``apart``: see :class:`~ddcore.types.DataCard`. ``notes`` are added to those of the arrays.
+        to predict. ``apart``, ``columns`` and ``target``: see :class:`~ddcore.types.DataCard`. ``notes`` are added to
+        those of the arrays.
 
         Raises:
             BadData: in a sentence that says which split, what is wrong, and what to do.
@@ -127,6 +130,8 @@ class RealData:
             apart,
             valued,
             unit_range=kind in LAYOUTS and all(store.inputs.dtype == torch.uint8 for store in stores.values()),
+            columns=tuple(columns),
+            target=target,
         )
         roles = {"train": "to train on", "test": "to test on", "validation": "to choose on"}
         sizes = ", ".join(f"{len(store)} {roles[split]}" for split, store in stores.items())

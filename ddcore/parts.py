@@ -44,6 +44,8 @@ class Part(ABC):
     """The kinds of items it can take (``image``, ``vector``, ``signal`` ...), None for any."""
     classes_only: ClassVar[bool] = False
     """It needs classes, and can do nothing with targets that are values."""
+    values_only: ClassVar[bool] = False
+    """It needs values, and can do nothing with classes."""
     image_fields: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Fields that only images can have, each with the value that leaves it out."""
 

@@ -10,6 +10,9 @@ from .augment.base import (
 from .augment.crop import (
     Crop as Crop,
 )
+from .augment.jitter import (
+    Jitter as Jitter,
+)
 from .augment.siamese import (
     Siamese as Siamese,
 )
@@ -80,6 +83,12 @@ from .carriers.chosen import (
     Judged as Judged,
 )
 from .carriers.chosen import (
+    KMeans as KMeans,
+)
+from .carriers.chosen import (
+    KMedoids as KMedoids,
+)
+from .carriers.chosen import (
     Mosaic as Mosaic,
 )
 from .carriers.chosen import (
@@ -135,6 +144,12 @@ from .datasets.folder import (
 )
 from .datasets.npz import (
     Npz as Npz,
+)
+from .datasets.table import (
+    Table as Table,
+)
+from .datasets.table import (
+    table as table,
 )
 from .datasets.torchvision import (
     Cifar10 as Cifar10,
@@ -196,14 +211,35 @@ from .errors import (
 from .evaluation.accuracy import (
     Accuracy as Accuracy,
 )
+from .evaluation.balanced import (
+    Auc as Auc,
+)
+from .evaluation.balanced import (
+    BalancedAccuracy as BalancedAccuracy,
+)
 from .evaluation.calibration import (
     CalibrationError as CalibrationError,
 )
 from .evaluation.diverged import (
     measured as measured,
 )
+from .evaluation.estimators import (
+    Boosting as Boosting,
+)
+from .evaluation.estimators import (
+    Estimator as Estimator,
+)
+from .evaluation.estimators import (
+    Linear as Linear,
+)
+from .evaluation.explained import (
+    RSquared as RSquared,
+)
 from .evaluation.measures import (
     Measure as Measure,
+)
+from .evaluation.predictions import (
+    all_predictions as all_predictions,
 )
 from .evaluation.predictions import (
     predictions as predictions,
@@ -230,11 +266,17 @@ from .evaluation.training import (
 from .evaluation.training_set import (
     Preprocessed as Preprocessed,
 )
+from .evaluation.training_set import (
+    TrainingSet as TrainingSet,
+)
 from .exchange.base import (
     Format as Format,
 )
 from .exchange.base import (
     Released as Released,
+)
+from .exchange.rows import (
+    Csv as Csv,
 )
 from .experiment.evaluating import (
     evaluate as evaluate,
@@ -666,6 +708,9 @@ from .types import (
 )
 from .types import (
     Citation as Citation,
+)
+from .types import (
+    Column as Column,
 )
 from .types import (
     DataCard as DataCard,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import chain
 from typing import Any, Protocol, cast
@@ -234,7 +235,7 @@ class Run:
         """All that the run needs to go on as if it had never stopped: tensors, numbers, strings, lists, dicts."""
         return {
             "recipe": self.recipe.to_toml(),
-            "data": _plain(self.card.__dict__),
+            "data": _plain(asdict(self.card)),
             "content": self._train.content,
             "step": self.step,
             "seconds": self.seconds,
@@ -268,7 +269,7 @@ class Run:
     def _refuse_another(self, state: RunState) -> None:
         if state.recipe != self.recipe.to_toml():
             raise BadCheckpoint("The checkpoint belongs to another recipe; resume it with the recipe it was made by.")
-        mine = _plain(self.card.__dict__)
+        mine = _plain(asdict(self.card))
         names = [name.replace("_", " ") for name in mine if mine[name] != state.data.get(name)]
         if names or state.content != self._train.content:
             differing = f"{', '.join(names)} differ" if names else "items or labels have changed"

@@ -36,6 +36,26 @@ EDGE = 1e-5
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table, as the numbers of an item that stand for it."""
+
+    name: str
+    categories: tuple[str, ...] = ()
+    """What its values are called: each has a number of its own, 1 where it holds and 0 elsewhere. Empty for a column of
+    numbers, which is one number."""
+    fill: float | None = None
+    """What stands for a missing number; None where none may be missing."""
+    shift: float = 0.0
+    scale: float = 1.0
+    """The number x stands for ``shift + scale * x``."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers of an item stand for it."""
+        return len(self.categories) or 1
+
+
+@dataclass(frozen=True)
 class DataCard:
     """Shapes and counts of a data set, never its items. Labels and counts are public knowledge."""
 
@@ -59,6 +79,10 @@ class DataCard:
     """How many values a target has, where targets are numbers to predict and not classes; ``classes`` is 1 then."""
     unit_range: bool = False
     """Raw inputs lie in [0, 1], as those that come as uint8 do; false where nothing bounds them."""
+    columns: tuple[Column, ...] = ()
+    """The columns that the numbers of a vector stand for, in their order; empty where nothing says."""
+    target: Column | None = None
+    """The column to predict; None where nothing says."""
 
     @property
     def outputs(self) -> int:
@@ -91,6 +115,11 @@ class DataCard:
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if numbers is not None and (fault := self.beyond(numbers)):
                 yield f"its {name} is {numbers}: {fault}"
+        if self.columns and (self.kind != "vector" or sum(column.width for column in self.columns) != shape[0]):
+            yield f"its columns take {sum(column.width for column in self.columns)} numbers, and an item has {shape}"
+        every = [column.name for column in (*self.columns, *([self.target] if self.target else []))]
+        if len(set(every)) < len(every):
+            yield "two of its columns have one name"
 
     def beyond(self, numbers: Sequence[float]) -> str | None:
         """Why these are no means or standard deviations of raw inputs, whose range is known; None where they may be."""

@@ -22,7 +22,7 @@ FLOORS = {
     ],
     "values": [
         {"arrays", "parts", "store"},
-        {"augment", "catalogue", "data", "optimisers", "schedules"},
+        {"augment", "catalogue", "columns", "data", "optimisers", "schedules"},
         {"packing", "unroll"},
         {"naming"},
     ],
@@ -49,7 +49,18 @@ SHARED = {
     "carriers": {"chosen", "decoding", "picking", "tiles"},
     "experiment": {"evaluating", "folder", "interrupts", "plan", "reading"},
     "evaluation": {
-        *{"accuracy", "calibration", "diverged", "kept", "measures", "predictions", "preset", "protocol", "protocols"},
+        *{
+            "accuracy",
+            "calibration",
+            "diverged",
+            "estimators",
+            "kept",
+            "measures",
+            "predictions",
+            "preset",
+            "protocol",
+            "protocols",
+        },
         *{"teaching", "training", "training_set"},
     },
     "exchange": {"images", "ranking"},

@@ -14,21 +14,21 @@ from torch.nn import functional as F
 from ddcore.device import sent
 
 
-def _of_items(values: Tensor, x: Tensor) -> Tensor:
+def of_items(values: Tensor, x: Tensor) -> Tensor:
     """Refuse values of n items (n, ...) for another number of images; values of all (1, ...) fit any."""
     if len(values) not in (1, len(x)):
         raise ValueError(f"This change was drawn for {len(values)} items and cannot be applied to {len(x)}.")
     return values
 
 
-def _beside(values: Tensor, x: Tensor) -> Tensor:
+def beside(values: Tensor, x: Tensor) -> Tensor:
     """``values`` where ``x`` is, as numbers of its kind."""
     return sent(values, x.device).to(x.dtype)
 
 
 def _columns(values: Tensor, x: Tensor) -> Tensor:
     """One value per item (n,), or one for all (1,), shaped for images (m, c, h, w)."""
-    return _beside(_of_items(values, x), x).view(-1, 1, 1, 1)
+    return beside(of_items(values, x), x).view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ class Shift:
 
     def __call__(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        n = len(_of_items(self.down, x))
+        n = len(of_items(self.down, x))
         rows = torch.arange(height).view(1, -1) - self.down.view(-1, 1)
         columns = torch.arange(width).view(1, -1) - self.right.view(-1, 1)
         inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
         rows, columns = (sent(at, x.device) for at in (rows.clamp(0, height - 1), columns.clamp(0, width - 1)))
         if n == 1:
-            return x[:, :, rows[0]][:, :, :, columns[0]] * _beside(inside, x)[:, None]
+            return x[:, :, rows[0]][:, :, :, columns[0]] * beside(inside, x)[:, None]
         items = torch.arange(n, device=x.device)[:, None, None]
         moved = x.movedim(1, 3)[items, rows[:, :, None], columns[:, None]].movedim(3, 1)
-        return moved * _beside(inside, x)[:, None]
+        return moved * beside(inside, x)[:, None]
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Cutout:
     size: tuple[int, int]
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = self._inside(_of_items(self.row, x), self.size[0], x.shape[2])
+        rows = self._inside(of_items(self.row, x), self.size[0], x.shape[2])
         columns = self._inside(self.column, self.size[1], x.shape[3])
-        return x * _beside(~(rows[:, :, None] & columns[:, None]), x)[:, None]
+        return x * beside(~(rows[:, :, None] & columns[:, None]), x)[:, None]
 
     @staticmethod
     def _inside(centre: Tensor, size: int, side: int) -> Tensor:
@@ -96,7 +96,7 @@ class Mirror:
     flipped: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.where(sent(_of_items(self.flipped, x), x.device).view(-1, 1, 1, 1), x.flip(3), x)
+        return torch.where(sent(of_items(self.flipped, x), x.device).view(-1, 1, 1, 1), x.flip(3), x)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Warp:
     outside: Literal["zeros", "border"] = "zeros"
 
     def __call__(self, x: Tensor) -> Tensor:
-        theta = _beside(_of_items(self.theta, x), x).expand(len(x), 2, 3)
+        theta = beside(of_items(self.theta, x), x).expand(len(x), 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid, padding_mode=self.outside, align_corners=False)
 

@@ -1,7 +1,7 @@
 """Carriers: how the inputs of S are represented."""
 
 from ddcore.carriers.centres import Centres, Reconstruct
-from ddcore.carriers.chosen import Herding, Mosaic, Random
+from ddcore.carriers.chosen import Herding, KMeans, KMedoids, Mosaic, Random
 from ddcore.carriers.codes import Codes
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
@@ -19,6 +19,8 @@ PARTS = (
     Formation,
     Hallucinated,
     Herding,
+    KMeans,
+    KMedoids,
     Latents,
     Mosaic,
     Pixels,

@@ -15,7 +15,7 @@ from ddcore.augment.crop import Crop
 from ddcore.augment.transforms import cropped
 from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, classes_in_order, values_to_come
-from ddcore.carriers.picking import herd
+from ddcore.carriers.picking import cluster_centres, herd, medoids
 from ddcore.carriers.tiles import joined, tile_size
 from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
@@ -58,9 +58,54 @@ class Chosen(Carrier):
 class Random(Chosen):
     """Uniformly, without replacement."""
 
+    strata: bool = False
+    """Of values, one item from each of ``ipc`` equal parts of all items in the order of their first value, so that the
+    whole range is there. Classes are strata by themselves."""
+
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
-        (batch,) = ctx.gate.examples([Group(classes=(c,), size=self.per_class(ctx.card)[c])])
-        return batch.inputs, batch.targets
+        wanted = self.per_class(ctx.card)[c]
+        spread = self.strata and ctx.card.values is not None
+        (batch,) = ctx.gate.examples([Group(classes=(c,), size=None if spread else wanted)])
+        if not spread:
+            return batch.inputs, batch.targets
+        parts = batch.targets[:, 0].argsort(stable=True).tensor_split(wanted)
+        rows = torch.stack([p[int(torch.randint(len(p), (), generator=ctx.rng["strata"]))] for p in parts])
+        return batch.inputs[rows], batch.targets[rows]
+
+
+class Clustered(Chosen):
+    """One item for each of ``ipc`` clusters of the items of a class, as networks take them."""
+
+    suits = frozenset({"image", "vector", "signal"})
+
+
+@dataclass(frozen=True)
+class KMeans(Clustered):
+    """The centres of k-means: means of real items, with the means of their values."""
+
+    def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
+        (batch,) = ctx.gate.examples([Group(classes=(c,))])
+        points = plain(batch.inputs).flatten(1)
+        centres = cluster_centres(points, self.per_class(ctx.card)[c], ctx.rng["clusters"])
+        nearest = torch.cdist(points, centres).argmin(1)
+        members = functional.one_hot(nearest, len(centres)).T.float()
+        targets = members @ batch.targets.view(len(batch), -1).float() / members.sum(1, keepdim=True).clamp_min(1)
+        return centres.view(-1, *ctx.card.shape), targets
+
+
+@dataclass(frozen=True)
+class KMedoids(Clustered):
+    """The medoids of k-medoids: real items, each the one with the least sum of distances to those nearest to it.
+
+    Medoids and their neighbours take turns from a random start, until nothing changes.
+
+    **Reference**: Park and Jun, A simple and fast algorithm for K-medoids clustering, 2009.
+    """
+
+    def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
+        (batch,) = ctx.gate.examples([Group(classes=(c,))])
+        rows = medoids(plain(batch.inputs).flatten(1), self.per_class(ctx.card)[c], ctx.rng["clusters"])
+        return batch.inputs[rows], batch.targets[rows]
 
 
 class Judged(Chosen):

@@ -1,4 +1,4 @@
-"""Which items are picked: herding, centres of clusters."""
+"""Which items are picked: herding, centres and medoids of clusters."""
 
 from __future__ import annotations
 
@@ -42,3 +42,18 @@ def cluster_centres(points: Tensor, n: int, generator: Generator) -> Tensor:
     seed = int(torch.randint(2**31, (), generator=generator))
     clusters = KMeans(n, n_init="auto", random_state=seed).fit(points.cpu().numpy())
     return torch.from_numpy(clusters.cluster_centers_).to(points)
+
+
+def medoids(points: Tensor, n: int, generator: Generator) -> Tensor:
+    """The rows (n,) of the medoids of ``n`` clusters of ``points`` (m, d); m x m distances are held at once."""
+    distance = torch.cdist(points, points)
+    rows = torch.randperm(len(points), generator=generator)[:n].to(points.device)
+    for _ in range(100):
+        nearest = distance[:, rows].argmin(1)
+        nearest[rows] = torch.arange(n, device=points.device)
+        inner = distance.masked_fill(nearest[:, None] != nearest, 0).sum(1)
+        found = torch.stack([inner.masked_fill(nearest != i, torch.inf).argmin() for i in range(n)])
+        if torch.equal(found, rows):
+            break
+        rows = found
+    return rows

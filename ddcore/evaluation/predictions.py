@@ -21,3 +21,9 @@ def predictions(draw: Draw, data: TrainingSet, chunk: int) -> Iterator[tuple[Ten
         for part in slices(len(data), chunk):
             inputs, targets = data.take(torch.arange(part.start, part.stop))
             yield draw(repeated(inputs_on(inputs, device), draw.ensemble), training=False).cpu(), targets.cpu()
+
+
+def all_predictions(draw: Draw, data: TrainingSet, chunk: int) -> tuple[Tensor, Tensor]:
+    """Logits (e, n, k) of the ensemble ``draw`` and targets (n,) or (n, v) of all of ``data``, on the CPU."""
+    logits, targets = zip(*predictions(draw, data, chunk), strict=True)
+    return torch.cat(logits, 1), torch.cat(targets)

@@ -18,6 +18,7 @@ from ddcore.composition import check_suits
 from ddcore.data import RealData
 from ddcore.errors import RecipeRefused, UnknownName
 from ddcore.evaluation.accuracy import Accuracy
+from ddcore.evaluation.estimators import Estimator
 from ddcore.evaluation.measures import Measure
 from ddcore.naming import labels
 from ddcore.networks.base import NetworkPlan
@@ -68,6 +69,8 @@ class Protocol(Part, kind="protocol"):
     """Fresh nets of each network."""
     networks: Annotated[tuple[NetworkPlan, ...], MinLen(1)] = (ConvNet(),)
     """What is trained."""
+    estimators: tuple[Estimator, ...] = ()
+    """What is fitted to the set beside them, once per repeat."""
     measures: Annotated[tuple[Measure, ...], MinLen(1)] = (Accuracy(),)
     """What is measured of the trained nets."""
     chosen_by: str | None = None
@@ -78,11 +81,16 @@ class Protocol(Part, kind="protocol"):
     def faults(self) -> Iterator[str]:
         if (self.steps is None) == (self.epochs is None):
             yield "A protocol says either steps or epochs, not both and not neither"
-        for name, parts in (("networks", self.networks), ("measures", self.measures)):
+        for name, parts in (("networks", self.learners), ("measures", self.measures)):
             if len(set(labels(parts))) < len(parts):
                 yield f"{name} holds the same one twice: {', '.join(labels(parts))}"
         if self.chosen_by is not None and self.chosen_by not in labels(self.measures):
             yield f"chosen_by: {UnknownName('measure of the protocol', self.chosen_by, labels(self.measures))}"
+
+    @property
+    def learners(self) -> tuple[NetworkPlan | Estimator, ...]:
+        """All that learns from the set: networks, and then estimators."""
+        return *self.networks, *self.estimators
 
     @property
     def choosing(self) -> str:

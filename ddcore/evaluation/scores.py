@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -14,6 +17,7 @@ from ddcore.artefact import DistilledSet
 from ddcore.data import RealData
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.diverged import measured
+from ddcore.evaluation.estimators import Estimator
 from ddcore.evaluation.kept import Kept
 from ddcore.evaluation.measures import Measure
 from ddcore.evaluation.protocol import Protocol
@@ -101,12 +105,14 @@ def evaluate(
     scores: Scores = {name: {} for name in names}
     own = training.step_sizes if protocol.learned_lr or (protocol.replay and training.order is not None) else None
     held = Preprocessed(data.validation, preprocess) if data.validation and len(protocol.lr) > 1 else None
-    for network, plan in zip(labels(protocol.networks), protocol.networks, strict=True):
+    for network, plan in zip(labels(protocol.learners), protocol.learners, strict=True):
         given = (torch.device(device), progress, teacher_targets, attack)
         rates = protocol.lr if own is None else (float(own.mean()),)
+        if isinstance(plan, Estimator):
+            rates = rates[:1]
         known = kept.also(**_followed(plan, data, protocol, seed, device))
         fresh = [
-            _Fresh(lr, list(to_train(plan, training, data.card, protocol, lr, seed, *given)), known.also(lr=lr))
+            _Fresh(lr, list(_learning(plan, training, data, protocol, lr, seed, *given)), known.also(lr=lr))
             for lr in rates
         ]
         chosen = measures[protocol.choosing]
@@ -114,6 +120,22 @@ def evaluate(
         for name, measure in measures.items():
             scores[name][network] = best.score(measure, Preprocessed(store, preprocess))
     return scores
+
+
+def _learning(
+    plan: NetworkPlan | Estimator,
+    training: TrainingSet,
+    data: RealData,
+    protocol: Protocol,
+    lr: float,
+    seed: int,
+    *given: Any,
+) -> Iterator[FreshNets]:
+    """What ``plan`` becomes on ``training``: nets that are trained side by side, or estimators that are fitted."""
+    if isinstance(plan, Estimator):
+        nets = range(protocol.repeats)
+        return iter([FreshNets(nets, sys.maxsize, partial(plan.fitted_to, training, data.card, nets, seed))])
+    return to_train(plan, training, data.card, protocol, lr, seed, *given)
 
 
 @dataclass(frozen=True)
@@ -142,11 +164,11 @@ class _Fresh:
 
 
 def _followed(
-    plan: NetworkPlan, data: RealData, protocol: Protocol, seed: int, device: str | torch.device
+    plan: NetworkPlan | Estimator, data: RealData, protocol: Protocol, seed: int, device: str | torch.device
 ) -> dict[str, Any]:
     """What the values of a fresh net follow from beside its training set, its number and its learning rate."""
     alone = to_dict(protocol)
-    for several in ("measures", "networks", "lr", "repeats", "chosen_by"):
+    for several in ("measures", "networks", "estimators", "lr", "repeats", "chosen_by"):
         alone.pop(several, None)
     network = [plan.part_name(), to_dict(plan)]
     return {"network": network, "card": asdict(data.card), "protocol": alone, "seed": seed, "device": str(device)}

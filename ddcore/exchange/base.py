@@ -27,6 +27,8 @@ class Released:
     taken_for: str
     """What the files were taken for, as a sentence ends: ``the layout of DC, experiment 0 of 5``."""
     step_sizes: Tensor | None = None
+    raw: bool | None = None
+    """The inputs have been through no preprocessing; None where the files do not show."""
 
 
 class Format(Part, kind="format"):

@@ -153,7 +153,10 @@ def read_released(
             f"{path} holds {len(found.inputs) if shape else 'no'} items of {shape}, and those of {card.name} are"
             f" {card.shape}. Name the data that it was made for (--data, --size)."
         )
-    inputs, pixels = _inputs(found.inputs, raw if raw is not None or preprocess is None else False)
+    if found.raw:
+        inputs, untouched = found.inputs.float(), True
+    else:
+        inputs, untouched = _inputs(found.inputs, raw if raw is not None or preprocess is None else False)
     targets, loss = _targets(found.labels, card, scores)
     stored = found.inputs.nbytes + (0 if found.step_sizes is None else found.step_sizes.nbytes)
     stored += targets.nbytes if targets.ndim == 2 else len(targets) * (1 if card.classes <= 256 else 2)
@@ -164,12 +167,12 @@ def read_released(
     recipe = replace(host.recipe("random", kind=card.kind, ipc=ipc), name="released", preprocess=plan)
     warning = (
         f"Others released it: its files were taken for {found.taken_for}, with"
-        f" {'pixels in [0, 1], taken through' if pixels else 'items that had been through'} {plan.part_name()}, and"
+        f" {_untouched(card) if untouched else 'items that had been through'} {plan.part_name()}, and"
         f" {'classes' if targets.ndim == 1 else 'rows for the loss ' + loss} for labels. How it was made, and whether"
         " it was tampered with, is not known."
     )
     return DistilledSet(
-        tensors=LabelledTensors(fitted(inputs) if pixels else inputs, targets, loss, found.step_sizes),
+        tensors=LabelledTensors(fitted(inputs) if untouched else inputs, targets, loss, found.step_sizes),
         data=card,
         method="released",
         recipe=recipe.fitted(card).to_toml(),
@@ -179,6 +182,10 @@ def read_released(
         versions={"ddcore": version("ddcore"), "torch": torch.__version__},
         facts={"released": True, "warnings": [warning]},
     )
+
+
+def _untouched(card: DataCard) -> str:
+    return f"{'pixels in [0, 1]' if card.kind == 'image' else f'{card.kind}s as they are'}, taken through"
 
 
 def _format(path: Path, format: Format | str | None, catalogue: Catalogue) -> Format:

@@ -6,6 +6,7 @@ import os
 from dataclasses import MISSING, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -31,9 +32,12 @@ NOTHING_TO_TEACH_BY = (
     " temperature (quick)."
 )
 
+AT_PATHS = MappingProxyType({".npz": "npz", ".csv": "table"})
+"""The data set that a file is, by its suffix."""
+
 
 def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
-    """The data set of that name, or the one that lies at that path (an ``.npz`` file, a folder of images).
+    """The data set of that name, or the one that lies at that path (an ``.npz`` or ``.csv`` file, a folder of images).
 
     A name comes before a folder that is called so too, whose path is ``./NAME``. ``fields`` that are None are left to
     their defaults; paths are made absolute, so that a run can be resumed from anywhere.
@@ -43,14 +47,15 @@ def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
             beside a path.
     """
     given = {name: value for name, value in fields.items() if value is not None}
+    suffix = Path(source).suffix
     named = source in {entry.name for entry in catalogue.of("data")}
-    if not named and (os.sep in source or source.endswith(".npz") or Path(source).is_dir()):
+    if not named and (os.sep in source or suffix in AT_PATHS or Path(source).is_dir()):
         if "root" in given:
             raise RecipeRefused(
                 f"The data {source} are a path, which says where they lie, and so does --root {given['root']}: give one"
                 " of them."
             )
-        given["root"], source = source, "npz" if source.endswith(".npz") else "image_folder"
+        given["root"], source = source, AT_PATHS.get(suffix, "image_folder")
     if "root" in given:
         given["root"] = str(Path(given["root"]).expanduser().absolute())
     plan = catalogue.find("data", source).maker

@@ -53,15 +53,17 @@ def measured_sets(folder: Path) -> Iterator[MeasuredSet]:
     """Each set of the run in ``folder`` with each network."""
     run, written = read_metrics(folder)
     setting = json.dumps({**_setting(folder, run), "steps": run.steps}, sort_keys=True, default=str)
-    plans = dict(zip(run.scores[run.chosen_by], run.protocol.networks, strict=False))
-    protocol = {name: value for name, value in written["protocol"].items() if name not in ("networks", "measures")}
+    learners = [*run.protocol.networks, *run.protocol.estimators]
+    plans = dict(zip(run.scores[run.chosen_by], learners, strict=False))
+    own = ("networks", "estimators", "measures")
+    protocol = {name: value for name, value in written["protocol"].items() if name not in own}
     if len(run.protocol.lr) < 2:
         protocol.pop("chosen_by", None)
     sets = [
         (run.method, run.scores, run.bytes, True),
         *((_called(name, run), scores, run.baseline_bytes[name], False) for name, scores in run.baselines.items()),
     ]
-    for name, scores, size, own in sets:
+    for name, scores, size, made in sets:
         for network in scores[run.chosen_by]:
             yield MeasuredSet(
                 method=name,
@@ -70,14 +72,14 @@ def measured_sets(folder: Path) -> Iterator[MeasuredSet]:
                 network=json.dumps(plans.get(network, {"name": network}), sort_keys=True),
                 protocol=json.dumps(protocol, sort_keys=True),
                 short=_protocol(run.protocol),
-                setting=setting if own else "{}",
+                setting=setting if made else "{}",
                 seed=run.seed,
                 scores={name: of[network] for name, of in scores.items() if network in of},
                 measures=run.measures,
                 first=run.chosen_by,
                 bytes=size,
-                seconds=run.seconds.distilling if own else None,
-                warnings=run.facts.warnings if own else (),
+                seconds=run.seconds.distilling if made else None,
+                warnings=run.facts.warnings if made else (),
             )
 
 

@@ -66,6 +66,7 @@ class MeasuredUnder(_Table):
         return {k: None if v == NONE else v for k, v in table.items()} if isinstance(table, dict) else table
 
     networks: list[dict[str, Any]] = []
+    estimators: list[dict[str, Any]] = []
     steps: Size | None = None
     epochs: Size | None = None
     lr: list[Figure] = []

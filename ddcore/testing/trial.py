@@ -24,7 +24,7 @@ from ddcore.run import Run
 from ddcore.synthetic import SyntheticSet
 from ddcore.testing.base import Untried
 from ddcore.testing.smaller import sample, smaller
-from ddcore.testing.tiny import tiny_data
+from ddcore.testing.tiny import tiny_data, tiny_vectors
 from ddcore.types import DataCard
 
 P = TypeVar("P", bound=Part)
@@ -78,6 +78,8 @@ def data_for(parts: tuple[Part, ...], host: Host) -> RealData:
     common = frozenset.intersection(*kinds) if kinds else frozenset({"image"})
     if not common:
         raise RecipeRefused(f"{', '.join(part.part_name() for part in parts)} suit no kind of items in common.")
+    if any(part.values_only for part in parts):
+        return tiny_vectors(values=2)
     return tiny_data("image" if "image" in common else min(common), host)
 
 

@@ -1,0 +1,161 @@
+"""Tables: breast cancer and wine at one row per class, diabetes at 20, for MLPs, boosted trees and linear models.
+
+Shows that a distilled table teaches the learners that its users fit, beside random, stratified, k-means and k-medoids
+rows and the whole table; what is learned for trees, which have no gradients, by trial (`Evolved`, a part of this file).
+Each set lies in --out as a CSV file with the columns of the data. Needs nothing: the tables come with scikit-learn.
+
+    python scenarios/tables.py                # about 20 minutes on one core, three seeds and splits
+    python scenarios/tables.py --smoke        # a few steps, one seed: half a minute
+
+SEEN
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import torch
+from sklearn import datasets
+from sklearn.model_selection import train_test_split
+
+import ddcore
+from ddcore import plugin as dd
+
+SIZES = {"breast_cancer": 1, "wine": 1, "diabetes": 20}
+"""Rows per class; of diabetes, whose target is a value, rows."""
+
+
+@dataclass(frozen=True)
+class Evolved(dd.Carrier):
+    """Rows that teach learners without gradients: changed at random, kept where T is predicted no worse by them.
+
+    A trial takes some numbers of a row from a real row of its class, or makes all rows alike in a column, which then
+    says nothing. The start is the mean of each class.
+    """
+
+    classes_only = True
+    suits = frozenset({"vector"})
+
+    trials: dd.Count = 600
+    """Changes that are tried."""
+    learners: tuple[dd.Estimator, ...] = (dd.Boosting(), dd.Linear())
+    """What is fitted to the rows; the mean of their accuracies on T counts."""
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"examples"})
+
+    def build(self, card: dd.DataCard) -> "Rows":
+        return Rows(self, card)
+
+
+class Rows(dd.CarrierModule):
+    def __init__(self, plan: Evolved, card: dd.DataCard) -> None:
+        super().__init__()
+        self.plan = plan
+        self.register_buffer("classes", torch.arange(card.classes).repeat_interleave(plan.ipc))
+        self.register_buffer("rows", torch.zeros(len(self.classes), *card.shape))
+
+    def start(self, ctx: dd.Context) -> None:
+        (real,) = ctx.gate.examples([dd.Group()])
+        random = np.random.default_rng(int(torch.randint(2**31, (), generator=ctx.rng["trials"])))
+        x, y = real.inputs.cpu().numpy(), real.targets.cpu().numpy()
+        classes = self.classes.cpu().numpy()
+        rows = np.stack([x[y == c].mean(0) for c in classes])
+        best = -np.inf
+        for trial in range(self.plan.trials):
+            changed = rows.copy()
+            columns = random.integers(x.shape[1], size=random.integers(1, 4))
+            if trial and random.random() < 0.3:
+                changed[:, columns] = x[random.integers(len(x)), columns]
+            elif trial:
+                place = random.integers(len(rows))
+                changed[place, columns] = random.choice(x[y == classes[place]])[columns]
+            found = self.worth(changed, classes, x, y, trial)
+            if found >= best:
+                rows, best = changed, found
+        self.rows.copy_(torch.from_numpy(rows))
+
+    def worth(self, rows: np.ndarray, classes: np.ndarray, x: np.ndarray, y: np.ndarray, seed: int) -> float:
+        learners = (plan.classifier(seed % 3).fit(rows, classes) for plan in self.plan.learners)
+        return fmean(learner.score(x, y) for learner in learners)
+
+    def forward(self, index: torch.Tensor) -> torch.Tensor:
+        return self.rows[index]
+
+    def nbytes(self) -> int:
+        return self.rows.nbytes
+
+
+@ddcore.hookimpl
+def ddcore_parts() -> list[type[dd.Part]]:
+    return [Evolved]
+
+
+def table(name: str, seed: int) -> ddcore.RealData:
+    """scikit-learn's table, of which 30 % of the rows are to test on."""
+    source = getattr(datasets, f"load_{name}")()
+    values = name == "diabetes"
+    target = source.target if values else source.target_names[source.target]
+    columns = {**dict(zip(source.feature_names, source.data.T, strict=True)), "target": target}
+    rows = np.arange(len(target))
+    parts = train_test_split(rows, test_size=0.3, random_state=seed, stratify=None if values else target)
+    train, test = ({c: held[part] for c, held in columns.items()} for part in parts)
+    return dd.table(name, train, test, target="target", predicts="value" if values else "class")
+
+
+def recipes(host: ddcore.Host, name: str, seed: int, smoke: bool) -> dict[str, ddcore.Recipe]:
+    n, values, iterations = SIZES[name], name == "diabetes", 2 if smoke else 500
+    chosen = {"random": dd.Random(n), "k-means": dd.KMeans(n), "k-medoids": dd.KMedoids(n)}
+    chosen |= {"stratified": dd.Random(n, strata=True)} if values else {"evolved": Evolved(n, 3 if smoke else 600)}
+    plain = host.recipe("random", kind="vector", ipc=n)
+    found = {label: replace(plain, name=label, synthetic=carrier) for label, carrier in chosen.items()}
+    found["frepo"] = host.recipe("frepo", kind="vector", ipc=n, iterations=iterations)
+    if values:
+        found["frepo, linear"] = replace(found["frepo"], network=ddcore.MLP(depth=1))
+    return {label: replace(recipe, seed=seed) for label, recipe in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="runs/tables", help="where the tables and figures go")
+    parser.add_argument("--data", nargs="+", default=[*SIZES], choices=SIZES, help="which tables")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of the split too")
+    parser.add_argument("--smoke", action="store_true", help="a few steps, one seed")
+    options = parser.parse_args()
+    out, host = Path(options.out), ddcore.Host({"tables": sys.modules[__name__]})
+    found: dict[str, list[float]] = defaultdict(list)
+    for name in options.data:
+        for seed in options.seeds[: 1 if options.smoke else None]:
+            data = table(name, seed)
+            measure = dd.RSquared() if data.card.values else dd.Accuracy()
+            protocol = ddcore.Protocol(
+                networks=(ddcore.MLP(),),
+                estimators=(dd.Boosting(), dd.Linear()),
+                measures=(measure,),
+                augment=None,
+                steps=3 if options.smoke else 250,
+            )
+            scored = {"whole": ddcore.evaluate(data.train, data, protocol, seed=seed, host=host)}
+            for label, recipe in recipes(host, name, seed, options.smoke).items():
+                distilled = host.distill(recipe, data)
+                scored[label] = ddcore.evaluate(distilled, data, protocol, seed=seed, host=host)
+                path = out / f"{name}-{label.replace(', ', '-')}-{seed}.csv"
+                for old in (path, path.with_name(f"{path.name}.md")):
+                    old.unlink(missing_ok=True)
+                ddcore.export(distilled, path, "csv", host=host)
+            for label, scores in scored.items():
+                for learner, score in next(iter(scores.values())).items():
+                    found[f"{name} | {label} | {learner}"].append(score.mean)
+    for line, values in found.items():
+        print(f"{line} | {fmean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f}")
+    (out / "finding.json").write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
