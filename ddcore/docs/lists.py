@@ -23,8 +23,15 @@ from ddcore.parts import Part
 from ddcore.template.kinds import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("*.md", "plugins/*.md", "plugins/*/*.md", "scenarios/*.md", "ddcore/docs/**/*.md")
+"""Where pages lie."""
 PLACES: Mapping[str, type[Part]] = {"": Recipe, "protocol.": Protocol, "experiment.": Settings}
 """What ``--set`` reaches, by what a path begins with."""
+
+
+def pages() -> list[Path]:
+    """The written pages, relative to the repository."""
+    return sorted({path.relative_to(ROOT) for pattern in PAGES for path in ROOT.glob(pattern)})
 
 
 @cache
@@ -54,18 +61,33 @@ def kind_page(kind: str) -> str:
     return f"# {title(kind)}\n\n{says}\n"
 
 
+def promised(kind: str) -> list[type]:
+    """The class of ``kind``, and those of what its parts build."""
+    base = kind_class(kind)
+    return [cls for cls in (base, *built_by(base)) if cls.__module__.startswith("ddcore")] if base else []
+
+
 def contract(kind: str) -> str:
     """What every part of ``kind``, and what it builds, must provide, and the parts that there are."""
-    base = kind_class(kind)
-    built = [cls for cls in built_by(base) if cls.__module__.startswith("ddcore")] if base else []
-    text = "\n## Contract\n" + "".join(map(documented, [base, *built])) if base else ""
+    promises = "".join(map(documented, promised(kind)))
+    text = f"\n## Contract\n{promises}" if promises else ""
     return text + f"\n## Installed\n\n{parts(kind)}" if catalogue().of(kind) else text
 
 
 def documented(noun: Any) -> str:
-    """Where the site shows ``noun`` with its members, under the name that authors write."""
-    name = f"dd.{noun.__name__}" if noun.__name__ in plugin.__all__ else f"{noun.__module__}.{noun.__qualname__}"
-    return f"\n::: {noun.__module__}.{noun.__qualname__}\n    options: {{heading: {name}}}\n"
+    """Where the site shows ``noun`` with its members, under the name that authors write; nowhere twice."""
+    path = f"{noun.__module__}.{noun.__qualname__}"
+    if path in in_pages():
+        return ""
+    called = f"dd.{noun.__name__}" if noun.__name__ in plugin.__all__ else path
+    return f"\n::: {path}\n    options: {{heading: {called}}}\n"
+
+
+@cache
+def in_pages() -> set[str]:
+    """The nouns that written pages show, by their full names."""
+    texts = (page.read_text("utf-8") for page in (ROOT / "ddcore" / "docs").rglob("*.md"))
+    return {noun for text in texts for noun in re.findall(r"^::: (\S+)", text, re.MULTILINE)}
 
 
 def parts(kind: str) -> str:
@@ -118,8 +140,8 @@ def api() -> str:
 
 
 def face() -> str:
-    """The nouns and verbs of ``ddcore.plugin`` that are no parts."""
-    made = {entry.maker for entry in catalogue()}
+    """The nouns and verbs of ``ddcore.plugin`` that are neither parts nor their kinds."""
+    made = {entry.maker for entry in catalogue()}.union(*map(promised, kinds()))
     nouns = (getattr(plugin, name) for name in sorted(plugin.__all__, key=str.lower))
     whole = (noun for noun in nouns if inspect.isclass(noun) or inspect.isfunction(noun))
     return "".join(documented(noun) for noun in whole if noun not in made)
@@ -127,7 +149,7 @@ def face() -> str:
 
 def checks() -> str:
     """What ``ddcore.testing`` gives."""
-    return "".join(f"\n::: ddcore.testing.{name}\n" for name in sorted(testing.__all__))
+    return "".join(documented(getattr(testing, name)) for name in sorted(testing.__all__))
 
 
 MADE: Mapping[str, Callable[..., str]] = {

@@ -15,16 +15,9 @@ from mkdocs.structure.files import File, Files
 from ddcore.docs import lists
 
 ROOT = lists.ROOT
-PAGES = ("*.md", "plugins/*.md", "plugins/*/*.md", "scenarios/*.md", "ddcore/docs/**/*.md")
-"""Where pages lie."""
 KINDS = PurePosixPath("ddcore/docs/kinds")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#]+)[^)]*\)")
 MADE = re.compile(r"^<!-- made: (\w+) ?(\w*) -->$", re.MULTILINE)
-
-
-def pages() -> list[Path]:
-    """The written pages, relative to the repository."""
-    return sorted(path.relative_to(ROOT) for pattern in PAGES for path in ROOT.glob(pattern))
 
 
 def address(path: PurePosixPath) -> str:
@@ -49,7 +42,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     kept = [file for file in files if file.src_dir != config.docs_dir]
-    written = pages()
+    written = lists.pages()
     for path in written:
         kept.append(File(path.as_posix(), str(ROOT), config.site_dir, True, dest_uri=address(PurePosixPath(path))))
     for path in sorted(set().union(*map(linked, written))):
