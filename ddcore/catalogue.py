@@ -124,7 +124,7 @@ def _contract_faults(cls: type[Part]) -> Iterator[str]:
         mine, wanted = getattr(cls, name), getattr(kind, name)
         if not name.startswith("_") and inspect.isfunction(mine) and mine is not wanted and not _accepts(mine, wanted):
             yield f"its {name}{inspect.signature(mine)} is called as {name}{inspect.signature(wanted)}"
-    for live in _returned(cls) - _returned(kind):
+    for live in built_by(cls) - built_by(kind):
         yield from _lacking(live, f"what {cls.__name__}.build returns")
 
 
@@ -144,7 +144,7 @@ def _accepts(mine: Callable[..., Any], wanted: Callable[..., Any]) -> bool:
     return [p.name for p in own[: len(asked)]] == [p.name for p in asked] and len(needed) <= len(asked)
 
 
-def _returned(cls: type) -> set[type]:
+def built_by(cls: type) -> set[type]:
     """The classes that ``cls.build`` is annotated to return, where it says so."""
     try:
         found = typing.get_type_hints(getattr(cls, "build")).get("return")  # noqa: B009

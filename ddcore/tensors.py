@@ -78,8 +78,8 @@ def read_tensors(
     What is read is held to the file's checksums, where it has some.
 
     Raises:
-        An ``error`` whose sentence ends with ``remedy``: there is no such file, it is cut short, it lacks a tensor, or
-        it is no longer as it was written.
+        DdcoreError: there is no such file, it is cut short, it lacks a tensor, or it is no longer as it was written; it
+            is an ``error`` whose sentence ends with ``remedy``.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -6,9 +6,9 @@ apart. Needs nothing but the installation.
     python scenarios/digits.py            # about two minutes a method and seed on one core; it goes on where it stopped
     python scenarios/digits.py --methods dm dc --seeds 1
     python scenarios/digits.py --smoke    # two steps each: minutes
-    python scenarios/digits.py --record   # afterwards: keep the numbers in digits.json and make the README's table
+    python scenarios/digits.py --record   # afterwards: keep the numbers in digits.json and make the table of methods
 
-Seen: the table of methods in the README, which is made from scenarios/digits.json: three seeds, five networks each,
+Seen: the table of ddcore/docs/methods.md, which is made from scenarios/digits.json: three seeds, five networks each,
 protocol quick. Random 76.7 ± 1.7 over networks, herding 87.2 ± 1.8, the whole set 98.3 ± 0.3. Methods that learn images
 are from 89.7 (sldd) to 96.8 ± 0.5 (kfs); rtp has 96.3 ± 0.5, mtt 92.9 ± 1.2, dm 93.5 ± 1.1. Learning the labels alone
 of herded images brings 0 (ld) to 3 points (ld_ridge). By the evaluation that RTP is meant for (`ddcore evaluate FOLDER
@@ -25,9 +25,18 @@ from pathlib import Path
 import ddcore
 
 HERE = Path(__file__).resolve().parent
-RECORD, README = HERE / "digits.json", HERE.parent / "README.md"
+RECORD, PAGE = HERE / "digits.json", HERE.parent / "ddcore" / "docs" / "methods.md"
 START, END = "<!-- methods: made by scenarios/digits.py --record -->\n", "<!-- end of methods -->\n"
 CHOSEN = ("random", "herding")
+PURPOSES = {
+    "real images, to compare with": CHOSEN,
+    "many images in the bytes of few": ("accdd", "d4m", "gtn", "haba", "idc", "it_gan", "kfs", "rtp"),
+    "images": ("cafe", "dc", "dcc", "dd", "dm", "dsa", "ftd", "intra_inter", "kip", "mtt", "rfad", "tesla"),
+    "images and their labels": ("datm", "frepo", "sldd"),
+    "labels of real images": ("ld", "ld_ridge"),
+    "tens of images per class, not one": ("cda", "rded", "sre2l"),
+}
+"""What each method of the core learns, or is meant for, in the order of the table."""
 
 
 def learned() -> list[str]:
@@ -66,11 +75,12 @@ def recipe_of(method: str) -> dict:
 
 
 def table(record: dict) -> str:
-    """The README's table: every method of the core, with what was recorded."""
-    rows = [["name", "method", "paper", "digits, ipc 1: accuracy ± nets ± seeds", "bytes", "seconds"], ["---"] * 6]
-    for entry in ddcore.Host().catalogue.of("method"):
-        if entry.distribution != "ddcore":
-            continue
+    """The page's table: every method of the core, with what was recorded."""
+    rows = [["for", "name", "method", "paper", "digits, ipc 1: accuracy ± nets ± seeds", "bytes", "seconds"]]
+    rows.append(["---"] * len(rows[0]))
+    catalogue = ddcore.Host().catalogue
+    for purpose, name in [(purpose, name) for purpose, names in PURPOSES.items() for name in names]:
+        entry = catalogue.find("method", name)
         paper = entry.maker.cites[0]
         surnames = [author.split(",")[0] for author in paper.authors.split(" and ")]
         who = surnames[0] + (" et al." if len(surnames) > 2 else f" and {surnames[1]}" if surnames[1:] else "")
@@ -81,7 +91,7 @@ def table(record: dict) -> str:
             spread = "" if found["std_seeds"] is None else f" ± {found['std_seeds']:.1f}"
             numbers = [f"{found['accuracy']:.1f} ± {found['std_nets']:.1f}{spread}", str(found["bytes"])]
             numbers.append(f"{found['seconds']:.0f}")
-        rows.append([f"`{entry.name}`", what, f"{who} {paper.year}", *numbers])
+        rows.append([purpose, f"`{entry.name}`", what, f"{who} {paper.year}", *numbers])
     seeds = sorted({found["seeds"] for name, found in record["methods"].items() if name not in CHOSEN})
     return "".join(f"| {' | '.join(row)} |\n" for row in rows) + (
         f"\nTest accuracy in percent, protocol `quick`, five networks each, {' or '.join(map(str, seeds))} seeds."
@@ -102,10 +112,10 @@ def stale(record: dict) -> list[str]:
 
 
 def keep(record: dict) -> None:
-    """Write the record, and the README's table from it."""
+    """Write the record, and the page's table from it."""
     ddcore.plugin.write_whole(RECORD, (json.dumps(record, indent=1) + "\n").encode())
-    before, _, rest = README.read_text().partition(START)
-    ddcore.plugin.write_whole(README, f"{before}{START}{table(record)}{END}{rest.partition(END)[2]}".encode())
+    before, _, rest = PAGE.read_text().partition(START)
+    ddcore.plugin.write_whole(PAGE, f"{before}{START}{table(record)}{END}{rest.partition(END)[2]}".encode())
 
 
 def main() -> None:
@@ -115,7 +125,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="distillations of each")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, each in a process on one thread")
     parser.add_argument("--smoke", action="store_true", help="two steps each, one network, one seed")
-    parser.add_argument("--record", action="store_true", help="keep the numbers and make the README's table")
+    parser.add_argument("--record", action="store_true", help="keep the numbers and make the table of methods")
     options = parser.parse_args()
     if options.smoke:
         options.out += "-smoke"

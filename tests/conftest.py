@@ -62,7 +62,7 @@ def own_seeds(request):
         pytest.skip("seeds are moved here, and not in the programs that this test starts")
 
 
-LONGEST = ("test_scenarios", "test_kills", "test_pairs", "test_study", "test_experiment", "test_examples", "test_audit")
+LONGEST = ("test_scenarios", "test_kills", "test_pairs", "test_study", "test_experiment", "test_blocks", "test_audit")
 
 
 def pytest_collection_modifyitems(items):

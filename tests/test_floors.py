@@ -38,13 +38,14 @@ FLOORS = {
     ],
     "composition": [{"card", "composition"}, {"artefact", "recipes"}, {"evaluation", "exchange", "report", "run"}],
     "host": [{"builtin", "hookspecs"}, {"host"}, {"experiment", "plain"}, {"bench", "study"}],
-    "face": [{"verbs"}, {"template", "testing"}, {"cli", "plugin"}, {"__init__", "__main__"}],
+    "face": [{"verbs"}, {"template", "testing"}, {"cli", "plugin"}, {"docs"}, {"__init__", "__main__"}],
 }
 """Six floors; the rows of a floor stand one above another."""
 ROWS = [row for rows in FLOORS.values() for row in rows]
 SHARED = {
     "augment": {"transforms", "mixing"},
     "cli": {"options"},
+    "docs": {"docstrings", "lists", "sentences"},
     "datasets": {"pictures"},
     "carriers": {"chosen", "decoding", "picking", "tiles"},
     "experiment": {"evaluating", "folder", "interrupts", "plan", "reading"},
@@ -102,9 +103,9 @@ TRUSTING = {
 }
 """What may be used where: the engine pickles to the processes that it starts, and reads no file."""
 NAMELESS = {"utils", "util", "misc", "helpers", "helper", "common"}
-TEMPLATE = CORE / "template" / "files"
-"""Files of new plugins, which import the face as those do."""
-MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py") if TEMPLATE not in path.parents)
+OUTSIDE = (CORE / "template" / "files", CORE / "docs" / "examples")
+"""Files of new plugins and examples of the site, which import the face as others do."""
+MODULES = sorted(path.relative_to(CORE) for path in CORE.rglob("*.py") if not {*OUTSIDE} & {*path.parents})
 
 
 def imports(tree, package=()):
@@ -263,7 +264,14 @@ def test_no_file_is_named_for_nothing():
 
 
 @pytest.mark.parametrize(
-    "folder", ["plugins", "scenarios", "tests/example_plugin", "tests/outside_plugin", "ddcore/template/files"]
+    "folder",
+    [
+        "plugins",
+        "scenarios",
+        "tests/example_plugin",
+        "tests/outside_plugin",
+        *(path.relative_to(ROOT) for path in OUTSIDE),
+    ],
 )
 def test_guests_and_scenarios_import_only_the_face(folder):
     for path in (ROOT / folder).rglob("*.py"):

@@ -21,7 +21,7 @@ from ddcore import Host, PluginBroken, RecipeRefused, Run, StopRun, UnknownName,
 from ddcore.rng import Streams
 
 HOOKS = [name for name in vars(hookspecs) if name.startswith("ddcore_")]
-GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
+GUIDE = (Path(__file__).resolve().parents[1] / "ddcore" / "docs" / "hooks.md").read_text()
 
 
 def named(recipe, **plugins):

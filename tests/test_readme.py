@@ -8,9 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from ddcore.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,7 +18,6 @@ def blocks(language):
 
 
 SETUP = [line for block in blocks("console") for line in block.splitlines() if line.startswith("python3 -m venv")]
-COMMANDS = [line for block in blocks("console") for line in block.splitlines() if line.startswith("ddcore ")]
 
 
 def test_there_are_two_commands_to_set_up():
@@ -74,7 +70,8 @@ def test_ci_runs_the_readmes_own_test_command_and_then_style_and_types(ci):
     assert asked[: len(steps)] == steps
     checks, rest = asked[len(steps) : len(steps) + 3], asked[len(steps) + 3 :]
     assert checks == ["ruff check .", "ruff format --check .", f"pyright --pythonpath {fresh}/bin/python"]
-    wheels, installed, tested, slow, avx2, default, lowest, target, at_lowest = rest
+    site, wheels, installed, tested, slow, avx2, default, lowest, target, at_lowest = rest
+    assert site == "pytest -q -m slow tests/docs"
     assert wheels.startswith("python -m pip wheel")
     assert installed.startswith("python -m pip install --quiet --no-deps --force-reinstall")
     assert tested.startswith("pytest -q tests/")
@@ -120,35 +117,3 @@ def test_the_main_job_really_runs(tmp_path):
     for name in re.findall(r"`([\w.]+/?)`", re.sub(r"\| [^|]+ \|$", "", told, flags=re.MULTILINE)):
         assert (folder / name).exists(), name
     assert {path.name for path in folder.iterdir()} <= {name.rstrip("/") for name in re.findall(r"`([^`]+)`", told)}
-
-
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_its_python_runs(script, number, tmp_path):
-    example = tmp_path / "example.py"
-    example.write_text(blocks("python")[number])
-    status, said = script(example, folder=tmp_path, before="import warnings; warnings.simplefilter('error')")
-    assert status == 0, said
-    assert said.strip()
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-def test_its_commands_have_the_options_it_uses(line):
-    _, command, *words = shlex.split(line)
-    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
-    assert done.exit_code == 0
-    offered = set(re.findall(r"--[\w-]+", done.stdout))
-    assert {word for word in words if word.startswith("--")} <= offered
-
-
-def test_its_table_holds_every_method_of_the_core_and_no_other(host):
-    rows = re.findall(r"^\| `(\w+)` \|", README.split("## Methods")[1].split("\n## ")[0], re.MULTILINE)
-    assert sorted(rows) == [entry.name for entry in host.catalogue.of("method") if entry.distribution == "ddcore"]
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "plugins/README.md"])
-def test_its_links_and_the_files_it_names_exist(page):
-    text = (ROOT / page).read_text()
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
-        assert (ROOT / page).parent.joinpath(target).exists(), target
-    for target in re.findall(r"`((?:tests|ddcore|plugins|\.ci)/[\w./]+)`", text):
-        assert (ROOT / target).exists(), target

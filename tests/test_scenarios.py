@@ -144,30 +144,30 @@ def test_decoupled_smoke(scenario, tmp_path):
     assert "random-taught | digits | 10 |" in said
 
 
-def test_what_is_recorded_of_the_digits_makes_the_readmes_table(monkeypatch, tmp_path):
+def test_what_is_recorded_of_the_digits_makes_the_table_of_methods(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
     import digits
 
-    record, readme = json.loads(digits.RECORD.read_text()), digits.README.read_text()
+    record, page = json.loads(digits.RECORD.read_text()), digits.PAGE.read_text()
     monkeypatch.setattr(digits, "RECORD", tmp_path / "digits.json")
-    monkeypatch.setattr(digits, "README", tmp_path / "README.md")
-    digits.README.write_text(readme)
+    monkeypatch.setattr(digits, "PAGE", tmp_path / "methods.md")
+    digits.PAGE.write_text(page)
     digits.keep(record)
-    assert digits.README.read_text() == readme
+    assert digits.PAGE.read_text() == page
     study = digits.study(["idc", "dm"], seeds=3, smoke=False)
     assert (study.methods, study.seeds, study.baselines) == (("dm", "idc"), (0, 1, 2), ("random", "herding", "whole"))
     row = {"accuracy": 1.0, "accuracy_std_nets": 0.1, "accuracy_std_seeds": 0.2, "seeds": 3, "bytes": 9}
     assert digits.recorded({**row, "seconds": None}).keys() == record["methods"]["random"].keys()
 
 
-def test_the_readmes_table_is_fresh(monkeypatch):
+def test_the_table_of_methods_is_fresh(monkeypatch):
     """It says what was recorded, of every method, at the recipe that the method has now."""
     monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
     import digits
 
     record = json.loads(digits.RECORD.read_text())
     assert digits.stale(record) == []
-    told = digits.README.read_text().split(digits.START)[1].split(digits.END)[0]
+    told = digits.PAGE.read_text().split(digits.START)[1].split(digits.END)[0]
     assert told == digits.table(record)
     changed = json.loads(digits.RECORD.read_text())
     changed["methods"]["dm"]["recipe"]["iterations"] = 7

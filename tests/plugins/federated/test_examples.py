@@ -1,9 +1,6 @@
 """The plugin's README does what it says."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from ddcore_federated import TrainOnUnion, ddcore_parts
@@ -14,21 +11,6 @@ import ddcore
 SHORT = ddcore.Protocol(steps=2, repeats=1, augment=None)
 
 README = (Path(__file__).resolve().parents[3] / "plugins" / "federated" / "README.md").read_text()
-
-
-def test_its_example_runs_in_an_empty_file(tmp_path):
-    example, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    script = tmp_path / "example.py"
-    script.write_text(example)
-    environment = {**os.environ, "HOME": str(tmp_path), "FLWR_HOME": str(tmp_path)}
-    words = [sys.executable, "-W", "error", script]
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told = re.fullmatch(r"accuracy (.+), worst client (.+), (\d+) bytes up, (\d+) bytes down\n", done.stdout)
-    assert told is not None
-    assert float(told[1]) > 50
-    assert 0 < int(told[3]) < int(told[4])
-    assert not (tmp_path / "source").exists(), "Flower's telemetry leaves its name there"
 
 
 def test_its_own_data_are_a_clients(quick, in_process):
