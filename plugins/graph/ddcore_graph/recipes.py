@@ -223,12 +223,12 @@ def random_nodes(ipc: int = 1, hops: int = 2) -> dd.Recipe:
 
 
 @dd.method(papers.SENER, papers.JIN)
-def k_center(ipc: int = 1, hops: int = 2) -> dd.Recipe:
+def k_center_nodes(ipc: int = 1, hops: int = 2) -> dd.Recipe:
     """Labelled nodes that cover their class in A^k X, each the farthest from those before.
 
     **Reference**: Sener and Savarese, ICLR 2018, Algorithm 1; as a baseline, Jin et al., ICLR 2022, Table 2.
     """
-    return _taken("k_center", ChosenNodes(ipc, by="farthest", hops=hops))
+    return _taken("k_center_nodes", ChosenNodes(ipc, by="farthest", hops=hops))
 
 
 @dd.method(papers.JIN)
@@ -285,4 +285,4 @@ def doscond_graphs(ipc: int = 1, iterations: int = 200) -> dd.Recipe:
 
 
 CONDENSE = (gcond, gcond_x, doscond, doscond_x, gcdm, gcdm_x, sfgc, geom, gcsntk, node_ridge)
-TAKE = (random_nodes, k_center, herded_nodes, node_centres, coarsening)
+TAKE = (random_nodes, k_center_nodes, herded_nodes, node_centres, coarsening)

@@ -27,7 +27,7 @@ def test_nodes_are_shared_in_the_ratio_of_the_classes(total, counts, found):
     assert shares(total, counts) == found
 
 
-@pytest.mark.parametrize("name", ["gcdm_x", "gcdm", "doscond", "node_centres", "coarsening", "k_center"])
+@pytest.mark.parametrize("name", ["gcdm_x", "gcdm", "doscond", "node_centres", "coarsening", "k_center_nodes"])
 def test_as_many_nodes_as_are_asked_for(name, communities, graph_host):
     recipe = graph_host.recipe(name, kind="node", overrides={"synthetic.nodes": 10})
     recipe = replace(recipe, iterations=1) if recipe.objective else recipe
