@@ -143,6 +143,14 @@ class Recipe(Part, kind="recipe"):
                 f"gate = {self.gate.part_name()} bounds what is disclosed about single items, but those of {card.name}"
                 " know each other (apart = false), so one shows through the others: take gate.name = open."
             )
+        told = [column.name for column in (*card.columns, *([card.target] if card.target else [])) if column.summarises]
+        if self.gate.guards and told:
+            raise RecipeRefused(
+                f"gate = {self.gate.part_name()} bounds what is disclosed of T, but medians of missing numbers, or the"
+                f" mean and deviation of values to predict, were taken from it past the gate ({', '.join(told)}). Fill"
+                " in and scale those columns by numbers that do not come from T, and hand them over as arrays"
+                " (RealData.of)."
+            )
         for where, part in self.parts() if self.gate.guards else ():
             if not part.itemwise:
                 raise RecipeRefused(

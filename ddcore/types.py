@@ -54,6 +54,11 @@ class Column:
         """How many numbers of an item stand for it."""
         return len(self.categories) or 1
 
+    @property
+    def summarises(self) -> bool:
+        """It holds numbers that were computed from the items: their median, mean or deviation."""
+        return self.fill is not None or (self.shift, self.scale) != (0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class DataCard:

@@ -445,6 +445,18 @@ def test_items_that_know_each_other_are_neither_guarded_nor_split(nodes_host, gr
             split()
 
 
+@pytest.mark.parametrize(("target", "missing"), [("x", []), ("c", [2])])
+def test_a_guarded_table_has_no_numbers_that_were_computed_from_it(nodes_host, target, missing):
+    rows = {"x": [float(i) for i in range(40)], "y": [1.0, 3.0] * 20, "c": ["a", "b"] * 20}
+    recipe = replace(nodes_host.recipe("dm", kind="vector"), gate=Guarding())
+    for row in missing:
+        rows["x"][row] = None
+    card = dd.table("rows", rows, rows, target=target).card
+    with pytest.raises(RecipeRefused, match=r"gate = guarding bounds .* taken from it past the gate \(x\)"):
+        recipe.check(card, Catalogue())
+    recipe.check(dd.table("rows", rows, rows, target="c", skip=["x"]).card, Catalogue())
+
+
 def test_nodes_are_refused_what_is_for_tensors(nodes_host, graph):
     with pytest.raises(RecipeRefused, match="preprocess = standardise is for items of the kind image or signal or vec"):
         nodes_host.start(nodes_host.recipe("dm", kind="vertex", overrides={"preprocess.name": "standardise"}), graph)
