@@ -83,6 +83,9 @@ from .experiment.evaluating import (
     evaluate_saved as evaluate_saved,
 )
 from .experiment.exchanging import (
+    coarsened as coarsened,
+)
+from .experiment.exchanging import (
     export as export,
 )
 from .experiment.exchanging import (

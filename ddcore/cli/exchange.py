@@ -44,6 +44,34 @@ def export(
     screen.print(f"Written: {out}, {found.notes}", soft_wrap=True)
 
 
+@app.command()
+def coarsen(
+    place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write; nothing may be there.")],
+    bits: Annotated[int, typer.Option(help="Bits per number: 16, 8 or 4.")] = 8,
+) -> None:
+    """Store a distilled set in fewer bits per number, spread over the range of each tensor.
+
+    `ddcore coarsen runs/digits-dm-ipc1-0 dm8.safetensors --bits 8`
+
+    `ddcore evaluate dm8.safetensors` measures what is left of it.
+    """
+    from ddcore.artefact import DistilledSet
+    from ddcore.errors import RecipeRefused
+    from ddcore.experiment.exchanging import coarsened
+    from ddcore.experiment.folder import Folder
+    from ddcore.files import check_target
+
+    check_target(out)
+    if out.exists():
+        raise RecipeRefused(f"{out} is there already. Name another place, or remove it.")
+    found = DistilledSet.load(Folder(place).distilled if place.is_dir() else place)
+    small = coarsened(found, bits)
+    warn(small.warnings)
+    screen.print(f"{small.nbytes} bytes, where it took {found.nbytes}.")
+    screen.print(f"Written: {small.save(out)}", soft_wrap=True)
+
+
 @app.command(name="import")
 @spelled
 def import_(
