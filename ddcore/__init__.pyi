@@ -91,6 +91,12 @@ from .experiment.exchanging import (
 from .experiment.exchanging import (
     read_released as read_released,
 )
+from .experiment.fair import (
+    FairCard as FairCard,
+)
+from .experiment.fair import (
+    fair_card as fair_card,
+)
 from .experiment.folder import (
     Folder as Folder,
 )

@@ -34,11 +34,10 @@ def export(
 
     `ddcore export runs/digits-dm-ipc1-0 dm.parquet --format parquet`
     """
-    from ddcore.artefact import DistilledSet
     from ddcore.experiment.exchanging import export as exported
-    from ddcore.experiment.folder import Folder
+    from ddcore.experiment.reading import distilled_at
 
-    found = exported(DistilledSet.load(Folder(place).distilled if place.is_dir() else place), out, format or "tensors")
+    found = exported(distilled_at(place), out, format or "tensors")
     say(found.said)
     warn(found.warnings)
     screen.print(f"Written: {out}, {found.notes}", soft_wrap=True)
@@ -56,16 +55,15 @@ def coarsen(
 
     `ddcore evaluate dm8.safetensors` measures what is left of it.
     """
-    from ddcore.artefact import DistilledSet
     from ddcore.errors import RecipeRefused
     from ddcore.experiment.exchanging import coarsened
-    from ddcore.experiment.folder import Folder
+    from ddcore.experiment.reading import distilled_at
     from ddcore.files import check_target
 
     check_target(out)
     if out.exists():
         raise RecipeRefused(f"{out} is there already. Name another place, or remove it.")
-    found = DistilledSet.load(Folder(place).distilled if place.is_dir() else place)
+    found = distilled_at(place)
     small = coarsened(found, bits)
     warn(small.warnings)
     screen.print(f"{small.nbytes} bytes, where it took {found.nbytes}.")

@@ -181,12 +181,11 @@ def evaluate(
     with progress() as told:
         from dataclasses import replace
 
-        from ddcore.artefact import DistilledSet
         from ddcore.errors import RecipeRefused
         from ddcore.experiment.evaluating import evaluate_saved
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
-        from ddcore.experiment.reading import data_set_of
+        from ddcore.experiment.reading import ZOO, data_set_of, distilled_at
         from ddcore.files import check_target, json_bytes, write_whole
         from ddcore.host import Host
         from ddcore.report.tables import results, warnings_of
@@ -200,12 +199,13 @@ def evaluate(
                 f"--set {', '.join(changes)}: the set is already made, so its recipe cannot change."
                 " Set fields of the protocol (protocol.batch=32) or of the experiment."
             )
-        bare = place.is_file() or place.suffix == ".safetensors"
+        own = str(place).startswith(ZOO)
+        bare = own or place.is_file() or place.suffix == ".safetensors"
         if bare:
             if options.data:
                 chosen = options.named(host, options.data)
             else:
-                chosen = data_set_of(DistilledSet.load(place), host.catalogue, **options.given)
+                chosen = data_set_of(distilled_at(place), host.catalogue, **options.given)
             settings = Settings(chosen).suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
@@ -214,7 +214,8 @@ def evaluate(
         with nullcontext() if bare or json_file else Folder(place).held():
             metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
             file = f"evaluation-{metrics['preset'] or 'own'}.json"
-            target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
+            beside = Path(f"{str(place).removeprefix(ZOO)}-{file}") if own else place.with_name(f"{place.stem}-{file}")
+            target = json_file or (beside if bare else place / file)
             write_whole(target, json_bytes(metrics))
     say(metrics["notes"])
     show(*results(metrics))

@@ -123,8 +123,8 @@ class Table(Study):
         left = sorted({*self._names()} - {row["method"] for row in rows})
         says = [
             "On the test split: mean, deviation over the networks of one run and, apart, over the runs of several"
-            " seeds; stored bytes, seconds of distilling, most memory of the process. Real images that are chosen are at"
-            " the bytes of the others, whole is all of T; published numbers are under their papers' protocols.",
+            " seeds; stored bytes, seconds of distilling, most memory of the process. Real images that are chosen are"
+            " at the bytes of the others, whole is all of T; published numbers are by their papers' protocols.",
             f"Protocol: {json.dumps(self._said(), sort_keys=True)}.",
             *([f"Not in the table, as they do not suit the data: {', '.join(left)}."] if left else []),
             *dict.fromkeys(sentence for one in found for sentence in one.numbers["short"]),
