@@ -83,10 +83,19 @@ from .experiment.evaluating import (
     evaluate_saved as evaluate_saved,
 )
 from .experiment.exchanging import (
+    coarsened as coarsened,
+)
+from .experiment.exchanging import (
     export as export,
 )
 from .experiment.exchanging import (
     read_released as read_released,
+)
+from .experiment.fair import (
+    FairCard as FairCard,
+)
+from .experiment.fair import (
+    fair_card as fair_card,
 )
 from .experiment.folder import (
     Folder as Folder,

@@ -146,7 +146,9 @@ class DistilledSet(HoldsTensors):
     def _stored(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All tensors as they stand in the file, by name, and the ranges of those that are levels."""
         held, ranges = self.tensors.state_dict() | self._beside(), {}
-        for name in _numbers(held) if self.bits is not None else ():
+        if self.bits is None:
+            return held, ranges
+        for name in _numbers(held):
             value = held[name]
             if stored_bytes(value, self.bits) < value.nbytes:
                 levels = Levels.of(value, self.bits)

@@ -571,6 +571,9 @@ from .preprocess import (
 from .preprocess import (
     Standardise as Standardise,
 )
+from .published import (
+    published as published,
+)
 from .recipes.kernel import (
     frepo as frepo,
 )

@@ -79,6 +79,22 @@ class CarrierModule(nn.Module, ABC):
         """What an artefact holds besides the decoded inputs; nothing by default."""
         return {}
 
+    def restore(self, latent: dict[str, Tensor]) -> None:
+        """Take what :meth:`latent` gave, by the names of parameters.
+
+        Raises:
+            RecipeRefused: these are not all that the inputs are made of.
+        """
+        own = dict(self.named_parameters())
+        if {name: p.shape for name, p in own.items()} != {name: value.shape for name, value in latent.items()}:
+            raise RecipeRefused(
+                f"What {type(self).__name__} decodes is not known from {', '.join(latent)} alone, so its inputs cannot"
+                " be made of coarser ones: distil it with synthetic.bits."
+            )
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(latent[name])
+
 
 class LabelModule(nn.Module, ABC):
     """Holds what S's targets are made of."""

@@ -10,7 +10,7 @@ from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.evaluation.preset import preset_on
 from ddcore.evaluation.protocol import Protocol
-from ddcore.experiment.reading import data_set
+from ddcore.experiment.reading import data_set, distilled_at
 from ddcore.host import Host
 
 
@@ -43,5 +43,6 @@ def distill(recipe: Recipe, data: RealData, *, seed: int | None = None, device: 
 
 
 def load_distilled(path: str | PathLike[str]) -> DistilledSet:
-    """A distilled set from its file; runs no code of the file's."""
-    return DistilledSet.load(path)
+    """A distilled set from its file, from the folder of its experiment, or of the zoo (``zoo:digits-kfs-ipc1``; `ddcore
+    list zoo`); runs no code of the file's."""
+    return distilled_at(path)

@@ -40,27 +40,6 @@ from typing import ClassVar
 
 import ddcore
 
-PUBLISHED = {
-    ("mtt", "mnist"): {1: 91.4, 10: 97.3},
-    ("mtt", "fashion"): {1: 75.1, 10: 87.2},
-    ("cafe", "mnist"): {1: 90.8, 10: 97.5},
-    ("cafe", "fashion"): {1: 73.7, 10: 83.0},
-    ("kip", "mnist"): {1: 90.1, 10: 97.5},
-    ("kip", "fashion"): {1: 73.5, 10: 86.8},
-    ("frepo", "mnist"): {1: 93.0, 10: 98.6},
-    ("frepo", "fashion"): {1: 75.6, 10: 86.2},
-    ("rfad", "mnist"): {1: 94.4, 10: 98.5},
-    ("rfad", "fashion"): {1: 78.6, 10: 87.0},
-    ("rtp", "mnist"): {1: 98.7, 10: 99.3},
-    ("rtp", "fashion"): {1: 88.5, 10: 90.0},
-    ("ld", "mnist"): {1: 60.9, 10: 87.3},
-    ("random", "mnist"): {1: 64.9, 10: 95.1},
-    ("random", "fashion"): {1: 51.4, 10: 73.8},
-    ("herding", "mnist"): {1: 89.2, 10: 93.7},
-    ("herding", "fashion"): {1: 67.0, 10: 71.1},
-}
-"""Test accuracy at 1 and 10 images per class; of DATM, IDC and KFS, and of LD on FashionMNIST, none is known."""
-
 METHODS = ("mtt", "datm", "idc", "cafe", "kfs", "kip", "frepo", "rfad", "rtp", "ld")
 EXPERTS = {"epochs": "none", "steps": 400, "batch": 64, "snapshots": 10}
 EXPERT_PARTS = {"mtt": ("policy",), "datm": ("policy", "labels")}
@@ -114,7 +93,7 @@ class Published(ddcore.Experiments):
 
     def summarise(self, found: Sequence[ddcore.Found]) -> ddcore.Finding:
         finding = super().summarise(found)
-        published = [PUBLISHED.get((row["method"], row["data"]), {}).get(row["ipc"]) for row in finding.numbers["rows"]]
+        published = [ddcore.plugin.published(row["method"], row["data"], row["ipc"]) for row in finding.numbers["rows"]]
         rows = [
             [*row, "-" if value is None else str(value)] for row, value in zip(finding.rows, published, strict=True)
         ]

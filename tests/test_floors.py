@@ -16,7 +16,7 @@ CORE = ROOT / "ddcore"
 FLOORS = {
     "ground": [
         {"bounds", "errors", "fast", "marker", "types"},
-        {"files", "losses", "papers", "ranks"},
+        {"files", "losses", "papers", "published", "ranks"},
         {"rng"},
         {"checkpoint", "chunking", "device", "levels", "memory", "plots", "tensors", "trace"},
     ],

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
-from ddcore import BadArtefact, DistilledSet, Host, RealData, RecipeRefused, plugin
+from ddcore import BadArtefact, DistilledSet, Host, RealData, RecipeRefused, coarsened, plugin
+from ddcore.cli import app
 from ddcore.levels import Levels, coarse, stored_bytes
+from ddcore.store import plain
 from ddcore.tensors import write_tensors
 from ddcore.testing import smaller
 
@@ -142,9 +145,9 @@ def test_no_more_bits_are_made_of_few(tiny):
         ({"bits": 16}, "its levels of inputs are none"),
         ({"bits": 3}, "bits"),
         ({"levels": {}}, "its inputs are torch.uint8"),
-        ({"levels": {"inputs": {"low": 1.0, "high": 0.0, "shape": [24, 1, 8, 8]}}}, "which are none"),
-        ({"levels": {"inputs": {"low": 0.0, "high": 1.0, "shape": [24, 1, 8, 9]}}}, "its levels of inputs are none"),
-        ({"levels": {"inputs": {"low": 0.0, "high": 1e300, "shape": [24, 1, 8, 8]}}}, "NaN or infinite"),
+        ({"levels": {"inputs": {"low": 1.0, "high": 0.0, "shape": [12, 1, 8, 8]}}}, "which are none"),
+        ({"levels": {"inputs": {"low": 0.0, "high": 1.0, "shape": [12, 1, 8, 9]}}}, "its levels of inputs are none"),
+        ({"levels": {"inputs": {"low": 0.0, "high": 1e300, "shape": [12, 1, 8, 8]}}}, "NaN or infinite"),
         ({"levels": {"strange": {"low": 0.0, "high": 1.0, "shape": [1]}}}, "levels of 'strange'"),
     ],
 )
@@ -157,3 +160,27 @@ def test_levels_of_a_stranger_are_refused(change, sentence, tiny, tmp_path):
     write_tensors(path, load_file(path), {"ddcore": json.dumps({**card, **change})})
     with pytest.raises(BadArtefact, match=sentence):
         DistilledSet.load(path)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_set_made_coarse_afterwards_has_inputs_of_its_coarse_latent(carrier, tiny):
+    run = made(carrier, tiny)
+    coarser = coarsened(run.export(), 8)
+    assert coarser.bits == 8
+    if not coarser.latent:
+        return
+    with torch.no_grad(), run.synthetic.carrier.in_bits(8):
+        decoded = plain(run.synthetic.carrier(torch.arange(len(coarser))))
+    assert torch.allclose(coarse(decoded, 8), coarser.inputs, atol=1e-6)
+
+
+def test_a_set_is_made_coarse_on_the_command_line(tiny, tmp_path):
+    made("codes", tiny).export().save(tmp_path / "whole.safetensors")
+    words = ["coarsen", str(tmp_path / "whole.safetensors"), str(tmp_path / "small.safetensors")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert DistilledSet.load(tmp_path / "small.safetensors").bits == 8
+    assert "is there already" in CliRunner().invoke(app, words).output
+    words[2] = str(tmp_path / "other.safetensors")
+    said = CliRunner().invoke(app, [*words, "--bits", "5"])
+    assert said.exit_code == 2 and "in 4, 8, 16 bits per number, not in 5" in " ".join(said.output.split())

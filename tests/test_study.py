@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -16,6 +17,7 @@ import ddcore
 from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study
 from ddcore.cli import app
 from ddcore.plugin import Line, Panel, Plot, over_seeds, spread
+from ddcore.study.table import Table
 
 
 @dataclass(frozen=True)
@@ -372,3 +374,85 @@ def test_mistakes_have_a_sentence_and_leave_nothing(monkeypatch, tmp_path, words
     assert done.exit_code == 2
     assert sentence in " ".join(done.output.split())
     assert not (tmp_path / "out").exists()
+
+
+SMALL_TABLE = Table(
+    seeds=2,
+    methods=("dm", "el2n"),
+    protocol=replace(SHORT, repeats=2),
+    overrides={
+        "dm": {"iterations": 2, "network.width": 4, "objective.real": 8},
+        "el2n": {"network.width": 4, "synthetic.fit.steps": 2},
+        "herding": {"network.width": 4, "synthetic.fit.steps": 2},
+    },
+)
+
+
+def test_a_table_stands_beside_real_images_at_the_bytes_of_float32_ones_and_no_cell_runs_twice(tmp_path, monkeypatch):
+    finding = run_study(SMALL_TABLE, tmp_path)
+    rows = {row["method"]: row for row in finding.numbers["rows"]}
+    assert rows.keys() == {"dm", "el2n", "random", "herding", "whole"}
+    assert rows["dm"]["bytes"] == 10 * (256 * 4 + 1)
+    assert {rows[name]["bytes"] for name in ("random", "herding", "el2n")} == {10 * 4 * 257}
+    assert all(row["seeds"] == 2 and row["std_seeds"] is not None for row in rows.values())
+    assert (tmp_path / "bytes.png").exists() and (tmp_path / "minutes.png").exists()
+    assert "\\begin{tabular}" in (tmp_path / "finding.tex").read_text()
+    monkeypatch.setattr("ddcore.study.table.run_or_resume", lambda *_, **__: pytest.fail("it has ended"))
+    again = run_study(replace(SMALL_TABLE, seeds=1), tmp_path)
+    assert {row["method"]: row["seeds"] for row in again.numbers["rows"]} == dict.fromkeys(rows, 1)
+
+
+def test_a_cell_is_of_its_data_and_its_version(monkeypatch):
+    def folders():
+        return [case.folder for case in SMALL_TABLE.cases(Host())]
+
+    first = folders()
+    assert folders() == first
+    monkeypatch.setattr("ddcore.study.table.version", lambda name: "another")
+    assert not {*folders()} & {*first}
+
+
+def test_minutes_give_iterations_by_the_time_of_the_first_once_for_a_cell(tmp_path, monkeypatch):
+    clock = iter(range(0, 10**6, 6))
+    monkeypatch.setattr("ddcore.study.table.time.process_time", lambda: next(clock))
+    plan = replace(SMALL_TABLE, seeds=1, methods=("dm",), minutes=(1.0, 2.0))
+    monkeypatch.setattr("ddcore.study.table.run_or_resume", None)
+    with pytest.raises(ddcore.CasesFailed):
+        run_study(plan, tmp_path)
+    kept = sorted(json.loads(path.read_text())["iterations"] for path in tmp_path.glob("cases/*/budget.json"))
+    assert kept == [1 + int((60 - 6) / 1.5), 1 + int((120 - 6) / 1.5)]
+
+
+def test_all_methods_are_those_that_suit_the_data_and_one_that_is_named_must(host):
+    methods = {case.description["recipe"].name for case in Table(seeds=1).cases(host)}
+    assert {"random", "herding", "dm", "mtt", "kfs", "rded"} <= methods
+    with pytest.raises(RecipeRefused, match="leave no base"):
+        Table(methods=("haba",), overrides={"haba": {"synthetic.width": 99999}}).cases(host)
+
+
+def test_a_field_of_a_study_is_an_option_with_commas(monkeypatch, tmp_path):
+    done = call(monkeypatch, "count", "--to", "2", "--starts", "0,1", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "to = 2" in (tmp_path / "study.toml").read_text()
+    for words, sentence in (
+        (["--too", "2"], "no option named '--too'"),
+        (["--to"], "--to needs a value"),
+        (["stray"], "stray belongs to no option"),
+        (["--to=many"], "to = 'many' is not usable"),
+    ):
+        done = call(monkeypatch, "count", *words, "--out", tmp_path / "none")
+        assert done.exit_code == 2 and sentence in " ".join(done.output.split())
+
+
+def test_published_numbers_are_of_methods_and_data_that_there_are(host):
+    import tomllib
+
+    from ddcore import published as module
+
+    table = tomllib.loads((Path(module.__file__).with_suffix(".toml")).read_text())
+    assert module.published("dm", "nothing", 1) is None
+    for method, by_data in table.items():
+        host.catalogue.find("method", method)
+        for data, by_ipc in by_data.items():
+            host.catalogue.find("data", data)
+            assert all(0 < module.published(method, data, int(ipc)) < 100 for ipc in by_ipc)

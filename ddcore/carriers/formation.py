@@ -72,3 +72,6 @@ class FormationModule(ImagesModule):
 
     def latent(self) -> dict[str, Tensor]:
         return {"images": self.pixels.detach().cpu().clone()}
+
+    def restore(self, latent: dict[str, Tensor]) -> None:
+        super().restore({"pixels" if name == "images" else name: value for name, value in latent.items()})

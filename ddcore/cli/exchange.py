@@ -34,14 +34,40 @@ def export(
 
     `ddcore export runs/digits-dm-ipc1-0 dm.parquet --format parquet`
     """
-    from ddcore.artefact import DistilledSet
     from ddcore.experiment.exchanging import export as exported
-    from ddcore.experiment.folder import Folder
+    from ddcore.experiment.reading import distilled_at
 
-    found = exported(DistilledSet.load(Folder(place).distilled if place.is_dir() else place), out, format or "tensors")
+    found = exported(distilled_at(place), out, format or "tensors")
     say(found.said)
     warn(found.warnings)
     screen.print(f"Written: {out}, {found.notes}", soft_wrap=True)
+
+
+@app.command()
+def coarsen(
+    place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write; nothing may be there.")],
+    bits: Annotated[int, typer.Option(help="Bits per number: 16, 8 or 4.")] = 8,
+) -> None:
+    """Store a distilled set in fewer bits per number, spread over the range of each tensor.
+
+    `ddcore coarsen runs/digits-dm-ipc1-0 dm8.safetensors --bits 8`
+
+    `ddcore evaluate dm8.safetensors` measures what is left of it.
+    """
+    from ddcore.errors import RecipeRefused
+    from ddcore.experiment.exchanging import coarsened
+    from ddcore.experiment.reading import distilled_at
+    from ddcore.files import check_target
+
+    check_target(out)
+    if out.exists():
+        raise RecipeRefused(f"{out} is there already. Name another place, or remove it.")
+    found = distilled_at(place)
+    small = coarsened(found, bits)
+    warn(small.warnings)
+    screen.print(f"{small.nbytes} bytes, where it took {found.nbytes}.")
+    screen.print(f"Written: {small.save(out)}", soft_wrap=True)
 
 
 @app.command(name="import")

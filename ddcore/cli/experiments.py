@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ddcore.cli.base import app, by_one_process, pairs, progress, say, screen, show, warn
-from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Seed, Work, routed, spelled
+from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Seed, Work, fields_of, routed, spelled
 
 if TYPE_CHECKING:
     from ddcore.experiment.plan import Experiment
@@ -65,6 +65,13 @@ def distill(
         int | None, typer.Option(help="Updates of the distilled set; by default the method's.")
     ] = None,
     seed: Seed = 0,
+    bits: Annotated[
+        int | None, typer.Option(help="Bits in which each number of the set is stored: 16, 8 or 4; by default 32.")
+    ] = None,
+    coarse: Annotated[
+        int | None,
+        typer.Option(help="The same, with as many numbers as the bytes of --ipc float32 images hold: 8 for 4 times."),
+    ] = None,
 ) -> None:
     """Distil a data set, by default digits, by METHOD (`ddcore list methods`), and evaluate it beside random, herding
     and whole.
@@ -72,6 +79,8 @@ def distill(
     `ddcore distill dm --data digits --ipc 1`
 
     `ddcore distill dsa --data mnist --root ~/data --ipc 10 --iterations 1000 --networks convnet,resnet18`
+
+    `ddcore distill dm --data fashion --root ~/data --ipc 10 --coarse 8 --baselines random --set experiment.equal=bytes`
     """
     from ddcore.errors import RecipeRefused
     from ddcore.experiment.plan import Experiment, Settings
@@ -84,7 +93,9 @@ def distill(
     changes, of_settings = routed(pairs(options.change or []))
     settings = Settings(options.named(host, options.data or "digits"))
     settings = options.laid_over(host, settings, of_settings)
-    overrides, kind = {"seed": seed, **changes}, settings.data.item_kind()
+    stored = {"synthetic.bits": bits, "synthetic.coarse": coarse}
+    given = {path: value for path, value in stored.items() if value is not None}
+    overrides, kind = {"seed": seed, **given, **changes}, settings.data.item_kind()
     recipe = host.recipe(method, kind=kind, overrides=overrides, **arguments)
     _carry_out(Experiment(recipe, settings), host, work)
 
@@ -170,12 +181,11 @@ def evaluate(
     with progress() as told:
         from dataclasses import replace
 
-        from ddcore.artefact import DistilledSet
         from ddcore.errors import RecipeRefused
         from ddcore.experiment.evaluating import evaluate_saved
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
-        from ddcore.experiment.reading import data_set_of
+        from ddcore.experiment.reading import ZOO, data_set_of, distilled_at
         from ddcore.files import check_target, json_bytes, write_whole
         from ddcore.host import Host
         from ddcore.report.tables import results, warnings_of
@@ -189,12 +199,13 @@ def evaluate(
                 f"--set {', '.join(changes)}: the set is already made, so its recipe cannot change."
                 " Set fields of the protocol (protocol.batch=32) or of the experiment."
             )
-        bare = place.is_file() or place.suffix == ".safetensors"
+        own = str(place).startswith(ZOO)
+        bare = own or place.is_file() or place.suffix == ".safetensors"
         if bare:
             if options.data:
                 chosen = options.named(host, options.data)
             else:
-                chosen = data_set_of(DistilledSet.load(place), host.catalogue, **options.given)
+                chosen = data_set_of(distilled_at(place), host.catalogue, **options.given)
             settings = Settings(chosen).suited(host.catalogue)
         else:
             settings = Folder(place).experiment(host.catalogue).settings
@@ -203,7 +214,8 @@ def evaluate(
         with nullcontext() if bare or json_file else Folder(place).held():
             metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
             file = f"evaluation-{metrics['preset'] or 'own'}.json"
-            target = json_file or (place.with_name(f"{place.stem}-{file}") if bare else place / file)
+            beside = Path(f"{str(place).removeprefix(ZOO)}-{file}") if own else place.with_name(f"{place.stem}-{file}")
+            target = json_file or (beside if bare else place / file)
             write_whole(target, json_bytes(metrics))
     say(metrics["notes"])
     show(*results(metrics))
@@ -212,9 +224,10 @@ def evaluate(
     screen.print(f"Written: {target}", soft_wrap=True)
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @spelled
 def study(
+    ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="A study: `ddcore list studies`.")],
     options: DataOptions,
     change: Annotated[
@@ -244,6 +257,10 @@ def study(
     `ddcore study grid --set seeds=[0,1,2] --engine ray --workers 16`
 
     `ddcore study audit --set method=dm --set shadows=16`
+
+    A field of the study is an option of its own too, with commas between several values:
+
+    `ddcore study table --data digits --ipc 1,10 --methods dm,kfs --seeds 3 --minutes 1,5`
     """
     folder = out or Path("runs") / f"study-{name}"
     with progress() as told:
@@ -259,16 +276,19 @@ def study(
 
         host = Host()
         plan = from_dict(cast(type[Study], host.catalogue.find("study", name).maker), {}, host.catalogue, name)
-        if isinstance(base := getattr(plan, "data", None), DataSet):
+        base = getattr(plan, "data", None)
+        if isinstance(base, DataSet):
             plan = replace(cast(Any, plan), data=options.replaced(host, base))
+        elif isinstance(base, tuple) and options.data:
+            plan = replace(cast(Any, plan), data=tuple(options.named(host, one) for one in options.data.split(",")))
         elif options.data or any(options.given.values()):
             raise RecipeRefused(f"The study {name} has no data set to choose.")
-        plan = overridden(plan, pairs(change or []), host.catalogue)
+        plan = overridden(plan, {**fields_of(plan, ctx.args), **pairs(change or [])}, host.catalogue)
         where = _engine(host, engine, workers)
         finding = run_study(plan, folder, host=host, device=device, progress=told, engine=where)
     show(finding.head, finding.rows)
     screen.print(finding.says, soft_wrap=True)
-    screen.print(f"Written: {folder}/report.md, finding.json, finding.csv", soft_wrap=True)
+    screen.print(f"Written: {folder}/report.md, finding.json, finding.csv, finding.tex", soft_wrap=True)
 
 
 def _engine(host: Host, text: str | None, workers: int | None) -> Engine:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from ddcore.cli.base import app, err, say, screen, show
+from ddcore.cli.base import app, err, pairs, progress, say, screen, show
+from ddcore.cli.options import Device, Options, routed, spelled
 
 if TYPE_CHECKING:
     from ddcore.catalogue import Entry
@@ -26,6 +27,7 @@ class What(StrEnum):
     data = "data"
     protocols = "protocols"
     studies = "studies"
+    zoo = "zoo"
 
 
 @app.command(name="list")
@@ -42,14 +44,17 @@ def list_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List WHAT is installed (methods, parts, networks, data, protocols or studies), where it comes from, and which
-    plugins it needs besides. With a NAME, show all about that one.
+    """List WHAT is installed (methods, parts, networks, data, protocols, studies or the zoo), where it comes from, and
+    which plugins it needs besides. With a NAME, show all about that one.
 
     `ddcore list methods`, `ddcore list methods dm`, `ddcore list methods --family gradient`, `ddcore list parts pixels`
     """
     from ddcore.host import Host
 
     host = Host()
+    if what is What.zoo:
+        _zoo(name, as_json)
+        return
     if name is not None:
         path = what is What.data and Path(name).exists() and name not in {e.name for e in _chosen(host, what)}
         (_read(host, name, as_json) if path else _one(host, what, name, as_json))
@@ -65,6 +70,31 @@ def list_(
         screen.print(f"No {what.value} are installed.")
     for problem in host.problems:
         err.print(f"Left out: {problem}", style="yellow", soft_wrap=True)
+
+
+def _zoo(name: str | None, as_json: bool) -> None:
+    """Print the sets that come with ddcore, or the card of the one of that ``name``."""
+    from ddcore.experiment.reading import ZOO, file_at, zoo
+
+    if name is not None:
+        print(file_at(ZOO + name.removeprefix(ZOO)).with_suffix(".md").read_text())
+        return
+    from ddcore.artefact import DistilledSet
+
+    rows = []
+    for called, path in zoo().items():
+        found = DistilledSet.load(path)
+        size = path.stat().st_size
+        rows.append(
+            {
+                **{"name": ZOO + called, "method": found.method, "data": found.data.name, "items": str(len(found))},
+                **{"bits": str(found.bits or 32), "bytes": str(found.nbytes), "file": str(size)},
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        show(rows[0], (row.values() for row in rows))
 
 
 def _entries(host, what: What) -> list[dict[str, str]]:
@@ -190,6 +220,57 @@ def compare(
     show(*found.table())
     say(found.warnings())
     screen.print(f"Written: {into / 'compare.md'}, compare.csv, compare.png", soft_wrap=True)
+
+
+@app.command()
+@spelled
+def card(
+    place: Annotated[
+        Path, typer.Argument(help="The folder of a finished experiment, a .safetensors file, or a set of the zoo.")
+    ],
+    options: Options,
+    device: Device = "cpu",
+    into: Annotated[
+        Path | None, typer.Option("--out", help="The folder for the card's files; by default NAME-card beside the set.")
+    ] = None,
+) -> None:
+    """The fair card of a distilled set: hard labels, soft labels and a teacher on the fly, each beside random, el2n and
+    herding at the same stored bytes and beside whole; label-robust and augmentation-robust scores.
+
+    `ddcore card runs/digits-dm-ipc1-0 --networks convnet,mlp`
+
+    `ddcore card dm8.safetensors --data mnist --root ~/data`
+    """
+    from ddcore.errors import RecipeRefused
+
+    with progress() as told:
+        from ddcore.experiment.fair import fair_card
+        from ddcore.experiment.folder import Folder
+        from ddcore.experiment.plan import Settings
+        from ddcore.experiment.reading import data_set_of, distilled_at
+        from ddcore.files import held
+        from ddcore.host import Host
+
+        host = Host()
+        distilled = distilled_at(place)
+        changes, of_settings = routed(pairs(options.change or []))
+        if changes:
+            raise RecipeRefused(f"--set {', '.join(changes)}: the set is already made, so its recipe cannot change.")
+        if options.data:
+            settings = Settings(options.named(host, options.data)).suited(host.catalogue)
+        elif place.is_dir():
+            settings = Folder(place).experiment(host.catalogue).settings
+        else:
+            settings = Settings(data_set_of(distilled, host.catalogue, **options.given)).suited(host.catalogue)
+        settings = options.laid_over(host, settings, of_settings)
+        data = settings.load(distilled.facts.get("seed", 0))
+        found = fair_card(distilled, data, settings.protocol, host=host, device=device, progress=told)
+        folder = into or (place / "card" if place.is_dir() else Path(f"{place.stem.replace(':', '-')}-card"))
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder):
+            found.write(folder)
+    screen.print(found.markdown(), soft_wrap=True)
+    screen.print(f"Written: {folder / 'card.md'}, card.html, card.json, card.png", soft_wrap=True)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial, wraps
 from inspect import Parameter, signature
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ddcore.datasets.base import DataSet
     from ddcore.experiment.plan import Settings
     from ddcore.host import Host
+    from ddcore.parts import Part
 
 
 def _given(value: str | None) -> str | None:
@@ -97,6 +98,32 @@ def routed(changes: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
         else:
             recipe[path] = value
     return recipe, settings
+
+
+def fields_of(plan: Part, words: Sequence[str]) -> dict[str, Any]:
+    """``--NAME VALUE`` for fields of ``plan``, as an override of each; a list may have commas between its values.
+
+    Raises:
+        RecipeRefused: a word that belongs to no option, or an option that is no field.
+    """
+    from ddcore.errors import RecipeRefused, UnknownName
+    from ddcore.packing import read_value
+
+    found, left = {}, list(words)
+    names = {f.name: getattr(plan, f.name) for f in fields(plan)}
+    while left:
+        word = left.pop(0)
+        name, sign, value = word.removeprefix("--").replace("-", "_").partition("=")
+        if not word.startswith("--"):
+            raise RecipeRefused(f"{word} belongs to no option. Write --NAME VALUE, or --set NAME=VALUE.")
+        if name not in names:
+            raise RecipeRefused(str(UnknownName("option", f"--{name}", [f"--{name}" for name in names])))
+        value = word.partition("=")[2] if sign else left.pop(0) if left else None
+        if value is None:
+            raise RecipeRefused(f"--{name} needs a value.")
+        listed = isinstance(names[name], tuple) and not value.startswith("[")
+        found[name] = [read_value(one, name) for one in value.split(",")] if listed else value
+    return found
 
 
 @dataclass(frozen=True)

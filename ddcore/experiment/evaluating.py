@@ -28,9 +28,8 @@ from ddcore.evaluation.scores import evaluate as score
 from ddcore.evaluation.teaching import TeacherTargets
 from ddcore.evaluation.training import Attack
 from ddcore.evaluation.training_set import Preprocessed, TrainingSet
-from ddcore.experiment.folder import Folder
 from ddcore.experiment.plan import Experiment, Settings
-from ddcore.experiment.reading import needed_targets, papers_of, preprocess_of, preset_of
+from ddcore.experiment.reading import distilled_at, needed_targets, papers_of, preprocess_of, preset_of
 from ddcore.gate.open import Open
 from ddcore.gate.source import Source
 from ddcore.host import Host
@@ -127,9 +126,9 @@ def evaluate_saved(
     """
     host, path = host or Host(), Path(place)
     check_device(device)
-    distilled = DistilledSet.load(Folder(path).distilled if path.is_dir() else path)
+    distilled = distilled_at(place)
     experiment = Experiment(Recipe.from_toml(distilled.recipe, host.catalogue), settings)
-    if path.is_file():
+    if not path.is_dir():
         _reads_nothing(path, experiment.recipe)
     data = settings.load(experiment.recipe.seed)
     check_problem(distilled.data, data.card, by_number)

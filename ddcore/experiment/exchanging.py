@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -16,15 +16,18 @@ from torch import Tensor
 from ddcore.artefact import DistilledSet
 from ddcore.carriers.tiles import cut, enlarged
 from ddcore.catalogue import Catalogue
+from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.errors import BadArtefact, RecipeRefused
 from ddcore.exchange.base import Format, shares
 from ddcore.experiment.evaluating import fitted_to
 from ddcore.files import PARTIAL, flush, naming
 from ddcore.host import Host
+from ddcore.levels import Bits, stored_bytes
 from ddcore.losses import LossName
 from ddcore.naming import part_named
 from ddcore.preprocess import Preprocess
+from ddcore.store import plain
 from ddcore.tensors import LabelledTensors
 from ddcore.types import DataCard
 
@@ -77,6 +80,27 @@ def export(
             for path in Path(folder).iterdir():
                 path.rename(out.parent / path.name)
     return Exported(out / NOTES if out.is_dir() else beside, tuple(said), tuple(lost))
+
+
+def coarsened(distilled: DistilledSet, bits: int, *, host: Host | None = None) -> DistilledSet:
+    """``distilled`` in ``bits`` per number, 16, 8 or 4, with the inputs that its coarse latent tensors decode to.
+
+    Raises:
+        RecipeRefused: there are no such bits, or what decodes its latent tensors is not known.
+        BadArtefact: its numbers are stored in fewer.
+    """
+    if bits not in get_args(Bits):
+        raise RecipeRefused(f"A set is stored in {', '.join(map(str, get_args(Bits)))} bits per number, not in {bits}.")
+    found = distilled.at(cast(Bits, bits))
+    beside = distilled.nbytes - sum(stored_bytes(value, distilled.bits) for value in distilled.latent.values())
+    if not distilled.latent or beside >= stored_bytes(distilled.inputs, distilled.bits):  # stored as they are
+        return found
+    recipe = Recipe.from_toml(distilled.recipe, (host or Host()).catalogue)
+    carrier = recipe.synthetic.ready(distilled.data)
+    carrier.restore(found.latent)
+    with torch.no_grad():
+        inputs = plain(carrier(torch.arange(len(distilled))))
+    return replace(found, tensors=replace(found.tensors, inputs=inputs))
 
 
 def _left_out(distilled: DistilledSet, plan: Format) -> Iterator[str]:

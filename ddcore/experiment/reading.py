@@ -17,9 +17,10 @@ from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.datasets.base import DataSet
 from ddcore.device import all_sent, check_device
-from ddcore.errors import BadArtefact, RecipeRefused
+from ddcore.errors import BadArtefact, RecipeRefused, UnknownName
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import LiveTeacher, StoredCrops, TeacherTargets
+from ddcore.experiment.folder import Folder
 from ddcore.experiment.plan import Experiment
 from ddcore.host import Host
 from ddcore.packing import from_dict
@@ -62,6 +63,37 @@ def data_set(catalogue: Catalogue, source: str, **fields: Any) -> DataSet:
     if unknown := given.keys() - {f.name for f in dataclass_fields(cast(type, plan))}:
         raise RecipeRefused(f"The data {source} take no {' and no '.join(sorted(unknown))}: leave it out.")
     return from_dict(cast(type[DataSet], plan), given, catalogue, source)
+
+
+ZOO = "zoo:"
+"""What the name of a set of the zoo begins with, in the place of a path."""
+
+
+def zoo() -> dict[str, Path]:
+    """The sets that come with ddcore, by name."""
+    folder = Path(__file__).resolve().parents[1] / "zoo"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def distilled_at(place: str | os.PathLike[str]) -> DistilledSet:
+    """The set in a file, of the experiment in a folder, or of the zoo (``zoo:digits-kfs-ipc1``).
+
+    Raises:
+        BadArtefact: there is none, or it is damaged. UnknownName: the zoo has none of that name.
+    """
+    return DistilledSet.load(file_at(place))
+
+
+def file_at(place: str | os.PathLike[str]) -> Path:
+    """The file of the set that :func:`distilled_at` reads."""
+    name = os.fspath(place)
+    if name.startswith(ZOO):
+        found = zoo()
+        if name.removeprefix(ZOO) not in found:
+            raise UnknownName("set of the zoo", name.removeprefix(ZOO), found)
+        return found[name.removeprefix(ZOO)]
+    path = Path(place)
+    return Folder(path).distilled if path.is_dir() else path
 
 
 def data_set_of(distilled: DistilledSet, catalogue: Catalogue, **fields: Any) -> DataSet:

@@ -62,6 +62,21 @@ def results(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+def latex_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """The table as LaTeX, for the package booktabs."""
+    lines = [list(head), *(list(row) for row in rows)]
+    cells = [[_in_latex(cell) for cell in line] for line in lines]
+    first, *rest = (f"{' & '.join(line)} \\\\\n" for line in cells)
+    columns = "l" * len(lines[0])
+    body = f"\\toprule\n{first}\\midrule\n{''.join(rest)}\\bottomrule\n"
+    return f"\\begin{{tabular}}{{{columns}}}\n{body}\\end{{tabular}}\n"
+
+
+def _in_latex(cell: str) -> str:
+    escaped = "".join(f"\\{sign}" if sign in "&%$#_{}" else sign for sign in cell.replace("\\", "/"))
+    return escaped.replace("±", "$\\pm$").replace("~", " ").replace("^", " ")
+
+
 def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(head)]
     lines += [["---"] * len(lines[0]), *([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)]

@@ -5,6 +5,7 @@ from ddcore.study.engine import Local
 from ddcore.study.grid import Grid
 from ddcore.study.loky import Loky
 from ddcore.study.ray import Ray
+from ddcore.study.table import Table
 
 PARTS = (
     Dask,
@@ -12,4 +13,5 @@ PARTS = (
     Local,
     Loky,
     Ray,
+    Table,
 )

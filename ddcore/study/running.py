@@ -22,7 +22,7 @@ from ddcore.errors import CasesFailed, DdcoreError, RecipeRefused
 from ddcore.files import LOCK, held, write_whole
 from ddcore.host import Host
 from ddcore.packing import dotted, to_dict
-from ddcore.report.tables import markdown_table
+from ddcore.report.tables import latex_table, markdown_table
 from ddcore.study.base import Case, Found, Study
 from ddcore.study.engine import Engine, Failure, Local
 from ddcore.study.finding import Finding
@@ -76,8 +76,9 @@ def run_study(
     """Run the cases of ``study`` in ``folder``, but for those that have ended there, and sum up.
 
     Leaves ``study.toml`` (the settings), ``cases/`` (a folder for each case, with ``case.toml``, and ``case.json`` once
-    it has ended), ``finding.json``, ``finding.csv`` (a row per case), ``report.md`` and the plots. A case that fails
-    does not keep the others from running. What comes out does not depend on the engine, where as many threads compute.
+    it has ended), ``finding.json``, ``finding.csv`` (a row per case), ``finding.tex``, ``report.md`` and the plots. A
+    case that fails does not keep the others from running. What comes out does not depend on the engine, where as many
+    threads compute.
 
     Raises:
         RecipeRefused: there is no such ``device``, the ``engine`` is not installed or has no workers to use, two cases
@@ -216,6 +217,7 @@ def _write(finding: Finding, found: Sequence[Found], settings: dict[str, Any], p
     numbers = {"study": name, **finding.numbers}
     write_whole(place.path / "finding.json", (json.dumps(numbers, indent=2) + "\n").encode())
     write_whole(place.path / "finding.csv", _csv(found).encode())
+    write_whole(place.path / "finding.tex", latex_table(finding.head, finding.rows).encode())
     for plot in finding.plots:
         plot.save(place.path / f"{plot.name}.png")
     pictures = "".join(f"![{plot.name}]({plot.name}.png)\n\n" for plot in finding.plots)

@@ -1,0 +1,218 @@
+"""The table: methods by data by images per class by seeds, beside what papers report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, ClassVar
+
+from ddcore.bounds import Count, Positive
+from ddcore.carriers.chosen import Chosen
+from ddcore.composition import Recipe
+from ddcore.data import RealData
+from ddcore.datasets.base import DataSet
+from ddcore.datasets.digits import Digits
+from ddcore.errors import RecipeRefused
+from ddcore.evaluation.protocol import Protocol
+from ddcore.experiment.plan import Baseline, Experiment, Settings
+from ddcore.experiment.running import run_or_resume
+from ddcore.files import json_bytes, write_whole
+from ddcore.host import Host
+from ddcore.packing import dotted
+from ddcore.plots import Line, Panel, Plot
+from ddcore.published import published
+from ddcore.recipes import METHODS
+from ddcore.report.tables import bytes_cell, plus_minus
+from ddcore.study.base import Case, Found, Study, loaded, over_seeds
+from ddcore.study.experiments import numbers_of
+from ddcore.study.finding import Finding
+from ddcore.types import Progress
+
+ALL = "all"
+REFERENCES = ("random", "herding")
+"""What stands in every table."""
+TIMED = 4
+"""Steps after the first one by which the length of a run is chosen that shall take so many minutes."""
+
+
+@dataclass(frozen=True)
+class Table(Study):
+    """Methods by data by images per class by seeds, with random, herding and whole beside them and what papers report.
+
+    Real images that are chosen are as many as the bytes of so many float32 ones hold: 40 for 10 where they came as
+    bytes. A cell is known by its recipe, the content of its data and the version of ddcore: none that has ended is run
+    again.
+    """
+
+    chooses: ClassVar[frozenset[str]] = frozenset({"data", "ipc", "methods", "seeds", "minutes", "overrides"})
+    several: ClassVar[tuple[str, ...]] = ("data", "ipc", "methods")
+
+    data: tuple[DataSet, ...] = field(default_factory=lambda: (Digits(),))
+    """What is distilled."""
+    ipc: tuple[Count, ...] = (1,)
+    """Images per class."""
+    methods: tuple[str, ...] = (ALL,)
+    """By name (``ddcore list methods``); ``all`` for those of the core that the data suit."""
+    seeds: Count = 3
+    """Runs of each cell."""
+    minutes: tuple[Positive, ...] = ()
+    """CPU minutes that each method has to distil, a row for each of them: as many iterations as they give, by the time
+    of its first ones. Empty for the iterations of the recipes."""
+    protocol: Protocol = field(default_factory=Protocol)
+    """How networks are trained on what comes out."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``."""
+
+    def cases(self, host: Host) -> list[Case]:
+        found = []
+        for plan, ipc, seed in product(self.data, self.ipc, range(self.seeds)):
+            data = loaded(plan)
+            about = {"version": version("ddcore"), "content": data.train.content}
+            for recipe, minutes, baselines in self._recipes(host, data, ipc):
+                settings = Settings(plan, self.protocol, baselines).suited(host.catalogue)
+                words = [data.card.name, recipe.name, f"ipc {ipc}", f"{minutes:g} min" if minutes else ""]
+                said = {"recipe": replace(recipe, seed=0), "settings": settings, "ipc": ipc, "minutes": minutes}
+                found.append(Case(", ".join(filter(None, words)), seed, {**said, **about}))
+        return found
+
+    def _recipes(self, host: Host, data: RealData, ipc: int) -> Iterator[tuple[Recipe, float, tuple[Baseline, ...]]]:
+        """Each recipe with its minutes, 0 for none, and the baselines that are measured with it."""
+        every = self._names()
+        for name in every:
+            try:
+                recipe = host.recipe(name, kind=data.card.kind, ipc=ipc, overrides=dotted(self.overrides.get(name, {})))
+                if data.card.unit_range and isinstance(recipe.synthetic, Chosen) and recipe.synthetic.whole:
+                    recipe = replace(recipe, synthetic=replace(recipe.synthetic, coarse=8))
+                recipe.fitted(data.card).check(data.card, host.catalogue)
+            except RecipeRefused:
+                if name in self.methods:
+                    raise
+                continue
+            baselines: tuple[Baseline, ...] = ("whole",) if name == every[0] else ()
+            for minutes in self.minutes if recipe.iterations else (0.0,):
+                yield recipe, minutes, baselines
+            if recipe.iterations and not self.minutes:
+                yield recipe, 0.0, baselines
+
+    def _names(self) -> list[str]:
+        every = [method.__name__ for method in METHODS]
+        named = [name for one in self.methods for name in (every if one == ALL else [one])]
+        return list(dict.fromkeys([*REFERENCES, *named]))
+
+    def run(self, case: Case, folder: Path, host: Host, device: str, progress: Progress | None) -> dict[str, Any]:
+        about = case.description
+        recipe = replace(about["recipe"], seed=case.seed)
+        if about["minutes"]:
+            recipe = replace(recipe, iterations=_iterations(recipe, about, folder, host, device, progress))
+        experiment = Experiment(recipe, about["settings"])
+        metrics = run_or_resume(experiment, folder, host=host, device=device, progress=progress)
+        protocol = {"short": metrics.get("short", []), "iterations": recipe.iterations, "minutes": about["minutes"]}
+        return {**numbers_of(metrics), **protocol, "data": metrics["data"], "ipc": about["ipc"]}
+
+    def summarise(self, found: Sequence[Found]) -> Finding:
+        rows = [row for alike in over_seeds(found) for row in _rows([one.numbers for one in alike])]
+        rows.sort(key=lambda row: (row["data"], row["ipc"], row["network"], -row["mean"]))
+        head = ["data", "ipc", "method", "network", "accuracy ± nets", "± seeds (n)", "published", "bytes"]
+        head += ["seconds", "MiB", "iterations"]
+        left = sorted({*self._names()} - {row["method"] for row in rows})
+        says = [
+            "On the test split: mean, deviation over the networks of one run and, apart, over the runs of several"
+            " seeds; stored bytes, seconds of distilling, most memory of the process. Real images that are chosen are"
+            " at the bytes of the others, whole is all of T; published numbers are by their papers' protocols.",
+            f"Protocol: {json.dumps(self._said(), sort_keys=True)}.",
+            *([f"Not in the table, as they do not suit the data: {', '.join(left)}."] if left else []),
+            *dict.fromkeys(sentence for one in found for sentence in one.numbers["short"]),
+        ]
+        return Finding(head, [_cells(row) for row in rows], {"rows": rows}, " ".join(says), tuple(_plots(rows)))
+
+    def _said(self) -> dict[str, Any]:
+        p = self.protocol
+        return {"steps": p.steps, "epochs": p.epochs, "batch": p.batch, "lr": list(p.lr), "nets": p.repeats}
+
+
+def _iterations(recipe: Recipe, about: Any, folder: Path, host: Host, device: str, progress: Progress | None) -> int:
+    """As many iterations as the minutes of the case give, found once for its folder."""
+    kept = folder / "budget.json"
+    if kept.exists():
+        return int(json.loads(kept.read_text())["iterations"])
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    long = replace(recipe, iterations=max(recipe.iterations, 1 + TIMED))
+    run, began = host.start(long, loaded(about["settings"].data), device=device, progress=progress), clock()
+    run.run_until(1)
+    first = clock()
+    run.run_until(1 + TIMED)
+    left, each = 60 * about["minutes"] - (first - began), (clock() - first) / TIMED
+    found = max(1, 1 + int(left / max(each, 1e-6)))
+    write_whole(kept, json_bytes({"iterations": found, "first": first - began, "each": each}))
+    return found
+
+
+def _rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A row for each network of runs that differ by their seed alone, and for whole where it was measured with them."""
+    one = runs[0]
+    sets = {one["method"]: ([run["scores"] for run in runs], one["bytes"])}
+    if "whole" in one["baselines"]:
+        sets["whole"] = ([run["baselines"]["whole"] for run in runs], one["baseline_bytes"]["whole"])
+    for method, (scores, size) in sets.items():
+        own, measure = method == one["method"], one["chosen_by"]
+        for network in scores[0][measure]:
+            each = [score[measure][network] for score in scores]
+            means = [score["mean"] for score in each if score["mean"] is not None]
+            yield {
+                **{"data": one["data"], "ipc": one["ipc"], "method": method, "network": network, "bytes": size},
+                "mean": fmean(means) if means else float("-inf"),
+                "std_nets": fmean(score["std"] for score in each if score["std"] is not None) if means else None,
+                "std_seeds": stdev(means) if len(means) > 1 else None,
+                "seeds": len(means),
+                "nets": len(each[0]["values"]),
+                "published": published(method, one["data"], one["ipc"]),
+                "seconds": fmean(run["seconds"]["distilling"] for run in runs) if own else None,
+                "mib": max(run["peak_mib"] for run in runs) if own else None,
+                "iterations": one["iterations"] if own else None,
+                "minutes": one["minutes"] if own else 0.0,
+            }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    def told(value: float | None, text: str = "{:g}") -> str:
+        return "-" if value is None else text.format(value)
+
+    ran, minutes = row["seeds"] > 0, f" ({row['minutes']:g} min)" if row["minutes"] else ""
+    return [
+        *(row["data"], str(row["ipc"]), row["method"] + minutes, row["network"]),
+        plus_minus(row["mean"], row["std_nets"], row["nets"]) if ran else "diverged",
+        "-" if row["std_seeds"] is None else f"{row['std_seeds']:.1f} ({row['seeds']})",
+        told(row["published"]),
+        bytes_cell(row["bytes"]),
+        told(row["seconds"], "{:.1f}"),
+        told(row["mib"]),
+        told(row["iterations"]),
+    ]
+
+
+def _plots(rows: list[dict[str, Any]]) -> Iterator[Plot]:
+    """The accuracy against stored bytes, and against minutes of distilling: a line per method, a panel per data."""
+    shown = [row for row in rows if row["seeds"]]
+    places = list(dict.fromkeys((row["data"], row["network"]) for row in shown))
+    for name, unit, of in (("bytes", "B", lambda row: row["bytes"]), ("minutes", "", lambda row: row["seconds"] / 60)):
+        panels = []
+        for place in places:
+            here = [row for row in shown if (row["data"], row["network"]) == place]
+            lines = []
+            for method in dict.fromkeys(row["method"] for row in here):
+                mine = [row for row in here if row["method"] == method]
+                reference = method in (*REFERENCES, "whole")
+                if method == "whole" or (reference and name == "minutes"):
+                    lines.append(Line(method, [max(row["mean"] for row in mine)], reference=True))
+                    continue
+                mine.sort(key=of)
+                bars = [row["std_seeds"] or row["std_nets"] or 0.0 for row in mine]
+                lines.append(Line(method, [row["mean"] for row in mine], [of(row) for row in mine], bars, reference))
+            panels.append([Panel(lines, "{}, {}".format(*place), "x")])
+        yield Plot(name, "stored" if unit else "minutes of distilling", "test accuracy (%)", panels, unit=unit)
