@@ -182,3 +182,9 @@ def test_graph_smoke(scenario, tmp_path):
             assert line in said
     folder = tmp_path / "runs-smoke" / "made"
     assert (folder / "nodes.png").exists() and len(list(folder.glob("cases/*/graph.png"))) == 2
+
+
+def test_streaming_smoke(scenario, tmp_path):
+    scenario("streaming")
+    (row,) = json.loads((tmp_path / "runs" / "streaming.json").read_text())
+    assert row["images"] == 900 and row["peak_mib"] > row["loaded_mib"] > 0
