@@ -42,8 +42,8 @@ experts; 67 to train them on the whole graph.
 
 The rate at which networks are trained matters most: on the nodes to choose on, class centres that nothing was trained
 for go from 77.1 at 0.01 to 78.4 at 0.003. Random rows of A^2 X have 68.0 there at 35 nodes, and rows of X 66.4 (0.01,
-one seed); k_center_nodes 68.3, herded_nodes 74.4. Matched means are 3.0 above the centres of k-means that they started from
-at 35 nodes, and 1.2 at 70. node_ridge had 78.5 at 35 nodes (one seed). With links, on the nodes to choose on at 35
+one seed); k_center_nodes 68.3, herded_nodes 74.4. Matched means are 3.0 above the centres of k-means that they started
+from at 35 nodes, and 1.2 at 70. node_ridge had 78.5 at 35 nodes (one seed). With links, on the nodes to choose on at 35
 nodes (0.003, one seed): gcdm 80.1, gcond 79.5, doscond 79.1.
 
 Gradient matching, on the nodes to choose on at 35 nodes (doscond_x, 0.003, one seed), from a start of 78.4 to 78.7:

@@ -1,8 +1,8 @@
 """Folders of images larger than memory: DM on 10 000 and 100 000 made images, decoded as they are taken.
 
 Shows that memory does not grow with the folder, and that a step does not either: before the run only headers are read,
-and each step decodes the images that it draws. Needs nothing but the installation, and 1 GB of disk for the images, which
-it makes in a temporary folder and takes away again; about 10 minutes on one core.
+and each step decodes the images that it draws. Needs nothing but the installation, and 1 GB of disk for the images,
+which it makes in a temporary folder and takes away again; about 10 minutes on one core.
 
     python scenarios/streaming.py               # 10 000 and 100 000 images of 64x64
     python scenarios/streaming.py --smoke       # 1 000 images, two steps: seconds
