@@ -67,8 +67,8 @@ class InfiniteAutoencoder(Recommender):
     **Reference**: Sachdeva et al., Infinite Recommendation Networks, NeurIPS 2022, Section 3.
     """
 
-    ridge: dd.Positive = 0.3
-    """l."""
+    ridge: dd.Positive = 3.0
+    """l. What suits thousands of users is too much for a few."""
     kernel: dd.Kernel = dd.DenseTangent()
     """K."""
 
