@@ -2,8 +2,8 @@
 
 Shows balanced accuracy and AUC on the official test split, beside random, herding and all 546 images; how near to
 training images synthetic ones are, and how near those of the test split are; and a membership audit (plugin private).
-Each set is saved with a card that says what was not covered. Needs the plugin private and MedMNIST/breastmnist.npz below
---root, or --file with any file of MedMNIST. Not for clinical use.
+Each set is saved with a card that says what was not covered. Needs the plugin private and MedMNIST/breastmnist.npz
+below --root, or --file with any file of MedMNIST. Not for clinical use.
 
     python scenarios/medical.py --root data     # about 20 minutes on one core, three seeds
     python scenarios/medical.py --smoke         # scikit-learn's digits, a few steps: half a minute
