@@ -15,6 +15,10 @@ Scorer = Callable[[Tensor], Tensor]
 """Histories (n, m) to a score for each item (n, m)."""
 
 
+HELD = 0.5
+"""How much of an item a drawn history has for ALS, which counts every number but 0 as an interaction."""
+
+
 class Recommender(dd.Estimator):
     """What scores items for a user."""
 
@@ -120,7 +124,8 @@ class ALS(Recommender):
         model = _implicit()(
             factors=self.factors, iterations=self.rounds, alpha=self.weight, random_state=seed, num_threads=1
         )
-        model.fit(csr_matrix(histories.float().numpy()), show_progress=False)
+        held = histories.float() * (histories >= HELD)
+        model.fit(csr_matrix(held.numpy()), show_progress=False)
         items = torch.from_numpy(model.item_factors).double()
 
         def scorer(seen: Tensor) -> Tensor:
