@@ -8,9 +8,9 @@ below --root, or --file with any file of MedMNIST. Not for clinical use.
     python scenarios/medical.py --root data     # about 20 minutes on one core, three seeds
     python scenarios/medical.py --smoke         # scikit-learn's digits, a few steps: half a minute
 
-Seen: the smoke form alone, on scikit-learn's digits, one image per class: the share of synthetic images nearer to T than
-any test image is 1.0 ± 0.0 for random, herding, dm and frepo after two steps, as it must be for starts from real images,
-and the audit finds copies. BreastMNIST has not been measured to the end.
+Seen: the smoke form alone, on scikit-learn's digits, one image per class: the share of synthetic images nearer to T
+than any test image is 1.0 ± 0.0 for random, herding, dm and frepo after two steps, as it must be for starts from
+real images, and the audit finds copies. BreastMNIST has not been measured to the end.
 """
 
 import argparse

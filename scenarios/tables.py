@@ -7,8 +7,8 @@ Each set lies in --out as a CSV file with the columns of the data. Needs nothing
     python scenarios/tables.py                # about 20 minutes on one core, three seeds and splits
     python scenarios/tables.py --smoke        # a few steps, one seed: half a minute
 
-Seen, one thread of a busy two-core machine. Breast cancer, one row per class, three seeds and splits, accuracy in percent
-(the sets were read back from their CSV files):
+Seen, one thread of a busy two-core machine. Breast cancer, one row per class, three seeds and splits, accuracy in
+percent (the sets were read back from their CSV files):
 
                 mlp          boosting     linear
     whole       96.0 ±  0.6  94.4 ±  0.5  96.1 ±  0.9
