@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -235,7 +236,7 @@ class Run:
         """All that the run needs to go on as if it had never stopped: tensors, numbers, strings, lists, dicts."""
         return {
             "recipe": self.recipe.to_toml(),
-            "data": _plain(asdict(self.card)),
+            "data": _plain(self.card),
             "content": self._train.content,
             "step": self.step,
             "seconds": self.seconds,
@@ -269,7 +270,7 @@ class Run:
     def _refuse_another(self, state: RunState) -> None:
         if state.recipe != self.recipe.to_toml():
             raise BadCheckpoint("The checkpoint belongs to another recipe; resume it with the recipe it was made by.")
-        mine = _plain(asdict(self.card))
+        mine = _plain(self.card)
         names = [name.replace("_", " ") for name in mine if mine[name] != state.data.get(name)]
         if names or state.content != self._train.content:
             differing = f"{', '.join(names)} differ" if names else "items or labels have changed"
@@ -345,5 +346,5 @@ class Run:
         return distilled if bits is None else distilled.at(bits)
 
 
-def _plain(table: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+def _plain(card: DataCard) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(card)))

@@ -7,7 +7,17 @@ file ratings.dat below --root, or any file of `user,item` lines.
     python scenarios/recommender.py --root data     # about 30 minutes on one core, three seeds
     python scenarios/recommender.py --smoke         # made histories, a few steps: seconds
 
-SEEN
+Seen, one thread of a busy two-core machine, 10-core (2 059 users, 1 099 items), 200 users, --iterations 150, mean ± std
+over three seeds, in percent:
+
+                infinite autoencoder                    EASE
+                nDCG@10      HR@10        PSP@10        nDCG@10      HR@10        PSP@10
+    whole       15.46 ± 0.41  38.74 ± 1.29  21.84 ± 0.37  15.56 ± 0.38  39.00 ± 0.89  21.96 ± 0.39
+    distill_cf  14.43 ± 0.24  35.91 ± 1.05  20.17 ± 0.51  14.49 ± 0.20  35.97 ± 0.66  20.12 ± 0.30
+    random      13.05 ± 0.07  32.69 ± 0.73  18.31 ± 0.31  13.23 ± 0.07  33.04 ± 0.45  18.50 ± 0.38
+    head_users  13.06 ± 0.12  34.01 ± 1.04  18.71 ± 0.31  13.53 ± 0.27  34.82 ± 1.07  19.16 ± 0.72
+
+200 synthetic users reach 93 % of the nDCG of all, above 200 random and 200 head users, in each seed (95, 92 and 93 %).
 """
 
 import argparse

@@ -7,7 +7,20 @@ Each set lies in --out as a CSV file with the columns of the data. Needs nothing
     python scenarios/tables.py                # about 20 minutes on one core, three seeds and splits
     python scenarios/tables.py --smoke        # a few steps, one seed: half a minute
 
-SEEN
+Seen, one thread of a busy two-core machine. Breast cancer, one row per class, three seeds and splits, accuracy in
+percent (the sets were read back from their CSV files):
+
+                mlp          boosting     linear
+    whole       96.0 ±  0.6  94.4 ±  0.5  96.1 ±  0.9
+    evolved     94.9 ±  1.1  94.2 ±  1.3  95.5 ±  0.3
+    frepo       93.6 ±  1.0  83.1 ±  7.9  91.6 ±  1.8
+    k-means     89.9 ±  1.6  89.7 ±  0.3  91.8 ±  0.0
+    k-medoids   89.0 ±  1.6  87.7 ±  1.4  89.9 ±  2.4
+    random      86.4 ±  4.4  81.8 ±  7.1  70.2 ± 27.4
+
+`evolved` is within 2 points of all 398 rows by MLPs and by boosted trees; frepo, whose two rows bring scores, by MLPs
+and not by trees. Diabetes, 20 rows, one split, R squared of ridge regression: whole 0.392, frepo on a linear network
+0.369, k-means 0.425, stratified 0.328, k-medoids 0.171, random 0.022. Wine and two splits more have not been measured.
 """
 
 import argparse

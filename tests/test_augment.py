@@ -255,3 +255,35 @@ def test_cutmix_puts_in_a_box_and_as_much_of_the_label():
         shares.append(other)
     assert min(shares) < 0.05
     assert max(shares) > 0.8
+
+
+# --- signals
+
+
+def test_a_signal_is_shifted_by_whole_steps_and_zeros_come_in():
+    from ddcore.augment.jitter import Jittered
+
+    x = torch.arange(1.0, 6).view(1, 1, 5)
+    all_kept = torch.ones(1, 5), torch.ones(1, 1)
+    for steps, expected in ((2, [0, 0, 1, 2, 3]), (-1, [2, 3, 4, 5, 0]), (0, [1, 2, 3, 4, 5])):
+        moved = Jittered(torch.tensor([steps]), torch.zeros(1, 1, 5), *all_kept)(x)
+        assert moved.flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("n", [None, 6])
+def test_changes_of_signals_are_drawn_once_within_their_bounds(n):
+    from ddcore.augment.jitter import Jitter
+
+    x = torch.rand(6, 10, 40) + 1
+    plan = Jitter(shift=0.1, noise=0.0, time=0.25, channels=0.3)
+    change = plan.draw(torch.Generator().manual_seed(1), (10, 40), n)
+    seen = change(x)
+    assert torch.equal(seen, change(x))
+    gone = seen == 0
+    assert bool((gone.all(2).sum(1) <= 3).all()) and bool((gone.all(1).sum(1) <= 10 + 4).all())
+    assert bool((gone == gone[:1]).all()) == (n is None), "one change for all, or one for each"
+    leaf = x.clone().requires_grad_()
+    change(leaf).sum().backward()
+    assert bool((leaf.grad >= 0).all()) and float(leaf.grad.sum()) > 0
+    noisy = Jitter(shift=0.0, noise=0.5, time=0.0, channels=0.0).draw(torch.Generator().manual_seed(1), (10, 40), n)
+    assert float((noisy(x) - x).std()) == pytest.approx(0.5, rel=0.2)

@@ -188,3 +188,41 @@ def test_streaming_smoke(scenario, tmp_path):
     scenario("streaming")
     (row,) = json.loads((tmp_path / "runs" / "streaming.json").read_text())
     assert row["images"] == 900 and row["peak_mib"] > row["loaded_mib"] > 0
+
+
+def test_tables_smoke(scenario, tmp_path):
+    said = scenario("tables", "--data", "wine", "diabetes")
+    for line in ("wine | evolved | boosting | ", "wine | k-medoids | linear | ", "diabetes | frepo, linear | mlp | "):
+        assert line in said
+    assert (tmp_path / "runs" / "wine-evolved-0.csv").read_text().startswith("alcohol,malic_acid,")
+    assert json.loads((tmp_path / "runs" / "finding.json").read_text()).keys() >= {"diabetes | stratified | linear"}
+
+
+def test_recommender_smoke(scenario, tmp_path):
+    said = scenario("recommender")
+    for label in ("whole", "random", "head_users", "distill_cf"):
+        assert f"{label} | infinite autoencoder | ndcg | " in said and f"{label} | EASE | propensity | " in said
+    assert (tmp_path / "runs" / "distill_cf-0.safetensors").exists()
+
+
+def test_audio_smoke(scenario, tmp_path):
+    said = scenario("audio")
+    for line in ("signal | dm | ", "signal | whole | ", "image | idc | "):
+        assert line in said
+    assert (tmp_path / "runs" / "signal-frepo-0" / "high_0.wav").exists()
+
+
+def test_pairs_smoke(scenario, tmp_path):
+    said = scenario("pairs")
+    for label in ("whole", "random", "matched"):
+        assert f"{label} | recall(k=1, back=false) | " in said and f"{label} | recall(k=5, back=true) | " in said
+
+
+def test_medical_smoke(scenario, tmp_path):
+    from ddcore import DistilledSet
+
+    said = scenario("medical")
+    assert "frepo | balanced_accuracy | convnet | " in said and "random | distance | copies | 1.0000" in said
+    assert "dm | yes | " in said or "dm | no | " in said
+    held = DistilledSet.load(tmp_path / "runs" / "dm-0.safetensors")
+    assert len(held.facts["not_covered"]) == 4 and len(held.warnings) == 3

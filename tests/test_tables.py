@@ -209,6 +209,17 @@ def test_columns_that_do_not_fit_the_items_are_refused(host, wages):
         replace(distilled, data=replace(wages.card, target=dd.Column("age")))
 
 
+def test_a_run_on_a_table_is_resumed(host, wages, tmp_path):
+    recipe = host.recipe("frepo", kind="vector", ipc=2, iterations=3)
+    run, again = host.start(recipe, wages), host.start(recipe, wages)
+    run.run_until(1)
+    torch.save(run.state_dict(), tmp_path / "state.pt")
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    run.run_until()
+    again.run_until()
+    assert torch.equal(run.export().inputs, again.export().inputs)
+
+
 # --- learners of scikit-learn, and measures
 
 

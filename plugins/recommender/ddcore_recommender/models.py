@@ -15,6 +15,10 @@ Scorer = Callable[[Tensor], Tensor]
 """Histories (n, m) to a score for each item (n, m)."""
 
 
+HELD = 0.5
+"""How much of an item a drawn history has for ALS, which counts every number but 0 as an interaction."""
+
+
 class Recommender(dd.Estimator):
     """What scores items for a user."""
 
@@ -67,8 +71,8 @@ class InfiniteAutoencoder(Recommender):
     **Reference**: Sachdeva et al., Infinite Recommendation Networks, NeurIPS 2022, Section 3.
     """
 
-    ridge: dd.Positive = 0.3
-    """l."""
+    ridge: dd.Positive = 3.0
+    """l. What suits thousands of users is too much for a few."""
     kernel: dd.Kernel = dd.DenseTangent()
     """K."""
 
@@ -120,7 +124,8 @@ class ALS(Recommender):
         model = _implicit()(
             factors=self.factors, iterations=self.rounds, alpha=self.weight, random_state=seed, num_threads=1
         )
-        model.fit(csr_matrix(histories.float().numpy()), show_progress=False)
+        held = histories.float() * (histories >= HELD)
+        model.fit(csr_matrix(held.numpy()), show_progress=False)
         items = torch.from_numpy(model.item_factors).double()
 
         def scorer(seen: Tensor) -> Tensor:
