@@ -6,8 +6,8 @@ around it: the gate, stops, reports. Needs nothing but the installation; about 3
     python scenarios/loop.py            # 300 steps each way, and a picture: real digits above synthetic ones
     python scenarios/loop.py --smoke    # 3 steps: seconds
 
-Seen: APART between the two ways after 300 steps; networks that learn from the ten images are right on ACCURACY % of the
-test digits, over five of them.
+Seen: no difference at all between the two ways after 300 steps; five networks that learn from the ten images are right
+on 93.1 ± 1.0 % of the test digits.
 """
 
 import argparse
