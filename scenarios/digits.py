@@ -29,7 +29,7 @@ RECORD, PAGE = HERE / "digits.json", HERE.parent / "ddcore" / "docs" / "methods.
 START, END = "<!-- methods: made by scenarios/digits.py --record -->\n", "<!-- end of methods -->\n"
 CHOSEN = ("random", "herding")
 PURPOSES = {
-    "real images, to compare with": CHOSEN,
+    "real images, to compare with": (*CHOSEN, "el2n", "forgetting", "k_center"),
     "many images in the bytes of few": ("accdd", "d4m", "gtn", "haba", "idc", "it_gan", "kfs", "rtp"),
     "images": ("cafe", "dc", "dcc", "dd", "dm", "dsa", "ftd", "intra_inter", "kip", "mtt", "rfad", "tesla"),
     "images and their labels": ("datm", "frepo", "sldd"),

@@ -6,8 +6,8 @@ around it: the gate, stops, reports. Needs nothing but the installation; about 3
     python scenarios/loop.py            # 300 steps each way, and a picture: real digits above synthetic ones
     python scenarios/loop.py --smoke    # 3 steps: seconds
 
-Seen: APART between the two ways after 300 steps; networks that learn from the ten images are right on ACCURACY % of the
-test digits, over five of them.
+Seen: no difference at all between the two ways after 300 steps; five networks that learn from the ten images are right
+on 93.1 ± 1.0 % of the test digits.
 """
 
 import argparse
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 import ddcore
-from ddcore.plots import save_figure
 
 NETWORK, REAL, RATE = ddcore.ConvNet(width=32), 64, 1.0
 
@@ -68,7 +67,7 @@ def picture(data: ddcore.RealData, distilled: ddcore.DistilledSet, path: Path) -
             axes = figure.add_subplot(2, len(images), row * len(images) + c + 1, xticks=[], yticks=[])
             axes.imshow(image[0], cmap="gray", vmin=0, vmax=1)
             axes.set_ylabel(name if c == 0 else "")
-    save_figure(figure, path)
+    ddcore.plugin.save_figure(figure, path)
 
 
 def main() -> None:

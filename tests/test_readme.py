@@ -70,13 +70,13 @@ def test_ci_runs_the_readmes_own_test_command_and_then_style_and_types(ci):
     assert asked[: len(steps)] == steps
     checks, rest = asked[len(steps) : len(steps) + 3], asked[len(steps) + 3 :]
     assert checks == ["ruff check .", "ruff format --check .", f"pyright --pythonpath {fresh}/bin/python"]
-    site, wheels, installed, tested, slow, avx2, default, lowest, target, at_lowest = rest
+    site, wheels, installed, tested, slow, plain, avx2, default, lowest, target, at_lowest = rest
     assert site == "pytest -q -m slow tests/docs"
     assert wheels.startswith("python -m pip wheel")
     assert installed.startswith("python -m pip install --quiet --no-deps --force-reinstall")
     assert tested.startswith("pytest -q tests/")
     assert slow == "pytest -q -m slow"
-    assert avx2.startswith("pytest -q tests/")
+    assert plain == avx2 and plain.startswith("pytest -q tests/")
     assert default.startswith(avx2)
     assert "--cov-fail-under" in default
     assert lowest == "python -"

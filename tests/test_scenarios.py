@@ -41,6 +41,13 @@ def test_mnist_smoke(scenario, shared, tmp_path):
     assert "dm | mnist | 1 | convnet" in said
 
 
+def test_loop_smoke(scenario, tmp_path):
+    """What is written by hand and what the core makes is the same."""
+    (apart,) = re.findall(r"^(\S+) apart$", scenario("loop"), re.MULTILINE)
+    assert float(apart) < 1e-6
+    assert (tmp_path / "runs" / "digits.png").stat().st_size > 1000
+
+
 def test_private_smoke(scenario, shared, tmp_path):
     root = shared("MNIST").parent
     words = ["--root", root, "--epsilon", "10", "--methods", "psg", "dp_sgd", "dm"]

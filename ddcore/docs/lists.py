@@ -23,7 +23,7 @@ from ddcore.parts import Part
 from ddcore.template.kinds import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("*.md", "plugins/*.md", "plugins/*/*.md", "scenarios/*.md", "ddcore/docs/**/*.md")
+PAGES = ("*.md", "plugins/*.md", "plugins/*/*.md", "scenarios/**/*.md", "ddcore/docs/**/*.md")
 """Where pages lie."""
 PLACES: Mapping[str, type[Part]] = {"": Recipe, "protocol.": Protocol, "experiment.": Settings}
 """What ``--set`` reaches, by what a path begins with."""

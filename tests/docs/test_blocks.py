@@ -46,6 +46,7 @@ PYTHON = [
     if page.as_posix() not in FOLLOWED
     for number in range(len(blocks(page, "python")))
 ]
+NOTEBOOKS = sorted((ROOT / "scenarios" / "notebooks").glob("*.py"))
 EXAMPLE_FILES = sorted((ROOT / "ddcore" / "docs" / "examples").glob("*.py"))
 
 
@@ -75,6 +76,17 @@ def test_its_python_runs(runs, page, number):
 @pytest.mark.parametrize("path", EXAMPLE_FILES, ids=lambda path: path.stem)
 def test_an_example_runs(runs, path):
     assert runs(path.read_text())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_becomes_one(runs, path, tmp_path):
+    text = path.read_text()
+    assert text.startswith("# %% [markdown]\n# # ")
+    assert runs(text)
+    jupytext = pytest.importorskip("jupytext", reason="jupytext is not installed: pip install 'ddcore[docs]'")
+    cells = jupytext.read(path).cells
+    assert {cell.cell_type for cell in cells} == {"markdown", "code"}
+    assert f"({path.name})" in (path.parent / "README.md").read_text()
 
 
 def test_what_is_followed_elsewhere_is():
