@@ -103,4 +103,5 @@ def _one_hot(column: Column) -> Any:
     from sklearn.preprocessing import OneHotEncoder
 
     known = np.array(column.categories, dtype=object)[:, None]
-    return OneHotEncoder(categories=[known[:, 0]], handle_unknown="ignore", sparse_output=False).fit(known)
+    settings: dict[str, Any] = {"categories": [known[:, 0]], "handle_unknown": "ignore", "sparse_output": False}
+    return OneHotEncoder(**settings).fit(known)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 from ddcore import plugin, testing
 from ddcore.catalogue import Catalogue, Entry, built_by
@@ -74,12 +75,17 @@ def contract(kind: str) -> str:
     return text + f"\n## Installed\n\n{parts(kind)}" if catalogue().of(kind) else text
 
 
+def offered(face: ModuleType) -> list[str]:
+    """The names that a face imports lazily."""
+    return cast(Any, face).__all__
+
+
 def documented(noun: Any) -> str:
     """Where the site shows ``noun`` with its members, under the name that authors write; nowhere twice."""
     path = f"{noun.__module__}.{noun.__qualname__}"
     if path in in_pages():
         return ""
-    called = f"dd.{noun.__name__}" if noun.__name__ in plugin.__all__ else path
+    called = f"dd.{noun.__name__}" if noun.__name__ in offered(plugin) else path
     return f"\n::: {path}\n    options: {{heading: {called}}}\n"
 
 
@@ -109,7 +115,7 @@ def paths() -> str:
             continue
         text += f"\n## {title(kind)} parts\n"
         for entry in entries:
-            cards = field_cards(entry.maker)
+            cards = field_cards(cast(type[Part], entry.maker))
             text += f"\n### {entry.name} ({kind}) {{ #{kind}-{entry.name} }}\n\n{_first_sentence(entry)}\n\n"
             text += _fields(cards, "") if cards else "It has nothing to set.\n"
     return text
@@ -142,14 +148,14 @@ def api() -> str:
 def face() -> str:
     """The nouns and verbs of ``ddcore.plugin`` that are neither parts nor their kinds."""
     made = {entry.maker for entry in catalogue()}.union(*map(promised, kinds()))
-    nouns = (getattr(plugin, name) for name in sorted(plugin.__all__, key=str.lower))
+    nouns = (getattr(plugin, name) for name in sorted(offered(plugin), key=str.lower))
     whole = (noun for noun in nouns if inspect.isclass(noun) or inspect.isfunction(noun))
     return "".join(documented(noun) for noun in whole if noun not in made)
 
 
 def checks() -> str:
     """What ``ddcore.testing`` gives."""
-    return "".join(documented(getattr(testing, name)) for name in sorted(testing.__all__))
+    return "".join(documented(getattr(testing, name)) for name in sorted(offered(testing)))
 
 
 MADE: Mapping[str, Callable[..., str]] = {

@@ -97,8 +97,10 @@ class Trial:
     def _draw(self, network: dd.Network) -> dd.Draw:
         """Where it is trained: the device decides how much fits at once."""
         params, buffers = network.init(dd.Streams(0)["net/0"])
-        here = [{name: value.to(self.device) for name, value in held.items()} for held in (params, buffers)]
-        return dd.Draw(network, *here)
+        return dd.Draw(network, self._here(params), self._here(buffers))
+
+    def _here(self, held: dd.Params) -> dd.Params:
+        return {name: value.to(self.device) for name, value in held.items()}
 
     def _results(self, lot: Sequence[tuple[Candidate, int]]) -> list[Result]:
         """One for each net; where a lot fails, each net is tried by itself, so that the others do not fail with it."""

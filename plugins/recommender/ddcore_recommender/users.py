@@ -81,8 +81,14 @@ class HeadUsers(dd.Carrier):
     """The ``ipc`` users with the longest histories."""
 
     suits = frozenset({"history"})
-    asks = frozenset({"examples"})
-    gives = frozenset()
+
+    @property
+    def gives(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return super().asks | {"examples"}
 
     def build(self, card: dd.DataCard) -> HeadModule:
         return HeadModule(self, card)
