@@ -221,9 +221,11 @@ def check_suits(whole: Part, card: DataCard, catalogue: Catalogue) -> None:
                 " left out."
             )
         if card.values is not None and part.classes_only:
+            others = [entry.name for entry in catalogue.of(part.kind) if getattr(entry.maker, "values_only", False)]
             raise RecipeRefused(
-                f"{where} = {part.part_name()} is for classes, and the targets of {card.name} are values: take another"
-                f" {part.kind}, or give the labels as whole numbers where they are classes."
+                f"{where} = {part.part_name()} is for classes, and the targets of {card.name} are values: take"
+                f" {' or '.join(others) or f'another {part.kind}'}, or give the labels as whole numbers where they are"
+                " classes."
             )
         if card.values is None and part.values_only:
             raise RecipeRefused(

@@ -275,6 +275,8 @@ def test_two_learners_of_one_name_are_told_apart_and_values_have_their_own_measu
         RecipeRefused, match="measures = r_squared is for values, and the targets of tiny vectors are classes"
     ):
         ddcore.evaluate(tiny_vectors().train, tiny_vectors(), replace(QUICK, measures=(dd.RSquared(),)))
+    with pytest.raises(RecipeRefused, match="measures = accuracy is for classes, .* are values: take .*r_squared"):
+        ddcore.evaluate(wages.train, wages, replace(QUICK, measures=(dd.Accuracy(),)))
 
 
 def test_measures_of_unequal_classes_are_those_of_scikit_learn():

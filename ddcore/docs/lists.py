@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from functools import cache
+from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Annotated, Any, cast, get_args, get_origin
 
 from ddcore import plugin, testing
+from ddcore.bounds import Infinite, in_words, names_file
 from ddcore.catalogue import Catalogue, Entry, built_by
 from ddcore.composition import Recipe
 from ddcore.docs.docstrings import as_markdown
@@ -80,6 +84,14 @@ def offered(face: ModuleType) -> list[str]:
     return cast(Any, face).__all__
 
 
+@cache
+def places() -> Mapping[str, str]:
+    """Where each name of ``ddcore.plugin`` is imported from, as its stub says."""
+    stub = ast.parse(Path(plugin.__file__).with_suffix(".pyi").read_text("utf-8"))
+    lines = [line for line in stub.body if isinstance(line, ast.ImportFrom)]
+    return {each.asname or each.name: f"ddcore.{line.module}.{each.name}" for line in lines for each in line.names}
+
+
 def documented(noun: Any) -> str:
     """Where the site shows ``noun`` with its members, under the name that authors write; nowhere twice."""
     path = f"{noun.__module__}.{noun.__qualname__}"
@@ -146,11 +158,30 @@ def api() -> str:
 
 
 def face() -> str:
-    """The nouns and verbs of ``ddcore.plugin`` that are neither parts nor their kinds."""
+    """The names of ``ddcore.plugin`` that are neither parts nor their kinds, nor bounds; constants with their values."""
     made = {entry.maker for entry in catalogue()}.union(*map(promised, kinds()))
-    nouns = (getattr(plugin, name) for name in sorted(offered(plugin), key=str.lower))
-    whole = (noun for noun in nouns if inspect.isclass(noun) or inspect.isfunction(noun))
-    return "".join(documented(noun) for noun in whole if noun not in made)
+    text = ""
+    for name in sorted(offered(plugin), key=str.lower):
+        noun = getattr(plugin, name)
+        if inspect.isclass(noun) or inspect.isroutine(inspect.unwrap(noun)):
+            text += "" if noun in made else documented(noun)
+        elif get_origin(noun) is not Annotated:
+            text += f"\n::: {places()[name]}\n    options: {{heading: dd.{name}, show_attribute_values: true}}\n"
+    return text
+
+
+def bounds() -> str:
+    """The bounded numbers and texts that ``ddcore.plugin`` offers for annotations, and what each admits."""
+    hints = {name: getattr(plugin, name) for name in offered(plugin)}
+    named = [(name, hint) for name, hint in hints.items() if get_origin(hint) is Annotated]
+    return _table(["name", "type", "admits"], ([f"`dd.{n}`", get_args(h)[0].__name__, _admits(h)] for n, h in named))
+
+
+def _admits(hint: Any) -> str:
+    if names_file(hint):
+        return "the path of a file or folder that the part reads"
+    words = in_words(hint) or "any number"
+    return f"{words}, or infinite" if Infinite() in get_args(hint) else words
 
 
 def checks() -> str:
@@ -163,6 +194,7 @@ MADE: Mapping[str, Callable[..., str]] = {
     "paths": paths,
     "errors": errors,
     "api": api,
+    "bounds": bounds,
     "face": face,
     "testing": checks,
 }
@@ -183,7 +215,8 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(re.sub(r"(?<!\\)\|", r"\|", text).split())
+    """``text`` on one line, without a bar that would end the cell; in code none does."""
+    return " ".join(_outside_code(lambda plain: re.sub(r"(?<!\\)\|", r"\|", plain), text).split())
 
 
 def _first_paragraph(maker: object) -> str:
@@ -195,5 +228,11 @@ def _first_sentence(entry: Entry) -> str:
 
 
 def _plain(text: str) -> str:
-    """``text`` as Markdown that shows it as it is."""
-    return "".join(f"\\{sign}" if sign in "\\*_<>[]#|" else sign for sign in text)
+    """``text`` as Markdown that shows it as it is, and what stands between backticks as code."""
+    return _outside_code(lambda plain: re.sub(r"[\\*_\[\]#|]", r"\\\g<0>", escape(plain, quote=False)), text)
+
+
+def _outside_code(change: Callable[[str], str], text: str) -> str:
+    """``text`` with ``change`` made of it wherever it is no code."""
+    pieces = re.split(r"((`+)(?!`).+?(?<!`)\2(?!`))", text, flags=re.DOTALL)
+    return "".join(change(plain) + code for plain, code in zip_longest(pieces[::3], pieces[1::3], fillvalue=""))

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def test_paths_hold_the_fields_of_recipe_protocol_and_every_part():
         if isinstance(entry.maker, type) and entry.kind not in ("protocol", "recipe", "settings"):
             assert f"{{ #{entry.kind}-{entry.name} }}" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {7}, "a sign in a cell that ends it"
+    cells = [re.split(r"(?<!\\)\|", re.sub("`[^`]+`", "", row)) for row in rows]
+    assert {*map(len, cells)} == {7}, "a sign in a cell that ends it"
     assert not [row for row in rows if re.fullmatch(r".*\|\s*\|", row)], "a field without a docstring"
 
 
@@ -130,3 +132,37 @@ def test_the_readme_shows_what_was_measured():
 def test_nothing_of_the_site_is_in_the_wheel():
     (excluded,) = re.findall(r"^exclude = (\[[^]]*ddcore[^]]*\])", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert ast.literal_eval(excluded) == ["ddcore.docs*"]
+
+
+GENERATED = {name: lists.MADE[name] for name in ("paths", "errors", "bounds")} | {
+    kind: lambda kind=kind: lists.contract(kind) for kind in lists.kinds()
+}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_text_shows_no_backslash(name):
+    markdown = pytest.importorskip("markdown", reason="MkDocs is not installed: pip install 'ddcore[docs]'")
+    shown = unescape(re.sub(r"<[^>]+>", "", markdown.markdown(GENERATED[name](), extensions=["tables", "attr_list"])))
+    assert not re.findall(r".*\\.*", shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a_b <c> | d* #1 [e] & f", "a_b <c> | d* #1 [e] & f"),
+        ("`a_b <c> | d` and <e>", "a_b <c> | d and <e>"),
+        ("x_i <= ``y_`i | <z>`` | <w>", "x_i <= y_`i | <z> | <w>"),
+    ],
+)
+def test_plain_text_is_shown_as_it_is_also_in_a_cell(text, shown):
+    markdown = pytest.importorskip("markdown", reason="MkDocs is not installed: pip install 'ddcore[docs]'")
+    table = lists._table(["what", "more"], [[lists._plain(text), "last"]])
+    cells = re.findall(r"<td>(.*)</td>", markdown.markdown(table, extensions=["tables"]))
+    assert [unescape(re.sub(r"</?code>", "", cell)) for cell in cells] == [shown, "last"]
+
+
+def test_every_name_for_authors_has_a_place():
+    text = "".join([lists.face(), lists.bounds(), lists.api(), *map(lists.contract, lists.kinds())])
+    shown = {*re.findall(r"\bdd\.(\w+)", text)}
+    lost = {name for name, path in lists.places().items() if name not in shown and path not in lists.in_pages()}
+    assert not lost

@@ -1,6 +1,7 @@
 """The site builds without a warning, its links hold, and it asks nothing of other machines."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,12 @@ def test_nothing_is_loaded_from_elsewhere(pages):
 def test_examples_are_in_the_pages(built):
     for path in built.rglob("*.html"):
         assert "--8&lt;--" not in path.read_text("utf-8"), f"{path} shows the name of an example, not the example"
+
+
+def test_no_page_shows_a_stray_backslash(built):
+    for path in built.rglob("*.html"):
+        prose = re.sub(r"<(pre|script|style)\b.*?</\1>|<[^>]+>", "", path.read_text("utf-8"), flags=re.DOTALL)
+        assert not re.findall(r".*\\.*", prose), path
 
 
 def test_a_browser_shows_it(built, tmp_path):
