@@ -98,7 +98,7 @@ def documented(noun: Any) -> str:
     if path in in_pages():
         return ""
     called = f"dd.{noun.__name__}" if noun.__name__ in offered(plugin) else path
-    return f"\n::: {path}\n    options: {{heading: {called}}}\n"
+    return _shown(path, called, signed=not inspect.isclass(noun))
 
 
 @cache
@@ -158,7 +158,7 @@ def api() -> str:
 
 
 def face() -> str:
-    """The names of ``ddcore.plugin`` that are neither parts nor their kinds, nor bounds; constants with their values."""
+    """The names of ``ddcore.plugin`` that are neither parts, nor their kinds, nor bounds."""
     made = {entry.maker for entry in catalogue()}.union(*map(promised, kinds()))
     text = ""
     for name in sorted(offered(plugin), key=str.lower):
@@ -166,7 +166,7 @@ def face() -> str:
         if inspect.isclass(noun) or inspect.isroutine(inspect.unwrap(noun)):
             text += "" if noun in made else documented(noun)
         elif get_origin(noun) is not Annotated:
-            text += f"\n::: {places()[name]}\n    options: {{heading: dd.{name}, show_attribute_values: true}}\n"
+            text += _shown(places()[name], f"dd.{name}", signed=True)
     return text
 
 
@@ -175,6 +175,12 @@ def bounds() -> str:
     hints = {name: getattr(plugin, name) for name in offered(plugin)}
     named = [(name, hint) for name, hint in hints.items() if get_origin(hint) is Annotated]
     return _table(["name", "type", "admits"], ([f"`dd.{n}`", get_args(h)[0].__name__, _admits(h)] for n, h in named))
+
+
+def _shown(path: str, called: str, signed: bool) -> str:
+    """Where the site shows what is at ``path``, headed ``called``; ``signed``: with its arguments, or its value."""
+    options = f"heading: {called}" + (", separate_signature: true, show_attribute_values: true" if signed else "")
+    return f"\n::: {path}\n    options: {{{options}}}\n"
 
 
 def _admits(hint: Any) -> str:

@@ -28,7 +28,7 @@ class Augments(dd.Study):
         measures = (dd.Accuracy(), dd.CalibrationError())
         plan = host.protocol("quick", kind=kind)
         plan = replace(plan, augment=case.description["augment"], measures=measures, steps=self.steps, repeats=1)
-        scores = dd.evaluate(chosen, data, plan, seed=case.seed, host=host, device=device)
+        scores = dd.evaluate(chosen, data, plan, seed=case.seed or 0, host=host, device=device)
         names = [measure.part_name() for measure in measures]
         return {name: score.mean for name in names for score in scores[name].values()}
 
