@@ -30,6 +30,8 @@ from ddcore.template.kinds import EXAMPLES
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("*.md", "plugins/*.md", "plugins/*/*.md", "scenarios/**/*.md", "ddcore/docs/**/*.md")
 """Where pages lie."""
+SENTENCE_ENDS = re.compile(r"(?<=[^\s.])(?<! al)\. (?=[A-Z`])")
+"""A full stop that is neither a product nor an abbreviation."""
 PLACES: Mapping[str, type[Part]] = {"": Recipe, "protocol.": Protocol, "experiment.": Settings}
 """What ``--set`` reaches, by what a path begins with."""
 
@@ -230,7 +232,7 @@ def _first_paragraph(maker: object) -> str:
 
 
 def _first_sentence(entry: Entry) -> str:
-    return _plain(_first_paragraph(entry.maker).partition(". ")[0])
+    return _plain(SENTENCE_ENDS.split(_first_paragraph(entry.maker), maxsplit=1)[0])
 
 
 def _plain(text: str) -> str:

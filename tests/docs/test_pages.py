@@ -161,6 +161,14 @@ def test_plain_text_is_shown_as_it_is_also_in_a_cell(text, shown):
     assert [unescape(re.sub(r"</?code>", "", cell)) for cell in cells] == [shown, "last"]
 
 
+def test_a_list_says_whole_sentences():
+    assert "f(x) . f(x'), f the input of the network's last layer. |" in lists.parts("objective")
+    assert "Zhao et al. (ICLR 2021): 300 epochs" in lists.parts("protocol")
+    assert "| `pixels` | ddcore | ``ipc`` items per class, each number (of an image, each pixel) learned. |" in (
+        lists.parts("carrier")
+    )
+
+
 def test_every_name_for_authors_has_a_place():
     text = "".join([lists.face(), lists.bounds(), lists.api(), *map(lists.contract, lists.kinds())])
     shown = {*re.findall(r"\bdd\.(\w+)", text)}
