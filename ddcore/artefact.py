@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.card import FORMAT, Card
-from ddcore.errors import BadArtefact
+from ddcore.errors import BadArtefact, RecipeRefused
 from ddcore.levels import Bits, Levels, coarse, stored_bytes
 from ddcore.preprocess import PARTS as PREPROCESSES
 from ddcore.tensors import CHECKSUMS, HoldsTensors, LabelledTensors, checksum, read_tensors, write_tensors
@@ -288,6 +288,17 @@ def stated(*facts: Mapping[str, Any]) -> dict[str, Any]:
         adds = name == "warnings" or _tables(fact)
         found[name] = [*before, *fact] if adds and isinstance(before, list) else fact
     return found
+
+
+def check_stated(*facts: Mapping[str, Any]) -> None:
+    """Raises RecipeRefused where several sources state one fact, of which :func:`stated` would keep the last alone."""
+    named = [{name for name, fact in table.items() if name != "warnings" and not _tables(fact)} for table in facts]
+    for name in sorted(set().union(*named)):
+        if sum(name in one for one in named) > 1:
+            raise RecipeRefused(
+                f"The fact {name!r} would stand twice on the card of the set: two views state it, or one states what"
+                " ddcore or the gate writes there itself. Let a view state a fact of its own name, or a list of tables."
+            )
 
 
 def _tables(fact: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ddcore.artefact import DistilledSet, stated
+from ddcore.artefact import DistilledSet, check_stated, stated
 from ddcore.checkpoint import RunState, in_short, moved
 from ddcore.composition import Recipe
 from ddcore.context import Context
@@ -141,8 +141,7 @@ class Run:
         self.policy: dict[str, Any] = {}
         self.draw = None
         self.step = 0
-        self.seconds = 0.0
-        self._counted = 0.0
+        self.seconds = self._counted = 0.0
         self.facts = {}
 
     def _view(self, n: int | None = None) -> Transform:
@@ -165,6 +164,7 @@ class Run:
     def start(self) -> None:
         """Fill in what comes from the data, once, in the first moment of the run."""
         if not self.started:
+            check_stated(*self._stated())
             self._counted = time.perf_counter()
             self._preprocess(self.recipe.preprocess.start(self.card, self.gate.statistics))
             self.synthetic.start(self.ctx)
@@ -227,6 +227,12 @@ class Run:
             f"{what} at step {self.step + 1}. The last checkpoint holds the run before it. A smaller {rate} or an"
             " update.clip usually helps."
         )
+
+    def _stated(self) -> list[dict[str, Any]]:
+        """The facts of each view, the run's own and the gate's."""
+        own = {"seed": self.recipe.seed, "steps": self.step, "seconds": round(self.seconds, 3)}
+        known = {} if self.recipe.gate.guards else {"fingerprint": self._train.content}
+        return [*(view.facts() for view in self.gate.source.views), own, known, self.gate.facts()]
 
     def _within_range(self, images: torch.Tensor) -> torch.Tensor:
         assert self.preprocess is not None
@@ -335,13 +341,7 @@ class Run:
             latent=latent,
             teaching=synthetic.labels.teaching(),
             versions={name: version(name) for name in ("ddcore", "torch")},
-            facts=stated(
-                *(view.facts() for view in self.gate.source.views),
-                {"seed": self.recipe.seed, "steps": self.step, "seconds": round(self.seconds, 3)},
-                {} if self.recipe.gate.guards else {"fingerprint": self._train.content},
-                self.gate.facts(),
-                self.facts,
-            ),
+            facts=stated(*self._stated(), self.facts),
         )
         return distilled if bits is None else distilled.at(bits)
 

@@ -13,7 +13,6 @@ from ddcore.augment.affine import Affine
 from ddcore.augment.mixing import CutMix
 from ddcore.augment.siamese import OPERATIONS, Operation, Siamese
 from ddcore.augment.transforms import Colour, Cutout, Mirror, Shift, Warp
-from ddcore.errors import UnknownName
 
 SHAPE = (3, 8, 8)
 
@@ -225,7 +224,7 @@ def test_digits_are_not_flipped():
         Siamese(ops=("flip",)).fitted(DataCard("digits", SHAPE, 2, (1, 1), flips=False))
     with pytest.raises(RecipeRefused, match="name at least one operation"):
         Siamese(ops=())
-    with pytest.raises(UnknownName, match="'rotat'. Did you mean rotate"):
+    with pytest.raises(RecipeRefused, match="'rotat': it must be .* 'rotate'"):
         replace(Siamese(), ops=("rotat",))
 
 

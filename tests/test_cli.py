@@ -288,7 +288,7 @@ def test_compare_writes_table_and_plot(runs, tmp_path):
     [
         ("methods", {"absolute", *(method.__name__ for method in METHODS)}),
         ("networks", {"convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "tiny"}),
-        ("data", {"digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz"}),
+        ("data", {"digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz", "table"}),
     ],
 )
 def test_list(what, names):

@@ -263,7 +263,7 @@ BROKEN = {
     ),
     "made": (
         "import ddcore\n@ddcore.hookimpl\ndef ddcore_parts():\n    return [ddcore.Pixels()]",
-        "announces Pixels(ipc=1, init='noise'), a part: announce its class, without the ()",
+        "announces Pixels(ipc=1, bits=None, coarse=None, init='noise'), a part: announce its class, without the ()",
         "pip install --upgrade made",
     ),
     "bare": (

@@ -10,6 +10,7 @@ from ddcore import Experiment, Folder, Host, Protocol, Settings
 from ddcore.augment.siamese import Siamese
 from ddcore.evaluation import training as fresh
 from ddcore.evaluation.calibration import CalibrationError
+from ddcore.evaluation.estimators import Linear
 from ddcore.evaluation.kept import Kept, cache_folder, code_of
 from ddcore.evaluation.scores import evaluate
 from ddcore.evaluation.training_set import Preprocessed
@@ -60,7 +61,7 @@ CHANGES = {
     **{"replay": {"replay": True}, "schedule": {"schedule": Half()}, "augment": {"augment": Siamese()}},
     **{"cutmix": {"cutmix": 0.5}, "temperature": {"temperature": 2.0}, "networks": {"networks": (MLP(width=5),)}},
     "measures": {"measures": (CalibrationError(),)},
-    "grows": {"grows": False},
+    **{"grows": {"grows": False}, "estimators": {"estimators": (Linear(),)}},
 }
 OF_NO_NET = {"repeats", "chosen_by"}
 

@@ -111,7 +111,7 @@ def test_a_file_of_before_there_was_a_loss_still_loads(tiny, tmp_path):
 
     path = a_set(tiny, torch.zeros(5, dtype=torch.int64), "cross_entropy").save(tmp_path / "set.safetensors")
     with safe_open(path, framework="pt") as file:
-        card = file.metadata()["ddcore"].replace('"format": 3', '"format": 1')
+        card = file.metadata()["ddcore"].replace('"format": 4', '"format": 1')
     assert '"loss": "cross_entropy", ' in card
     save_file(load_file(path), path, {"ddcore": card.replace('"loss": "cross_entropy", ', "")})
     assert DistilledSet.load(path).loss == "cross_entropy"

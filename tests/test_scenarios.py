@@ -30,7 +30,7 @@ def test_a_scenario_tells_what_it_shows_needs_takes_and_saw(path):
     told = path.read_text().split('"""')[1]
     for word in ("Shows", "Needs", "minutes", "--smoke"):
         assert word in told
-    assert re.search(r"\d+\.\d ± \d", told), "numbers seen"
+    assert re.search(r"\d+\.\d+ ± \d", told), "numbers seen"
 
 
 def test_mnist_smoke(scenario, shared, tmp_path):

@@ -1,6 +1,7 @@
 """Views that live: what they are handed, what they may do under a guard, and what outlives a stop."""
 
 import copy
+import json
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import ClassVar
@@ -129,7 +130,7 @@ class LiveTrigger(LiveView):
         return replace(batch, inputs=torch.where(hit, self.with_stamp(batch.inputs, self.stamp), batch.inputs))
 
     def facts(self):
-        return {"poisoned": {"share": self.plan.share, "target": self.plan.target, "items": len(self.stamped)}}
+        return {"poisoned": [{"share": self.plan.share, "target": self.plan.target, "items": len(self.stamped)}]}
 
     def state_dict(self):
         return {"stamp": self.stamp}
@@ -267,7 +268,7 @@ def test_places_are_the_sources_whatever_other_views_relabel(begun, tiny, which)
 def test_a_trigger_that_is_learned_outlives_a_stop_bit_for_bit(host, small, tiny, distilled_twice):
     recipe = small(host.recipe("dm", iterations=4), views=(Trigger(),))
     found = distilled_twice(recipe, tiny)
-    assert found.facts["poisoned"] == {"share": 0.25, "target": 0, "items": 15}
+    assert found.facts["poisoned"] == [{"share": 0.25, "target": 0, "items": 15}]
     run = host.start(recipe, tiny)
     run.run_until(until=2)
     state = copy.deepcopy(run.state_dict())
@@ -279,18 +280,36 @@ def test_a_trigger_that_is_learned_outlives_a_stop_bit_for_bit(host, small, tiny
     assert "poisoned" not in host.distill(replace(recipe, views=()), tiny).facts
 
 
-def test_a_view_states_no_fact_of_the_gate_or_the_run(host, small, tiny):
-    class Boasting(LiveView):
-        def facts(self):
-            return {"steps": 10**6, "seed": 3, "boast": True}
+@dataclass(frozen=True)
+class Boast(View):
+    facts: str = "{}"
 
-    @dataclass(frozen=True)
-    class Boast(View):
-        def build(self, store, rng):
-            return Boasting()
+    def build(self, store, rng):
+        stated = json.loads(self.facts)
 
-    facts = host.distill(small(host.recipe("dm", iterations=1), views=(Boast(),)), tiny).facts
-    assert (facts["steps"], facts["seed"], facts["boast"]) == (1, 0, True)
+        class Boasting(LiveView):
+            def facts(self):
+                return stated
+
+        return Boasting()
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [[{"steps": 10**6}], [{"seed": 3}], [{"seconds": 0}], [{"fingerprint": "a"}], [{"side": 1}, {"side": 2}]],
+)
+def test_no_fact_is_stated_twice(host, small, tiny, stated):
+    views = tuple(Boast(json.dumps(one)) for one in stated)
+    with pytest.raises(RecipeRefused, match=rf"The fact '{next(iter(stated[-1]))}' would stand twice on the card"):
+        host.distill(small(host.recipe("dm", iterations=1), views=views), tiny)
+
+
+def test_facts_of_several_views_stand_together(host, small, tiny):
+    stated = [{"boast": True, "warnings": ["a"], "stamps": [{"n": 1}]}, {"warnings": ["b"], "stamps": [{"n": 2}]}]
+    views = tuple(Boast(json.dumps(one)) for one in stated)
+    facts = host.distill(small(host.recipe("dm", iterations=1), views=views), tiny).facts
+    assert (facts["steps"], facts["seed"], facts["boast"], facts["warnings"]) == (1, 0, True, ["a", "b"])
+    assert facts["stamps"] == [{"n": 1}, {"n": 2}]
 
 
 # --- under a guard ---------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ class Clustered(Chosen):
 class KMeans(Clustered):
     """The centres of k-means: means of real items, with the means of their values."""
 
+    whole: ClassVar[bool] = False
+
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
         points = plain(batch.inputs).flatten(1)

@@ -20,7 +20,10 @@ MADE = {
 """Parts that are refused by their defaults."""
 
 
-WITHIN = {"contrast": lambda: replace(testing.smaller(HOST.recipe("haba", ipc=2)), iterations=3)}
+WITHIN = {
+    "contrast": lambda: replace(testing.smaller(HOST.recipe("haba", ipc=2)), iterations=3),
+    **dict.fromkeys(("kmeans", "kmedoids"), lambda: testing.smaller(HOST.recipe("random"))),
+}
 """Parts that do nothing without others: the recipes in which they are tried."""
 
 

@@ -35,4 +35,4 @@ class LiveFoggy(dd.LiveView):
         return replace(batch, inputs=batch.inputs + self.deviation * noise)
 
     def facts(self) -> dict[str, Any]:
-        return {"fog": self.deviation}
+        return {"fog": [{"deviation": self.deviation}]}

@@ -46,7 +46,7 @@ class SampledModule(dd.CarrierModule):
     def __init__(self, plan: SampledUsers, card: dd.DataCard) -> None:
         super().__init__()
         self.plan = plan
-        (users,) = plan.per_class(card)
+        users = sum(plan.per_class(card))
         self.register_buffer("classes", torch.zeros(users, dtype=torch.long))
         self.register_buffer("seed", torch.zeros((), dtype=torch.long))
         self.logits = nn.Parameter(torch.zeros(users, *card.shape))
@@ -99,7 +99,7 @@ class HeadModule(dd.CarrierModule):
 
     def __init__(self, plan: HeadUsers, card: dd.DataCard) -> None:
         super().__init__()
-        (users,) = plan.per_class(card)
+        users = sum(plan.per_class(card))
         self.register_buffer("classes", torch.zeros(users, dtype=torch.long))
         self.register_buffer("histories", torch.zeros(users, *card.shape))
 

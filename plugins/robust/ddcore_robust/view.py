@@ -68,7 +68,7 @@ class LiveAttacked(dd.LiveView):
         return dd.Batch(torch.where(kept, moved, batch.inputs), batch.targets, batch.index)
 
     def facts(self) -> dict[str, Any]:
-        return {"attacked": f"T under {self.plan.attack}"}
+        return {"attacked": [dd.to_dict(self.plan.attack)]}
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps}

@@ -78,7 +78,7 @@ def metric(value):
 HOSTILE = {
     "crashes": (crash, "ZeroDivisionError: out of battery"),
     "NaN": (with_arrays(**{"inputs.low": lambda old: Array(old * np.nan)}), "inputs.low hold NaN"),
-    "another shape": (with_arrays(inputs=lambda old: Array(old[:, :, :4])), "and one item here is (1, 8, 8)"),
+    "another shape": (with_arrays(inputs=lambda old: Array(old[:, :, :4])), "and items here are (1, 8, 8)"),
     "an empty class": (with_arrays(inputs=lambda old: Array(old[:0])), "they hold nothing"),
     "fewer targets": (with_arrays(targets=lambda old: Array(old[:1])), "wanted are 3 classes"),
     "another dtype": (

@@ -99,7 +99,17 @@ RUNS = {
 }
 RUN_AS_THEY_STAND = ("dc", "it_gan", "gtn", "stable_sequence", "psg", "ndpdc", "dosser")
 REFUSED = dict.fromkeys(
-    ["random", "herding", "ld", "ld_ridge", "rded", "el2n", *(name for name in RUNS if name not in RUN_AS_THEY_STAND)],
+    [
+        "random",
+        "herding",
+        "ld",
+        "ld_ridge",
+        "rded",
+        "el2n",
+        "forgetting",
+        "k_center",
+        *(name for name in RUNS if name not in RUN_AS_THEY_STAND),
+    ],
     "asks examples",
 ) | dict.fromkeys(["sre2l", "cda"], "The network uses batch statistics")
 OWN = ("psg", "ndpdc", "dosser")
@@ -117,8 +127,8 @@ def of(host, small, name, iterations=3, **fields):
 
 
 def test_the_table_holds_every_method(host):
-    """Those for nodes of one graph, which no guarding gate admits, are that plugin's own test."""
-    others = ("ddcore-example", "ddcore-graph")
+    """Those for nodes of one graph, which no guarding gate admits, and for histories are those plugins' own test."""
+    others = ("ddcore-example", "ddcore-graph", "ddcore-recommender")
     listed = {entry.name for entry in host.catalogue.of("method") if entry.distribution not in others}
     assert listed == RUNS.keys() | REFUSED.keys() | NOTHING_ASKED
 
