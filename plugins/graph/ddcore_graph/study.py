@@ -208,7 +208,7 @@ def summary(alike: Sequence[dd.Found]) -> dict[str, Any]:
     first = numbers[0]
     test = {name: dd.spread([one["test"][name]["mean"] for one in numbers]) for name in first["test"]}
     if first["method"] == "whole":
-        test = {name: dd.spread(score["values"]) for name, score in first["test"].items()}
+        test = {name: dd.spread(score.get("values", [score["mean"]])) for name, score in first["test"].items()}
     rest = {name: dd.spread([one[name]["mean"] for one in numbers]) for name in ("free", "noisy") if name in first}
     if "validation" in first:
         rest["validation"] = dd.spread([one["validation"] for one in numbers])
