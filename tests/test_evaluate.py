@@ -118,14 +118,14 @@ def test_presets_are_what_they_are_named_for():
     assert (dc.epochs, dc.batch, dc.lr, dc.augment) == (300, 256, (0.01,), None)
     assert (dc.optimiser, dc.schedule) == (Sgd(momentum=0.9, weight_decay=5e-4), Half())
     assert (dsa.epochs, dsa.augment) == (1000, Siamese())
-    assert (quick.steps, quick.optimiser, quick.augment) == (250, Adam(), Affine())
+    assert (quick.steps, quick.epochs, quick.optimiser, quick.augment) == (None, None, Adam(), Affine())
     assert dc.length(10) == 300
     assert dc.length(257) == 600
     with pytest.raises(UnknownName, match="no protocol named 'quik'. Did you mean quick"):
         ddcore.protocol("quik")
 
 
-@pytest.mark.parametrize("fields", [{"epochs": 3}, {"steps": None}, {"repeats": 0}, {"networks": ()}, {"lr": ()}])
+@pytest.mark.parametrize("fields", [{"steps": 2, "epochs": 3}, {"repeats": 0}, {"networks": ()}, {"lr": ()}])
 def test_protocols_that_say_nothing_are_refused(fields):
     with pytest.raises(RecipeRefused, match="protocol"):
         Protocol(**fields)
@@ -137,8 +137,8 @@ def test_protocols_that_say_nothing_are_refused(fields):
 )
 def test_the_length_of_quick_follows_the_set(items, steps):
     assert Protocol().length(items) == steps
-    assert Protocol(grows=False).length(items) == 250
-    assert Protocol(steps=None, epochs=2).length(items) == 2 * -(-items // 64)
+    assert Protocol(steps=7).length(items) == 7
+    assert Protocol(epochs=2).length(items) == 2 * -(-items // 64)
 
 
 def test_a_preset_is_what_its_authors_do_on_the_data(tiny):

@@ -13,7 +13,7 @@ from ddcore.evaluation.scores import Score
 from ddcore.experiment.fair import CHOSEN, WAYS, FairCard
 from ddcore.networks.mlp import MLP
 
-PROTOCOL = Protocol(steps=6, grows=False, repeats=2, networks=(MLP(width=8), ConvNet(width=4, depth=1, norm="batch")))
+PROTOCOL = Protocol(steps=6, repeats=2, networks=(MLP(width=8), ConvNet(width=4, depth=1, norm="batch")))
 OVER = {"network.width": 4, "network.depth": 2, "objective.real": 4, "synthetic.bits": 8}
 
 
@@ -92,11 +92,7 @@ def test_values_have_no_card(made, tiny):
 
 
 def test_on_the_command_line(tmp_path):
-    small = [
-        *("--networks", "mlp(width=4)", "--repeats", "1", "--set", "protocol.steps=2"),
-        "--set",
-        "protocol.grows=false",
-    ]
+    small = ["--networks", "mlp(width=4)", "--repeats", "1", "--set", "protocol.steps=2"]
     done = CliRunner().invoke(app, ["card", "zoo:digits-dm-ipc1", *small, "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "card.md").read_text().startswith("# dm on digits")

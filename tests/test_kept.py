@@ -60,7 +60,6 @@ CHANGES = {
     **{"replay": {"replay": True}, "schedule": {"schedule": Half()}, "augment": {"augment": Siamese()}},
     **{"cutmix": {"cutmix": 0.5}, "temperature": {"temperature": 2.0}, "networks": {"networks": (MLP(width=5),)}},
     "measures": {"measures": (CalibrationError(),)},
-    "grows": {"grows": False},
 }
 OF_NO_NET = {"repeats", "chosen_by", "estimators"}
 

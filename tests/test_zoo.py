@@ -11,7 +11,7 @@ from ddcore import ConvNet, Host, Protocol, UnknownName
 from ddcore.cli import app
 from ddcore.experiment.reading import ZOO, zoo
 
-SHORT = Protocol(steps=80, grows=False, repeats=3, networks=(ConvNet(width=8),))
+SHORT = Protocol(steps=80, repeats=3, networks=(ConvNet(width=8),))
 
 
 @pytest.mark.parametrize("name", zoo())

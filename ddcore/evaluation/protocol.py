@@ -27,8 +27,8 @@ from ddcore.optimisers import Adam, Optimiser
 from ddcore.parts import Part
 from ddcore.schedules import Cosine, Schedule
 
-ENOUGH, MOST, PASSES = 200, 4, 3
-"""Items for which ``steps`` suffice; how many times as many a larger set gets; and passes that it gets at least."""
+STEPS, ENOUGH, MOST, PASSES = 250, 200, 1000, 3
+"""Where nothing is said: steps of a set of so many items, the most that a larger one gets, and its least passes."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,9 @@ class Protocol(Part, kind="protocol"):
     are best by ``chosen_by`` on the validation split of T: nothing is ever chosen on the test split.
     """
 
-    steps: Count | None = 250
-    """Training steps, of a set of at most 200 items where they grow."""
-    grows: bool = True
-    """Give a set of more than 200 items steps in proportion, four times as many at most, and no fewer than three passes
-    over it; of no account with ``epochs``."""
+    steps: Count | None = None
+    """Training steps. Where neither steps nor epochs are given, as many as suit the set: 250 up to 200 items, in
+    proportion beyond, 1 000 at most, but no fewer than three passes."""
     epochs: Count | None = None
     """Passes over the set, in the place of ``steps``."""
     batch: Count = 64
@@ -79,8 +77,8 @@ class Protocol(Part, kind="protocol"):
     image_fields = MappingProxyType({"cutmix": 0.0})
 
     def faults(self) -> Iterator[str]:
-        if (self.steps is None) == (self.epochs is None):
-            yield "A protocol says either steps or epochs, not both and not neither"
+        if self.steps is not None and self.epochs is not None:
+            yield f"steps = {self.steps} and epochs = {self.epochs}: give one of them, and none for the other"
         for name, parts in (("networks", self.learners), ("measures", self.measures)):
             if len(set(labels(parts))) < len(parts):
                 yield f"{name} holds the same one twice: {', '.join(labels(parts))}"
@@ -126,8 +124,8 @@ class Protocol(Part, kind="protocol"):
     def length(self, items: int) -> int:
         """Training steps on a set of ``items``."""
         batches = math.ceil(items / self.batch)
-        if self.steps is None:
-            return (self.epochs or 0) * batches
-        if not self.grows or items <= ENOUGH:
+        if self.steps is not None:
             return self.steps
-        return max(min(math.ceil(self.steps * items / ENOUGH), MOST * self.steps), PASSES * batches)
+        if self.epochs is not None:
+            return self.epochs * batches
+        return STEPS if items <= ENOUGH else max(min(math.ceil(STEPS * items / ENOUGH), MOST), PASSES * batches)

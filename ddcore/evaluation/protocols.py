@@ -93,9 +93,7 @@ def dd() -> Protocol:
 
     A set that brings none is trained for 30 such steps at 0.02, along a cosine.
     """
-    return Protocol(
-        steps=30, grows=False, optimiser=Sgd(momentum=0.0), lr=(0.02,), schedule=Cosine(), augment=None, replay=True
-    )
+    return Protocol(steps=30, optimiser=Sgd(momentum=0.0), lr=(0.02,), schedule=Cosine(), augment=None, replay=True)
 
 
 @preset(RTP)
@@ -112,9 +110,7 @@ def frepo() -> Protocol:
 
     Differs: one change of the six per batch, none of them a shift beyond the crop's.
     """
-    return Protocol(
-        steps=1000, grows=False, batch=500, optimiser=Adam(), lr=(3e-4,), schedule=Warm(), augment=Siamese()
-    )
+    return Protocol(steps=1000, batch=500, optimiser=Adam(), lr=(3e-4,), schedule=Warm(), augment=Siamese())
 
 
 @preset(FKD)

@@ -104,7 +104,8 @@ def _setting(folder: Path, run: Metrics) -> dict[str, Any]:
 
 
 def _protocol(said: MeasuredUnder) -> str:
-    length = f"{said.steps} steps" if said.epochs is None else f"{said.epochs} epochs"
+    lengths = {"steps": said.steps, "epochs": said.epochs}
+    length = next((f"{n} {unit}" for unit, n in lengths.items() if n is not None), "as many steps as suit the set")
     augment = ("no augmentation" if said.augment is None else said.augment.name) + " with cutmix" * bool(said.cutmix)
     rates = "learned or " * said.learned_lr + "/".join(f"{rate:g}" for rate in said.lr)
     optimiser = "no optimiser" if said.optimiser is None else said.optimiser.name

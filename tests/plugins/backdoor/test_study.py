@@ -24,9 +24,7 @@ RECIPE = {"network.width": 4, "network.depth": 2, "objective.real": 8, "iteratio
 def study(**fields):
     attacks = (Poison(PATCH), Poison(PATCH, learned=Doorping("target", moves=2)))
     given = {"methods": ("dm",), "ipc": 4, "attacks": attacks, "shares": (0.1,), "overrides": {"dm": RECIPE}}
-    return Backdoor(
-        **{**given, "protocol": SMALL, "control": replace(SMALL, steps=1, grows=False), "seeds": (0,), **fields}
-    )
+    return Backdoor(**{**given, "protocol": SMALL, "control": replace(SMALL, steps=1), "seeds": (0,), **fields})
 
 
 @pytest.fixture(scope="module")
