@@ -62,7 +62,7 @@ def test_seconds_add_up_to_the_wall_time(tmp_path):
     longer = replace(QUICK, steps=60)
     plan = study(training=longer, full=longer, lengths=(60,), proxies=(Whole(),), seeds=(0,))
     told = ddcore.run_study(plan, tmp_path).numbers
-    assert 0.9 < told["accounted"] <= 1.001
+    assert 0.7 < told["accounted"] <= 1.001
 
 
 def test_what_was_trained_is_found_again_by_content_in_another_study(tmp_path):
