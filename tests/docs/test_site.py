@@ -44,7 +44,8 @@ class Links(HTMLParser):
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """The site, built once for all that test it at the same time."""
-    folder = tmp_path_factory.getbasetemp().parent / "site"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "site"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
