@@ -196,12 +196,8 @@ class DistilledSet(HoldsTensors):
         Raises:
             BadArtefact: they are no images, or a plugin's preprocessing keeps its way back to itself.
         """
-        if self.data.kind != "image" or self.preprocess not in _PREPROCESSES:
-            raise BadArtefact(
-                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which is no image that"
-                " can be shown: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
-            )
-        return self._raw().clamp(0, 1) if clamp else self._raw()
+        found = self._raw("image", "which is no image that can be shown")
+        return found.clamp(0, 1) if clamp else found
 
     def rows(self) -> Tensor:
         """The items as vectors (n, d), their preprocessing undone.
@@ -209,14 +205,14 @@ class DistilledSet(HoldsTensors):
         Raises:
             BadArtefact: they are no vectors, or a plugin's preprocessing keeps its way back to itself.
         """
-        if self.data.kind != "vector" or self.preprocess not in _PREPROCESSES:
-            raise BadArtefact(
-                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, which are no rows of a"
-                " table: take inputs, or undo what was done to them with ddcore.plugin.preprocess_of."
-            )
-        return self._raw()
+        return self._raw("vector", "which are no rows of a table")
 
-    def _raw(self) -> Tensor:
+    def _raw(self, kind: str, lacking: str) -> Tensor:
+        if self.data.kind != kind or self.preprocess not in _PREPROCESSES:
+            raise BadArtefact(
+                f"The items of {self.data.name} are {self.data.kind}s under {self.preprocess}, {lacking}: take inputs,"
+                " or undo what was done to them with ddcore.plugin.preprocess_of."
+            )
         return _PREPROCESSES[self.preprocess]().load(self.preprocess_state).inverse(self.inputs)
 
     def loader(self, batch_size: int = 64, shuffle: bool = True, seed: int = 0) -> DataLoader[tuple[Tensor, ...]]:

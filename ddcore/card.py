@@ -86,7 +86,7 @@ class Card(BaseModel):
             raise BadArtefact(fields_at_fault(error)) from error
 
     def numbers(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The ``tensors`` of a file as numbers. Raises BadArtefact where the levels that are told of are none."""
+        """The ``tensors`` of a file as numbers. Raises BadArtefact where what the card lists as levels are none."""
         found = dict(tensors)
         for name, told in self.levels.items():
             if self.bits is None or name not in found or not told.low <= told.high:

@@ -77,6 +77,9 @@ from .carriers.centres import (
     Reconstruct as Reconstruct,
 )
 from .carriers.chosen import (
+    Chosen as Chosen,
+)
+from .carriers.chosen import (
     Herding as Herding,
 )
 from .carriers.chosen import (
@@ -109,11 +112,20 @@ from .carriers.latents import (
 from .carriers.latents import (
     Latents as Latents,
 )
+from .carriers.picking import (
+    farthest as farthest,
+)
+from .carriers.picking import (
+    herd as herd,
+)
 from .carriers.pixels import (
     Pixels as Pixels,
 )
 from .carriers.shared_bases import (
     SharedBases as SharedBases,
+)
+from .chunking import (
+    chunk_bytes as chunk_bytes,
 )
 from .chunking import (
     chunk_size as chunk_size,
@@ -165,6 +177,9 @@ from .datasets.torchvision import (
 )
 from .datasets.torchvision import (
     Svhn as Svhn,
+)
+from .device import (
+    peak_mib as peak_mib,
 )
 from .distance import (
     Distance as Distance,

@@ -124,10 +124,7 @@ def large(n: int) -> dict[str, float]:
     began = time.perf_counter()
     run.run_until()
     step = (time.perf_counter() - began) / 19
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"nodes": n, "loading": loaded, "step": step, "peak_mib": peak}
+    return {"nodes": n, "loading": loaded, "step": step, "peak_mib": dd.peak_mib()}
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ Seen (64 MiB of decoded images kept, DM with 320 real images a step, ConvNet of 
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -45,15 +44,11 @@ def make(root: Path, images: int) -> None:
             Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(folder / f"{i}.png")
 
 
-def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def distil(root: Path, memory: int, steps: int) -> dict[str, float]:
     """What loading and DM take, with at most ``memory`` bytes of decoded images kept."""
     began = time.perf_counter()
     data = ddcore.plugin.ImageFolder(str(root), memory=memory).load()
-    loaded, held = time.perf_counter() - began, peak_mib()
+    loaded, held = time.perf_counter() - began, ddcore.plugin.peak_mib()
     recipe = ddcore.recipe("dm", ipc=1, iterations=steps + 1, overrides={"objective.real": 16, "network.width": 16})
     run = ddcore.Host().start(recipe, data)
     run.run_until(1)
@@ -63,7 +58,7 @@ def distil(root: Path, memory: int, steps: int) -> dict[str, float]:
         run.run_until(step)
         seconds.append(time.perf_counter() - began)
     decoded = len(data.train) * 3 * SIDE * SIDE / 2**20
-    found = (len(data.train), decoded, loaded, held, mean(seconds), stdev(seconds), peak_mib())
+    found = (len(data.train), decoded, loaded, held, mean(seconds), stdev(seconds), ddcore.plugin.peak_mib())
     return dict(zip(FIELDS, found, strict=True))
 
 

@@ -13,6 +13,7 @@ from ddcore.evaluation.calibration import CalibrationError
 from ddcore.evaluation.kept import Kept, cache_folder, code_of
 from ddcore.evaluation.scores import evaluate
 from ddcore.evaluation.training_set import Preprocessed
+from ddcore.experiment.evaluating import kept_for
 from ddcore.networks.mlp import MLP
 from ddcore.optimisers import Sgd
 from ddcore.preprocess import Standardise
@@ -160,3 +161,11 @@ def test_code_is_known_by_its_source(tmp_path, monkeypatch):
     own_measure.__file__ = None
     assert code_of({"own_measure": own_measure}) is None
     assert Host().code == Host().code
+
+
+def test_of_a_guarded_run_nothing_is_kept_wherever_it_is_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDCORE_CACHE", str(tmp_path))
+    recipe = Host().recipe("random")
+    assert kept_for(recipe, Host()).folder is not None
+    monkeypatch.setattr(type(recipe.gate), "guards", True)
+    assert kept_for(recipe, Host()).folder is None

@@ -22,9 +22,9 @@ from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.losses import cross_entropy
-from ddcore.store import Inputs, plain
+from ddcore.store import Inputs, plain, repeated
 from ddcore.synthetic import CarrierModule
-from ddcore.types import DataCard, Draw, Group, Network
+from ddcore.types import Batch, DataCard, Draw, Group, Network
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,21 @@ class Judged(Chosen):
         return Draw(draw.network, params, draw.buffers, age=self.fit.length(sum(ctx.card.counts)))
 
 
+def answers(draw: Draw, batch: Batch, ctx: Context, features: bool = False) -> Tensor:
+    """The answers (n, k) of the network of ``draw`` to a class, or (e, n, k) of its ensemble."""
+    nets, one = draw.ensemble, draw
+    if nets is not None:
+        params, buffers = ({name: value[0] for name, value in held.items()} for held in (draw.params, draw.buffers))
+        one = Draw(draw.network, params, buffers)
+    found = []
+    with torch.no_grad():
+        for part in slices(len(batch), max(1, chunk_size(one, ctx.card.shape) // (nets or 1))):
+            inputs = batch.inputs[part]
+            seen = inputs if nets is None else repeated(inputs, nets)
+            found.append(draw(seen, features=features, training=False))
+    return torch.cat(found, dim=-2)
+
+
 @dataclass(frozen=True)
 class Herding(Judged):
     """x_{t+1} = argmin_x || mu_c - (f(x) + sum_{s <= t} f(x_s)) / (t + 1) ||: greedily towards the class mean mu_c.
@@ -143,10 +158,7 @@ class Herding(Judged):
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
-        size = chunk_size(draw, ctx.card.shape)
-        with torch.no_grad():
-            parts = [draw(batch.inputs[part], features=True, training=False) for part in slices(len(batch), size)]
-        features = torch.cat(parts)
+        features = answers(draw, batch, ctx, features=True)
         rows = herd(features, features.mean(0), self.per_class(ctx.card)[c])
         return batch.inputs[rows], batch.targets[rows]
 

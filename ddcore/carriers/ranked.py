@@ -8,12 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddcore.carriers.chosen import Chosen, Judged
+from ddcore.carriers.chosen import Chosen, Judged, answers
 from ddcore.carriers.picking import farthest
-from ddcore.chunking import chunk_size, slices
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
-from ddcore.store import Inputs, repeated
+from ddcore.store import Inputs
 from ddcore.types import Batch, Draw, Group
 
 Keeps = Literal["easy", "hard"]
@@ -39,7 +38,7 @@ class Scored(Judged):
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
-        error = _answers(draw, batch, ctx).softmax(1)
+        error = answers(draw, batch, ctx).softmax(1)
         error[:, c] -= 1
         return _taken(batch, error.norm(dim=1), self.keeps, self.per_class(ctx.card)[c], ctx)
 
@@ -73,7 +72,7 @@ class Forgotten(Chosen):
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
-        right = _answers(draw, batch, ctx).argmax(2) == c
+        right = answers(draw, batch, ctx).argmax(2) == c
         return _taken(batch, forgotten(right), self.keeps, self.per_class(ctx.card)[c], ctx)
 
 
@@ -95,7 +94,7 @@ class Covering(Judged):
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
-        rows = farthest(_answers(draw, batch, ctx, features=True), self.per_class(ctx.card)[c])
+        rows = farthest(answers(draw, batch, ctx, features=True), self.per_class(ctx.card)[c])
         return batch.inputs[rows], batch.targets[rows]
 
 
@@ -103,21 +102,6 @@ def forgotten(right: Tensor) -> Tensor:
     """How often each item (n,) is forgotten over the points of ``right`` (t, n); what is right at none, t times."""
     falls = (right[:-1] & ~right[1:]).sum(0)
     return falls.where(right.any(0), len(right)).float()
-
-
-def _answers(draw: Draw, batch: Batch, ctx: Context, features: bool = False) -> Tensor:
-    """The answers (n, k) of the network of ``draw`` to a class, or (e, n, k) of its ensemble."""
-    nets, one = draw.ensemble, draw
-    if nets is not None:
-        params, buffers = ({name: value[0] for name, value in held.items()} for held in (draw.params, draw.buffers))
-        one = Draw(draw.network, params, buffers)
-    found = []
-    with torch.no_grad():
-        for part in slices(len(batch), max(1, chunk_size(one, ctx.card.shape) // (nets or 1))):
-            inputs = batch.inputs[part]
-            seen = inputs if nets is None else repeated(inputs, nets)
-            found.append(draw(seen, features=features, training=False))
-    return torch.cat(found, dim=-2)
 
 
 def _taken(batch: Batch, score: Tensor, keeps: Keeps, n: int, ctx: Context) -> tuple[Inputs, Tensor]:

@@ -170,8 +170,7 @@ def metrics_of(
     began = time.perf_counter()
     guarded, settings = recipe.gate.guards, experiment.settings
     protocol, baselines = settings.protocol, settings.baselines_of(recipe)
-    folder = None if guarded or host.code is None else cache_folder()
-    kept = Kept(folder, {"code": host.code, "torch": torch.__version__})
+    kept = kept_for(recipe, host)
     scores, sets = evaluate_all(distilled, data, protocol, baselines, host, device, progress, kept, settings.equal)
     sizes = {name: found.nbytes for name, found in sets.items()}
     chosen = {
@@ -210,6 +209,18 @@ def metrics_of(
         "facts": distilled.facts,
         "cites": [paper.bibtex() for paper in papers_of(recipe, host, protocol)],
     }
+
+
+def kept_for(recipe: Recipe, host: Host) -> Kept:
+    """Where values are kept by what they follow from; nowhere where the gate of ``recipe`` guards T."""
+    folder = None if recipe.gate.guards or host.code is None else cache_folder()
+    return Kept(folder, {"code": host.code, "torch": torch.__version__})
+
+
+def with_preprocess(kept: Kept, distilled: DistilledSet) -> Kept:
+    """``kept`` for items that go through what ``distilled`` says they go through."""
+    state = {name: checksum(name, value) for name, value in distilled.preprocess_state.items()}
+    return kept.also(preprocess=[distilled.preprocess, state])
 
 
 def baseline(name: str, recipe: Recipe, data: RealData, host: Host, nbytes: int | None = None) -> Recipe:
@@ -277,12 +288,10 @@ def evaluate_all(
     """Scores of the distilled set (``distilled``) and of each baseline, and the sets; one protocol, one seed."""
     preprocess = preprocess_of(distilled, host.catalogue)
     recipe = Recipe.from_toml(distilled.recipe, host.catalogue)
-    state = {name: checksum(name, value) for name, value in distilled.preprocess_state.items()}
-    known = kept.also(preprocess=[distilled.preprocess, state])
+    known = with_preprocess(kept, distilled)
 
     def scored(name: str, training: TrainingSet, content: str, targets: TeacherTargets | None = None) -> Scores:
-        said = None if progress is None else partial(_said, progress, name)
-        given = (data, preprocess, protocol, recipe.seed, device, said, targets)
+        given = (data, preprocess, protocol, recipe.seed, device, told_of(name, progress), targets)
         return score(training, *given, distilled=distilled, kept=known.also(set=content))
 
     targets = needed_targets(distilled, protocol, host.catalogue, device)
@@ -296,6 +305,11 @@ def evaluate_all(
             stands = host.distill(baseline(name, recipe, data, host, room), data, device=device)
         scores[name], sets[name] = scored(name, stands, stands.content), stands
     return scores, sets
+
+
+def told_of(name: str, progress: Progress | None) -> Progress | None:
+    """``progress`` of one set, whose name it says first."""
+    return progress and partial(_said, progress, name)
 
 
 def _said(progress: Progress, name: str, what: str, done: int, of: int) -> None:

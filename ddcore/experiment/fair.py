@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,13 @@ from ddcore.composition import Recipe
 from ddcore.data import RealData
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.accuracy import Accuracy
-from ddcore.evaluation.kept import Kept, cache_folder
 from ddcore.evaluation.problem import check_problem
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.scores import Score, evaluate
 from ddcore.evaluation.teaching import LiveTeacher
 from ddcore.evaluation.training import train
 from ddcore.evaluation.training_set import Preprocessed
-from ddcore.experiment.evaluating import baseline
+from ddcore.experiment.evaluating import baseline, kept_for, told_of, with_preprocess
 from ddcore.experiment.reading import preprocess_of
 from ddcore.files import json_bytes, write_whole
 from ddcore.host import Host
@@ -191,9 +189,7 @@ def fair_card(
     whole = Preprocessed(data.train, preprocess)
     teacher = _teacher(recipe.network, whole, data, protocol, recipe.seed, device, progress)
     taught = {name: checksum(name, value) for name, value in teacher.teacher.params.items()}
-    state = {name: checksum(name, value) for name, value in distilled.preprocess_state.items()}
-    known = Kept(None if host.code is None else cache_folder(), {"code": host.code, "torch": torch.__version__})
-    known = known.also(preprocess=[distilled.preprocess, state])
+    known = with_preprocess(kept_for(recipe, host), distilled)
     sets = {"distilled": distilled}
     for name in CHOSEN:
         sets[name] = host.distill(baseline(name, recipe, data, host, distilled.nbytes), data, device=device)
@@ -201,16 +197,15 @@ def fair_card(
     for name, found in sets.items():
         scores[name] = {}
         for way, (tensors, plan, live) in _ways(found, teacher, protocol, device).items():
-            told = None if progress is None else partial(_told, progress, f"{name}, {way}")
+            told = told_of(f"{name}, {way}", progress)
             kept = known.also(
                 set={key: checksum(key, value) for key, value in tensors.state_dict().items()},
                 teacher=taught if live else None,
             )
             given = (data, preprocess, plan, recipe.seed, device, told, live)
             scores[name][way] = evaluate(tensors, *given, distilled=distilled, kept=kept)["accuracy"]
-    told = None if progress is None else partial(_told, progress, "whole")
     kept = known.also(set=whole.content)
-    given = (data, preprocess, protocol, recipe.seed, device, told)
+    given = (data, preprocess, protocol, recipe.seed, device, told_of("whole", progress))
     scores["whole"] = {WAYS[0]: evaluate(whole, *given, kept=kept)["accuracy"]}
     return FairCard(
         name=f"{distilled.method} on {data.card.name}, {len(distilled)} items",
@@ -220,10 +215,6 @@ def fair_card(
         own=WAYS[3] if distilled.teaching else WAYS[2] if distilled.targets.ndim == 2 else WAYS[0],
         warnings=(*distilled.warnings, *_norms(recipe.network, protocol.networks)),
     )
-
-
-def _told(progress: Progress, name: str, what: str, done: int, of: int) -> None:
-    progress(f"{name}: {what}", done, of)
 
 
 def _teacher(

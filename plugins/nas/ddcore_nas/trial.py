@@ -90,17 +90,16 @@ class Trial:
         network = ready(candidate, self.card)
         if network is None:
             return 1
-        draw = self._draw(network)
-        items = max(dd.chunk_size(draw, self.card.shape, most) for most in (TOGETHER_BYTES, None))
+        items = self._fits(network, max(TOGETHER_BYTES, self._chunk_bytes))
         return max(1, items // min(self.protocol.batch, len(self.training)))
 
-    def _draw(self, network: dd.Network) -> dd.Draw:
-        """Where it is trained: the device decides how much fits at once."""
-        params, buffers = network.init(dd.Streams(0)["net/0"])
-        return dd.Draw(network, self._here(params), self._here(buffers))
+    @property
+    def _chunk_bytes(self) -> int:
+        return dd.chunk_bytes(torch.device(self.device))
 
-    def _here(self, held: dd.Params) -> dd.Params:
-        return {name: value.to(self.device) for name, value in held.items()}
+    def _fits(self, network: dd.Network, most: int) -> int:
+        """Items whose largest activation fits ``most`` bytes."""
+        return dd.chunk_size(dd.Draw(network, *network.init(dd.Streams(0)["net/0"])), self.card.shape, most)
 
     def _results(self, lot: Sequence[tuple[Candidate, int]]) -> list[Result]:
         """One for each net; where a lot fails, each net is tried by itself, so that the others do not fail with it."""
@@ -125,7 +124,7 @@ class Trial:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         trained = time.perf_counter()
-        chunk = max(1, dd.chunk_size(self._draw(networks[0]), self.card.shape) // len(lot))
+        chunk = max(1, self._fits(networks[0], self._chunk_bytes) // len(lot))
         (measure, *_) = self.protocol.measures
         accuracies = dd.measured(measure, draw, self.measured, chunk)
         share = (trained - start) / len(lot), (time.perf_counter() - trained) / len(lot)

@@ -77,39 +77,12 @@ class SampledModule(dd.CarrierModule):
 
 
 @dataclass(frozen=True)
-class HeadUsers(dd.Carrier):
+class HeadUsers(dd.Chosen):
     """The ``ipc`` users with the longest histories."""
 
     suits = frozenset({"history"})
 
-    @property
-    def gives(self) -> frozenset[str]:
-        return frozenset()
-
-    @property
-    def asks(self) -> frozenset[str]:
-        return super().asks | {"examples"}
-
-    def build(self, card: dd.DataCard) -> HeadModule:
-        return HeadModule(self, card)
-
-
-class HeadModule(dd.CarrierModule):
-    histories: Tensor
-
-    def __init__(self, plan: HeadUsers, card: dd.DataCard) -> None:
-        super().__init__()
-        users = sum(plan.per_class(card))
-        self.register_buffer("classes", torch.zeros(users, dtype=torch.long))
-        self.register_buffer("histories", torch.zeros(users, *card.shape))
-
-    def start(self, ctx: dd.Context) -> None:
-        (batch,) = ctx.gate.examples([dd.Group()])
-        longest = batch.inputs.sum(1).argsort(descending=True, stable=True)[: len(self.classes)]
-        self.histories.copy_(batch.inputs[longest])
-
-    def forward(self, index: Tensor) -> Tensor:
-        return self.histories[index]
-
-    def nbytes(self) -> int:
-        return self.histories.nbytes
+    def choose(self, c: int, ctx: dd.Context, draw: dd.Draw | None) -> tuple[Tensor, Tensor]:
+        (batch,) = ctx.gate.examples([dd.Group(classes=(c,))])
+        longest = batch.inputs.sum(1).argsort(descending=True, stable=True)[: self.per_class(ctx.card)[c]]
+        return batch.inputs[longest], batch.targets[longest]

@@ -1,10 +1,8 @@
 """Sound: files in and out, spectrograms against their formula, the way back, sets that can be listened to."""
 
 import math
-import re
 import struct
 import wave
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from ddcore_audio.wav import read_wav, write_wav
 import ddcore
 from ddcore import BadArtefact, BadData, Host, RecipeRefused
 
-README = (Path(__file__).resolve().parents[3] / "plugins" / "audio" / "README.md").read_text()
 RATE = 8000
 
 
@@ -154,12 +151,3 @@ def test_a_set_is_heard(recordings, tmp_path, items):
     assert not (tmp_path / "again").exists()
     with pytest.raises(BadArtefact, match="for listening"):
         ddcore.read_released(tmp_path / "heard", data, format=Waves(), host=host)
-
-
-def test_the_example_of_the_readme(script, tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    file = tmp_path / "example.py"
-    file.write_text(example)
-    status, said = script(file, folder=tmp_path)
-    assert status == 0, said
-    assert "['README.md', 'high_0.wav', 'low_0.wav', 'spectrograms.png']" in said

@@ -8,9 +8,10 @@ import pytest
 import torch
 from ddcore_graph import PairedNodes, SampledNodes, condensed
 from ddcore_graph.carriers.base import shares
-from ddcore_graph.picking import centres, farthest, herd
+from ddcore_graph.picking import centres
 
 from ddcore import DistilledSet, RecipeRefused
+from ddcore import plugin as dd
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,8 @@ def test_a_start_is_rows_of_what_is_heard(init, hops, communities, graph_host):
 
 def test_what_is_picked():
     points = torch.tensor([[0.0], [1.0], [2.0], [10.0]])
-    assert farthest(points, 2).tolist() == [2, 3]
-    assert sorted(herd(points, 4).tolist()) == [0, 1, 2, 3]
+    assert dd.farthest(points, 2).tolist() == [2, 3]
+    assert sorted(dd.herd(points, points.mean(0), 4).tolist()) == [0, 1, 2, 3]
 
 
 def test_centres_are_means_of_equal_groups_of_nearby_points():

@@ -1,8 +1,6 @@
 """Recommender data: interactions, held-out items, models in closed form, ranking measures, synthetic users."""
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +23,6 @@ from ddcore_recommender.measures import inverse_propensity
 import ddcore
 from ddcore import BadData, DistilledSet, Host
 from ddcore import plugin as dd
-
-README = (Path(__file__).resolve().parents[3] / "plugins" / "recommender" / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -244,12 +240,3 @@ def test_random_users_are_a_baseline_by_the_cores_own_method(host, tastes):
     found = host.distill(host.recipe("random", kind="history", ipc=5), tastes)
     assert torch.equal(found.inputs, found.targets)
     assert found.preprocess == "identity"
-
-
-def test_the_example_of_the_readme(script, tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    file = tmp_path / "example.py"
-    file.write_text(example)
-    status, said = script(file, folder=tmp_path)
-    assert status == 0, said
-    assert re.search(r"infinite_autoencoder: nDCG@10 \d+\.\d from 20 users, \d+\.\d from \d+", said)

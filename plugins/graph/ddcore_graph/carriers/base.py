@@ -12,7 +12,7 @@ from torch import Tensor
 import ddcore
 from ddcore import plugin as dd
 from ddcore_graph.nodes import Nodes
-from ddcore_graph.picking import centres, farthest
+from ddcore_graph.picking import centres
 
 
 def shares(total: int, counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -85,7 +85,7 @@ class Begun(OfNodes):
                 heard = heard_by(batch, self.hops)
                 if self.init == "centres":
                     heard = centres(heard, wanted)
-                features[classes == c] = heard[farthest(heard, wanted)] if self.init == "farthest" else heard
+                features[classes == c] = heard[dd.farthest(heard, wanted)] if self.init == "farthest" else heard
 
 
 def heard_by(batch: dd.Batch, hops: int) -> Tensor:

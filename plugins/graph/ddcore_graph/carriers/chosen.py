@@ -14,7 +14,7 @@ from ddcore_graph.carriers.base import OfNodes, heard_by
 from ddcore_graph.carriers.linked import LinkedSet, without_loops
 from ddcore_graph.graph import LearnedGraph
 from ddcore_graph.nodes import Nodes
-from ddcore_graph.picking import centres, farthest, herd
+from ddcore_graph.picking import centres
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class ChosenNodes(Taken):
         heard = heard_by(batch, self.hops)
         if self.by == "random":
             return heard
-        return heard[farthest(heard, wanted) if self.by == "farthest" else herd(heard, wanted)]
+        covers = self.by == "farthest"
+        return heard[dd.farthest(heard, wanted) if covers else dd.herd(heard, heard.mean(0), wanted)]
 
 
 @dataclass(frozen=True)
