@@ -587,7 +587,7 @@ from .preprocess import (
     Standardise as Standardise,
 )
 from .published import (
-    published as published,
+    published_accuracy as published_accuracy,
 )
 from .recipes.kernel import (
     frepo as frepo,

@@ -93,7 +93,9 @@ class Published(ddcore.Experiments):
 
     def summarise(self, found: Sequence[ddcore.Found]) -> ddcore.Finding:
         finding = super().summarise(found)
-        published = [ddcore.plugin.published(row["method"], row["data"], row["ipc"]) for row in finding.numbers["rows"]]
+        published = [
+            ddcore.plugin.published_accuracy(row["method"], row["data"], row["ipc"]) for row in finding.numbers["rows"]
+        ]
         rows = [
             [*row, "-" if value is None else str(value)] for row, value in zip(finding.rows, published, strict=True)
         ]

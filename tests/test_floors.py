@@ -346,5 +346,11 @@ def test_each_name_of_a_lazy_module_can_be_had(module):
     assert all(getattr(lazy, name) is not None for name in named)
 
 
+def test_no_name_of_a_lazy_module_hides_the_module_that_it_comes_from():
+    for stub in ("__init__.pyi", "plugin.pyi", "testing/__init__.pyi"):
+        for node in ast.parse((CORE / stub).read_text()).body:
+            assert node.module not in {a.asname for a in node.names}, (stub, node.module)
+
+
 def test_the_face_has_few_nouns():
     assert len(ddcore.__all__) <= 90

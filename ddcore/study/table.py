@@ -26,7 +26,7 @@ from ddcore.files import json_bytes, write_whole
 from ddcore.host import Host
 from ddcore.packing import dotted
 from ddcore.plots import Line, Panel, Plot
-from ddcore.published import published
+from ddcore.published import published_accuracy
 from ddcore.recipes import METHODS
 from ddcore.report.tables import bytes_cell, plus_minus
 from ddcore.study.base import Case, Found, Study, loaded, over_seeds
@@ -171,7 +171,7 @@ def _rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 "std_seeds": stdev(means) if len(means) > 1 else None,
                 "seeds": len(means),
                 "nets": len(each[0]["values"]),
-                "published": published(method, one["data"], one["ipc"]),
+                "published": published_accuracy(method, one["data"], one["ipc"]),
                 "seconds": fmean(run["seconds"]["distilling"] for run in runs) if own else None,
                 "mib": max(run["peak_mib"] for run in runs) if own else None,
                 "iterations": one["iterations"] if own else None,
