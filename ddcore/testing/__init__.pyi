@@ -12,8 +12,8 @@ from .objectives import check_objective as check_objective
 from .policies import check_policy as check_policy
 from .protocols import check_protocol as check_protocol
 from .recipes import check_recipe as check_recipe
-from .smaller import sample as sample
-from .smaller import smaller as smaller
+from .shrinking import sample as sample
+from .shrinking import smaller as smaller
 from .studies import check_study as check_study
 from .tiny import tiny_data as tiny_data
 from .tiny import tiny_images as tiny_images

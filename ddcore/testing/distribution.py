@@ -31,7 +31,7 @@ from ddcore.testing.objectives import check_objective
 from ddcore.testing.policies import check_policy
 from ddcore.testing.protocols import check_protocol
 from ddcore.testing.recipes import check_recipe
-from ddcore.testing.smaller import sample, smaller
+from ddcore.testing.shrinking import sample, smaller
 from ddcore.testing.views import check_view
 
 CHECKS: Mapping[str, Check[...]] = {

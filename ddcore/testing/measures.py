@@ -14,7 +14,7 @@ from ddcore.experiment.reading import preprocess_of
 from ddcore.host import Host
 from ddcore.testing.base import Check
 from ddcore.testing.contract import check_part
-from ddcore.testing.smaller import smaller
+from ddcore.testing.shrinking import smaller
 from ddcore.testing.trial import data_for, global_numbers, tiny_run
 from ddcore.types import Draw
 

@@ -13,7 +13,7 @@ from ddcore.host import Host
 from ddcore.naming import labels
 from ddcore.testing.base import Check
 from ddcore.testing.contract import check_part
-from ddcore.testing.smaller import smaller
+from ddcore.testing.shrinking import smaller
 from ddcore.testing.trial import data_for, tiny_run
 
 

@@ -15,7 +15,7 @@ from ddcore.host import Host
 from ddcore.run import Run
 from ddcore.testing.base import Check, Untried
 from ddcore.testing.contract import toml_faults
-from ddcore.testing.smaller import smaller
+from ddcore.testing.shrinking import smaller
 from ddcore.testing.trial import Trial, data_for, rated, run_faults, tensors, undeclared
 
 STEPS = 3

@@ -12,7 +12,7 @@ from ddcore.datasets.base import DataSet
 from ddcore.errors import DdcoreError
 from ddcore.host import Host
 from ddcore.testing.base import Untried
-from ddcore.testing.smaller import smaller
+from ddcore.testing.shrinking import smaller
 from ddcore.testing.vertices import tiny_nodes
 
 

@@ -23,7 +23,7 @@ from ddcore.parts import Part
 from ddcore.run import Run
 from ddcore.synthetic import SyntheticSet
 from ddcore.testing.base import Untried
-from ddcore.testing.smaller import sample, smaller
+from ddcore.testing.shrinking import sample, smaller
 from ddcore.testing.tiny import tiny_data, tiny_vectors
 from ddcore.types import DataCard
 
