@@ -325,6 +325,18 @@ def test_a_grid_is_the_comparison_of_its_experiments_here_and_in_processes(tmp_p
     assert "case 1 of 4" in done.output and "cases: 4/4" in done.output
 
 
+def test_experiments_that_differ_in_a_field_have_labels_that_say_it():
+    class Widths(ddcore.Experiments):
+        def experiments(self, host):
+            changes = [{"network.width": width, "seed": seed} for width in (4, 8) for seed in (0, 1)]
+            recipes = [host.recipe("dm", kind="image", overrides=change) for change in changes]
+            return [ddcore.Experiment(recipe, ddcore.Settings(ddcore.plugin.Digits())) for recipe in recipes]
+
+    assert [str(case) for case in Widths().cases(Host())] == [
+        f"digits-dm-ipc1(recipe.network.width={width}), seed {seed}" for width in (4, 8) for seed in (0, 1)
+    ]
+
+
 def test_a_grid_says_what_it_lacks():
     with pytest.raises(RecipeRefused, match="at least one method, one number of images per class and one seed"):
         grid(methods=())

@@ -11,6 +11,8 @@ from typing import Any
 from ddcore.experiment.plan import Experiment
 from ddcore.experiment.running import run_or_resume
 from ddcore.host import Host
+from ddcore.naming import table_labels
+from ddcore.packing import dotted, packed
 from ddcore.report.comparison import compare, flat
 from ddcore.study.base import Case, Found, Study
 from ddcore.study.finding import Finding
@@ -25,7 +27,9 @@ class Experiments(Study):
         """What is to be run, the first first."""
 
     def cases(self, host: Host) -> list[Case]:
-        return [case_of(experiment) for experiment in self.experiments(host)]
+        found = [case_of(experiment) for experiment in self.experiments(host)]
+        tables = [{"name": case.label, **dotted(packed(case.description))} for case in found]
+        return [replace(case, label=label) for case, label in zip(found, table_labels(tables), strict=True)]
 
     def run(self, case: Case, folder: Path, host: Host, device: str, progress: Progress | None) -> dict[str, Any]:
         recipe, settings = case.description["recipe"], case.description["settings"]

@@ -24,6 +24,7 @@ from ddcore.experiment.plan import Baseline, Experiment, Settings
 from ddcore.experiment.running import run_or_resume
 from ddcore.files import json_bytes, write_whole
 from ddcore.host import Host
+from ddcore.naming import in_line
 from ddcore.packing import dotted
 from ddcore.plots import Line, Panel, Plot
 from ddcore.published import published_accuracy
@@ -125,7 +126,7 @@ class Table(Study):
             "On the test split: mean, deviation over the networks of one run and, apart, over the runs of several"
             " seeds; stored bytes, seconds of distilling, most memory of the process. Real images that are chosen are"
             " at the bytes of the others, whole is all of T; published numbers are by their papers' protocols.",
-            f"Protocol: {json.dumps(self._said(), sort_keys=True)}.",
+            f"Protocol: {in_line(self._said())}.",
             *([f"Not in the table, as they do not suit the data: {', '.join(left)}."] if left else []),
             *dict.fromkeys(sentence for one in found for sentence in one.numbers["short"]),
         ]
@@ -133,7 +134,8 @@ class Table(Study):
 
     def _said(self) -> dict[str, Any]:
         p = self.protocol
-        return {"steps": p.steps, "epochs": p.epochs, "batch": p.batch, "lr": list(p.lr), "nets": p.repeats}
+        length = {"epochs": p.epochs} if p.epochs else {"steps": p.steps or "as many as suit each set"}
+        return {"name": p.part_name(), **length, "batch": p.batch, "lr": list(p.lr), "nets": p.repeats}
 
 
 def _iterations(recipe: Recipe, about: Any, folder: Path, host: Host, device: str, progress: Progress | None) -> int:

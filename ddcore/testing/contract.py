@@ -33,7 +33,7 @@ def class_faults(cls: type[Part]) -> Iterator[str]:
         if _unbounded(field_types(cls)[f.name]):
             yield (
                 f"{cls.__name__}.{f.name} is a number without bounds: annotate it as dd.Count, dd.Positive, dd.Share or"
-                " another of ddcore.bounds."
+                " another of ddcore.bounds, or as ClassVar where it is no setting."
             )
 
 

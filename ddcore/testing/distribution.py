@@ -184,6 +184,8 @@ def maker_faults(maker: Maker, host: Host) -> list[str]:
         raise Untried(f"it has no defaults that work: let its own tests make one. ({error})") from error
     if own := check_part.faults(part, host.catalogue):
         return own
+    if kind == "study":
+        raise Untried("all its cases would run: let its own tests hold it to check_study, with small settings.")
     if isinstance(part, DataSet) and reads_files(part):
         raise Untried("its files are not here: let its own tests bring some.")
     return CHECKS[kind].faults(part, host=host) if kind in CHECKS else []

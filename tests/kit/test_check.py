@@ -115,6 +115,17 @@ def test_what_is_wrong_with_its_module(source, sentence, written):
     assert "Traceback" not in done.output
 
 
+def test_a_study_is_not_run_and_that_is_said(written):
+    study = "class Counted(dd.Study):\n    'Counts.'\n    def cases(self, host):\n        return []\n"
+    study += "    def run(self, case, folder, host, device, progress):\n        return {}\n"
+    study += "    def summarise(self, found):\n        return None\n"
+    done = call("check", written(HEAD + study + PARTS.format("[Counted]")))
+    assert done.exit_code == 0, done.output
+    assert "Not tried: study counted: all its cases would run: let its own tests hold it to check_study" in " ".join(
+        done.stdout.split()
+    )
+
+
 def test_a_folder_without_a_distribution_and_a_name_that_nobody_has(tmp_path):
     assert "holds no pyproject.toml: `ddcore plugins new NAME`" in call("check", tmp_path).stderr
     done = call("check", "moonlight")

@@ -40,7 +40,7 @@ def test_what_breaks_the_contract_of_parts():
         "Careless has no docstring: say in a sentence what it is, which `ddcore list parts` shows.",
         "Careless.pace has no docstring below it: say what it means, with its unit.",
         "Careless.pace is a number without bounds: annotate it as dd.Count, dd.Positive, dd.Share or another of"
-        " ddcore.bounds.",
+        " ddcore.bounds, or as ClassVar where it is no setting.",
     ]
     with pytest.raises(AssertionError, match="Careless.pace has no docstring"):
         testing.check_part(Careless())
