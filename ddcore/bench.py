@@ -23,6 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddcore import plain
 from ddcore.augment.siamese import Siamese
@@ -222,6 +223,23 @@ def _timed(work: Callable[[], Any]) -> dict[str, float]:
     return {"wall": wall, "user": user, "system": system, "cpu": user + system, "faults": faults}
 
 
+class Launches(TorchDispatchMode):
+    """Counts the operations that are not views: each is at least one kernel that a GPU would launch."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def launches(work: Callable[[], Any]) -> int:
+    """Operations that are not views in ``work``, forward and backward."""
+    with Launches() as seen:
+        work()
+    return seen.count
+
+
 KINDS = ("wall", "user", "system", "cpu", "faults")
 
 
@@ -256,6 +274,7 @@ def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dic
         raise DdcoreError(f"{row} ({pair.setting}): fast and plain differ by {apart:.1e}, more than {TOLERANCE:.0e}.")
     pair.plain()
     pair.fast()
+    counted = {"plain": launches(pair.plain), "fast": launches(pair.fast)}
     times = [(_timed(pair.plain), _timed(pair.fast)) for _ in range(rounds)]
     ratios = sorted(plain["cpu"] / fast["cpu"] for plain, fast in times)
     peaks = {side: _peak(row, number, side, threads) for side in ("plain", "fast")}
@@ -269,6 +288,7 @@ def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dic
         "ratio": {"median": median(ratios), "min": ratios[0], "max": ratios[-1]},
         "peak_mib": {side: peak for side, (peak, _) in peaks.items()},
         "added_mib": {side: added for side, (_, added) in peaks.items()},
+        "launches": counted,
         "also": pair.also(),
     }
 
@@ -300,6 +320,7 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
         "user s",
         "system s",
         "page faults",
+        "launches",
         "peak MiB",
         "of it the work's",
         "CPU ratio (min-max)",
@@ -316,6 +337,7 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
                 "; ".join([pair.setting, *(f"{name} {value:.3f}" for name, value in result["also"].items())]),
                 *(f"{p[kind]:.3f} / {f[kind]:.3f}" for kind in ("wall", "user", "system")),
                 f"{p['faults']:.0f} / {f['faults']:.0f}",
+                f"{result['launches']['plain']} / {result['launches']['fast']}",
                 f"{result['peak_mib']['plain']:.0f} / {result['peak_mib']['fast']:.0f}",
                 f"{result['added_mib']['plain']:.0f} / {result['added_mib']['fast']:.0f}",
                 f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",

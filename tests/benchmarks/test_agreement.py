@@ -1,9 +1,10 @@
 """Each fast path against its plain twin, as the benchmark checks it before it measures."""
 
 import pytest
+import torch
 
 from ddcore import DdcoreError, UnknownName
-from ddcore.bench import ROWS, TOLERANCE, Pair, main, measure
+from ddcore.bench import ROWS, TOLERANCE, Pair, launches, main, measure
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -17,6 +18,13 @@ def test_paths_that_differ_are_not_measured():
 
     with pytest.raises(DdcoreError, match=r"dm \(made\): fast and plain differ by 1.0e-01"):
         measure("dm", 0, Pair(forbidden, forbidden, lambda: 0.1, "made"), rounds=7, threads=1)
+
+
+def test_views_launch_nothing_and_the_way_back_counts():
+    x = torch.ones(4, requires_grad=True)
+    assert launches(lambda: (x.view(2, 2) + 1).sum()) == 2
+    forward, both = launches(lambda: (x * x).sum()), launches(lambda: torch.autograd.grad((x * x).sum(), x))
+    assert both > forward
 
 
 def test_an_unknown_row_lists_the_near_ones():
