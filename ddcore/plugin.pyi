@@ -697,6 +697,9 @@ from .study.ray import (
 from .study.running import (
     run_study as run_study,
 )
+from .study.watchdog import (
+    guarded_home as guarded_home,
+)
 from .synthetic import (
     CarrierModule as CarrierModule,
 )

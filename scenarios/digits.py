@@ -25,7 +25,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import ddcore
-from ddcore.plots import save_figure
 
 HERE = Path(__file__).resolve().parent
 RECORD, PAGE = HERE / "digits.json", HERE.parent / "ddcore" / "docs" / "methods.md"
@@ -143,7 +142,7 @@ def keep(record: dict) -> None:
     ddcore.plugin.write_whole(RECORD, (json.dumps(record, indent=1) + "\n").encode())
     before, _, rest = PAGE.read_text().partition(START)
     ddcore.plugin.write_whole(PAGE, f"{before}{START}{table(record)}{END}{rest.partition(END)[2]}".encode())
-    save_figure(picture(record), PAGE.with_suffix(".png"))
+    ddcore.plugin.save_figure(picture(record), PAGE.with_suffix(".png"))
 
 
 def main() -> None:

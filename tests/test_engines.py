@@ -212,11 +212,11 @@ def program(deadly, tmp_path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     runs = []
 
-    def start(folder, engine, seeds, iterations, lives=None):
+    def start(folder, engine, seeds, iterations, lives=None, **more):
         words = [folder, type(engine).__name__, seeds, iterations, json.dumps(lives or {})]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         words = [sys.executable, tmp_path / "program.py", *map(str, words)]
-        runs.append(run := subprocess.Popen(words, env=env, cwd=tmp_path, **pipes))
+        runs.append(run := subprocess.Popen(words, env=env | more, cwd=tmp_path, **pipes))
         return run
 
     yield start
@@ -244,6 +244,16 @@ def test_workers_that_are_killed_in_mid_case_change_nothing(engine, deadly, prog
     assert found(there) == found(here)
     assert lives(there) == {**begun, "digits-dm-ipc1-2": 4}
     assert not [*there.rglob("*progress.json*"), *there.rglob("failed.txt")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES[2:])
+def test_workers_that_are_taken_for_lost_are_replaced(engine, program, tmp_path):
+    """All workers die at once, and none is back before the cluster gives it up."""
+    lost = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "0s"}
+    said, _ = program(tmp_path / "there", engine, 2, 6, {"0": 1, "1": 1}, **lost).communicate()
+    assert "cases 2 2" in said.splitlines(), said
+    assert lives(tmp_path / "there") == {"digits-dm-ipc1-0": 2, "digits-dm-ipc1-1": 2}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import ddcore
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "ddcore"
+SCENARIOS = ROOT / "scenarios"
 
 FLOORS = {
     "ground": [
@@ -86,7 +87,7 @@ SHARED = {
             "policies",
             "protocols",
         },
-        *{"recipes", "smaller", "tiny", "trial", "vertices", "views"},
+        *{"recipes", "shrinking", "tiny", "trial", "vertices", "views"},
     },
 }
 """Files that the members of a family share, besides its ``base``."""
@@ -350,6 +351,14 @@ def test_no_name_of_a_lazy_module_hides_the_module_that_it_comes_from():
     for stub in ("__init__.pyi", "plugin.pyi", "testing/__init__.pyi"):
         for node in ast.parse((CORE / stub).read_text()).body:
             assert node.module not in {a.asname for a in node.names}, (stub, node.module)
+
+
+@pytest.mark.parametrize("path", sorted(SCENARIOS.rglob("*.py")), ids=lambda path: str(path.relative_to(SCENARIOS)))
+def test_what_a_scenario_imports_of_ddcore_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddcore"):
+            module = importlib.import_module(node.module)
+            assert not [alias.name for alias in node.names if not hasattr(module, alias.name)]
 
 
 def test_the_face_has_few_nouns():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,15 +39,11 @@ class Dask(Parallel):
         if find_spec("distributed") is None:
             raise RecipeRefused("The engine dask needs the package distributed: pip install 'ddcore[dask]'.")
 
-    @contextmanager
-    def pool(self, workers: int) -> Iterator[Pool]:
-        from distributed import KilledWorker
-
-        with self._elsewhere() if self.scheduler else _here(workers) as client:
-            yield Pool(client.get_executor(pure=False).submit, (KilledWorker,))
+    def pool(self, workers: int) -> AbstractContextManager[Pool]:
+        return self._elsewhere() if self.scheduler else _here(workers)
 
     @contextmanager
-    def _elsewhere(self) -> Iterator[Client]:
+    def _elsewhere(self) -> Iterator[Pool]:
         from distributed import Client
 
         in_file = Path(self.scheduler).is_file()
@@ -61,11 +57,19 @@ class Dask(Parallel):
                 raise RecipeRefused(
                     f"Workers of {self.scheduler} run several cases in one process. Start each with one thread."
                 )
-            yield client
+            yield _of(client)
+
+
+def _of(client: Client, keep: Callable[[], None] = lambda: None) -> Pool:
+    from distributed import KilledWorker
+
+    return Pool(client.get_executor(pure=False).submit, (KilledWorker,), keep)
 
 
 @contextmanager
-def _here(workers: int) -> Iterator[Client]:
+def _here(workers: int) -> Iterator[Pool]:
+    """Workers that a nanny starts again. One that takes longer than the cluster waits is taken for lost, its nanny
+    with it: so the cluster is asked again and again to have them all."""
     from dask import config
     from distributed import Client, LocalCluster
 
@@ -78,4 +82,4 @@ def _here(workers: int) -> Iterator[Client]:
         "silence_logs": logging.CRITICAL,
     }
     with config.set(OWN), LocalCluster(**place) as cluster, Client(cluster) as client:
-        yield client
+        yield _of(client, lambda: cluster.scale(workers))

@@ -82,6 +82,8 @@ class Pool:
     """Hands a call to a worker that is free."""
     died: tuple[type[Exception], ...]
     """What a future raises whose worker has died, in whose place there is another one."""
+    keep: Callable[[], None] = lambda: None
+    """Called at each look: starts a worker in the place of one that did not come back."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Parallel(Engine):
                     i = waiting.popleft()
                     running[pool.submit(partial(_on_one_thread, work, items[i]))] = i
                 ended, _ = wait(running, PULSE, FIRST_COMPLETED)
+                pool.keep()
                 for future in ended:
                     i = running.pop(future)
                     if not isinstance(future.exception(), pool.died):

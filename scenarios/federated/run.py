@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 from ddcore_federated.environment import ENVIRONMENT
-from ddcore_federated.watchdog import guarded_home
+
+from ddcore import plugin as dd
 
 APP = Path(__file__).resolve().parent
 
@@ -56,7 +57,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--cores", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
-    with guarded_home("ddapp-") as home:
+    with dd.guarded_home("ddapp-") as home:
         status, listed = run(options, home)
     runs = json.loads(listed or "{}").get("runs", [])
     ended = [run["status"] for run in runs]
