@@ -376,6 +376,9 @@ from .kernels import (
     DenseTangent as DenseTangent,
 )
 from .kernels import (
+    Gaussian as Gaussian,
+)
+from .kernels import (
     Kernel as Kernel,
 )
 from .kinds import (

@@ -86,7 +86,7 @@ SHARED = {
             "policies",
             "protocols",
         },
-        *{"recipes", "smaller", "tiny", "trial", "vertices", "views"},
+        *{"recipes", "shrinking", "tiny", "trial", "vertices", "views"},
     },
 }
 """Files that the members of a family share, besides its ``base``."""

@@ -25,6 +25,7 @@ TABLE = {
     "cafe": ({"examples", "features", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "kfs": ({"examples", "features", "statistics"}, 16, 4 * (170 + 3 * 8 * 8) + 24),
     "it_gan": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3) + 81),
+    "m3d": ({"examples", "features", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "dc": ({"gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "dsa": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "dcc": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),

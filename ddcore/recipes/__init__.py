@@ -2,7 +2,7 @@
 
 from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rtp, sldd
 from ddcore.recipes.decoupled import cda, rded, sre2l
-from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
+from ddcore.recipes.distribution import cafe, dm, it_gan, kfs, m3d
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.kernel import frepo, kip, rfad
@@ -35,6 +35,7 @@ METHODS = (
     kip,
     ld,
     ld_ridge,
+    m3d,
     mtt,
     random,
     rded,

@@ -2,15 +2,18 @@
 
 from ddcore.augment.siamese import Siamese
 from ddcore.carriers.codes import Codes
+from ddcore.carriers.formation import Formation
 from ddcore.carriers.latents import Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.composition import Recipe, method
+from ddcore.kernels import Gaussian
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.optimisers import Adam
 from ddcore.papers import PAPERS
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.steady import UntilSteady
+from ddcore.policies.trained import TrainedOnReal
 from ddcore.schedules import Cosine
 from ddcore.update import Update
 
@@ -18,6 +21,7 @@ DM = PAPERS["zhao2023dm"]
 CAFE = PAPERS["wang2022cafe"]
 KFS = PAPERS["lee2022kfs"]
 ITGAN = PAPERS["zhao2022itgan"]
+M3D = PAPERS["zhang2024m3d"]
 
 
 @method(DM)
@@ -40,6 +44,29 @@ def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
         policy=Fresh(),
         augment=Siamese(),
         update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, schedule=Cosine()),
+        iterations=iterations,
+    )
+
+
+@method(M3D)
+def m3d(ipc: int = 1, iterations: int = 300) -> Recipe:
+    """Maximum mean discrepancy: min_S sum_c MMD_k( f(A(T_c)), f(A(S_c)) )^2 over random networks f, k Gaussian.
+
+    So all moments of the features are matched, where ``dm`` matches their means. S is cut into tiles as in ``idc``, and
+    each network serves several steps.
+
+    **Reference**: Zhang et al., AAAI 2024, Section 3: the kernel, tiles, and steps per network.
+
+    **Differs**: the kernel is estimated by random features (:class:`~ddcore.objectives.features.FeatureMatch`), and its
+    unit is the distance within S. Its five widths, the steps of a network and the rates are ours.
+    """
+    return Recipe(
+        "m3d",
+        synthetic=Formation(ipc, factor=2, init="real"),
+        objective=FeatureMatch(real=64, kernel=Gaussian()),
+        policy=TrainedOnReal(rounds=1, steps=5),
+        augment=Siamese(),
+        update=Update(lr={"inputs": 30.0 * ipc}, schedule=Cosine()),
         iterations=iterations,
     )
 

@@ -31,6 +31,7 @@ RUNS = {
         },
         6,
     ),
+    "m3d": ({"synthetic.init": "noise"}, 3),
     "dc": ({}, 3),
     "dsa": ({"synthetic.init": "noise"}, 3),
     "dcc": ({"synthetic.init": "noise"}, 3),
