@@ -484,6 +484,9 @@ from .objectives.gradient import (
 from .objectives.layers import (
     LayerMatch as LayerMatch,
 )
+from .objectives.recognised import (
+    Recognised as Recognised,
+)
 from .objectives.ridge import (
     KernelRidge as KernelRidge,
 )
@@ -541,6 +544,9 @@ from .plots import (
 from .policies.base import (
     Policy as Policy,
 )
+from .policies.between import (
+    Between as Between,
+)
 from .policies.early import (
     Early as Early,
 )
@@ -555,6 +561,9 @@ from .policies.perturbed import (
 )
 from .policies.pool import (
     Pool as Pool,
+)
+from .policies.queue import (
+    Queue as Queue,
 )
 from .policies.rival import (
     Rival as Rival,

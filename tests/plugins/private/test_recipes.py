@@ -18,6 +18,7 @@ def noise(*ways, mixing=False, requests=7, **fit):
     return {"synthetic.init": "noise", "plugins.private.requests": requests, **said}
 
 
+MATCHED = [{"name": "feature_match", "real": 4}, {"name": "recognised"}]
 TRAJECTORY = {"epochs": "none", "steps": 10, "snapshots": 10, "requests": 10}
 RUNS = {
     # method: what must be said so that it asks nothing that cannot be served, and the requests of three updates
@@ -30,6 +31,14 @@ RUNS = {
             **{"synthetic.training.steps": 2, "synthetic.training.batch": 12, "plugins.private.requests": 6},
         },
         6,
+    ),
+    "idm": ({**noise("policy.fit", steps=2), "policy.trained": 1, "objective.terms": MATCHED}, 3 + 2 * 2),
+    "dance": (
+        {
+            **noise("policy.policy.fit", steps=4, requests=7),
+            **{"policy.policy.experts": 1, "objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}]},
+        },
+        4 + 3,
     ),
     "m3d": ({"synthetic.init": "noise"}, 3),
     "dc": ({}, 3),
