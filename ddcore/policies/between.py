@@ -10,9 +10,7 @@ import torch
 
 from ddcore.bounds import Share
 from ddcore.context import Context
-from ddcore.gate.fit import Fit
 from ddcore.policies.base import Policy
-from ddcore.policies.experts import Experts
 from ddcore.synthetic import SyntheticSet
 from ddcore.types import Draw, Network
 
@@ -26,7 +24,7 @@ class Between(Policy):
     **Reference**: Zhang et al., DANCE, IJCAI 2024, the middle encoders.
     """
 
-    policy: Policy = Experts(fit=Fit(), last=0, span=1)
+    policy: Policy
     """The policy whose networks are moved; it must give a target."""
     low: Share = 0.0
     """Smallest share r of the way."""
