@@ -100,6 +100,9 @@ from .carriers.chosen import (
 from .carriers.codes import (
     Codes as Codes,
 )
+from .carriers.cosines import (
+    Cosines as Cosines,
+)
 from .carriers.formation import (
     Formation as Formation,
 )
@@ -543,9 +546,6 @@ from .plots import (
 )
 from .policies.base import (
     Policy as Policy,
-)
-from .policies.between import (
-    Between as Between,
 )
 from .policies.early import (
     Early as Early,

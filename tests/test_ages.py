@@ -9,9 +9,7 @@ import torch
 from ddcore import RecipeRefused
 from ddcore.gate.fit import Fit
 from ddcore.objectives.recognised import Recognised
-from ddcore.policies.between import Between
 from ddcore.policies.experts import Experts
-from ddcore.policies.fresh import Fresh
 from ddcore.policies.queue import Queue
 
 FIT = Fit(steps=3, batch=8)
@@ -46,14 +44,12 @@ def test_recognised_is_the_cross_entropy_of_s_at_the_judge(host, small, tiny, ex
 def test_an_expert_judge_is_asked_for_where_none_is_given(host, small, tiny):
     with pytest.raises(RecipeRefused, match=r"recognised needs a network's later weights to aim at \(target\)"):
         host.start(replace(small(host.recipe("dm")), objective=Recognised(expert=True)), tiny)
-    with pytest.raises(RecipeRefused, match=r"between needs a network's later weights to aim at \(target\)"):
-        run_of(host, small, tiny, policy=Between(Fresh()))
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (1.0, 1.0), (0.2, 0.6)])
-def test_a_network_lies_between_the_start_and_the_end_of_an_expert(host, small, tiny, low, high):
+@pytest.mark.parametrize("along", [0.0, 0.3, 1.0])
+def test_a_network_lies_between_the_start_and_the_end_of_an_expert(host, small, tiny, along):
     experts = Experts(experts=1, fit=FIT, last=0, span=1)
-    run = run_of(host, small, tiny, policy=Between(experts, low, high))
+    run = run_of(host, small, tiny, policy=replace(experts, along=along))
     ends = experts.draw({}, run.synthetic, run.ctx)
     shares = set()
     for _ in range(4):
@@ -61,11 +57,11 @@ def test_a_network_lies_between_the_start_and_the_end_of_an_expert(host, small, 
         gap = {name: draw.target[name] - ends.params[name] for name in ends.params}
         share = sum(float(((draw.params[n] - ends.params[n]) * gap[n]).sum()) for n in gap)
         share /= sum(float(g.square().sum()) for g in gap.values())
-        assert low - 1e-4 <= share <= high + 1e-4
+        assert -1e-4 <= share <= along + 1e-4
         for name, start in ends.params.items():
             assert torch.allclose(draw.params[name], start + share * gap[name], atol=1e-5)
         shares.add(round(share, 3))
-    assert len(shares) == (1 if low == high else 4)
+    assert len(shares) == (4 if along else 1)
 
 
 def test_a_queue_grows_drops_its_oldest_and_trains_some_between_two_steps(host, small, tiny, monkeypatch):
@@ -102,14 +98,9 @@ def test_training_in_the_queue_is_the_gates_fit(host, small, tiny):
     "policy",
     [
         Queue(networks=3, every=2, start=2, trained=1, fit=FIT),
-        Between(Experts(experts=2, fit=FIT, last=0, span=1)),
+        Experts(experts=2, fit=FIT, last=0, span=1, along=1.0),
     ],
-    ids=["queue", "between"],
+    ids=["queue", "along"],
 )
 def test_a_run_goes_on_as_if_it_had_not_stopped(host, small, tiny, distilled_twice, policy):
     distilled_twice(small(host.recipe("dm", ipc=2, iterations=5), policy=policy), tiny)
-
-
-def test_shares_in_the_wrong_order_are_refused():
-    with pytest.raises(RecipeRefused, match=r"low = 0\.5: it must be at most high = 0\.2"):
-        Between(Fresh(), low=0.5, high=0.2)

@@ -27,6 +27,7 @@ TABLE = {
     "it_gan": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3) + 81),
     "idm": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "dance": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
+    "fred": ({"examples", "features", "statistics"}, 7, 4 * (3 * 7 * 16 + 16) + 21),
     "m3d": ({"examples", "features", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "dc": ({"gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "dsa": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
@@ -72,7 +73,7 @@ HABA = [{"name": "trajectory_match", "steps": 2, "batch": 8}, {"name": "contrast
 MATCHED = [{"name": "feature_match", "real": 4}, {"name": "recognised"}]
 SMALLER = {
     "idm": {"objective.terms": MATCHED, "policy.fit.steps": 2},
-    "dance": {"objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}], "policy.policy.fit.steps": 3},
+    "dance": {"objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}], "policy.fit.steps": 3},
     **{name: {"objective.steps": 2, **fitted("policy.fit")} for name in ("mtt", "ftd", "tesla")},
     "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
     **{name: {"objective.steps": 6} for name in ("dd", "sldd")},

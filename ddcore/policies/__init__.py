@@ -1,6 +1,5 @@
 """Policies: at which networks S is compared with T."""
 
-from ddcore.policies.between import Between
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
@@ -14,7 +13,6 @@ from ddcore.policies.teacher import Teacher
 from ddcore.policies.trained import TrainedOnReal, TrainedOnSynthetic
 
 PARTS = (
-    Between,
     Early,
     Experts,
     Fresh,

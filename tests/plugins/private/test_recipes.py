@@ -35,11 +35,12 @@ RUNS = {
     "idm": ({**noise("policy.fit", steps=2), "policy.trained": 1, "objective.terms": MATCHED}, 3 + 2 * 2),
     "dance": (
         {
-            **noise("policy.policy.fit", steps=4, requests=7),
-            **{"policy.policy.experts": 1, "objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}]},
+            **noise("policy.fit", steps=4),
+            **{"policy.experts": 1, "objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}]},
         },
         4 + 3,
     ),
+    "fred": ({"synthetic.init": "noise", "synthetic.chosen": "low"}, 3),
     "m3d": ({"synthetic.init": "noise"}, 3),
     "dc": ({}, 3),
     "dsa": ({"synthetic.init": "noise"}, 3),
