@@ -58,7 +58,7 @@ def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
 
 
 @method(M3D)
-def m3d(ipc: int = 1, iterations: int = 200) -> Recipe:
+def m3d(ipc: int = 1, iterations: int = 100) -> Recipe:
     """Maximum mean discrepancy: min_S sum_c MMD_k( f(A(T_c)), f(A(S_c)) )^2 over random networks f, k Gaussian.
 
     So all moments of the features are matched, where ``dm`` matches their means. S is cut into tiles as in ``idc``, and
@@ -81,7 +81,7 @@ def m3d(ipc: int = 1, iterations: int = 200) -> Recipe:
 
 
 @method(IDM)
-def idm(ipc: int = 1, iterations: int = 200) -> Recipe:
+def idm(ipc: int = 1, iterations: int = 100) -> Recipe:
     """Improved distribution matching: min_S sum_c || mean f(A(T_c)) - mean f(A(S_c)) ||^2 + b CE( z(A(S_c)), c ).
 
     S is cut into tiles as in ``idc``; f and z are of networks of many ages, drawn from a queue that is trained on T.
@@ -91,7 +91,7 @@ def idm(ipc: int = 1, iterations: int = 200) -> Recipe:
 
     **Differs**: b is constant; in the authors' code it is multiplied by the network's running accuracy on T in percent.
     S takes one step for all classes, not one after each, and the two terms draw augmentations of their own. A queue of
-    20 networks, a fresh one every 5 steps, 5 batches of 64 between two steps, 64 items of T per class and 200
+    20 networks, a fresh one every 5 steps, 5 batches of 64 between two steps, 64 items of T per class and 100
     iterations at a rate that falls along a cosine suit a small machine; published are 100 networks, 256 items and
     20 000 iterations at 0.2.
     """
@@ -107,7 +107,7 @@ def idm(ipc: int = 1, iterations: int = 200) -> Recipe:
 
 
 @method(DANCE)
-def dance(ipc: int = 1, iterations: int = 200) -> Recipe:
+def dance(ipc: int = 1, iterations: int = 100) -> Recipe:
     """Dual-view alignment: min_S sum_c || mean f(A(T_c)) - mean f(A(S_c)) ||^2 + b CE( z*(A(S_c)), c ).
 
     f is of a network at a random place between an expert's start and its end, z* the outputs of the expert at its end:
@@ -161,7 +161,7 @@ def cafe(ipc: int = 1, iterations: int = 300) -> Recipe:
 
 
 @method(FRED, DM)
-def fred(ipc: int = 1, iterations: int = 200) -> Recipe:
+def fred(ipc: int = 1, iterations: int = 100) -> Recipe:
     """Frequency domain: S is the few cosine coefficients of many images, learned by distribution matching.
 
     min_z sum_c || mean f(A(T_c)) - mean_j f(A(C' z_cj)) ||^2 over random networks f, as in ``dm``; C' is the inverse
