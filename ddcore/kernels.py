@@ -1,4 +1,4 @@
-"""Kernels of infinitely wide networks, in closed form.
+"""Kernels in closed form: Gaussian, and those of infinitely wide networks.
 
 An infinitely wide ReLU network is, at its start, a Gaussian process, and trained by gradient descent it is kernel
 regression with its neural tangent kernel. Both kernels of a layer follow from those of the layer before. They are
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -17,7 +18,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ddcore.bounds import Layers, NotNegative
+from ddcore.bounds import Count, Layers, NotNegative, Positive
 from ddcore.papers import PAPERS
 from ddcore.parts import Part
 from ddcore.types import Call, Citation, Draw, Network, Params
@@ -30,6 +31,38 @@ class Kernel(Part, kind="kernel"):
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """The kernel (n, m) of items x (n, ...) and y (m, ...), in float64."""
+
+
+@dataclass(frozen=True)
+class Gaussian(Kernel):
+    """k(x, y) = mean_w exp( - || x - y ||^2 / (2 w^2 d) ) of items of d numbers, over the widths w.
+
+    Its features can be drawn: E_u cos( u . (x - y) ) = k(x, y), so cosines and sines of random frequencies u stand for
+    the features of k, and inner products of theirs estimate k without bias.
+
+    **References**: Rahimi and Recht, Random Features for Large-Scale Kernel Machines, NeurIPS 2007, Theorem 1; the
+    widths, which double the square from one to the next, Zhang et al., M3D, AAAI 2024.
+    """
+
+    widths: tuple[Positive, ...] = (0.35, 0.5, 0.71, 1.0, 1.41)
+    """Widths w, in units of the square root of d."""
+    frequencies: Count = 1024
+    """Frequencies u that are drawn where features stand for the kernel, as many of each width as of any other."""
+
+    cites: ClassVar[tuple[Citation, ...]] = (PAPERS["zhang2024m3d"],)
+
+    def faults(self) -> Iterator[str]:
+        if not self.widths:
+            yield "widths is empty: give at least one"
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        apart = torch.cdist(x.double().flatten(1), y.double().flatten(1)).square() / x[0].numel()
+        return torch.stack([(-apart / (2 * w**2)).exp() for w in self.widths]).mean(0)
+
+    def drawn(self, d: int, generator: Generator) -> Tensor:
+        """Frequencies (d, m) for items of ``d`` numbers."""
+        widths = torch.tensor(self.widths).repeat(-(-self.frequencies // len(self.widths)))[: self.frequencies]
+        return torch.randn(d, self.frequencies, generator=generator) / (widths * d**0.5)
 
 
 @dataclass(frozen=True)
@@ -176,4 +209,5 @@ def machine(kernel: Kernel, items: Tensor, weights: Tensor) -> Draw:
 PARTS = (
     ConvTangent,
     DenseTangent,
+    Gaussian,
 )

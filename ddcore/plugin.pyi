@@ -100,6 +100,9 @@ from .carriers.chosen import (
 from .carriers.codes import (
     Codes as Codes,
 )
+from .carriers.cosines import (
+    Cosines as Cosines,
+)
 from .carriers.formation import (
     Formation as Formation,
 )
@@ -376,6 +379,9 @@ from .kernels import (
     DenseTangent as DenseTangent,
 )
 from .kernels import (
+    Gaussian as Gaussian,
+)
+from .kernels import (
     Kernel as Kernel,
 )
 from .kinds import (
@@ -481,6 +487,9 @@ from .objectives.gradient import (
 from .objectives.layers import (
     LayerMatch as LayerMatch,
 )
+from .objectives.recognised import (
+    Recognised as Recognised,
+)
 from .objectives.ridge import (
     KernelRidge as KernelRidge,
 )
@@ -552,6 +561,9 @@ from .policies.perturbed import (
 )
 from .policies.pool import (
     Pool as Pool,
+)
+from .policies.queue import (
+    Queue as Queue,
 )
 from .policies.rival import (
     Rival as Rival,

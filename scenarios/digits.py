@@ -32,7 +32,20 @@ START, END = "<!-- methods: made by scenarios/digits.py --record -->\n", "<!-- e
 CHOSEN = ("random", "herding")
 PURPOSES = {
     "real images, to compare with": (*CHOSEN, "el2n", "forgetting", "k_center"),
-    "many images in the bytes of few": ("accdd", "d4m", "gtn", "haba", "idc", "it_gan", "kfs", "rtp"),
+    "many images in the bytes of few": (
+        "accdd",
+        "d4m",
+        "dance",
+        "fred",
+        "gtn",
+        "haba",
+        "idc",
+        "idm",
+        "it_gan",
+        "kfs",
+        "m3d",
+        "rtp",
+    ),
     "images": ("cafe", "dc", "dcc", "dd", "dm", "dsa", "ftd", "intra_inter", "kip", "mtt", "rfad", "tesla"),
     "images and their labels": ("datm", "frepo", "sldd"),
     "labels of real images": ("ld", "ld_ridge"),

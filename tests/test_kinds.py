@@ -143,7 +143,7 @@ def test_every_method_suits_vectors_or_is_refused_in_a_sentence_that_names_the_p
         except RecipeRefused as error:
             refused[method.__name__] = str(error)
     assert all("of the kind" in sentence or "BatchNorm" in sentence for sentence in refused.values())
-    image_only = {"kfs", "it_gan", "gtn", "rtp", "haba", "idc", "accdd", "d4m", "rded"}
+    image_only = {"kfs", "it_gan", "gtn", "rtp", "haba", "idc", "accdd", "m3d", "fred", "idm", "dance", "d4m", "rded"}
     assert refused.keys() - {"sre2l", "cda"} == image_only
     assert ("sre2l" in refused) == (items.card.kind == "vector")
 

@@ -25,6 +25,10 @@ TABLE = {
     "cafe": ({"examples", "features", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "kfs": ({"examples", "features", "statistics"}, 16, 4 * (170 + 3 * 8 * 8) + 24),
     "it_gan": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3) + 81),
+    "idm": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
+    "dance": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
+    "fred": ({"examples", "features", "statistics"}, 7, 4 * (3 * 7 * 16 + 16) + 21),
+    "m3d": ({"examples", "features", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "dc": ({"gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "dsa": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "dcc": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
@@ -66,7 +70,10 @@ GENERATOR = {
     **{"synthetic.training.steps": 3, "synthetic.training.batch": 8},
 }
 HABA = [{"name": "trajectory_match", "steps": 2, "batch": 8}, {"name": "contrast", "weight": 0.1}]
+MATCHED = [{"name": "feature_match", "real": 4}, {"name": "recognised"}]
 SMALLER = {
+    "idm": {"objective.terms": MATCHED, "policy.fit.steps": 2},
+    "dance": {"objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}], "policy.fit.steps": 3},
     **{name: {"objective.steps": 2, **fitted("policy.fit")} for name in ("mtt", "ftd", "tesla")},
     "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
     **{name: {"objective.steps": 6} for name in ("dd", "sldd")},

@@ -3,6 +3,7 @@
 from ddcore.carriers.centres import Centres, Reconstruct
 from ddcore.carriers.chosen import Herding, KMeans, KMedoids, Mosaic, Random
 from ddcore.carriers.codes import Codes
+from ddcore.carriers.cosines import Cosines
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.latents import Adversarial, Latents
@@ -14,6 +15,7 @@ PARTS = (
     Adversarial,
     Centres,
     Codes,
+    Cosines,
     Covering,
     Forgotten,
     Formation,

@@ -155,6 +155,22 @@ class CentreClassifier(Probe):
 
 
 @dataclass(frozen=True)
+class Embedded(Probe):
+    """Features cos f(x) U and sin f(x) U (n, 2 m) over sqrt(m), of length one; U (d, m) stands among the buffers.
+
+    So inner products of features are means over the frequencies, the columns u of U, of cos u . (f(x) - f(y)).
+    """
+
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        inner = {name: value for name, value in draw.buffers.items() if name != "frequencies"}
+        found = self.network(draw.params, inner, x, features=features, training=training)
+        if not features:
+            return found
+        turned = found @ draw.buffers["frequencies"]
+        return torch.cat([turned.cos(), turned.sin()], 1) / turned.shape[1] ** 0.5
+
+
+@dataclass(frozen=True)
 class Joined(Probe):
     """``nets`` networks as one: features f_1(x) ... f_e(x) / sqrt(e) side by side, logits the mean of theirs.
 
@@ -180,9 +196,10 @@ class PredictedShares(Probe):
 
 
 # One probe a network, always the same: a gate remembers by a network's identity how many items fit its memory.
-_layers, _centres, _joined, _predicted_shares = (
+_layers, _centres, _embedded, _joined, _predicted_shares = (
     cache(Layers),
     cache(CentreClassifier),
+    cache(Embedded),
     cache(Joined),
     cache(PredictedShares),
 )
@@ -198,6 +215,11 @@ def by_centres(draw: Draw, centres: Tensor) -> Draw:
     inner = {f"params.{name}": value for name, value in draw.params.items()}
     inner |= {f"buffers.{name}": value for name, value in draw.buffers.items()}
     return Draw(_centres(draw.network), {"centres": centres}, inner, age=draw.age)
+
+
+def embedded(draw: Draw, frequencies: Tensor) -> Draw:
+    """``draw`` with its features embedded by ``frequencies`` (d, m)."""
+    return Draw(_embedded(draw.network), draw.params, {**draw.buffers, "frequencies": frequencies}, age=draw.age)
 
 
 def joined(draws: Sequence[Draw]) -> Draw:

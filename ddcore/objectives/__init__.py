@@ -6,6 +6,7 @@ from ddcore.objectives.contrast import Contrast
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.recognised import Recognised
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
 from ddcore.objectives.statistics import StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
@@ -17,6 +18,7 @@ PARTS = (
     GradientMatch,
     KernelRidge,
     LayerMatch,
+    Recognised,
     StatisticMatch,
     Sum,
     TangentRidge,

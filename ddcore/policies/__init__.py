@@ -5,6 +5,7 @@ from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
 from ddcore.policies.perturbed import Perturbed
 from ddcore.policies.pool import Pool
+from ddcore.policies.queue import Queue
 from ddcore.policies.rival import Rival
 from ddcore.policies.side_by_side import SideBySide
 from ddcore.policies.steady import UntilSteady
@@ -17,6 +18,7 @@ PARTS = (
     Fresh,
     Perturbed,
     Pool,
+    Queue,
     Rival,
     SideBySide,
     Teacher,

@@ -15,7 +15,7 @@ from annotated_types import Len
 from pydantic import Field
 
 from ddcore.augment.siamese import Siamese
-from ddcore.bounds import Count, FilePath, NotNegative, Whole
+from ddcore.bounds import Count, FilePath, NotNegative, Share, Whole
 from ddcore.context import Context
 from ddcore.device import all_sent
 from ddcore.errors import RecipeRefused
@@ -52,7 +52,7 @@ class Experts(Policy):
     first drawn, each from its own streams that depend on ``seed`` alone; the run may be interrupted in between.
 
     **References**: Cazenavette et al., CVPR 2022, Section 3; ``grown``, Guo et al., ICLR 2024, Section 3.2; ``noise``,
-    Lei and Tao, TPAMI 2024, on FTD.
+    Lei and Tao, TPAMI 2024, on FTD; ``along``, Zhang et al., DANCE, IJCAI 2024, the middle encoders.
     """
 
     memory: ClassVar[Any] = ExpertsState
@@ -72,6 +72,9 @@ class Experts(Policy):
     """Steps of S over which the latest start grows."""
     span: Count = 2
     """Snapshots from a start to its target. Published: 2 or 3."""
+    along: Share = 0.0
+    """Largest share of the straight way to its target by which a start is moved, uniform from none to that: with 1,
+    networks of every stage between two that are kept. 0 for snapshots alone."""
     noise: NotNegative = 0.0
     """Standard deviation of normal noise that is added to the start."""
     seed: Whole = 0
@@ -124,6 +127,9 @@ class Experts(Policy):
         begun = replace(ctx.fresh(Streams(self._seed(number))), network=ctx.network)
         params, target = self._snapshots(state, number, (start, start + self.span), begun.params, ctx)
         del state["chosen"]
+        if self.along:
+            share = self.along * float(torch.rand((), generator=generator))
+            params = {name: w.lerp(target[name], share) for name, w in params.items()}
         if self.noise:
             params = {
                 name: w + self.noise * torch.randn(w.shape, generator=generator).to(w) for name, w in params.items()

@@ -2,7 +2,7 @@
 
 from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rtp, sldd
 from ddcore.recipes.decoupled import cda, rded, sre2l
-from ddcore.recipes.distribution import cafe, dm, it_gan, kfs
+from ddcore.recipes.distribution import cafe, dance, dm, fred, idm, it_gan, kfs, m3d
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.kernel import frepo, kip, rfad
@@ -14,6 +14,7 @@ METHODS = (
     cafe,
     cda,
     d4m,
+    dance,
     datm,
     dc,
     dcc,
@@ -22,12 +23,14 @@ METHODS = (
     dsa,
     el2n,
     forgetting,
+    fred,
     frepo,
     ftd,
     gtn,
     haba,
     herding,
     idc,
+    idm,
     intra_inter,
     it_gan,
     k_center,
@@ -35,6 +38,7 @@ METHODS = (
     kip,
     ld,
     ld_ridge,
+    m3d,
     mtt,
     random,
     rded,

@@ -2,15 +2,24 @@
 
 from ddcore.augment.siamese import Siamese
 from ddcore.carriers.codes import Codes
+from ddcore.carriers.cosines import Cosines
+from ddcore.carriers.formation import Formation
 from ddcore.carriers.latents import Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.composition import Recipe, method
+from ddcore.gate.fit import Fit
+from ddcore.kernels import Gaussian
+from ddcore.objectives.combine import Sum
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
+from ddcore.objectives.recognised import Recognised
 from ddcore.optimisers import Adam
 from ddcore.papers import PAPERS
+from ddcore.policies.experts import Experts
 from ddcore.policies.fresh import Fresh
+from ddcore.policies.queue import Queue
 from ddcore.policies.steady import UntilSteady
+from ddcore.policies.trained import TrainedOnReal
 from ddcore.schedules import Cosine
 from ddcore.update import Update
 
@@ -18,6 +27,10 @@ DM = PAPERS["zhao2023dm"]
 CAFE = PAPERS["wang2022cafe"]
 KFS = PAPERS["lee2022kfs"]
 ITGAN = PAPERS["zhao2022itgan"]
+M3D = PAPERS["zhang2024m3d"]
+IDM = PAPERS["zhao2023idm"]
+FRED = PAPERS["shin2023fred"]
+DANCE = PAPERS["zhang2024dance"]
 
 
 @method(DM)
@@ -40,6 +53,78 @@ def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
         policy=Fresh(),
         augment=Siamese(),
         update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, schedule=Cosine()),
+        iterations=iterations,
+    )
+
+
+@method(M3D)
+def m3d(ipc: int = 1, iterations: int = 100) -> Recipe:
+    """Maximum mean discrepancy: min_S sum_c MMD_k( f(A(T_c)), f(A(S_c)) )^2 over random networks f, k Gaussian.
+
+    So all moments of the features are matched, where ``dm`` matches their means. S is cut into tiles as in ``idc``, and
+    each network serves several steps.
+
+    **Reference**: Zhang et al., AAAI 2024, Section 3: the kernel, tiles, and steps per network.
+
+    **Differs**: the kernel is estimated by random features (:class:`~ddcore.objectives.features.FeatureMatch`), and its
+    unit is the distance within S. Its five widths, the steps of a network and the rates are ours.
+    """
+    return Recipe(
+        "m3d",
+        synthetic=Formation(ipc, factor=2, init="real"),
+        objective=FeatureMatch(real=64, kernel=Gaussian()),
+        policy=TrainedOnReal(rounds=1, steps=5),
+        augment=Siamese(),
+        update=Update(lr={"inputs": 30.0 * ipc}, schedule=Cosine()),
+        iterations=iterations,
+    )
+
+
+@method(IDM)
+def idm(ipc: int = 1, iterations: int = 100) -> Recipe:
+    """Improved distribution matching: min_S sum_c || mean f(A(T_c)) - mean f(A(S_c)) ||^2 + b CE( z(A(S_c)), c ).
+
+    S is cut into tiles as in ``idc``; f and z are of networks of many ages, drawn from a queue that is trained on T.
+
+    **Reference**: Zhao et al., CVPR 2023, Sections 3.2 to 3.4. From the authors' code: real tiles, b = 0.5, SGD with
+    momentum 0.5.
+
+    **Differs**: b is constant; in the authors' code it is multiplied by the network's running accuracy on T in percent.
+    S takes one step for all classes, not one after each, and the two terms draw augmentations of their own. A queue of
+    20 networks, a fresh one every 5 steps, 5 batches of 64 between two steps, 64 items of T per class and 100
+    iterations at a rate that falls along a cosine suit a small machine; published are 100 networks, 256 items and
+    20 000 iterations at 0.2.
+    """
+    return Recipe(
+        "idm",
+        synthetic=Formation(ipc, factor=2, init="real"),
+        objective=Sum((FeatureMatch(real=64), Recognised(0.5))),
+        policy=Queue(networks=20, every=5, fit=Fit(steps=5)),
+        augment=Siamese(),
+        update=Update(lr={"inputs": 3.0 * ipc}, schedule=Cosine()),
+        iterations=iterations,
+    )
+
+
+@method(DANCE)
+def dance(ipc: int = 1, iterations: int = 100) -> Recipe:
+    """Dual-view alignment: min_S sum_c || mean f(A(T_c)) - mean f(A(S_c)) ||^2 + b CE( z*(A(S_c)), c ).
+
+    f is of a network at a random place between an expert's start and its end, z* the outputs of the expert at its end:
+    S is matched with T along a whole training of which two points are kept, and stays where experts see its classes.
+
+    **Reference**: Zhang et al., IJCAI 2024: middle encoders, calibration by experts.
+
+    **Differs**: S is cut into tiles as in ``idc``. The two terms draw augmentations of their own. Five experts of 200
+    steps, the place, uniform from start to end, b, rates and lengths are ours.
+    """
+    return Recipe(
+        "dance",
+        synthetic=Formation(ipc, factor=2, init="real"),
+        objective=Sum((FeatureMatch(real=64), Recognised(0.5, expert=True))),
+        policy=Experts(experts=5, fit=Fit(steps=200), last=0, span=1, along=1.0),
+        augment=Siamese(),
+        update=Update(lr={"inputs": 3.0 * ipc}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -71,6 +156,30 @@ def cafe(ipc: int = 1, iterations: int = 300) -> Recipe:
         policy=UntilSteady(window=3, rounds=4, steps=5, real=32, lr=0.1),
         augment=Siamese(),
         update=Update(lr={"inputs": 0.1}, schedule=Cosine()),
+        iterations=iterations,
+    )
+
+
+@method(FRED, DM)
+def fred(ipc: int = 1, iterations: int = 100) -> Recipe:
+    """Frequency domain: S is the few cosine coefficients of many images, learned by distribution matching.
+
+    min_z sum_c || mean f(A(T_c)) - mean_j f(A(C' z_cj)) ||^2 over random networks f, as in ``dm``; C' is the inverse
+    cosine transform, and z_cj hold the frequencies of the most energy in T.
+
+    **Reference**: Shin et al., NeurIPS 2023, Section 3, with the objective of Zhao and Bilen, WACV 2023, one of those
+    that the paper tries.
+
+    **Differs**: see :class:`~ddcore.carriers.cosines.Cosines`. A quarter of the coefficients, 64 items of T per class,
+    rates and lengths are ours.
+    """
+    return Recipe(
+        "fred",
+        synthetic=Cosines(ipc, init="real"),
+        objective=FeatureMatch(real=64),
+        policy=Fresh(),
+        augment=Siamese(),
+        update=Update(lr={"inputs": 3.0 * ipc}, schedule=Cosine()),
         iterations=iterations,
     )
 

@@ -18,6 +18,7 @@ def noise(*ways, mixing=False, requests=7, **fit):
     return {"synthetic.init": "noise", "plugins.private.requests": requests, **said}
 
 
+MATCHED = [{"name": "feature_match", "real": 4}, {"name": "recognised"}]
 TRAJECTORY = {"epochs": "none", "steps": 10, "snapshots": 10, "requests": 10}
 RUNS = {
     # method: what must be said so that it asks nothing that cannot be served, and the requests of three updates
@@ -31,6 +32,16 @@ RUNS = {
         },
         6,
     ),
+    "idm": ({**noise("policy.fit", steps=2), "policy.trained": 1, "objective.terms": MATCHED}, 3 + 2 * 2),
+    "dance": (
+        {
+            **noise("policy.fit", steps=4),
+            **{"policy.experts": 1, "objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}]},
+        },
+        4 + 3,
+    ),
+    "fred": ({"synthetic.init": "noise", "synthetic.chosen": "low"}, 3),
+    "m3d": ({"synthetic.init": "noise"}, 3),
     "dc": ({}, 3),
     "dsa": ({"synthetic.init": "noise"}, 3),
     "dcc": ({"synthetic.init": "noise"}, 3),

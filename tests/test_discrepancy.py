@@ -1,0 +1,92 @@
+"""Matching by a Gaussian kernel's features: against the maximum mean discrepancy over all pairs, written slowly."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ddcore import RecipeRefused
+from ddcore.kernels import Gaussian
+from ddcore.networks.probe import embedded
+from ddcore.objectives.features import FeatureMatch
+from ddcore.types import Group
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_gaussian_kernel_is_its_formula():
+    x, y, widths = normal(3, 2, 4), normal(2, 2, 4, seed=1), (0.5, 2.0)
+    found = Gaussian(widths)(x, y)
+    for i, a in enumerate(x.flatten(1).tolist()):
+        for j, b in enumerate(y.flatten(1).tolist()):
+            apart = sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
+            slow = sum(math.exp(-apart / (2 * w * w * 8)) for w in widths) / 2
+            assert float(found[i, j]) == pytest.approx(slow, rel=1e-9)
+
+
+def test_random_features_estimate_the_kernel():
+    kernel, x = Gaussian(frequencies=40_000), normal(6, 8)
+    turned = x @ kernel.drawn(8, torch.Generator().manual_seed(2)).double()
+    features = torch.cat([turned.cos(), turned.sin()], 1) / turned.shape[1] ** 0.5
+    assert torch.allclose(features @ features.T, kernel(x, x), atol=0.02)
+    assert float(kernel(x, x)[0, 1:].max()) < 0.9, "all alike proves nothing"
+
+
+def run_of(host, small, data, **fields):
+    run = host.start(small(host.recipe("m3d", ipc=2, iterations=1), augment=None, **fields), data)
+    run.start()
+    return run
+
+
+def test_the_loss_is_the_discrepancy_over_all_pairs(host, small, tiny):
+    run = run_of(host, small, tiny)
+    objective = FeatureMatch(real=20, kernel=Gaussian(frequencies=64))
+    draw, state = run.ctx.fresh(), run.rng["kernel"].get_state()
+    (told,) = objective.accumulate(draw, run.synthetic, run.ctx)
+    pixels = run.synthetic.carrier.pixels
+    found = pixels.grad.clone()
+    run.rng["kernel"].set_state(state)
+    frequencies = objective._frequencies(objective.kernel, draw, run.synthetic, run.ctx).double()
+    double = replace(draw, params={name: value.double() for name, value in draw.params.items()})
+
+    def alike(x, y):
+        return torch.stack([torch.stack([((a - b) @ frequencies).cos().mean() for b in y]).mean() for a in x]).mean()
+
+    pixels.grad, slow = None, 0.0
+    for c in range(3):
+        rows = run.gate.source.store.draw(torch.Generator(), (c,))
+        real = double(run.gate.source.take(rows, None, Group()).inputs.double(), features=True).detach()
+        made = double(run.synthetic.take(run.synthetic.pick([c]))[0].double(), features=True)
+        slow = slow + alike(real, real) + alike(made, made) - 2 * alike(real, made)
+    slow.backward()
+    assert told == pytest.approx(float(slow.detach()), rel=1e-3)
+    assert torch.allclose(found, pixels.grad, rtol=1e-2, atol=1e-3 * float(pixels.grad.abs().max()))
+
+
+def test_the_unit_is_the_distance_of_items_of_s(host, small, tiny):
+    """So the mean of the kernel's argument, u . (f - f'), does not depend on how large the features are."""
+    run = run_of(host, small, tiny)
+    draw = run.ctx.fresh()
+    kernel = Gaussian(widths=(1.0,), frequencies=4000)
+    frequencies = FeatureMatch._frequencies(kernel, draw, run.synthetic, run.ctx)
+    features = draw(run.synthetic.everything()[0].detach(), features=True)
+    pairs = [(a - b) @ frequencies for i, a in enumerate(features) for b in features[:i]]
+    assert float(torch.stack(pairs).square().mean().detach()) == pytest.approx(1.0, rel=0.1)
+
+
+def test_embedded_features_have_length_one_and_outputs_stay(host, small, tiny):
+    run = run_of(host, small, tiny)
+    draw, x = run.ctx.fresh(), run.synthetic.everything()[0].detach()
+    probe = embedded(draw, normal(draw(x, features=True).shape[1], 5).float())
+    assert torch.allclose(probe(x, features=True).norm(dim=1), torch.ones(len(x)))
+    assert torch.equal(probe(x), draw(x))
+
+
+def test_settings_that_do_not_go_together_are_refused():
+    with pytest.raises(RecipeRefused, match="widths is empty"):
+        Gaussian(widths=())
+    with pytest.raises(RecipeRefused, match="logits follow from mean features, which a kernel replaces"):
+        FeatureMatch(logits=1.0, kernel=Gaussian())
