@@ -1,0 +1,185 @@
+"""Pretrained models: images that teach a linear head on a frozen backbone, by matched gradients of random heads.
+
+Shows accuracy of linear probes on the backbone that images were learned through and on another, with one image per
+class, beside random, herding (in the backbone's features) and all real images; and accuracy after some steps of
+fine-tuning. The backbones are trained on half of the classes of FashionMNIST, and the images are of the other half.
+All parts are of this file, brought by `Host({"pretrained": module})`. Needs FashionMNIST/raw below --root.
+
+    python scenarios/pretrained.py --root data     # about 10 minutes on one core, three seeds
+    python scenarios/pretrained.py --smoke         # scikit-learn's digits, a few steps: seconds
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+import torch
+from torch import Generator, Tensor
+
+import ddcore
+from ddcore import plugin as dd
+
+BACKBONES = {"own": ddcore.ConvNet(width=32, depth=3), "other": ddcore.ConvNet(width=48, depth=2, norm="batch")}
+"""Images are learned through the first and tried on both."""
+TUNED = (10, 30, 100, 300)
+"""Steps of fine-tuning after which accuracy is measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Headed(dd.Network):
+    """The features of ``backbone`` at ``start``, and a fresh linear layer on them.
+
+    ``learned`` are the parameters of the backbone that are trained with it; all others stand among the buffers.
+    """
+
+    backbone: dd.Network
+    start: tuple[dd.Params, dd.Params]
+    learned: frozenset[str]
+    head: tuple[int, int]
+
+    @property
+    def per_sample(self) -> bool:
+        return not self.learned or self.backbone.per_sample
+
+    @property
+    def stochastic(self) -> bool:
+        return bool(self.learned) and self.backbone.stochastic
+
+    def init(self, generator: Generator) -> tuple[dd.Params, dd.Params]:
+        outputs, size = self.head
+        params = {"weight": torch.randn(outputs, size, generator=generator) / size**0.5, "bias": torch.zeros(outputs)}
+        buffers = {f"buffers.{name}": value.clone() for name, value in self.start[1].items()}
+        for name, value in self.start[0].items():
+            (params if name in self.learned else buffers)[f"params.{name}"] = value.clone()
+        return params, buffers
+
+    def apply(self, call: dd.Call, x: Tensor) -> Tensor:
+        held = {**call.params, **call.buffers}
+        params, buffers = (
+            {name.removeprefix(kind): value for name, value in held.items() if name.startswith(kind)}
+            for kind in ("params.", "buffers.")
+        )
+        training = call.training and bool(self.learned)
+        inner = replace(call, params=params, buffers=buffers, features=True, training=training)
+        found = self.backbone.apply(inner, x)
+        return found if call.features else found @ held["weight"].mT + held["bias"].unsqueeze(-2)
+
+
+@dataclass(frozen=True)
+class Pretrained(dd.NetworkPlan):
+    """A pretrained backbone under a fresh linear layer.
+
+    Any module with ``features`` can be the backbone: let the factory of a ``ModuleNetwork`` load its weights.
+    """
+
+    network: dd.NetworkPlan = BACKBONES["own"]
+    """The backbone."""
+    weights: dd.FilePath | None = None
+    """A safetensors file of its weights, as :func:`keep` writes it; None where the network starts from them itself."""
+    frozen: bool = True
+    """The linear layer alone is trained; false for fine-tuning."""
+
+    def build(self, card: dd.DataCard) -> Headed:
+        network = self.network.ready(card)
+        params, buffers = network.init(Generator().manual_seed(0))
+        if self.weights is not None:
+            found, _ = dd.read_tensors(self.weights, ddcore.RecipeRefused, "Name a file of the backbone's weights.")
+            own = {f"params.{n}": v for n, v in params.items()} | {f"buffers.{n}": v for n, v in buffers.items()}
+            if any(name not in own or own[name].shape != value.shape for name, value in found.items()):
+                raise ddcore.RecipeRefused(f"{self.weights} holds the weights of another network than {self.network}.")
+            params, buffers = (
+                {n: found.get(f"{kind}.{n}", v) for n, v in held.items()}
+                for kind, held in (("params", params), ("buffers", buffers))
+            )
+        leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+        features = network(leaves, buffers, torch.zeros(1, *card.shape), features=True, training=False)
+        of_features = torch.autograd.grad(features.sum(), [*leaves.values()], allow_unused=True)
+        used = {name for name, found in zip(leaves, of_features, strict=True) if found is not None}
+        learned = frozenset(() if self.frozen else used)
+        return Headed(network, (params, buffers), learned, (card.outputs, features.shape[1]))
+
+
+@ddcore.hookimpl
+def ddcore_parts() -> list[type[dd.Part]]:
+    return [Pretrained]
+
+
+def keep(path: Path, draw: dd.Draw) -> str:
+    """Write the weights of the first net of an ensemble; where they are."""
+    held = {f"params.{name}": value[0] for name, value in draw.params.items() if not name.startswith("head.")}
+    return str(dd.write_tensors(path, held | {f"buffers.{name}": value[0] for name, value in draw.buffers.items()}))
+
+
+def half(data: ddcore.RealData, second: bool) -> ddcore.RealData:
+    """The first half of the classes, or the second."""
+    first, found, card = data.card.classes // 2, [], data.card
+    for store in (data.train, data.test):
+        rows = ((store.targets >= first) == second).nonzero().flatten()
+        batch = store.take(rows)
+        found.append((batch.inputs, batch.targets - first * second))
+    names = card.class_names[first:] if second else card.class_names[:first]
+    public = {"flips": card.flips, "mean": card.mean, "std": card.std, "class_names": names}
+    return ddcore.RealData.of(f"{card.name}, half {1 + second}", *found, **public)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="the folder that holds FashionMNIST/raw")
+    parser.add_argument("--out", default="runs/pretrained", help="where the backbones, sets and figures go")
+    parser.add_argument("--iterations", type=int, default=500, help="steps of the images")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--smoke", action="store_true", help="scikit-learn's digits, a few steps, one seed")
+    options = parser.parse_args()
+    out, host, smoke = Path(options.out), ddcore.Host({"pretrained": sys.modules[__name__]}), options.smoke
+    out.mkdir(parents=True, exist_ok=True)
+    name, where = ("digits", {}) if smoke else ("fashion", {"root": options.root})
+    known, data = (half(dd.data_set(host.catalogue, name, **where).load(), second) for second in (False, True))
+    found: dict[str, list[float]] = defaultdict(list)
+    for seed in options.seeds[: 1 if smoke else None]:
+        trained = {}
+        for label, network in BACKBONES.items():
+            path = out / f"{label}-{seed}.safetensors"
+            if not path.exists():
+                preprocess = dd.Standardise().start(known.card, None)
+                given = dd.Preprocessed(known.train, preprocess), known.card
+                plan = ddcore.Protocol(steps=2 if smoke else 600)
+                place = torch.device(options.device)
+                keep(path, dd.train(network.ready(known.card), *given, plan, 2e-3, [0], seed, place))
+            trained[label] = Pretrained(network, str(path.absolute()))
+        plain = replace(host.recipe("random", ipc=1), network=trained["own"], seed=seed)
+        matched = host.recipe("dsa", ipc=1, iterations=2 if smoke else options.iterations)
+        recipes = {
+            "random": plain,
+            "herding": replace(host.recipe("herding", ipc=1), network=trained["own"], seed=seed),
+            "matched": replace(
+                matched,
+                name="matched",
+                network=trained["own"],
+                objective=dd.GradientMatch(scope="all"),
+                policy=dd.Fresh(),
+                seed=seed,
+            ),
+        }
+        sets = {label: host.distill(recipe, data, device=options.device) for label, recipe in recipes.items()}
+        probes = ddcore.Protocol(steps=2 if smoke else 300, repeats=2, lr=(1e-2,), networks=tuple(trained.values()))
+        tuned = replace(trained["own"], frozen=False)
+        for label, training in {"whole": data.train, **sets}.items():
+            scores = ddcore.evaluate(training, data, probes, seed=seed, host=host, device=options.device)["accuracy"]
+            for backbone, score in zip(trained, scores.values(), strict=True):
+                found[f"{label} | probe, {backbone} backbone"].append(score.mean)
+            for steps in TUNED[: 1 if smoke else None]:
+                protocol = replace(probes, steps=steps, lr=(1e-3,), networks=(tuned,))
+                scores = ddcore.evaluate(training, data, protocol, seed=seed, host=host, device=options.device)
+                found[f"{label} | fine-tuned for {steps} steps"].append(next(iter(scores["accuracy"].values())).mean)
+        (out / "finding.json").write_text(json.dumps(found, indent=1))
+    for line, values in found.items():
+        print(f"{line} | {fmean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}")
+
+
+if __name__ == "__main__":
+    main()
