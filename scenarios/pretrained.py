@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 import ddcore
 from ddcore import plugin as dd
 
-BACKBONES = {"own": ddcore.ConvNet(width=32, depth=3), "other": ddcore.ConvNet(width=48, depth=2, norm="batch")}
+BACKBONES = {"own": ddcore.ConvNet(width=16, depth=3), "other": ddcore.ConvNet(width=24, depth=2, norm="batch")}
 """Images are learned through the first and tried on both."""
 TUNED = (10, 30, 100, 300)
 """Steps of fine-tuning after which accuracy is measured."""
