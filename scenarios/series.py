@@ -1,7 +1,7 @@
 """Time series: windows of two days that teach to forecast the next hour (film ratings per hour, MovieTweetings).
 
-Shows R squared on the last 30 % of the hours, of ridge regression, an MLP and a ConvNet along time, learned from --windows
-windows: distilled, random, centres of k-means, and all; beside persistence ("the next hour as this one").
+Shows R squared on the last 30 % of the hours, of ridge regression, an MLP and a ConvNet along time, learned from
+--windows windows: distilled, random, centres of k-means, and all; beside persistence ("the next hour as this one").
 Needs MovieTweetings/100K/ratings.dat below --root.
 
     python scenarios/series.py --root data     # about 5 minutes on one core, three seeds

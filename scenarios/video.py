@@ -12,7 +12,6 @@ The videos are made of MNIST's digits by this file. Needs MNIST/raw below --root
 import argparse
 import json
 import math
-import shutil
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,39 +89,20 @@ class Moving(dd.DecodedModule):
         return self.image[index].unsqueeze(2) + moved
 
 
-@dataclass(frozen=True)
-class Gifs(dd.Format):
-    """``CLASS_0.gif`` for each video, to be looked at."""
-
-    zoom: dd.Count = 6
-    """Pixels of the file per pixel of the data."""
-
-    def write(self, distilled: dd.DistilledSet, out: Path) -> list[str]:
-        from PIL import Image
-
-        card = distilled.data
-        if card.kind != "video" or card.shape[0] != 1:
-            raise dd.BadArtefact(f"The items of {card.name} are {card.kind}s of {card.shape}, and no grey videos.")
-        out.mkdir()
-        raw = dd.preprocess_of(distilled, dd.Host().catalogue).inverse(distilled.inputs).clamp(0, 1)
-        for i, (video, target) in enumerate(zip(raw[:, 0], distilled.targets.tolist(), strict=True)):
-            large = (255 * video).byte().repeat_interleave(self.zoom, 1).repeat_interleave(self.zoom, 2)
-            first, *others = map(Image.fromarray, large.numpy())
-            first.save(
-                out / f"{card.called(target)}_{i}.gif", save_all=True, append_images=others, duration=120, loop=0
-            )
-        return ["A file has 256 greys of the range of the data: networks are trained on the set itself."]
-
-    def read(self, path: Path, card: dd.DataCard) -> dd.Released:
-        raise dd.BadArtefact("Animations are to be looked at: read the set from its own file.")
-
-    def takes(self, path: Path) -> bool:
-        return False
+def animate(distilled: ddcore.DistilledSet, folder: Path) -> None:
+    """``CLASS_0.gif`` for each video, six pixels for one."""
+    raw = dd.preprocess_of(distilled, dd.Host().catalogue).inverse(distilled.inputs).clamp(0, 1)
+    folder.mkdir(exist_ok=True)
+    for i, (video, target) in enumerate(zip(raw[:, 0], distilled.targets.tolist(), strict=True)):
+        large = (255 * video).byte().repeat_interleave(6, 1).repeat_interleave(6, 2)
+        first, *others = map(Image.fromarray, large.numpy())
+        path = folder / f"{distilled.data.called(target)}_{i}.gif"
+        first.save(path, save_all=True, append_images=others, duration=120, loop=0)
 
 
 @ddcore.hookimpl
 def ddcore_parts() -> list[type[dd.Part]]:
-    return [Still, Gifs]
+    return [Still]
 
 
 def moving(store: dd.Store, videos: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -176,8 +157,7 @@ def main() -> None:
             sets = {"whole": data.train}
             for label, recipe in recipes(host, options.ipc, seed, smoke).items():
                 sets[label] = host.distill(recipe, data, device=options.device)
-            shutil.rmtree(out / f"still-{seed}", ignore_errors=True)
-            ddcore.export(sets["still"], out / f"still-{seed}", Gifs(), host=host)
+            animate(sets["still"], out / f"still-{seed}")
             given = {"seed": seed, "host": host, "device": options.device}
             scores = {label: ddcore.evaluate(s, data, protocol, **given)["accuracy"] for label, s in sets.items()}
             path.write_text(json.dumps({label: score["convnet"].mean for label, score in scores.items()}))
