@@ -4,8 +4,21 @@ Shows R squared on the last 30 % of the hours, of ridge regression, an MLP and a
 --windows windows: distilled, random, centres of k-means, and all; beside persistence ("the next hour as this one").
 Needs MovieTweetings/100K/ratings.dat below --root.
 
-    python scenarios/series.py --root data     # about 5 minutes on one core, three seeds
+    python scenarios/series.py --root data     # about 3 minutes on one core, three seeds
     python scenarios/series.py --smoke         # the EEG that comes with matplotlib, a few steps: seconds
+
+Seen, one thread of a busy two-core machine, 20 windows of 3 064, mean ± std over three seeds (persistence 0.278):
+
+               ridge            mlp              convnet
+    whole      0.540 ± 0.000    0.541 ± 0.002    0.407 ± 0.013
+    frepo      0.520 ± 0.029    0.435 ± 0.028    0.178 ± 0.236
+    k-means    0.506 ± 0.002    0.483 ± 0.017    0.278 ± 0.040
+    random     0.360 ± 0.170    0.284 ± 0.180   -0.009 ± 0.450
+
+Distilled windows teach ridge regression nearly what all teach. They are above random ones for each learner, but random
+ones differ so much from seed to seed that no difference is outside one standard deviation; and centres of k-means,
+which cost nothing, teach the networks more. FrePo learns through a linear network, chosen on the last 30 % of T beside an
+MLP and a ConvNet.
 """
 
 import argparse
