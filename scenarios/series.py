@@ -17,8 +17,8 @@ Seen, one thread of a busy two-core machine, 20 windows of 3 064, mean ± std ov
 
 Distilled windows teach ridge regression nearly what all teach. They are above random ones for each learner, but random
 ones differ so much from seed to seed that no difference is outside one standard deviation; and centres of k-means,
-which cost nothing, teach the networks more. FrePo learns through a linear network, chosen on the last 30 % of T beside an
-MLP and a ConvNet.
+which cost nothing, teach the networks more. FrePo learns through a linear network, chosen on the last 30 % of T
+beside an MLP and a ConvNet.
 """
 
 import argparse

@@ -55,6 +55,14 @@ class Still(dd.Carrier):
         held = (1 + self.rank) * field + self.rank * frames
         return (self.budget * frames * field // held,) * card.classes
 
+    def check(self, recipe: ddcore.Recipe, card: dd.DataCard, network: dd.Network) -> None:
+        super().check(recipe, card, network)
+        if not min(self.per_class(card)):
+            raise ddcore.RecipeRefused(
+                f"A still image and {self.rank} fields take more than {self.ipc} videos per class of {card.name}: take a"
+                " smaller synthetic.rank, or a larger ipc."
+            )
+
     def build(self, card: dd.DataCard) -> "Moving":
         return Moving(self, card)
 

@@ -355,9 +355,13 @@ def test_still_videos_take_the_bytes_of_real_ones_and_start_near_them(monkeypatc
 
     data, host = tiny_videos(), Host({"video": video})
     recipe = tiny_recipe(video.Still(2, rank=7), method="dm", data=data, host=host)
-    full = host.start(recipe, data).export()
+    run = host.start(recipe, data)
+    run.run_until(0)
+    full = run.export()
     assert full.nbytes <= 2 * 3 * 512 * 4
     check_carrier(video.Still(2), host=host, data=data)
+    with pytest.raises(RecipeRefused, match="take more than 1 videos per class of tiny videos: take a smaller"):
+        host.start(replace(recipe, synthetic=video.Still(1, rank=7)), data)
     images = data.train.take(torch.arange(len(data.train))).inputs
     shown = dd.preprocess_of(full, host.catalogue).inverse(full.inputs)
     assert float(torch.cdist(shown.flatten(1), images.flatten(1)).amin(1).max()) < 1e-3

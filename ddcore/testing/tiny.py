@@ -59,7 +59,13 @@ def _bumps(kind: str, shape: tuple[int, ...], values: int | None = None) -> Real
     return RealData.of(f"tiny {kind}s", split(20), split(10), kind=kind)
 
 
-TINY = {"image": tiny_images, "vector": tiny_vectors, "signal": tiny_signals, "video": tiny_videos, "vertex": tiny_nodes}
+TINY = {
+    "image": tiny_images,
+    "vector": tiny_vectors,
+    "signal": tiny_signals,
+    "video": tiny_videos,
+    "vertex": tiny_nodes,
+}
 
 
 def tiny_data(kind: str, host: Host) -> RealData:
