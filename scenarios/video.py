@@ -59,8 +59,8 @@ class Still(dd.Carrier):
         super().check(recipe, card, network)
         if not min(self.per_class(card)):
             raise ddcore.RecipeRefused(
-                f"A still image and {self.rank} fields take more than {self.ipc} videos per class of {card.name}: take a"
-                " smaller synthetic.rank, or a larger ipc."
+                f"A still image and {self.rank} fields take more than {self.ipc} videos per class of {card.name}: take"
+                " a smaller synthetic.rank, or a larger ipc."
             )
 
     def build(self, card: dd.DataCard) -> "Moving":
