@@ -5,8 +5,21 @@ class, beside random, herding (in the backbone's features) and all real images; 
 fine-tuning. The backbones are trained on half of the classes of FashionMNIST, and the images are of the other half.
 All parts are of this file, brought by `Host({"pretrained": module})`. Needs FashionMNIST/raw below --root.
 
-    python scenarios/pretrained.py --root data     # about 10 minutes on one core, three seeds
+    python scenarios/pretrained.py --root data     # about 15 minutes on one core, three seeds
     python scenarios/pretrained.py --smoke         # scikit-learn's digits, a few steps: seconds
+
+Seen, one thread of a busy two-core machine, one image per class of 6 000, mean ± std over two seeds (the third was not
+run), accuracy in percent of probes on the own and the other backbone, and after steps of fine-tuning:
+
+             own          other        10 steps     30 steps     100 steps
+    whole    90.3 ± 0.2   90.4 ± 0.2   64.7 ± 2.0   84.8 ± 1.3   90.2 ± 0.2
+    matched  82.1 ± 1.3   74.1 ± 0.4   59.8 ± 0.9   81.0 ± 1.4   82.3 ± 1.6
+    herding  82.7 ± 0.1   81.4 ± 1.5   61.0 ± 0.6   80.2 ± 2.3   83.3 ± 1.7
+    random   67.6 ± 2.1   66.7 ± 2.0   44.9 ± 1.5   70.5 ± 1.8   73.2 ± 0.8
+
+Matched images beat random ones of as many bytes by more than one standard deviation, on both backbones, and by far on
+their own; herding in the features, whose images are real, is as good on it and better on the other. With T, fine-tuning
+reaches in 30 steps what it reaches with five matched images in 100. Rates and augmentation were chosen on validation.
 """
 
 import argparse
