@@ -37,7 +37,7 @@ class ItemKind(Part, kind="item_kind"):
     @property
     def instead(self) -> Mapping[str, Part | None]:
         """What takes the place of a part that does not suit, by the kind of that part; none of them are carriers."""
-        return {"network": self.network, "augment": None}
+        return {"network": self.network, "augment": None, "kernel": DenseTangent()}
 
     def paced(self, part: P) -> P:
         """``part`` with its rates, which are those of images, brought to such items."""
@@ -74,10 +74,6 @@ class Image(ItemKind):
 class FewNumbers(ItemKind):
     """Items of few numbers beside the many pixels of an image."""
 
-    @property
-    def instead(self) -> Mapping[str, Part | None]:
-        return {**super().instead, "kernel": DenseTangent()}
-
     def paced(self, part: P) -> P:
         """An update by SGD has rates of at most 1 and gradients of a norm of at most 1.
 
@@ -110,6 +106,15 @@ class Signal(FewNumbers):
         return ConvNet()
 
 
+@dataclass(frozen=True)
+class Video(ItemKind):
+    """Frames along time (c, t, h, w)."""
+
+    @property
+    def network(self) -> NetworkPlan:
+        return ConvNet()
+
+
 def kind_named(name: str, catalogue: Catalogue) -> ItemKind:
     """The kind of items of that name. Raises UnknownName where nothing brings it."""
     return cast(type[ItemKind], catalogue.find("item_kind", name).maker)()
@@ -119,4 +124,5 @@ PARTS = (
     Image,
     Signal,
     Vector,
+    Video,
 )

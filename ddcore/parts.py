@@ -41,7 +41,7 @@ class Part(ABC):
     _called: ClassVar[str] = "part"
     cites: ClassVar[tuple[Citation, ...]] = ()
     suits: ClassVar[frozenset[str] | None] = None
-    """The kinds of items it can take (``image``, ``vector``, ``signal`` ...), None for any."""
+    """The kinds of items it can take (``image``, ``vector``, ``signal``, ``video`` ...), None for any."""
     classes_only: ClassVar[bool] = False
     """It needs classes, and can do nothing with targets that are values."""
     values_only: ClassVar[bool] = False

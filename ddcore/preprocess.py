@@ -126,7 +126,7 @@ class Standardise(Preprocess):
     the gate.
     """
 
-    suits = frozenset({"image", "signal", "vector"})
+    suits = frozenset({"image", "signal", "vector", "video"})
 
     mean: tuple[Number, ...] | None = None
     """Channel means of inputs in [0, 1], known publicly: they ask nothing of T. Given with ``std`` or not at all."""
@@ -202,7 +202,7 @@ class ZCA(Preprocess):
     **Reference**: Bell and Sejnowski, Vision Research 1997.
     """
 
-    suits = frozenset({"image", "signal", "vector"})
+    suits = frozenset({"image", "signal", "vector", "video"})
 
     eps: Positive = 0.1
     """Added to the eigenvalues. Published: 0.1 (Nguyen et al., NeurIPS 2021)."""

@@ -29,7 +29,7 @@ ItemLoss = Callable[[Tensor, Tensor], Tensor]
 Progress = Callable[[str, int, int], None]
 """Called during long work: what is going on, how many steps of it are done, and how many there are."""
 
-AXES: Mapping[str, int] = MappingProxyType({"image": 3, "vector": 1, "signal": 2})
+AXES: Mapping[str, int] = MappingProxyType({"image": 3, "vector": 1, "signal": 2, "video": 4})
 """Axes of one item of the core's kinds."""
 EDGE = 1e-5
 """What a mean of float32 may be off."""
@@ -66,7 +66,7 @@ class DataCard:
 
     name: str
     shape: tuple[int, ...]
-    """One item's shape: (c, h, w) for images, (d,) for vectors, (c, t) for signals."""
+    """One item's shape: (c, h, w) for images, (d,) for vectors, (c, t) for signals, (c, t, h, w) for videos."""
     classes: int
     counts: tuple[int, ...]
     """Items of T in each class."""
@@ -77,7 +77,7 @@ class DataCard:
     """Channel means declared public, of inputs in [0, 1]; None where nothing was declared."""
     std: tuple[float, ...] | None = None
     kind: str = "image"
-    """What an item is: ``image``, ``vector``, ``signal``, or a kind that a plugin brings."""
+    """What an item is: ``image``, ``vector``, ``signal``, ``video``, or a kind that a plugin brings."""
     apart: bool = True
     """An item stands by itself; false where items know each other, as the nodes of one graph do."""
     values: int | None = None

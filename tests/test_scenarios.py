@@ -1,13 +1,21 @@
 """Each scenario runs as a user would run it, in its smoke form, and says in its first lines what it showed."""
 
+import itertools
 import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+from ddcore import Host, RecipeRefused
+from ddcore import plugin as dd
+from ddcore.testing import check_carrier, check_network, tiny_images, tiny_recipe, tiny_videos
 
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
 
@@ -233,3 +241,138 @@ def test_medical_smoke(scenario, tmp_path):
     assert "dm | yes | " in said or "dm | no | " in said
     held = DistilledSet.load(tmp_path / "runs" / "dm-0.safetensors")
     assert len(held.facts["not_covered"]) == 4 and len(held.warnings) == 3
+
+
+def test_pretrained_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("pretrained")
+        for label in ("whole", "random", "herding", "matched"):
+            assert f"{label} | probe, other backbone | " in said and f"{label} | fine-tuned for 10 steps | " in said
+    assert (tmp_path / "runs" / "own-0.safetensors").exists()
+
+
+class Backbone(torch.nn.Module):
+    """A module as its user has it: with features, a layer that features do not use, and BatchNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.norm, self.old = torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 9)
+
+    def features(self, x):
+        return self.norm(self.body(x)).relu().mean((2, 3))
+
+    def forward(self, x):
+        return self.old(self.features(x))[:, :3]
+
+
+@dataclass(frozen=True)
+class Own(dd.NetworkPlan):
+    """A user's module."""
+
+    def build(self, card):
+        return dd.ModuleNetwork(Backbone)
+
+
+def test_any_module_is_a_frozen_backbone_or_is_tuned(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import pretrained
+
+    data = tiny_images()
+    frozen = pretrained.Pretrained(Own())
+    check_network(frozen)
+    network, tuned = frozen.ready(data.card), replace(frozen, frozen=False).ready(data.card)
+    one, other = (network.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert {name: tuple(value.shape) for name, value in one[0].items()} == {"weight": (3, 4), "bias": (3,)}
+    assert not torch.equal(one[0]["weight"], other[0]["weight"])
+    assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
+    assert network.per_sample and not tuned.per_sample
+    learned, held = tuned.init(torch.Generator().manual_seed(0))
+    assert {"params.inner.body.weight", "params.inner.norm.weight", "weight", "bias"} <= learned.keys()
+    assert "params.inner.old.weight" in held
+    x = data.train.take(torch.arange(5)).inputs.float()
+    draw = dd.Draw(network, *one)
+    assert torch.equal(draw(x, training=True), draw(x, training=False))
+    stacked = [{name: torch.stack([v, v]) for name, v in tensors.items()} for tensors in one]
+    together = network(*stacked, torch.stack([x, x]), ensemble=2)
+    torch.testing.assert_close(together[1], draw(x))
+
+
+def test_weights_of_another_backbone_are_refused(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import pretrained
+
+    card = tiny_images().card
+    network = dd.ConvNet(width=4, depth=2)
+    start = network.build(card).init(torch.Generator().manual_seed(5))
+    draw = dd.Draw(network.build(card), *({n: v[None] for n, v in held.items()} for held in start), ensemble=1)
+    path = pretrained.keep(tmp_path / "own.safetensors", draw)
+    _, buffers = pretrained.Pretrained(network, path).build(card).init(torch.Generator())
+    assert torch.equal(buffers["params.features.0.weight"], start[0]["features.0.weight"])
+    with pytest.raises(RecipeRefused, match="holds the weights of another network than"):
+        pretrained.Pretrained(dd.ConvNet(width=8, depth=2), path).build(card)
+
+
+def test_series_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("series")
+        assert re.search(r"^persistence \| 0\.\d", said, re.MULTILINE)
+        for label in ("whole", "random", "k-means", "frepo"):
+            assert f"{label} | linear | " in said and f"{label} | convnet | " in said
+
+
+def test_windows_of_a_series_do_not_look_over_the_cut(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import series
+
+    values = np.arange(300.0)
+    data = series.forecasting("made", values)
+    scaled = (values - values[:210].mean()) / values[:210].std()
+    assert (len(data.train), len(data.test)) == (210 - 48, 90 - 48)
+    last, first = data.train.take(torch.tensor([161])), data.test.take(torch.tensor([0]))
+    assert float(last.targets) == pytest.approx(scaled[209]) and float(last.inputs[0, 0, -1]) == pytest.approx(
+        scaled[208]
+    )
+    assert float(first.inputs[0, 0, 0]) == pytest.approx(scaled[210])
+    assert float(first.targets) == pytest.approx(scaled[258])
+    line = series.persistence(data)
+    assert line == pytest.approx(1 - (scaled[1] - scaled[0]) ** 2 / scaled[258:].var(), abs=1e-4)
+
+
+def test_video_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("video", "--ipc", "1")
+        for label in ("whole", "random", "herding", "dm", "still"):
+            assert f"{label} | " in said
+    from PIL import Image
+
+    with Image.open(tmp_path / "runs" / "still-0" / "right_0.gif") as shown:
+        assert shown.n_frames > 1 and shown.size == (96, 96), "Pillow makes one frame of equal ones"
+
+
+def test_still_videos_take_the_bytes_of_real_ones_and_start_near_them(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import video
+
+    data, host = tiny_videos(), Host({"video": video})
+    recipe = tiny_recipe(video.Still(2, rank=7), method="dm", data=data, host=host)
+    run = host.start(recipe, data)
+    run.run_until(0)
+    full = run.export()
+    assert full.nbytes <= 2 * 3 * 512 * 4
+    check_carrier(video.Still(2), host=host, data=data)
+    with pytest.raises(RecipeRefused, match="take more than 1 videos per class of tiny videos: take a smaller"):
+        host.start(replace(recipe, synthetic=video.Still(1, rank=7)), data)
+    images = data.train.take(torch.arange(len(data.train))).inputs
+    shown = dd.preprocess_of(full, host.catalogue).inverse(full.inputs)
+    assert float((shown[:, None] - images).abs().flatten(2).amax(2).amin(1).max()) < 1e-3
+
+
+def test_digits_move_one_way(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import video
+
+    found, ways = video.moving(tiny_images(8).train, 8, 0)
+    for item, way in zip(found[:, 0], ways.tolist(), strict=True):
+        step = [*video.WAYS.values()][way]
+        for before, after in itertools.pairwise(item):
+            assert torch.equal(before.roll(step, (0, 1)), after) and not torch.equal(before, after)

@@ -76,7 +76,7 @@ class Random(Chosen):
 class Clustered(Chosen):
     """One item for each of ``ipc`` clusters of the items of a class, as networks take them."""
 
-    suits = frozenset({"image", "vector", "signal"})
+    suits = frozenset({"image", "vector", "signal", "video"})
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ from ddcore.types import Citation, DataCard
 class ConvNet(NetworkPlan, name="convnet"):
     """Blocks of 3x3 convolution, norm, activation and 2x2 pooling, then one linear layer.
 
-    On signals it slides along time, with kernels of 3 and pooling by 2. Grey images of 28 pixels are padded to 32 by
-    the first convolution. 320 010 parameters for ten classes of 3x32x32.
+    On signals it slides along time, with kernels of 3 and pooling by 2, and on videos along time and both sides. Grey
+    images of 28 pixels are padded to 32 by the first convolution. 320 010 parameters for ten classes of 3x32x32.
     """
 
-    suits = frozenset({"image", "signal"})
+    suits = frozenset({"image", "signal", "video"})
 
     width: Count | None = None
     """Channels; None for 128, or 32 for images up to 16 pixels. Published: 128."""

@@ -85,7 +85,7 @@ class Conv(Layer):
     padding: int = 1
     bias: bool = True
     dims: int = 2
-    """2 on images (n, c, h, w), 1 on signals (n, c, t)."""
+    """2 on images (n, c, h, w), 1 on signals (n, c, t), 3 on videos (n, c, t, h, w)."""
 
     def init(self, path: str, generator: Generator, params: Params, buffers: Params) -> None:
         fan_in = self.into * self.kernel**self.dims
@@ -96,7 +96,7 @@ class Conv(Layer):
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         weight, bias = at.params[f"{path}.weight"], at.params.get(f"{path}.bias")
         weight = weight.reshape(-1, *weight.shape[-1 - self.dims :])
-        slide = F.conv2d if self.dims == 2 else F.conv1d
+        slide = (F.conv1d, F.conv2d, F.conv3d)[self.dims - 1]
         return slide(x, weight, None if bias is None else bias.flatten(), self.stride, self.padding, 1, at.nets)
 
 
@@ -198,7 +198,10 @@ class Pooling(Layer):
             return x
         if self == HALVED and can_halve(x):
             return halved(x)
-        pools = {"max": (F.max_pool1d, F.max_pool2d), "avg": (F.avg_pool1d, F.avg_pool2d)}
+        pools = {
+            "max": (F.max_pool1d, F.max_pool2d, F.max_pool3d),
+            "avg": (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),
+        }
         return pools[self.name][x.ndim - 3](x, self.kernel, self.stride, self.padding)
 
 

@@ -19,6 +19,7 @@ from .tiny import tiny_data as tiny_data
 from .tiny import tiny_images as tiny_images
 from .tiny import tiny_signals as tiny_signals
 from .tiny import tiny_vectors as tiny_vectors
+from .tiny import tiny_videos as tiny_videos
 from .trial import tiny_recipe as tiny_recipe
 from .trial import tiny_run as tiny_run
 from .vertices import tiny_nodes as tiny_nodes

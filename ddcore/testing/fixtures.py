@@ -38,6 +38,14 @@ def tiny_signals() -> RealData:
 
 
 @pytest.fixture(scope="session")
+def tiny_videos() -> RealData:
+    """Three classes of videos."""
+    from ddcore.testing.tiny import TINY
+
+    return TINY["video"]()
+
+
+@pytest.fixture(scope="session")
 def tiny_nodes() -> RealData:
     """Vertices of a graph, of the kind that the plugin ``ddcore.testing.vertices`` brings."""
     from ddcore.testing.tiny import TINY

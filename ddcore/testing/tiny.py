@@ -40,6 +40,11 @@ def tiny_signals() -> RealData:
     return _bumps("signal", (2, 24))
 
 
+def tiny_videos() -> RealData:
+    """Three classes of videos (1, 8, 8, 8)."""
+    return _bumps("video", (1, 8, 8, 8))
+
+
 def _bumps(kind: str, shape: tuple[int, ...], values: int | None = None) -> RealData:
     """Items in noise, each class higher along its own stretch of the last axis."""
     generator = Generator().manual_seed(0)
@@ -54,7 +59,13 @@ def _bumps(kind: str, shape: tuple[int, ...], values: int | None = None) -> Real
     return RealData.of(f"tiny {kind}s", split(20), split(10), kind=kind)
 
 
-TINY = {"image": tiny_images, "vector": tiny_vectors, "signal": tiny_signals, "vertex": tiny_nodes}
+TINY = {
+    "image": tiny_images,
+    "vector": tiny_vectors,
+    "signal": tiny_signals,
+    "video": tiny_videos,
+    "vertex": tiny_nodes,
+}
 
 
 def tiny_data(kind: str, host: Host) -> RealData:

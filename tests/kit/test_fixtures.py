@@ -9,9 +9,9 @@ PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml")
 ENTRY = PROJECT["entry-points"]["pytest11"]["ddcore"]
 
 TEST = """
-def test_tiny(tiny_images, tiny_vectors, tiny_signals, tiny_nodes, tiny_run, hook_recorder):
-    kinds = [data.card.kind for data in (tiny_images, tiny_vectors, tiny_signals, tiny_nodes)]
-    assert kinds == ["image", "vector", "signal", "vertex"]
+def test_tiny(tiny_images, tiny_vectors, tiny_signals, tiny_videos, tiny_nodes, tiny_run, hook_recorder):
+    kinds = [data.card.kind for data in (tiny_images, tiny_vectors, tiny_signals, tiny_videos, tiny_nodes)]
+    assert kinds == ["image", "vector", "signal", "video", "vertex"]
     assert tiny_run(iterations=2).facts["steps"] == 2
     assert hook_recorder.calls == []
 """
