@@ -3,10 +3,14 @@
 Shows, on 500 images of MNIST, that training images which the distilled set names as influential are so: the ten most
 influential of a test image are left out, ten synthetic images are distilled again, and the score of the class that was
 predicted falls by more than when ten random images of the same classes are left out. The prediction is kernel ridge
-regression on S, f(x) = sum_s k(x, s) w_s; s carries k(x, s) w_s of the score, and a training image t reaches it through
-k(t, s), so that its influence is sum_s k(t, s) k(x, s) w_s (Loo et al., RFAD, NeurIPS 2022). S is made by KIP from all
-of T at once, so that nothing but the images left out differs. The study `explain` is a part of this file.
-Needs MNIST/raw below --root.
+regression on S, f(x) = k(x, S) W, as with RFAD (Loo et al., NeurIPS 2022): a synthetic image s carries k(x, s) w_s of
+it. The influence of a training image t goes through the same k(., S): it is what f(x) owes to t, to first order, were
+W fitted to T,
+
+    k(x, S) (K(S, T) K(T, S) + m I)^-1 k(S, t) (y_t - f(t)).
+
+S is made by KIP from all of T at every step, so that nothing but the images left out differs. The study `explain` is a
+part of this file. Needs MNIST/raw below --root.
 
     python scenarios/explain.py --root data     # about 10 minutes on one core, three seeds; it goes on where it stopped
     python scenarios/explain.py --smoke         # scikit-learn's digits, a few steps: seconds
@@ -91,7 +95,10 @@ class Explain(dd.Study):
         seen, bridges = dd.preprocess_of(distilled, host.catalogue), Regression(distilled.inputs, distilled.targets)
         train = data.train.take(torch.arange(len(drawn)))
         x, y = seen(train.inputs), train.targets
-        shared = KERNEL(x, distilled.inputs)
+        targets = torch.eye(k)[y] - 1 / k
+        apart, shared = targets - bridges(x), KERNEL(x, distilled.inputs)
+        gram = shared.T @ shared
+        through = torch.linalg.solve(gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram)), shared.T)
         kept = folder / "items.json"
         rows: list[dict] = json.loads(kept.read_text()) if kept.exists() else []
         chosen = everything.test.draw(generator, size=self.items).tolist()
@@ -101,7 +108,8 @@ class Explain(dd.Study):
             image = seen(everything.test.take(torch.tensor([row])).inputs)
             score, c = (float(v) for v in bridges(image)[0].max(0))
             carried = bridges.carried(image, int(c))
-            top = (shared @ carried).topk(self.left_out).indices
+            influence = (KERNEL(image, distilled.inputs) @ through)[0] * apart[:, int(c)]
+            top = influence.topk(self.left_out).indices
             if not n:
                 draw([image], distilled.inputs[carried.topk(min(5, len(carried))).indices], x[top[:5]], folder)
             lots = torch.Generator().manual_seed(row)
@@ -118,7 +126,7 @@ class Explain(dd.Study):
             if progress:
                 progress("leaving out", n + 1, self.items)
         test = everything.test.take(torch.arange(len(everything.test)))
-        learned = {"distilled": bridges, "whole": Regression(x, torch.eye(k)[y] - 1 / k)}
+        learned = {"distilled": bridges, "whole": Regression(x, targets)}
         for name in ("random", "herding"):
             real = host.distill(host.recipe(name, kind="image", ipc=self.ipc), data, seed=case.seed, device=device)
             learned[name] = Regression(real.inputs, torch.eye(k)[real.targets] - 1 / k)
