@@ -1,8 +1,8 @@
-"""Why a test image is predicted as it is: the synthetic images that carry the prediction, the training images behind them.
+"""Why a test image is predicted as it is: the synthetic images that carry it, and the training images behind them.
 
 Shows, on 500 images of MNIST, that training images which the distilled set names as influential are so: the ten most
-influential of a test image are left out, ten synthetic images are distilled again, and the score of the class that was
-predicted falls by more than when ten random images of the same classes are left out. The prediction is kernel ridge
+influential of a test image are left out, twenty synthetic images are distilled again, and the score of the class that
+was predicted falls by more than when ten random images of the same classes are left out. The prediction is kernel ridge
 regression on S, f(x) = k(x, S) W, as with RFAD (Loo et al., NeurIPS 2022): a synthetic image s carries k(x, s) w_s of
 it. The influence of a training image t goes through the same k(., S): it is what f(x) owes to t, to first order, were
 W fitted to T,
@@ -51,6 +51,16 @@ class Regression:
         return KERNEL(x, self.items)[0] * self.weights[:, c]
 
 
+def influence(x: Tensor, shared: Tensor, apart: Tensor, ridge: float) -> Tensor:
+    """What the prediction at ``x`` (m,) owes to each training item (n,), to first order, in a linear fit.
+
+    x and ``shared`` (n, m) are k(., S), ``apart`` (n,) what the prediction of each training item falls short by.
+    """
+    gram = shared.T @ shared
+    shift = ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
+    return shared @ torch.linalg.solve(gram + shift, x) * apart
+
+
 @dataclass(frozen=True)
 class Explain(dd.Study):
     """Whether the influential training images of test images are so, beside random ones of the same classes."""
@@ -63,7 +73,7 @@ class Explain(dd.Study):
     """What is distilled, and where the test images are from."""
     training: dd.Count = 50
     """Training images per class, drawn at random."""
-    ipc: dd.Count = 1
+    ipc: dd.Count = 2
     """Synthetic images per class."""
     iterations: dd.Count = 50
     """Updates of each distillation."""
@@ -95,10 +105,8 @@ class Explain(dd.Study):
         seen, bridges = dd.preprocess_of(distilled, host.catalogue), Regression(distilled.inputs, distilled.targets)
         train = data.train.take(torch.arange(len(drawn)))
         x, y = seen(train.inputs), train.targets
-        targets = torch.eye(k)[y] - 1 / k
-        apart, shared = targets - bridges(x), KERNEL(x, distilled.inputs)
-        gram = shared.T @ shared
-        through = torch.linalg.solve(gram + RIDGE * gram.diagonal().mean() * torch.eye(len(gram)), shared.T)
+        targets, shared = torch.eye(k)[y] - 1 / k, KERNEL(x, distilled.inputs)
+        apart = targets - bridges(x)
         kept = folder / "items.json"
         rows: list[dict] = json.loads(kept.read_text()) if kept.exists() else []
         chosen = everything.test.draw(generator, size=self.items).tolist()
@@ -106,22 +114,22 @@ class Explain(dd.Study):
             if n < len(rows):
                 continue
             image = seen(everything.test.take(torch.tensor([row])).inputs)
-            score, c = (float(v) for v in bridges(image)[0].max(0))
-            carried = bridges.carried(image, int(c))
-            influence = (KERNEL(image, distilled.inputs) @ through)[0] * apart[:, int(c)]
-            top = influence.topk(self.left_out).indices
+            scores = bridges(image)[0]
+            c = int(scores.argmax())
+            top = influence(KERNEL(image, distilled.inputs)[0], shared, apart[:, c], RIDGE).topk(self.left_out).indices
             if not n:
-                draw([image], distilled.inputs[carried.topk(min(5, len(carried))).indices], x[top[:5]], folder)
+                most = bridges.carried(image, c).argsort(descending=True)[:5]
+                draw({"test": image, "synthetic": distilled.inputs[most], "training": x[top[:5]]}, folder)
             lots = torch.Generator().manual_seed(row)
             alike = torch.cat(
                 [data.train.draw(lots, [each], int((y[top] == each).sum())) for each in y[top].unique().tolist()]
             )
-            found = {"item": row, "predicted": int(c), "score": score}
+            item = {"item": row, "predicted": c, "score": float(scores[c])}
             for name, gone in (("influential", top), ("random", alike)):
                 there = torch.ones(len(x), dtype=torch.bool).index_fill(0, gone, False).nonzero().flatten()
                 again = host.distill(recipe, data.subset(there), device=device)
-                found[name] = float(Regression(again.inputs, again.targets)(image)[0, int(c)]) - score
-            rows.append(found)
+                item[name] = float(Regression(again.inputs, again.targets)(image)[0, c] - scores[c])
+            rows.append(item)
             dd.write_whole(kept, dd.json_bytes(rows))
             if progress:
                 progress("leaving out", n + 1, self.items)
@@ -149,12 +157,12 @@ class Explain(dd.Study):
         return dd.Finding(["what", "mean ± std"], rows, {"p": p, "items": items}, says)
 
 
-def draw(image: Sequence[Tensor], bridges: Tensor, behind: Tensor, folder: Path) -> None:
+def draw(images: dict[str, Tensor], folder: Path) -> None:
     """The test image, the synthetic images that carry most of its prediction, the most influential training images."""
     figure = Figure(figsize=(11, 1.4), layout="constrained")
-    shown = [("test", each) for each in image[0]] + [("synthetic", b) for b in bridges] + [("training", t) for t in behind]
+    shown = [(title, pixels) for title, each in images.items() for pixels in each]
     for axes, (title, pixels) in zip(figure.subplots(1, len(shown)), shown, strict=True):
-        axes.imshow(pixels[0], cmap="gray")
+        axes.imshow(pixels[0].numpy(), cmap="gray")
         axes.set(title=title, xticks=[], yticks=[])
     dd.save_figure(figure, folder / "explained.png")
 

@@ -1,12 +1,12 @@
 """Textures: one canvas per class whose opposite edges join, seen by networks in crops that wrap around its edges.
 
 Shows that a canvas, learned by distribution matching through crops at places drawn anew at every step, tiles without a
-seam, and what networks learn from 16 crops of it, beside random, herding and dm images of as many numbers and all 10 000
-of a part of CIFAR-10 (--file: any .npz file of images). The seam is the mean difference of neighbouring pixels across
-the joined edges, over that within. Canvases lie in --out as PNG files that tile. The carrier `canvas` and the method
-`texture` are parts of this file. Needs CIFAR10-subset/cifar10_subset.npz below --root.
+seam, and what networks learn from 16 crops of it, beside random, herding and dm images of as many pixels and all 10 000
+of a part of CIFAR-10 (--file takes any .npz file of images). The seam is the mean difference of neighbouring pixels
+across the joined edges, over that within. Canvases lie in --out as PNG files that tile. The carrier `canvas` and the
+method `texture` are parts of this file. Needs CIFAR10-subset/cifar10_subset.npz below --root.
 
-    python scenarios/textures.py --root data     # about 30 minutes on one core, three seeds; it goes on where it stopped
+    python scenarios/textures.py --root data     # about 30 minutes on one core; it goes on where it stopped
     python scenarios/textures.py --smoke         # scikit-learn's digits, a few steps: seconds
 """
 
@@ -146,9 +146,9 @@ def main() -> None:
         methods=("texture", "dm", "random", "herding"),
         ipcs=(4,),
         seeds=tuple(options.seeds[: 1 if options.smoke else None]),
-        iterations=2 if options.smoke else 150,
+        iterations=2 if options.smoke else 100,
         overrides={"texture": settings, "dm": settings},
-        protocol=ddcore.Protocol(networks=(network,), steps=3 if options.smoke else None, repeats=2),
+        protocol=ddcore.Protocol(networks=(network,), steps=3 if options.smoke else 250, repeats=2),
         baselines=("whole",),
     )
     print(ddcore.run_study(grid, out, host=host, device=options.device))
