@@ -157,7 +157,7 @@ class Regressions(dd.Experiments):
     """How networks learn from the sets, and what is measured."""
     items: dd.Count = 20
     """Items of each set."""
-    iterations: dd.Count = 200
+    iterations: dd.Count = 150
     """Updates of frepo."""
     seeds: tuple[dd.Whole, ...] = (0, 1, 2)
     """One run with each."""
@@ -194,14 +194,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--smoke", action="store_true", help="scikit-learn's digits, a few steps, one seed")
     options = parser.parse_args()
-    network, steps = ddcore.ConvNet(width=4 if options.smoke else 16, depth=3), 3 if options.smoke else 250
+    network, steps = ddcore.ConvNet(width=4 if options.smoke else 16, depth=3), 3 if options.smoke else 200
     protocol = ddcore.Protocol(
         networks=(network,),
         estimators=(Committee(network, steps=steps),),
         measures=(Error(), Coverage(), Bar()),
         augment=None,
         steps=steps,
-        repeats=2,
+        repeats=1,
     )
     study = Regressions(Slant(dd.Mnist(root=str(Path(options.root).absolute()))), protocol, seeds=tuple(options.seeds))
     if options.smoke:

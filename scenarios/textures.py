@@ -139,16 +139,17 @@ def main() -> None:
     options = parser.parse_args()
     out, host = Path(options.out), ddcore.Host({"textures": sys.modules[__name__]})
     file = Path(options.file or Path(options.root) / "CIFAR10-subset" / "cifar10_subset.npz")
-    network = ddcore.ConvNet(width=4 if options.smoke else 32, depth=3)
-    settings = {"network": {"width": network.width}, "objective": {"real": 64}}
+    network = ddcore.ConvNet(width=4 if options.smoke else 16, depth=3)
+    settings = {"network": {"width": network.width}, "objective": {"real": 32}}
+    herding = {"network": {"width": network.width}, "synthetic": {"fit": {"steps": 2 if options.smoke else 100}}}
     grid = ddcore.Grid(
         data=dd.Digits() if options.smoke else dd.Npz(str(file.absolute())),
         methods=("texture", "dm", "random", "herding"),
         ipcs=(4,),
         seeds=tuple(options.seeds[: 1 if options.smoke else None]),
-        iterations=2 if options.smoke else 100,
-        overrides={"texture": settings, "dm": settings},
-        protocol=ddcore.Protocol(networks=(network,), steps=3 if options.smoke else 250, repeats=2),
+        iterations=2 if options.smoke else 80,
+        overrides={"texture": settings, "dm": settings, "herding": herding},
+        protocol=ddcore.Protocol(networks=(network,), steps=3 if options.smoke else 200, repeats=2),
         baselines=("whole",),
     )
     print(ddcore.run_study(grid, out, host=host, device=options.device))
