@@ -12,8 +12,14 @@ W fitted to T,
 S is made by KIP from all of T at every step, so that nothing but the images left out differs. The study `explain` is a
 part of this file. Needs MNIST/raw below --root.
 
-    python scenarios/explain.py --root data     # about 10 minutes on one core, three seeds; it goes on where it stopped
+    python scenarios/explain.py --root data     # about 10 minutes on one core; it goes on where it stopped
     python scenarios/explain.py --smoke         # scikit-learn's digits, a few steps: seconds
+
+Seen, 34 test images with each of three seeds, mean ± std over the 102 images: the score falls by 0.098 ± 0.037 without
+the influential and by 0.037 ± 0.022 without random images, by more for 98 % of the images; p = 1e-18 (Wilcoxon's signed
+ranks, one-sided), and at most 3e-10 with each seed by itself. Accuracy of the regression in percent, mean ± std over
+seeds, on two images per class: distilled 78.2 ± 0.7, herding 67.5 ± 0.9, random 56.4 ± 1.1; on all 50: 89.3 ± 0.6.
+A ranking by sum_s k(t, s) k(x, s) w_s, without y_t, was tried first on 12 training images set aside: p = 0.92.
 """
 
 import argparse
@@ -145,7 +151,10 @@ class Explain(dd.Study):
         items = [item for one in found for item in one.numbers["items"]]
         change = {name: [item[name] for item in items] for name in ("influential", "random")}
         p = float(wilcoxon(change["influential"], change["random"], alternative="less").pvalue)
-        rows = [[f"score without {name}", dd.plus_minus(**dd.spread(v), digits=3)] for name, v in change.items()]
+        rows = [
+            [f"change of the score without {name}", dd.plus_minus(**dd.spread(v), digits=3)]
+            for name, v in change.items()
+        ]
         for name in found[0].numbers["accuracy"]:
             accuracy = dd.spread([one.numbers["accuracy"][name] for one in found])
             rows.append([f"accuracy, {name}", dd.plus_minus(**accuracy)])

@@ -238,7 +238,7 @@ def test_medical_smoke(scenario, tmp_path):
 def test_explain_smoke(scenario, tmp_path):
     for _ in range(2):
         said = scenario("explain")
-        assert "score without influential | " in said and "accuracy, herding | " in said
+        assert "change of the score without influential | " in said and "accuracy, herding | " in said
     assert "Over 3 test images" in said
     (picture,) = (tmp_path / "runs" / "cases").glob("explain-0-*/explained.png")
     assert picture.stat().st_size > 3000
