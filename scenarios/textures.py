@@ -6,8 +6,13 @@ of a part of CIFAR-10 (--file takes any .npz file of images). The seam is the me
 across the joined edges, over that within. Canvases lie in --out as PNG files that tile. The carrier `canvas` and the
 method `texture` are parts of this file. Needs CIFAR10-subset/cifar10_subset.npz below --root.
 
-    python scenarios/textures.py --root data     # about 30 minutes on one core; it goes on where it stopped
+    python scenarios/textures.py --root data     # about 15 minutes on one core; it goes on where it stopped
     python scenarios/textures.py --smoke         # scikit-learn's digits, a few steps: seconds
+
+Seen, accuracy in percent, mean ± std over three seeds: whole 41.1 ± 0.9, dm 24.4 ± 4.0, random 20.8 ± 2.0, texture
+16.0 ± 3.9: so short, canvases teach less than random images. Seams: random images 3.6 ± 0.5, dm 3.2 ± 0.5. Those of
+texture are of an earlier start, four real images side by side, whose seams of 4.7 ± 0.2 eighty steps did not close;
+since then a canvas starts from one mirrored image, without a seam, which has not been measured on CIFAR-10.
 """
 
 import argparse
@@ -21,6 +26,7 @@ from typing import Literal
 import torch
 from matplotlib import image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import ddcore
 from ddcore import plugin as dd
@@ -38,7 +44,7 @@ class Canvas(dd.Carrier):
     crops: dd.Count = 16
     """Items per class."""
     init: Literal["noise", "real"] = "noise"
-    """``noise`` draws a standard normal; ``real`` lays random real images side by side."""
+    """``noise`` draws a standard normal; ``real`` mirrors a random real image, so that edges join."""
 
     @property
     def asks(self) -> frozenset[str]:
@@ -66,12 +72,12 @@ class CanvasModule(dd.DecodedModule):
             if self.plan.init == "noise":
                 self.canvas.copy_(torch.randn(self.canvas.shape, generator=ctx.rng["init"]))
                 return
-            rows, columns = (math.ceil(of / side) for of, side in zip(self.canvas.shape[2:], self.size, strict=True))
+            height, width = self.canvas.shape[2:]
             for c, canvas in enumerate(self.canvas):
-                (batch,) = ctx.gate.examples([dd.Group((c,), rows * columns)])
-                laid = batch.inputs[torch.arange(rows * columns) % len(batch)].unflatten(0, (rows, columns))
-                wide = laid.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
-                canvas.copy_(wide[:, : canvas.shape[1], : canvas.shape[2]])
+                (batch,) = ctx.gate.examples([dd.Group((c,), 1)])
+                quarter = F.interpolate(batch.inputs, size=((height + 1) // 2, (width + 1) // 2), mode="area")[0]
+                half = torch.cat([quarter, quarter.flip(2)], 2)
+                canvas.copy_(torch.cat([half, half.flip(1)], 1)[:, :height, :width])
 
     def follow(self, draw: dd.Draw, rng: torch.Generator) -> None:
         self._move(rng)

@@ -132,6 +132,16 @@ def test_no_place_of_a_canvas_is_an_edge(trade):
     assert module.seam(torch.cat(canvases)) < 1.5
 
 
+@pytest.mark.parametrize("ipc", [1, 2, 3, 4])
+def test_a_canvas_of_real_images_starts_without_a_seam(trade, ipc):
+    module, host = trade("textures")
+    ramps = torch.linspace(0, 1, 8).expand(40, 1, 8, 8) * torch.linspace(0.5, 1, 40)[:, None, None, None]
+    data = dd.RealData.of("ramps", (ramps + ramps.mT, torch.arange(40) % 2), None, white=2.0)
+    made = tiny_run(module.Canvas(ipc, crops=2, init="real"), data=data, host=host, iterations=1)
+    canvas = made.latent["canvas"]
+    assert canvas.std() > 0.1 and module.seam(canvas) <= 1
+
+
 # --- scientific
 
 
