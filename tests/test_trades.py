@@ -139,7 +139,9 @@ def test_a_canvas_of_real_images_starts_without_a_seam(trade, ipc):
     data = dd.RealData.of("ramps", (ramps + ramps.mT, torch.arange(40) % 2), None, white=2.0)
     made = tiny_run(module.Canvas(ipc, crops=2, init="real"), data=data, host=host, iterations=1)
     canvas = made.latent["canvas"]
-    assert canvas.std() > 0.1 and module.seam(canvas) <= 1
+    assert canvas.std() > 0.1
+    odd = canvas.shape[2] % 2  # one of the rows on both sides of the middle is cut off, and the seam is a whole step
+    assert module.seam(canvas) < (1.2 if odd else 0.1)
 
 
 # --- scientific
