@@ -376,3 +376,33 @@ def test_digits_move_one_way(monkeypatch):
         step = [*video.WAYS.values()][way]
         for before, after in itertools.pairwise(item):
             assert torch.equal(before.roll(step, (0, 1)), after) and not torch.equal(before, after)
+
+
+def test_explain_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("explain")
+        assert "change of the score without influential | " in said and "accuracy, herding | " in said
+    assert "Over 3 test images" in said
+    (picture,) = (tmp_path / "runs" / "cases").glob("explain-0-*/explained.png")
+    assert picture.stat().st_size > 3000
+
+
+def test_textures_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("textures")
+        for line in (
+            "texture | digits | 4 | convnet",
+            "whole | digits | 4 | convnet",
+            "seam | texture | ",
+            "seam | dm | ",
+        ):
+            assert line in said
+    assert len(list((tmp_path / "runs").glob("?-0.png"))) == 10
+
+
+def test_scientific_smoke(scenario, tmp_path):
+    for _ in range(2):
+        said = scenario("scientific")
+        for line in ("frepo | slant of digits | 5 | committee", "k-means | slant of digits | 5 | convnet", "whole | "):
+            assert line in said
+    assert (tmp_path / "runs" / "finding.csv").exists()

@@ -1,0 +1,188 @@
+"""What scenarios of single trades bring: influence through synthetic items, canvases that tile, error bars."""
+
+import importlib
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from ddcore import Host
+from ddcore import plugin as dd
+from ddcore.testing import (
+    check_carrier,
+    check_data_set,
+    check_measure,
+    check_part,
+    check_recipe,
+    check_study,
+    tiny_images,
+    tiny_run,
+    tiny_vectors,
+)
+
+SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
+
+
+@pytest.fixture
+def trade(monkeypatch):
+    """Imports the scenario of a name: the module, and a host that has its parts."""
+    monkeypatch.syspath_prepend(str(SCENARIOS))
+
+    def bring(name):
+        module = importlib.import_module(name)
+        return module, Host({name: module})
+
+    return bring
+
+
+# --- explain
+
+
+@pytest.mark.parametrize("ridge", [0.01, 1.0])
+def test_influence_is_what_leaving_an_item_out_takes(trade, ridge):
+    """Of a ridge regression the change is known exactly: the influence, over one less the item's leverage."""
+    module, _ = trade("explain")
+    generator = torch.Generator().manual_seed(0)
+    shared, y = (torch.randn(30, n, dtype=torch.float64, generator=generator) for n in (5, 1))
+    x = torch.randn(5, dtype=torch.float64, generator=generator)
+    gram = shared.T @ shared
+    shifted = gram + ridge * gram.diagonal().mean() * torch.eye(5)
+    weights = torch.linalg.solve(shifted, shared.T @ y)
+    found = module.influence(x, shared, (y - shared @ weights)[:, 0], ridge)
+    for t, row in enumerate(shared):
+        without = torch.linalg.solve(shifted - row[:, None] * row, shared.T @ y - row[:, None] * y[t])
+        leverage = row @ torch.linalg.solve(shifted, row)
+        torch.testing.assert_close(float(x @ (weights - without)), float(found[t] / (1 - leverage)))
+
+
+def test_what_synthetic_items_carry_adds_up_to_the_prediction(trade):
+    module, _ = trade("explain")
+    items, x = torch.randn(6, 1, 4, 4), torch.randn(1, 1, 4, 4)
+    regression = module.Regression(items, torch.eye(3).repeat(2, 1))
+    for c, score in enumerate(regression(x)[0]):
+        torch.testing.assert_close(regression.carried(x, c).sum(), score)
+    assert (regression(items).argmax(1) == torch.arange(6) % 3).all()
+
+
+def test_the_study_of_influence(trade, tmp_path):
+    module, host = trade("explain")
+    study = module.Explain(training=4, ipc=1, iterations=1, items=2, left_out=2, seeds=(0, 1))
+    check_study(study, host=host)
+
+
+# --- textures
+
+
+@pytest.mark.parametrize("init", ["noise", "real"])
+@pytest.mark.parametrize("ipc", [1, 2, 4])
+def test_a_canvas_keeps_the_contract(trade, init, ipc):
+    module, host = trade("textures")
+    check_carrier(module.Canvas(ipc, crops=3, init=init), host=host)
+
+
+def test_the_method_of_textures(trade):
+    module, host = trade("textures")
+    check_recipe(module.texture(ipc=1, iterations=2), host=host)
+
+
+def test_crops_go_on_at_the_opposite_edge(trade):
+    module, _ = trade("textures")
+    card = tiny_images().card
+    made = module.Canvas(3, crops=4).ready(card)
+    sides = made.canvas.shape[2:]
+    assert sides == tuple(int(side * math.sqrt(3)) for side in card.shape[1:])
+    with torch.no_grad():
+        made.canvas.copy_(torch.randn(made.canvas.shape))
+    made.follow(None, torch.Generator().manual_seed(0))
+    items = made(torch.arange(len(made.classes)))
+    assert len({tuple(place) for place in made.places.tolist()}) > len(items) // 2
+    for item, c, place in zip(items, made.classes, made.places.tolist(), strict=True):
+        rolled = made.canvas[c].roll([-of for of in place], (1, 2))
+        torch.testing.assert_close(item, rolled[:, : card.shape[1], : card.shape[2]])
+
+
+def test_a_canvas_comes_back_from_its_artefact(trade):
+    module, host = trade("textures")
+    made = tiny_run(module.Canvas(2, crops=3), host=host)
+    again = module.Canvas(2, crops=3).ready(made.data)
+    again.restore(made.latent)
+    assert torch.equal(again(torch.arange(len(made.targets))), made.inputs)
+    assert made.nbytes >= made.latent["canvas"].nbytes + made.latent["places"].nbytes
+
+
+def test_the_seam_is_told_from_what_is_within(trade):
+    module, _ = trade("textures")
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    assert module.seam(ramp + ramp.mT) == pytest.approx(7)
+    wave = (torch.arange(8.0) % 2).expand(1, 1, 8, 8)
+    assert module.seam(wave + wave.mT) == pytest.approx(1)
+
+
+def test_no_place_of_a_canvas_is_an_edge(trade):
+    """Images that end otherwise than they begin, a ramp, leave no seam in the canvas that is learned from them."""
+    module, host = trade("textures")
+    ramps = torch.linspace(0, 1, 8).expand(40, 1, 8, 8) * torch.rand(40, 1, 1, 1)
+    data = dd.RealData.of("ramps", (ramps, torch.arange(40) % 2), None, white=1.0)
+    canvases = [
+        tiny_run(module.Canvas(4, crops=8), data=data, host=host, overrides={"seed": seed}).latent["canvas"]
+        for seed in range(3)
+    ]
+    assert module.seam(ramps + ramps.mT) > 5
+    assert module.seam(torch.cat(canvases)) < 1.5
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 3, 4])
+def test_a_canvas_of_real_images_starts_without_a_seam(trade, ipc):
+    module, host = trade("textures")
+    ramps = torch.linspace(0, 1, 8).expand(40, 1, 8, 8) * torch.linspace(0.5, 1, 40)[:, None, None, None]
+    data = dd.RealData.of("ramps", (ramps + ramps.mT, torch.arange(40) % 2), None, white=2.0)
+    made = tiny_run(module.Canvas(ipc, crops=2, init="real"), data=data, host=host, iterations=1)
+    canvas = made.latent["canvas"]
+    assert canvas.std() > 0.1
+    odd = canvas.shape[2] % 2  # one of the rows on both sides of the middle is cut off, and the seam is a whole step
+    assert module.seam(canvas) < (1.2 if odd else 0.1)
+
+
+# --- scientific
+
+
+@pytest.mark.parametrize("degrees", [-30, 0, 20])
+def test_the_slant_of_a_slanted_stroke(trade, degrees):
+    module, _ = trade("scientific")
+    down, right = torch.meshgrid(torch.arange(41.0) - 20, torch.arange(61.0) - 30, indexing="ij")
+    stroke = (-((right + down * math.tan(math.radians(degrees))) / 2).square()).exp() * (down.abs() < 15)
+    images = torch.stack([stroke, stroke.roll((3, -5), (0, 1)), stroke.flip(1)])[:, None]
+    found = module.slants(images)[:, 0]
+    torch.testing.assert_close(found, torch.tensor([degrees, degrees, -degrees]).float(), atol=0.1, rtol=0)
+
+
+def test_the_parts_of_a_measurement_with_error_bars(trade):
+    module, host = trade("scientific")
+    check_data_set(module.Slant(training=100), host=host)
+    check_part(module.Committee(), host.catalogue)
+    check_part(module.Regressions(), host.catalogue)
+    for measure in (module.Error(), module.Coverage(), module.Bar()):
+        check_measure(measure, host=host)
+
+
+@pytest.mark.parametrize("values", [1, 2])
+def test_a_committee_is_its_members_and_its_bars_are_their_deviation(trade, values):
+    module, _ = trade("scientific")
+    data = tiny_vectors(values=values)
+    training = tiny_run(dd.Random(6), method="random", data=data)
+    plan = dd.MLP(width=4, depth=2)
+    committees = module.Committee(plan, members=3, steps=2).fitted_to(training, data.card, range(2), 0)
+    protocol = dd.Protocol(steps=2, augment=None)
+    single = dd.train(plan.ready(data.card), training, data.card, protocol, 2e-3, range(6), 0, torch.device("cpu"))
+    test = data.test.take(torch.arange(7))
+    each = single(test.inputs.expand(6, -1, -1), training=False).unflatten(0, (2, 3))
+    found = committees(test.inputs.expand(2, -1, -1), training=False)
+    torch.testing.assert_close(found, torch.cat([each.mean(1), each.std(1)], 2))
+    items = dd.Preprocessed(data.test, dd.Identity().start(data.card, dict))
+    off, bars = module.predicted(committees, items, 5)
+    torch.testing.assert_close(bars[:, :7], module.UNIT * each.std(1))
+    torch.testing.assert_close(off[:, :7], module.UNIT * (each.mean(1) - test.targets).abs())
+    held = (off <= bars).float().mean((1, 2))
+    torch.testing.assert_close(module.Coverage()(committees, items, 5), 100 * held)
+    assert (module.Coverage()(single, items, 5) == 0).all() and (module.Bar()(single, items, 5) == 0).all()
