@@ -93,6 +93,8 @@ class CosinesModule(DecodedModule):
     """``places`` (m,) are places among the flattened coefficients (c h w)."""
 
     places: Tensor
+    down: Tensor
+    across: Tensor
 
     def __init__(self, plan: Cosines, card: DataCard) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ class Dask(Parallel):
             yield _of(client)
 
 
-def _of(client: Client, keep: Callable[[], None] = lambda: None) -> Pool:
+def _of(client: Client, keep: Callable[[], object] = lambda: None) -> Pool:
     from distributed import KilledWorker
 
     return Pool(client.get_executor(pure=False).submit, (KilledWorker,), keep)
@@ -82,4 +82,4 @@ def _here(workers: int) -> Iterator[Pool]:
         "silence_logs": logging.CRITICAL,
     }
     with config.set(OWN), LocalCluster(**place) as cluster, Client(cluster) as client:
-        yield _of(client, lambda: cluster.scale(workers))
+        yield _of(client, lambda: cast(LocalCluster, cluster).scale(workers))

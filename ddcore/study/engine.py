@@ -82,7 +82,7 @@ class Pool:
     """Hands a call to a worker that is free."""
     died: tuple[type[Exception], ...]
     """What a future raises whose worker has died, in whose place there is another one."""
-    keep: Callable[[], None] = lambda: None
+    keep: Callable[[], object] = lambda: None
     """Called at each look: starts a worker in the place of one that did not come back."""
 
 
