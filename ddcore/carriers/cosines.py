@@ -48,7 +48,7 @@ class Cosines(Carrier):
     The m places are those of the most energy in T, so that no other m lose less of T. There are as many images as
     fit the bytes of ``ipc`` images per class, the places counted.
 
-    **Reference**: Shin et al., Frequency Domain-Based Dataset Distillation, NeurIPS 2023, Section 3.
+    **Reference**: Shin et al., Frequency Domain-Based Dataset Distillation, NeurIPS 2023.
 
     **Differs**: the paper takes the frequencies that explain most of T's variance; ours are those of the most energy,
     mean included, as no mean is stored. Classes share the places.

@@ -29,7 +29,7 @@ class FeatureMatch(Objective):
     - 2 mean k(T_c, S_c'): all moments of the features count, not the first alone.
 
     **References**: Zhao and Bilen, WACV 2023, Eq. 6; ``logits``, Xiong et al., FedDM, CVPR 2023; ``kernel``, Zhang et
-    al., M3D, AAAI 2024, Section 3.
+    al., M3D, AAAI 2024.
 
     **Differs**: the features of k are drawn anew at each step instead of summing k over all pairs, which has the same
     mean. So single items of T are never asked for, and the features have length one, which nothing need clip.

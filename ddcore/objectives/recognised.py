@@ -21,7 +21,7 @@ class Recognised(Objective):
     z are the outputs of a network, l is the loss that S's labels are made for, and A the recipe's augmentation, drawn
     separately for each item. It is a term beside another objective, which matches S with T.
 
-    **References**: Zhao et al., IDM, CVPR 2023, Section 3.4 (class-aware regularisation); ``expert``, Zhang et al.,
+    **References**: Zhao et al., IDM, CVPR 2023, Section 4.3 (class-aware regularisation); ``expert``, Zhang et al.,
     DANCE, IJCAI 2024 (distribution calibration).
     """
 

@@ -36,7 +36,7 @@ class Queue(Policy):
     Every ``every`` steps a fresh network joins, and the oldest leaves where there are more than ``networks``. Between
     two steps ``trained`` of them, drawn likewise, are trained on T.
 
-    **Reference**: Zhao et al., IDM, CVPR 2023, Section 3.3; numbers from the authors' code.
+    **Reference**: Zhao et al., IDM, CVPR 2023, Section 4.2; numbers from the authors' code.
 
     **Differs**: the momentum of the training starts anew each time.
     """
@@ -50,7 +50,7 @@ class Queue(Policy):
     start: Count = 4
     """Networks at the first step. Published: 4."""
     trained: Whole = 2
-    """Networks that are trained between two steps. Published: 2."""
+    """Networks that are trained between two steps. Published: 1."""
     fit: Fit = Fit(steps=10, batch=256)
     """How each of those is trained on T. Published: 10 batches of 256."""
 

@@ -64,7 +64,7 @@ def m3d(ipc: int = 1, iterations: int = 100) -> Recipe:
     So all moments of the features are matched, where ``dm`` matches their means. S is cut into tiles as in ``idc``, and
     each network serves several steps.
 
-    **Reference**: Zhang et al., AAAI 2024, Section 3: the kernel, tiles, and steps per network.
+    **Reference**: Zhang et al., AAAI 2024: the kernel, tiles, and several steps per network.
 
     **Differs**: the kernel is estimated by random features (:class:`~ddcore.objectives.features.FeatureMatch`), and its
     unit is the distance within S. Its five widths, the steps of a network and the rates are ours.
@@ -86,7 +86,7 @@ def idm(ipc: int = 1, iterations: int = 100) -> Recipe:
 
     S is cut into tiles as in ``idc``; f and z are of networks of many ages, drawn from a queue that is trained on T.
 
-    **Reference**: Zhao et al., CVPR 2023, Sections 3.2 to 3.4. From the authors' code: real tiles, b = 0.5, SGD with
+    **Reference**: Zhao et al., CVPR 2023, Sections 4.1 to 4.3. From the authors' code: real tiles, b = 0.5, SGD with
     momentum 0.5.
 
     **Differs**: b is constant; in the authors' code it is multiplied by the network's running accuracy on T in percent.
