@@ -16,7 +16,7 @@ from ddcore.carriers.picking import herd
 from ddcore.losses import cross_entropy
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.layers import Activation, Conv, chain
-from ddcore.networks.probe import block_outputs, by_centres, class_means, layers, predicted_shares
+from ddcore.networks.probe import block_outputs, by_centres, class_means, joined, last_layer, layers, predicted_shares
 from ddcore.networks.resnet import ResNet18
 from ddcore.networks.started import Started
 from ddcore.objectives.features import FeatureMatch
@@ -52,6 +52,18 @@ def whole(run):
 
 
 # --- probes ----------------------------------------------------------------------------------------------
+
+
+def test_nets_side_by_side_have_blocks_whose_products_are_means_of_their_own_and_the_mean_of_their_logits(tiny):
+    network = ConvNet(width=4, depth=2).build(tiny.card)
+    nets = [Draw(network, *network.init(torch.Generator().manual_seed(seed))) for seed in range(3)]
+    x, together = torch.randn(5, *tiny.card.shape), joined(nets)
+    own = [block_outputs(net, x) for net in nets]
+    for i, found in enumerate(block_outputs(together, x)):
+        torch.testing.assert_close(found @ found.T, sum(each[i] @ each[i].T for each in own) / 3)
+    found, each = layers(together, (1.0,))(x, features=True), [layers(net, (1.0,))(x, features=True) for net in nets]
+    torch.testing.assert_close(found @ found.T, sum(one @ one.T for one in each) / 3)
+    torch.testing.assert_close(last_layer(together, together(x, features=True)), sum(net(x) for net in nets) / 3)
 
 
 def test_blocks_end_where_the_next_layer_with_weights_begins():

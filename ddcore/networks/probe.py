@@ -61,8 +61,12 @@ def _steps(chain: Chain, path: str) -> Iterator[tuple[Layer, str]]:
 def block_outputs(draw: Draw, x: Tensor, training: bool = True) -> list[Tensor]:
     """The outputs (n, d) of all blocks, first to last, and the logits (n, k) of a structure.
 
-    A block ends where the next convolution, linear or residual layer begins.
+    A block ends where the next convolution, linear or residual layer begins. Of :class:`Joined`, those of its nets
+    over sqrt(e), side by side.
     """
+    if isinstance(draw.network, Joined):
+        each = [block_outputs(net, x, training) for net in draw.network.apart(draw)]
+        return [torch.cat(outputs, 1) / len(each) ** 0.5 for outputs in zip(*each, strict=True)]
     structure = blocks(draw.network)
     at = At(draw.params, draw.buffers, training, 1)
     outputs: list[Tensor] = []
@@ -78,6 +82,10 @@ def block_outputs(draw: Draw, x: Tensor, training: bool = True) -> list[Tensor]:
 
 def last_layer(draw: Draw, features: Tensor) -> Tensor:
     """The logits (n, k) of a structure that has these ``features`` (n, d)."""
+    if isinstance(draw.network, Joined):
+        nets = draw.network.apart(draw)
+        own = (len(nets) ** 0.5 * features).chunk(len(nets), 1)
+        return torch.stack([last_layer(net, mine) for net, mine in zip(nets, own, strict=True)]).mean(0)
     return blocks(draw.network).head(At(draw.params, draw.buffers, True, 1), "head", features)
 
 
@@ -183,6 +191,13 @@ class Joined(Probe):
         each = replace(draw, ensemble=self.nets)(x.expand(self.nets, *x.shape), features=features, training=training)
         return each.transpose(0, 1).flatten(1) / self.nets**0.5 if features else each.mean(0)
 
+    def apart(self, draw: Draw) -> list[Draw]:
+        """Each net of a ``draw`` of this by itself."""
+        held = (
+            [{name: v[i] for name, v in of.items()} for of in (draw.params, draw.buffers)] for i in range(self.nets)
+        )
+        return [Draw(self.network, params, buffers, age=draw.age) for params, buffers in held]
+
 
 @dataclass(frozen=True)
 class PredictedShares(Probe):
@@ -207,7 +222,9 @@ _layers, _centres, _embedded, _joined, _predicted_shares = (
 
 def layers(draw: Draw, weights: tuple[float, ...]) -> Draw:
     """``draw`` as :class:`Layers` sees it. Raises RecipeRefused where its blocks cannot be told apart."""
-    return Draw(_layers(blocks(draw.network), weights), draw.params, draw.buffers, age=draw.age)
+    structure = blocks(draw.network)
+    shown = draw.network if isinstance(draw.network, Joined) else structure
+    return Draw(_layers(shown, weights), draw.params, draw.buffers, age=draw.age)
 
 
 def by_centres(draw: Draw, centres: Tensor) -> Draw:
