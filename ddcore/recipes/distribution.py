@@ -67,7 +67,8 @@ def m3d(ipc: int = 1, iterations: int = 100) -> Recipe:
     **Reference**: Zhang et al., AAAI 2024: the kernel, tiles, and several steps per network.
 
     **Differs**: the kernel is estimated by random features (:class:`~ddcore.objectives.features.FeatureMatch`), and its
-    unit is the distance within S. Its five widths, the steps of a network and the rates are ours.
+    unit is the distance within S. Its five widths, the steps of a network and the rates are ours. On the digits at one
+    image per class it has 96.5 ± 0.2 over three seeds, and 94.6 ± 1.6 by means (``objective.kernel=none``).
     """
     return Recipe(
         "m3d",
