@@ -222,9 +222,8 @@ _layers, _centres, _embedded, _joined, _predicted_shares = (
 
 def layers(draw: Draw, weights: tuple[float, ...]) -> Draw:
     """``draw`` as :class:`Layers` sees it. Raises RecipeRefused where its blocks cannot be told apart."""
-    structure = blocks(draw.network)
-    shown = draw.network if isinstance(draw.network, Joined) else structure
-    return Draw(_layers(shown, weights), draw.params, draw.buffers, age=draw.age)
+    blocks(draw.network)
+    return Draw(_layers(draw.network, weights), draw.params, draw.buffers, age=draw.age)
 
 
 def by_centres(draw: Draw, centres: Tensor) -> Draw:
