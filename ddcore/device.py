@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -31,8 +32,12 @@ def check_device(device: str) -> None:
     try:
         torch.zeros((), device=device).item()
     except (RuntimeError, AssertionError) as error:  # torch says either, for a device it lacks or does not know
-        reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
-        raise RecipeRefused(f"The device {device!r} cannot be used: {reason}.") from error
+        raise RecipeRefused(f"The device {device!r} cannot be used: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what ``error`` says."""
+    return str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
 
 
 def check_precision(where: str, dtype: torch.dtype, device: torch.device) -> None:
@@ -44,6 +49,18 @@ def check_precision(where: str, dtype: torch.dtype, device: torch.device) -> Non
             f"{where} = {name}: products take {short / exact:.1f} times as long as in float32 on this {device.type},"
             " which has no hardware for them. Take float32."
         )
+
+
+@cache
+def check_compiler(where: str, device: torch.device) -> None:
+    """Raises RecipeRefused where torch compiles nothing for ``device``, as tried here."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
+    except Exception as error:  # whatever torch, a compiler or the system say
+        raise RecipeRefused(
+            f"{where} = true: torch.compile does not work on this {device.type}: {_reason(error)}. It needs a C++"
+            " compiler, such as g++. Leave it out."
+        ) from error
 
 
 def _product_seconds(dtype: torch.dtype, device: torch.device, tries: int = 5) -> float:

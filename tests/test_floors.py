@@ -45,6 +45,7 @@ FLOORS = {
 ROWS = [row for rows in FLOORS.values() for row in rows]
 SHARED = {
     "augment": {"transforms", "mixing"},
+    "bench": {"rows"},
     "cli": {"options"},
     "docs": {"docstrings", "lists", "sentences"},
     "datasets": {"pictures"},

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from ddcore import Gate, Group, LiveView, RecipeRefused, View, device
 from ddcore.chunking import slices
 from ddcore.gate.base import GatePlan
 from ddcore.gate.fit import Fit
-from ddcore.gate.open import Open
+from ddcore.gate.open import Open, _compiled
 from ddcore.gate.spent import Spent
 from ddcore.gate.wrapped import WrappedGate
 from ddcore.losses import cross_entropy, squared
@@ -74,6 +75,46 @@ def test_bfloat16_is_refused_where_it_is_slower(host, tiny, monkeypatch):
     monkeypatch.setattr(device, "_product_seconds", lambda dtype, _: 9.0 if dtype == torch.bfloat16 else 2.0)
     with pytest.raises(RecipeRefused, match=r"bfloat16: products take 4\.5 times as long as in float32 on this cpu"):
         host.start(host.recipe("dm", overrides={"gate.precision": "bfloat16"}), tiny)
+
+
+@pytest.fixture
+def fresh_compiler():
+    """Nothing is remembered of what compiles, before the test and after it."""
+
+    def forget():
+        device.check_compiler.cache_clear()
+        _compiled.cache_clear()
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_compiled_network_is_traced_once_for_all_networks_and_sizes(host, small, tiny, monkeypatch):
+    """By a compiler that leaves what was traced as it is; what g++ makes of it is compared in the benchmarks."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    traced = torch._dynamo.utils.counters["stats"]
+    plain, compiled = (begun(host, small, tiny, gate=Open(compiled=on)) for on in (False, True))
+    counts = [traced["unique_graphs"]]
+    for size in (20, 7, 5, 11, 13, 9):
+        groups = [Group(classes=(c,), size=size) for c in range(3)]
+        wanted, found = (run.gate.features(run.ctx.fresh(), groups) for run in (plain, compiled))
+        for a, b in zip(wanted, found, strict=True):
+            assert torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+        counts.append(traced["unique_graphs"])
+    assert counts[0] < counts[1]
+    assert counts[-4:] == [counts[-1]] * 4
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_what_cannot_compile_is_refused_before_the_work(host, small, tiny, monkeypatch):
+    def no_compiler(*_):
+        raise RuntimeError("No working C++ compiler found. See the manual.\nMore of it")
+
+    monkeypatch.setattr(torch, "compile", lambda _: no_compiler)
+    with pytest.raises(RecipeRefused, match=r"this cpu: No working C\+\+ compiler found\. It needs a C\+\+ compiler"):
+        begun(host, small, tiny, gate=Open(compiled=True))
 
 
 @pytest.mark.parametrize("max_bytes", [1, 4 * 4 * 64 * 7, 2**40])

@@ -276,7 +276,10 @@ def card(
 @app.command()
 def bench(
     rows: Annotated[
-        list[str], typer.Argument(help="What to measure: dm dsa dc unroll evaluate, or a row that a plugin brings.")
+        list[str],
+        typer.Argument(
+            help="What to measure: dm compiled dsa dc sre2l unroll evaluate, or a row that a plugin brings."
+        ),
     ],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     rounds: Annotated[
@@ -286,7 +289,7 @@ def bench(
 ) -> None:
     """Measure speed as a ratio to the plain path, after checking that both give the same result.
 
-    ROWS are what to measure: dm dsa dc unroll evaluate, or a row that a plugin brings.
+    ROWS are what to measure: dm compiled dsa dc sre2l unroll evaluate, or a row that a plugin brings.
 
     `ddcore bench dm dsa dc unroll evaluate --json bench.json`
     """

@@ -1,13 +1,17 @@
 """Each fast path against its plain twin, as the benchmark checks it before it measures."""
 
+import shutil
+
 import pytest
 import torch
 
 from ddcore import DdcoreError, UnknownName
 from ddcore.bench import ROWS, TOLERANCE, Pair, launches, main, measure
 
+COMPILING = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")]
 
-@pytest.mark.parametrize("row", ROWS)
+
+@pytest.mark.parametrize("row", [pytest.param(row, marks=COMPILING if row == "compiled" else []) for row in ROWS])
 def test_fast_and_plain_agree_on_digits(row):
     assert ROWS[row]()[-1].apart() <= TOLERANCE
 
