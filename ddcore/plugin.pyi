@@ -706,6 +706,12 @@ from .study.ray import (
 from .study.ray import (
     ray_at_home as ray_at_home,
 )
+from .study.repeated import (
+    repeated as repeated,
+)
+from .study.repeated import (
+    scored as scored,
+)
 from .study.running import (
     run_study as run_study,
 )

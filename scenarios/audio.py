@@ -30,9 +30,9 @@ from ddcore import plugin as dd
 
 STEPS = {"dm": 200, "frepo": 200, "idc": 50}
 """Steps of the methods that learn."""
-METHODS = {"signal": ("random", "herding", "dm", "frepo"), "image": ("random", "frepo", "idc")}
+METHODS = {"signal": ("random", "herding", "dm", "frepo"), "image": ("random", "herding", "frepo", "idc")}
 """What is made of each kind of items."""
-NETWORK = ddcore.ConvNet(width=32, depth=3)
+NETWORKS = {"signal": ddcore.ConvNet(width=32, depth=3), "image": ddcore.ConvNet(width=16, depth=3)}
 
 
 def tones(folder: Path) -> Path:
@@ -48,7 +48,7 @@ def tones(folder: Path) -> Path:
 
 def recipe(host: ddcore.Host, method: str, items: str, seed: int, smoke: bool) -> ddcore.Recipe:
     steps = {"iterations": 2 if smoke else STEPS[method]} if method in STEPS else {}
-    found = replace(host.recipe(method, kind=items, ipc=1, **steps), network=NETWORK, seed=seed)
+    found = replace(host.recipe(method, kind=items, ipc=1, **steps), network=NETWORKS[items], seed=seed)
     if method == "dm" and items == "signal":
         found = replace(found, augment=dd.Jitter())
     if method == "idc":
@@ -73,7 +73,7 @@ def main() -> None:
     for items in options.items:
         data = Wav(str(root), test="*_[0-4].wav", seconds=0.768, items=items).load()
         augment = dd.Jitter() if items == "signal" else dd.Affine(degrees=0, translate=0.1, scale=0)
-        protocol = ddcore.Protocol(networks=(NETWORK,), augment=augment, repeats=2, steps=2 if options.smoke else 250)
+        protocol = ddcore.Protocol(networks=(NETWORKS[items],), augment=augment, repeats=2, steps=2 if options.smoke else 250)
         for seed in options.seeds[: 1 if options.smoke else None]:
             scored = {"whole": ddcore.evaluate(data.train, data, protocol, seed=seed, **where)}
             for method in METHODS[items]:

@@ -152,6 +152,7 @@ def measured(
         draw = dd.train(network.ready(known.card), *lesson, 2e-3, [0], seed, torch.device(options.device))
         trained[label] = Pretrained(network, keep((out / f"{label}-{seed}.safetensors").absolute(), draw))
     found = {name: host.recipe(name, ipc=options.ipc) for name in ("random", "herding")}
+    found |= {f"{name}, equal bytes": host.recipe(name, ipc=4 * options.ipc) for name in ("random", "herding")}
     length = 2 if smoke else options.iterations
     found["matched"] = replace(
         host.recipe("dsa", ipc=options.ipc),

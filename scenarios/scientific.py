@@ -24,12 +24,15 @@ from typing import Annotated, ClassVar
 import torch
 from annotated_types import Ge
 from torch import Tensor
+from torch.nn import functional as F
 
 import ddcore
 from ddcore import plugin as dd
 
 UNIT = 15.0
 """Degrees that a value of 1 stands for, so that values vary by about 1."""
+SIDE = 14
+"""Pixels of an image's side at most, to which larger ones are averaged before the slant is measured."""
 
 
 def slants(images: Tensor) -> Tensor:
@@ -52,15 +55,15 @@ class Slant(dd.DataSet):
     """The digits."""
     training: dd.Count = 5000
     """Images to train on, at most; the first of each class in equal shares."""
+    testing: dd.Count = 2000
+    """Images to test on, likewise."""
 
     def load(self) -> dd.RealData:
-        digits = self.source.load()
-        each, found = -(-self.training // digits.card.classes), {}
-        for split, store in (("train", digits.train), ("test", digits.test)):
-            rows = torch.arange(len(store))
-            if split == "train":
-                rows = torch.cat([rows[start:stop][:each] for start, stop in store.offsets.unfold(0, 2, 1).tolist()])
-            images = store.take(rows).inputs
+        digits, found = self.source.load(), {}
+        for split, store, most in (("train", digits.train, self.training), ("test", digits.test, self.testing)):
+            each, rows = -(-most // digits.card.classes), torch.arange(len(store))
+            rows = torch.cat([rows[start:stop][:each] for start, stop in store.offsets.unfold(0, 2, 1).tolist()])
+            images = F.adaptive_avg_pool2d(store.take(rows).inputs, min(SIDE, digits.card.shape[1]))
             found[split] = (images * 255).round().to(torch.uint8), slants(images) / UNIT
         about = digits.card
         return dd.RealData.of(

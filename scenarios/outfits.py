@@ -1,0 +1,124 @@
+"""Outfits: few pairs of a top and a pair of trousers that teach which go together.
+
+Shows accuracy and AUC (chance is 50) of a pair score that learns from ten pairs per answer, distilled by frepo and dm,
+beside as many random and herding pairs, and all 4 000. The garments are FashionMNIST's; which go together is a made
+rule: both are lighter than most of their kind, or both darker. One half alone says nothing. The score is linear in the
+product of two embeddings, one of each half, so that any method for networks distils it; this network, `score`, is a
+part of this file. Needs FashionMNIST/raw below --root.
+
+    python scenarios/outfits.py --root data     # about 3 minutes on one core; it goes on where it stopped
+    python scenarios/outfits.py --smoke         # made garments, a few steps: seconds
+
+Seen: NOT YET 0.0 ± 0
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import ddcore
+from ddcore import plugin as dd
+
+SIDE, TOPS, BOTTOMS = 14, (0, 2, 4, 6), (1,)
+"""Pixels of a garment's side; the classes of FashionMNIST that are worn above, and below."""
+
+
+class Product(nn.Module):
+    """A linear layer on the product of the embeddings of both halves of an item."""
+
+    def __init__(self, size: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.towers = nn.ModuleList(
+            nn.Sequential(nn.Linear(size, 64), nn.ReLU(), nn.Linear(64, width)) for _ in range(2)
+        )
+        self.head = nn.Linear(width, outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        one, other = (tower(half) for tower, half in zip(self.towers, x.chunk(2, 1), strict=True))
+        return one * other
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+@dataclass(frozen=True)
+class Score(dd.NetworkPlan):
+    """How well the halves of a pair go together."""
+
+    suits = frozenset({"vector"})
+
+    width: dd.Count = 32
+    """Numbers of an embedding."""
+
+    def build(self, card: dd.DataCard) -> dd.ModuleNetwork:
+        return dd.ModuleNetwork(lambda: Product(card.shape[0] // 2, self.width, card.outputs))
+
+
+@ddcore.hookimpl
+def ddcore_parts() -> list[type[dd.Part]]:
+    return [Score]
+
+
+def garments(root: str | None, split: str) -> tuple[Tensor, Tensor]:
+    """Tops and bottoms (n, SIDE * SIDE) in [0, 1]; without ``root``, plain ones of any grey."""
+    if root is None:
+        tops, bottoms = torch.rand(2, 100, 1, generator=torch.Generator().manual_seed(len(split)))
+        return tops.expand(-1, SIDE * SIDE), bottoms.expand(-1, SIDE * SIDE)
+    store = getattr(dd.data_set(ddcore.Host().catalogue, "fashion", root=root).load(), split)
+    tops, bottoms = (
+        torch.cat([(store.targets == c).nonzero().flatten() for c in classes]) for classes in (TOPS, BOTTOMS)
+    )
+    shown = (F.adaptive_avg_pool2d(store.take(rows).inputs, SIDE).flatten(1) for rows in (tops, bottoms))
+    return tuple(shown)
+
+
+def outfits(tops: Tensor, bottoms: Tensor, pairs: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Random pairs (pairs, 2 * SIDE * SIDE), half of which go together, and whether each does (pairs,)."""
+    generator, found = torch.Generator().manual_seed(seed), []
+    light = [kind.mean(1) > kind.mean(1).median() for kind in (tops, bottoms)]
+    for together in (0, 1):
+        for grey in (False, True):
+            of = [(light[0] == grey).nonzero().flatten(), (light[1] == (grey == bool(together))).nonzero().flatten()]
+            rows = [each[torch.randint(len(each), (pairs // 4,), generator=generator)] for each in of]
+            found.append(torch.cat([tops[rows[0]], bottoms[rows[1]]], 1))
+    return torch.cat(found), torch.arange(2).repeat_interleave(pairs // 2)
+
+
+def measured(seed: int, host: ddcore.Host, root: str | None, ipc: int, smoke: bool, device: str) -> dict[str, float]:
+    splits = [outfits(*garments(root, split), 100 if smoke else n, seed) for split, n in (("train", 4000), ("test", 1000))]
+    data = ddcore.RealData.of("outfits", *splits, kind="vector", class_names=("apart", "together"))
+    iterations = {"frepo": 2 if smoke else 500, "dm": 2 if smoke else 500}
+    sets = {"whole": data.train}
+    for method in ("random", "herding", "dm", "frepo"):
+        words = {"iterations": iterations[method]} if method in iterations else {}
+        recipe = replace(host.recipe(method, kind="vector", ipc=ipc, **words), network=Score(), seed=seed)
+        sets[method] = host.distill(recipe, data, device=device)
+    protocol = ddcore.Protocol(
+        networks=(Score(),), measures=(dd.Accuracy(), dd.Auc()), augment=None, steps=3 if smoke else 300, repeats=3
+    )
+    return dd.scored(sets, data, protocol, seed=seed, host=host, device=device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="the folder that holds FashionMNIST/raw")
+    parser.add_argument("--out", default="runs/outfits", help="where the figures go")
+    parser.add_argument("--ipc", type=int, default=10, help="pairs per answer")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of the pairs too")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--smoke", action="store_true", help="made garments, a few steps, one seed")
+    options = parser.parse_args()
+    host, root = ddcore.Host({"outfits": sys.modules[__name__]}), None if options.smoke else options.root
+    given = {"root": root, "ipc": options.ipc, "smoke": options.smoke, "device": options.device}
+    measure = partial(measured, host=host, **given)
+    print(dd.repeated(measure, options.seeds[: 1 if options.smoke else None], options.out, given))
+
+
+if __name__ == "__main__":
+    main()
