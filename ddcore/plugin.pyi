@@ -454,6 +454,9 @@ from .networks.mlp import (
 from .networks.module import (
     ModuleNetwork as ModuleNetwork,
 )
+from .networks.pretrained import (
+    Pretrained as Pretrained,
+)
 from .networks.resnet import (
     ResNet18 as ResNet18,
 )

@@ -13,13 +13,11 @@ is not kept; 0.0 stands for one seed): whole 78.3 ± 0.0, random 23.8 ± 0.0, he
 """
 
 import argparse
-import json
 import math
 import shutil
-from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 
 import torch
 from ddcore_audio import Wav, Waves
@@ -56,37 +54,34 @@ def recipe(host: ddcore.Host, method: str, items: str, seed: int, smoke: bool) -
     return found
 
 
+def measured(seed: int, items: str, host: ddcore.Host, root: Path, options: argparse.Namespace) -> dict[str, float]:
+    smoke, where = options.smoke, {"device": options.device}
+    data = Wav(str(root), test="*_[0-4].wav", seconds=0.768, items=items).load()
+    augment = dd.Jitter() if items == "signal" else dd.Affine(degrees=0, translate=0.1, scale=0)
+    protocol = ddcore.Protocol(networks=(NETWORKS[items],), augment=augment, repeats=2, steps=2 if smoke else 250)
+    made = {method: recipe(host, method, items, seed, smoke) for method in METHODS[items]}
+    sets = {method: host.distill(composed, data, **where) for method, composed in made.items()}
+    for method, distilled in sets.items():
+        heard = Path(options.out) / items / f"{method}-{seed}"
+        shutil.rmtree(heard, ignore_errors=True)
+        ddcore.export(distilled, heard, Waves(rate=8000), host=host)
+    return dd.scored({"whole": data.train, **sets}, data, protocol, seed=seed, **where)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds FSDD/recordings")
     parser.add_argument("--out", default="runs/audio", help="where the sounds and figures go")
-    parser.add_argument(
-        "--items", nargs="+", default=[*METHODS], choices=METHODS, help="what a spectrogram is taken for"
-    )
+    parser.add_argument("--items", nargs="+", default=[*METHODS], choices=METHODS, help="what spectrograms are taken for")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--smoke", action="store_true", help="made tones, a few steps, one seed")
     options = parser.parse_args()
-    out, host, where = Path(options.out), ddcore.Host(), {"device": options.device}
+    out, host, seeds = Path(options.out), ddcore.Host(), options.seeds[: 1 if options.smoke else None]
     root = tones(out / "tones") if options.smoke else Path(options.root) / "FSDD" / "recordings"
-    found: dict[str, list[float]] = defaultdict(list)
     for items in options.items:
-        data = Wav(str(root), test="*_[0-4].wav", seconds=0.768, items=items).load()
-        augment = dd.Jitter() if items == "signal" else dd.Affine(degrees=0, translate=0.1, scale=0)
-        protocol = ddcore.Protocol(networks=(NETWORKS[items],), augment=augment, repeats=2, steps=2 if options.smoke else 250)
-        for seed in options.seeds[: 1 if options.smoke else None]:
-            scored = {"whole": ddcore.evaluate(data.train, data, protocol, seed=seed, **where)}
-            for method in METHODS[items]:
-                distilled = host.distill(recipe(host, method, items, seed, options.smoke), data, **where)
-                scored[method] = ddcore.evaluate(distilled, data, protocol, seed=seed, **where)
-                heard = out / f"{items}-{method}-{seed}"
-                shutil.rmtree(heard, ignore_errors=True)
-                ddcore.export(distilled, heard, Waves(rate=8000), host=host)
-            for label, scores in scored.items():
-                found[f"{items} | {label}"].append(scores["accuracy"]["convnet"].mean)
-            (out / "finding.json").write_text(json.dumps(found, indent=1))
-    for line, values in found.items():
-        print(f"{line} | {fmean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}")
+        measure = partial(measured, items=items, host=host, root=root, options=options)
+        print(items, dd.repeated(measure, seeds, out / items, {"smoke": options.smoke}), sep="\n")
 
 
 if __name__ == "__main__":

@@ -21,13 +21,11 @@ digits, which the loss then holds apart: labels of similarity, as LoRS learns th
 """
 
 import argparse
-import json
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 
 import torch
 from ddcore_audio import LogMel, Wav
@@ -184,6 +182,31 @@ def pairs(root: Path | None, seed: int) -> ddcore.RealData:
     return dd.RealData.of("pairs", found["train"], found["test"], kind="vector")
 
 
+def measured(seed: int, root: str | None, host: ddcore.Host, n: int, iterations: int, steps: int) -> dict[str, float]:
+    data = pairs(root and Path(root), seed)
+    random = replace(host.recipe("random", kind="vector", ipc=n), network=TwoTowers(), seed=seed)
+    learned = replace(
+        random,
+        name="matched",
+        synthetic=dd.Pixels(n, init="real"),
+        objective=PairMatch(),
+        policy=dd.Fresh(),
+        update=dd.Update(lr={"inputs": 0.1}, optimiser=dd.Adam(), schedule=dd.Cosine()),
+        iterations=iterations,
+    )
+    sets = {"whole": data.train, "random": host.distill(random, data), "matched": host.distill(learned, data)}
+    protocol = ddcore.Protocol(
+        networks=(dd.MLP(width=2, depth=2),),
+        estimators=(Contrastive(steps=steps),),
+        measures=tuple(Recall(k, back) for back in (False, True) for k in (1, 5)),
+        augment=None,
+        steps=1,
+        repeats=3,
+    )
+    found = dd.scored(sets, data, protocol, seed=seed, host=host)
+    return {name: value for name, value in found.items() if "contrastive" in name}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw and FSDD/recordings")
@@ -193,38 +216,10 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of the pairs too")
     parser.add_argument("--smoke", action="store_true", help="made data, a few steps, one seed")
     options = parser.parse_args()
-    out, host = Path(options.out), ddcore.Host({"pairs": sys.modules[__name__]})
-    out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[float]] = defaultdict(list)
-    steps = 2 if options.smoke else 200
-    protocol = ddcore.Protocol(
-        networks=(dd.MLP(width=2, depth=2),),
-        estimators=(Contrastive(steps=steps),),
-        measures=tuple(Recall(k, back) for back in (False, True) for k in (1, 5)),
-        augment=None,
-        steps=1,
-        repeats=3,
-    )
-    for seed in options.seeds[: 1 if options.smoke else None]:
-        data = pairs(None if options.smoke else Path(options.root), seed)
-        random = replace(host.recipe("random", kind="vector", ipc=options.pairs), network=TwoTowers(), seed=seed)
-        learned = replace(
-            random,
-            name="matched",
-            synthetic=dd.Pixels(options.pairs, init="real"),
-            objective=PairMatch(),
-            policy=dd.Fresh(),
-            update=dd.Update(lr={"inputs": 0.1}, optimiser=dd.Adam(), schedule=dd.Cosine()),
-            iterations=2 if options.smoke else options.iterations,
-        )
-        sets = {"whole": data.train, "random": host.distill(random, data), "matched": host.distill(learned, data)}
-        for label, training in sets.items():
-            scores = ddcore.evaluate(training, data, protocol, seed=seed, host=host)
-            for measure, each in scores.items():
-                found[f"{label} | {measure}"].append(each["contrastive"].mean)
-        (out / "finding.json").write_text(json.dumps(found, indent=1))
-    for line, values in found.items():
-        print(f"{line} | {fmean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}")
+    smoke, host = options.smoke, ddcore.Host({"pairs": sys.modules[__name__]})
+    steps = {"n": options.pairs, "iterations": 2 if smoke else options.iterations, "steps": 2 if smoke else 200}
+    measure = partial(measured, root=None if smoke else options.root, host=host, **steps)
+    print(dd.repeated(measure, options.seeds[: 1 if smoke else None], options.out, steps))
 
 
 if __name__ == "__main__":

@@ -21,11 +21,10 @@ over three seeds, in percent:
 """
 
 import argparse
-import json
-from collections import defaultdict
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import fmean, stdev
 
 from ddcore_recommender import (
     ALS,
@@ -55,20 +54,34 @@ def models() -> dict[str, tuple[dd.Estimator, ...]]:
     return {**found, **({"ALS": (ALS(),)} if find_spec("implicit") else {})}
 
 
-def measured(training, data: ddcore.RealData, **words) -> dict[str, dict[str, float]]:
+def by_model(sets: dict, data: ddcore.RealData, **words) -> dict[str, float]:
     """Each measure on the test items by each model, at the ridge that is best on validation."""
-    found = {}
-    for name, plans in models().items():
-        given = {"networks": (dd.MLP(width=2, depth=2),), "augment": None, "steps": 1, "repeats": 1}
-        best = plans[0]
-        if len(plans) > 1:
-            protocol = ddcore.Protocol(estimators=plans, measures=(Ndcg(),), **given)
-            scores = ddcore.evaluate(training, data, protocol, split="validation", **words)["ndcg"]
-            best = max(plans, key=lambda plan: scores[f"{plan.part_name()}(ridge={plan.ridge})"].mean)
-        protocol = ddcore.Protocol(estimators=(best,), measures=(Ndcg(), HitRate(), Propensity()), **given)
-        scores = ddcore.evaluate(training, data, protocol, **words)
-        found[name] = {measure: each[best.part_name()].mean for measure, each in scores.items()}
+    given, found = {"networks": (dd.MLP(width=2, depth=2),), "augment": None, "steps": 1, "repeats": 1}, {}
+    for label, training in sets.items():
+        for name, plans in models().items():
+            best = plans[0]
+            if len(plans) > 1:
+                protocol = ddcore.Protocol(estimators=plans, measures=(Ndcg(),), **given)
+                scores = ddcore.evaluate(training, data, protocol, split="validation", **words)["ndcg"]
+                best = max(plans, key=lambda plan: scores[f"{plan.part_name()}(ridge={plan.ridge})"].mean)
+            protocol = ddcore.Protocol(estimators=(best,), measures=(Ndcg(), HitRate(), Propensity()), **given)
+            scores = ddcore.evaluate(training, data, protocol, **words)
+            found |= {f"{label} | {name} | {measure}": each[best.part_name()].mean for measure, each in scores.items()}
     return found
+
+
+def measured(
+    seed: int, host: ddcore.Host, source: dd.DataSet, out: Path, users: int, iterations: int
+) -> dict[str, float]:
+    data = replace(source, seed=seed).load()
+    print(*data.notes)
+    sets = {"whole": data.train}
+    for name in ("random", "head_users", "distill_cf"):
+        words = {"iterations": iterations} if name == "distill_cf" else {}
+        recipe = host.recipe(name, kind="history", ipc=users, overrides={"seed": seed}, **words)
+        sets[name] = host.distill(recipe, data)
+        sets[name].save(out / f"{name}-{seed}.safetensors")
+    return by_model(sets, data, preprocess=dd.Identity(), host=host)
 
 
 def main() -> None:
@@ -82,31 +95,15 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of what is held out too")
     parser.add_argument("--smoke", action="store_true", help="made histories, a few steps, one seed")
     options = parser.parse_args()
-    root, out, host = Path(options.root), Path(options.out), ddcore.Host()
+    root, out = Path(options.root), Path(options.out)
     file = root if root.is_file() else root / "MovieTweetings" / "100K" / "ratings.dat"
-    out.mkdir(parents=True, exist_ok=True)
-    users, steps, seeds = options.users, options.iterations, options.seeds
+    source, seeds = Interactions(str(file), options.holding, options.least), options.seeds
+    sizes = {"users": options.users, "iterations": options.iterations}
     if options.smoke:
-        users, steps, seeds = 10, 3, seeds[:1]
-    found: dict[str, list[float]] = defaultdict(list)
-    for seed in seeds:
-        made = Tastes(seed=seed)
-        data = (made if options.smoke else Interactions(str(file), options.holding, options.least, seed=seed)).load()
-        print(*data.notes)
-        sets = {"whole": measured(data.train, data, preprocess=dd.Identity(), host=host)}
-        for name in ("random", "head_users", "distill_cf"):
-            words = {"iterations": steps} if name == "distill_cf" else {}
-            recipe = host.recipe(name, kind="history", ipc=users, overrides={"seed": seed}, **words)
-            distilled = host.distill(recipe, data)
-            distilled.save(out / f"{name}-{seed}.safetensors")
-            sets[name] = measured(distilled, data, host=host)
-        for label, by_model in sets.items():
-            for model, scores in by_model.items():
-                for measure, value in scores.items():
-                    found[f"{label} | {model} | {measure}"].append(value)
-        (out / "finding.json").write_text(json.dumps(found, indent=1))
-    for line, values in found.items():
-        print(f"{line} | {fmean(values):.2f} ± {stdev(values) if len(values) > 1 else 0:.2f}")
+        source, sizes, seeds = Tastes(), {"users": 10, "iterations": 3}, seeds[:1]
+    measure = partial(measured, host=ddcore.Host(), source=source, out=out, **sizes)
+    settings = {**sizes, "least": options.least, "holding": options.holding, "smoke": options.smoke}
+    print(dd.repeated(measure, seeds, out, settings, digits=2))
 
 
 if __name__ == "__main__":

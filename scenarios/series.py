@@ -22,11 +22,9 @@ beside an MLP and a ConvNet.
 """
 
 import argparse
-import json
-from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 
 import numpy as np
 import torch
@@ -78,7 +76,7 @@ def recipes(host: ddcore.Host, n: int, seed: int, smoke: bool) -> dict[str, ddco
     return {label: replace(recipe, preprocess=dd.Identity(), seed=seed) for label, recipe in found.items()}
 
 
-def measured(data: ddcore.RealData, host: ddcore.Host, n: int, seed: int, smoke: bool) -> dict[str, float]:
+def measured(seed: int, data: ddcore.RealData, host: ddcore.Host, n: int, smoke: bool) -> dict[str, float]:
     """R squared by set and learner."""
     protocol = ddcore.Protocol(
         networks=(LEARNERS["mlp"], LEARNERS["convnet"]),
@@ -89,38 +87,23 @@ def measured(data: ddcore.RealData, host: ddcore.Host, n: int, seed: int, smoke:
         repeats=2,
     )
     sets = {label: host.distill(recipe, data) for label, recipe in recipes(host, n, seed, smoke).items()}
-    found = {}
-    for label, training in {"whole": data.train, **sets}.items():
-        scores = ddcore.evaluate(
-            training, data, protocol, preprocess=None if label in sets else dd.Identity(), seed=seed
-        )
-        found |= {f"{label} | {learner}": score.mean for learner, score in scores["r_squared"].items()}
-    return found
+    return dd.scored({"whole": data.train, **sets}, data, protocol, preprocess=dd.Identity(), seed=seed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds MovieTweetings/100K/ratings.dat")
-    parser.add_argument(
-        "--out", default="runs/series", help="where the figures go; seeds that lie there are not run again"
-    )
+    parser.add_argument("--out", default="runs/series", help="where the figures go; a seed there is not run again")
     parser.add_argument("--windows", type=int, default=20, help="synthetic windows")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds")
     parser.add_argument("--smoke", action="store_true", help="a short series, a few steps, one seed")
     options = parser.parse_args()
-    out, host = Path(options.out), ddcore.Host()
-    out.mkdir(parents=True, exist_ok=True)
-    data = forecasting("eeg", series(None)) if options.smoke else forecasting("ratings", series(Path(options.root)))
-    found: dict[str, list[float]] = defaultdict(list)
-    for seed in options.seeds[: 1 if options.smoke else None]:
-        path = out / f"{options.windows}-{seed}.json"
-        if not path.exists():
-            path.write_text(json.dumps(measured(data, host, options.windows, seed, options.smoke), indent=1))
-        for line, value in json.loads(path.read_text()).items():
-            found[line].append(value)
+    host, smoke, seeds = ddcore.Host(), options.smoke, options.seeds
+    data = forecasting("eeg", series(None)) if smoke else forecasting("ratings", series(Path(options.root)))
+    measure = partial(measured, data=data, host=host, n=options.windows, smoke=smoke)
     print(f"persistence | {persistence(data):.3f}")
-    for line, values in found.items():
-        print(f"{line} | {fmean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f}")
+    settings = {"windows": options.windows, "smoke": smoke}
+    print(dd.repeated(measure, seeds[: 1 if smoke else None], options.out, settings, digits=3))
 
 
 if __name__ == "__main__":

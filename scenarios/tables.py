@@ -24,12 +24,11 @@ and not by trees. Diabetes, 20 rows, one split, R squared of ridge regression: w
 """
 
 import argparse
-import json
 import sys
-from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -134,6 +133,25 @@ def recipes(host: ddcore.Host, name: str, seed: int, smoke: bool) -> dict[str, d
     return {label: replace(recipe, seed=seed) for label, recipe in found.items()}
 
 
+def measured(seed: int, name: str, host: ddcore.Host, out: Path, smoke: bool) -> dict[str, float]:
+    data = table(name, seed)
+    made = recipes(host, name, seed, smoke)
+    sets = {label: host.distill(recipe, data) for label, recipe in made.items()}
+    for label, distilled in sets.items():
+        path = out / name / f"{label.replace(', ', '-')}-{seed}.csv"
+        for old in (path, path.with_name(f"{path.name}.md")):
+            old.unlink(missing_ok=True)
+        ddcore.export(distilled, path, "csv", host=host)
+    protocol = ddcore.Protocol(
+        networks=(ddcore.MLP(),),
+        estimators=(dd.Boosting(), dd.Linear()),
+        measures=(dd.RSquared() if data.card.values else dd.Accuracy(),),
+        augment=None,
+        steps=3 if smoke else 250,
+    )
+    return dd.scored({"whole": data.train, **sets}, data, protocol, seed=seed, host=host)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="runs/tables", help="where the tables and figures go")
@@ -141,33 +159,11 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of the split too")
     parser.add_argument("--smoke", action="store_true", help="a few steps, one seed")
     options = parser.parse_args()
-    out, host = Path(options.out), ddcore.Host({"tables": sys.modules[__name__]})
-    found: dict[str, list[float]] = defaultdict(list)
+    out, host, smoke = Path(options.out), ddcore.Host({"tables": sys.modules[__name__]}), options.smoke
     for name in options.data:
-        for seed in options.seeds[: 1 if options.smoke else None]:
-            data = table(name, seed)
-            measure = dd.RSquared() if data.card.values else dd.Accuracy()
-            protocol = ddcore.Protocol(
-                networks=(ddcore.MLP(),),
-                estimators=(dd.Boosting(), dd.Linear()),
-                measures=(measure,),
-                augment=None,
-                steps=3 if options.smoke else 250,
-            )
-            scored = {"whole": ddcore.evaluate(data.train, data, protocol, seed=seed, host=host)}
-            for label, recipe in recipes(host, name, seed, options.smoke).items():
-                distilled = host.distill(recipe, data)
-                scored[label] = ddcore.evaluate(distilled, data, protocol, seed=seed, host=host)
-                path = out / f"{name}-{label.replace(', ', '-')}-{seed}.csv"
-                for old in (path, path.with_name(f"{path.name}.md")):
-                    old.unlink(missing_ok=True)
-                ddcore.export(distilled, path, "csv", host=host)
-            for label, scores in scored.items():
-                for learner, score in next(iter(scores.values())).items():
-                    found[f"{name} | {label} | {learner}"].append(score.mean)
-    for line, values in found.items():
-        print(f"{line} | {fmean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f}")
-    (out / "finding.json").write_text(json.dumps(found, indent=1))
+        measure = partial(measured, name=name, host=host, out=out, smoke=smoke)
+        seeds, digits = options.seeds[: 1 if smoke else None], 3 if name == "diabetes" else 1
+        print(name, dd.repeated(measure, seeds, out / name, {"smoke": smoke}, digits=digits), sep="\n")
 
 
 if __name__ == "__main__":

@@ -23,13 +23,11 @@ values of real videos could be kept in a byte each, four times as many; that was
 """
 
 import argparse
-import json
 import math
 import sys
-from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
 
 import torch
 from PIL import Image
@@ -113,7 +111,7 @@ class Moving(dd.DecodedModule):
 def animate(distilled: ddcore.DistilledSet, folder: Path) -> None:
     """``CLASS_0.gif`` for each video, six pixels for one."""
     raw = dd.preprocess_of(distilled, dd.Host().catalogue).inverse(distilled.inputs).clamp(0, 1)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for i, (video, target) in enumerate(zip(raw[:, 0], distilled.targets.tolist(), strict=True)):
         large = (255 * video).byte().repeat_interleave(6, 1).repeat_interleave(6, 2)
         first, *others = map(Image.fromarray, large.numpy())
@@ -130,7 +128,7 @@ def moving(store: dd.Store, videos: int, seed: int) -> tuple[Tensor, Tensor]:
     """Videos (n, 1, FRAMES, SIDE, SIDE) of random digits that go one way, a pixel per frame, and come in again."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(len(store), (videos,), generator=generator)
-    digits = F.adaptive_avg_pool2d(store.take(rows).inputs.float() / store.inputs.max(), SIDE // 2)
+    digits = F.adaptive_avg_pool2d(store.take(rows).inputs, SIDE // 2)
     at, ways = torch.randint(SIDE, (videos, 2), generator=generator), torch.arange(videos) % len(WAYS)
     steps, found = [*WAYS.values()], torch.zeros(videos, 1, FRAMES, SIDE, SIDE)
     for video, digit, place, way in zip(found, digits, at.tolist(), ways.tolist(), strict=True):
@@ -151,42 +149,32 @@ def recipes(host: ddcore.Host, ipc: int, seed: int, smoke: bool) -> dict[str, dd
     return {label: replace(recipe, network=NETWORK, seed=seed) for label, recipe in found.items()}
 
 
+def measured(seed: int, digits: ddcore.RealData, host: ddcore.Host, options: argparse.Namespace) -> dict[str, float]:
+    smoke, where = options.smoke, {"device": options.device}
+    splits = [moving(digits.train, 100 if smoke else 2000, seed), moving(digits.test, 40 if smoke else 400, seed)]
+    data = ddcore.RealData.of("moving digits", *splits, kind="video", class_names=tuple(WAYS))
+    made = recipes(host, options.ipc, seed, smoke)
+    sets = {label: host.distill(recipe, data, **where) for label, recipe in made.items()}
+    animate(sets["still"], Path(options.out) / f"still-{seed}")
+    protocol = ddcore.Protocol(networks=(NETWORK,), augment=None, repeats=2, steps=2 if smoke else 150)
+    return dd.scored({"whole": data.train, **sets}, data, protocol, seed=seed, host=host, **where)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument(
-        "--out", default="runs/video", help="where videos and figures go; a seed there is not run again"
-    )
+    parser.add_argument("--out", default="runs/video", help="where videos and figures go; a seed there is not run again")
     parser.add_argument("--ipc", type=int, default=5, help="real videos per class, whose bytes a set takes")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of the videos too")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--smoke", action="store_true", help="scikit-learn's digits, a few steps, one seed")
     options = parser.parse_args()
-    out, host, smoke = Path(options.out), ddcore.Host({"video": sys.modules[__name__]}), options.smoke
-    out.mkdir(parents=True, exist_ok=True)
+    host, smoke = ddcore.Host({"video": sys.modules[__name__]}), options.smoke
     name, where = ("digits", {}) if smoke else ("mnist", {"root": options.root})
     digits = dd.data_set(host.catalogue, name, **where).load()
-    protocol = ddcore.Protocol(networks=(NETWORK,), augment=None, repeats=2, steps=2 if smoke else 150)
-    found: dict[str, list[float]] = defaultdict(list)
-    for seed in options.seeds[: 1 if smoke else None]:
-        path = out / f"{options.ipc}-{seed}.json"
-        if not path.exists():
-            splits = [
-                moving(digits.train, 100 if smoke else 2000, seed),
-                moving(digits.test, 40 if smoke else 400, seed),
-            ]
-            data = ddcore.RealData.of("moving digits", *splits, kind="video", class_names=tuple(WAYS))
-            sets = {"whole": data.train}
-            for label, recipe in recipes(host, options.ipc, seed, smoke).items():
-                sets[label] = host.distill(recipe, data, device=options.device)
-            animate(sets["still"], out / f"still-{seed}")
-            given = {"seed": seed, "host": host, "device": options.device}
-            scores = {label: ddcore.evaluate(s, data, protocol, **given)["accuracy"] for label, s in sets.items()}
-            path.write_text(json.dumps({label: score["convnet"].mean for label, score in scores.items()}))
-        for label, value in json.loads(path.read_text()).items():
-            found[label].append(value)
-    for label, values in found.items():
-        print(f"{label} | {fmean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}")
+    measure = partial(measured, digits=digits, host=host, options=options)
+    settings = {"ipc": options.ipc, "smoke": smoke}
+    print(dd.repeated(measure, options.seeds[: 1 if smoke else None], options.out, settings))
 
 
 if __name__ == "__main__":

@@ -325,6 +325,34 @@ def test_rows_of_values_are_chosen_with_their_values(host, wages, carrier):
         assert sorted((ranks // 12).tolist()) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("kind", ["image", "vector"])
+@pytest.mark.parametrize("entry", Host().catalogue.of("carrier"), ids=lambda entry: entry.name)
+def test_items_begin_with_values_or_the_carrier_is_refused_before_any_work(host, entry, kind):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(60, 1, 16, 16, generator=generator), torch.randn(60, 2, generator=generator)
+    items = (x if kind == "image" else x.flatten(1), y)
+    data = dd.RealData.of("measured", items, items, kind=kind, white=1.0 if kind == "image" else None)
+    chosen = issubclass(entry.maker, dd.Chosen | dd.KMeans | dd.KMedoids)
+    recipe = host.recipe("random" if chosen else "dc", kind=kind)
+    recipe = replace(recipe, update=replace(recipe.update, lr={"inputs": 0.1, "decoders": 0.1}))
+    for init in [{}, {"init": "real"}] if hasattr(entry.maker, "init") else [{}]:
+        try:
+            run = host.start(replace(recipe, synthetic=entry.maker(12, **init)), data)
+        except RecipeRefused:
+            continue
+        run.run_until(0)
+        targets = run.synthetic.everything()[1]
+        assert targets.shape == (12, 2) and len(targets.unique(dim=0)) == 12
+
+
+@pytest.mark.parametrize("carrier", [dd.Cosines(4), dd.Formation(4)], ids=lambda carrier: carrier.part_name())
+def test_a_carrier_without_values_is_refused_by_name(host, carrier):
+    x, y = torch.rand(20, 1, 16, 16), torch.randn(20)
+    recipe = replace(host.recipe("dc"), synthetic=carrier)
+    with pytest.raises(RecipeRefused, match=f"synthetic = {carrier.part_name()} begins its items without values"):
+        host.start(recipe, dd.RealData.of("measured", (x, y), (x, y), white=1.0))
+
+
 def test_centres_of_one_cluster_are_the_means_of_the_classes(host):
     data = tiny_vectors()
     recipe = replace(host.recipe("random", kind="vector"), name="centres", synthetic=dd.KMeans(1))

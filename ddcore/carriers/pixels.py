@@ -19,7 +19,8 @@ class Pixels(Carrier):
     """``ipc`` items per class, each number (of an image, each pixel) learned."""
 
     init: Literal["noise", "real"] = "noise"
-    """``noise`` draws a standard normal and asks nothing of T; ``real`` starts from random real images."""
+    """``noise`` draws a standard normal and asks nothing of T, for values to predict too, which are therefore to be
+    standardised, as those of a table are; ``real`` starts from random real images."""
 
     @property
     def asks(self) -> frozenset[str]:
@@ -38,7 +39,9 @@ class PixelsModule(ImagesModule):
     def start(self, ctx: Context) -> None:
         with torch.no_grad():
             if self.plan.init == "noise":
-                self.pixels.copy_(torch.randn(self.pixels.shape, generator=ctx.rng["init"]))
+                for drawn in (self.pixels, self.values):
+                    if drawn is not None:
+                        drawn.copy_(torch.randn(drawn.shape, generator=ctx.rng["init"]))
                 return
             for c, wanted in enumerate(self.plan.per_class(ctx.card)):
                 (batch,) = ctx.gate.examples([Group(classes=(c,), size=wanted)])

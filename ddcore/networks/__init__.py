@@ -4,6 +4,7 @@ from ddcore.networks.alexnet import AlexNet
 from ddcore.networks.convnet import ConvNet
 from ddcore.networks.lenet import LeNet
 from ddcore.networks.mlp import MLP
+from ddcore.networks.pretrained import Pretrained
 from ddcore.networks.resnet import ResNet18
 from ddcore.networks.vgg import VGG11
 
@@ -12,6 +13,7 @@ PARTS = (
     ConvNet,
     LeNet,
     MLP,
+    Pretrained,
     ResNet18,
     VGG11,
 )
