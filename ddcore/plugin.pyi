@@ -235,8 +235,20 @@ from .evaluation.balanced import (
 from .evaluation.balanced import (
     BalancedAccuracy as BalancedAccuracy,
 )
+from .evaluation.bars import (
+    Coverage as Coverage,
+)
+from .evaluation.bars import (
+    ErrorBar as ErrorBar,
+)
+from .evaluation.bars import (
+    RootError as RootError,
+)
 from .evaluation.calibration import (
     CalibrationError as CalibrationError,
+)
+from .evaluation.committee import (
+    Committee as Committee,
 )
 from .evaluation.diverged import (
     measured as measured,

@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds FSDD/recordings")
     parser.add_argument("--out", default="runs/audio", help="where the sounds and figures go")
-    parser.add_argument("--items", nargs="+", default=[*METHODS], choices=METHODS, help="what spectrograms are taken for")
+    parser.add_argument("--items", nargs="+", default=[*METHODS], choices=METHODS, help="what a spectrum is")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--smoke", action="store_true", help="made tones, a few steps, one seed")

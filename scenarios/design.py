@@ -15,7 +15,6 @@ Seen: NOT YET 0.0 ± 0
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,10 +26,18 @@ from ddcore import plugin as dd
 
 KERNEL = dd.DenseTangent(depth=3)
 HEIGHTS = torch.tensor([1.0, 1.2, 3.0, 3.2])
-NARROW = torch.tensor([[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]])
-TOPS = torch.tensor(
-    [[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991], [2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]]
-) * 1e-4
+NARROW = torch.tensor(
+    [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
+)
+TOPS = 1e-4 * torch.tensor(
+    [
+        [1312, 1696, 5569, 124, 8283, 5886],
+        [2329, 4135, 8307, 3736, 1004, 9991],
+        [2348, 1451, 3522, 2883, 3047, 6650],
+        [4047, 8828, 8732, 5743, 1091, 381],
+    ]
+)
+"""Height, narrowness along each variable, and place of the function's four hills."""
 
 
 def hartmann(x: Tensor) -> Tensor:
@@ -114,7 +121,7 @@ def measured(seed: int, host: ddcore.Host, designs: int, iterations: int) -> dic
             synthetic=Designs(designs),
             objective=dd.Sum(objectives),
             preprocess=dd.Identity(),
-            update=dd.Update(lr={"inputs": 0.01}, optimiser=dd.Adam(), schedule=dd.Cosine()),
+            update=dd.Update(lr={"inputs": 0.03}, optimiser=dd.Adam(), schedule=dd.Cosine()),
             seed=seed,
         )
         found[name] = hartmann(host.distill(recipe, data).inputs.clamp(0, 1))

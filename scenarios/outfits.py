@@ -16,7 +16,6 @@ import argparse
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +90,9 @@ def outfits(tops: Tensor, bottoms: Tensor, pairs: int, seed: int) -> tuple[Tenso
 
 
 def measured(seed: int, host: ddcore.Host, root: str | None, ipc: int, smoke: bool, device: str) -> dict[str, float]:
-    splits = [outfits(*garments(root, split), 100 if smoke else n, seed) for split, n in (("train", 4000), ("test", 1000))]
+    splits = [
+        outfits(*garments(root, split), 100 if smoke else n, seed) for split, n in (("train", 4000), ("test", 1000))
+    ]
     data = ddcore.RealData.of("outfits", *splits, kind="vector", class_names=("apart", "together"))
     iterations = {"frepo": 2 if smoke else 500, "dm": 2 if smoke else 500}
     sets = {"whole": data.train}

@@ -16,13 +16,11 @@ whole and say nothing of what longer training gives. MNIST has not been measured
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -71,125 +69,30 @@ class Slant(dd.DataSet):
         )
 
 
-@dataclass(frozen=True)
-class Committee(dd.Estimator):
-    """Networks that differ by their start and their batches: their mean predicts, their deviation is the error bar."""
-
-    network: dd.NetworkPlan = dd.ConvNet()
-    """What is trained."""
-    members: Annotated[int, Ge(2)] = 5
-    """Networks of a committee."""
-    steps: dd.Count = 250
-    """Training steps of each."""
-
-    def fitted_to(self, training, card, nets, seed):
-        protocol = dd.Protocol(steps=self.steps, augment=None)
-        numbers = [net * self.members + member for net in nets for member in range(self.members)]
-        (lr,), device = protocol.lr, torch.device("cpu")
-        draw = dd.train(self.network.ready(card), training, card, protocol, lr, numbers, seed, device)
-        return dd.Draw(Voices(draw, self.members), {"nets": torch.zeros(len(nets))}, {}, ensemble=len(nets))
-
-
-@dataclass(frozen=True, eq=False)
-class Voices(dd.Network):
-    """Committees as an ensemble: outputs (e, n, 2 v) are the mean and then the deviation of each one's ``members``."""
-
-    draw: dd.Draw
-    members: int
-
-    @property
-    def per_sample(self) -> bool:
-        return True
-
-    def init(self, generator):
-        raise NotImplementedError("A committee is fitted, and has no start.")
-
-    def apply(self, call: dd.Call, x: Tensor) -> Tensor:
-        each = self.draw(x.repeat_interleave(self.members, 0), training=False).unflatten(0, (-1, self.members))
-        return torch.cat([each.mean(1), each.std(1)], 2)
-
-
-def predicted(draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> tuple[Tensor, Tensor]:
-    """How far predictions are off, and their error bars (e, n, v), in degrees; a single network has bars of 0."""
-    outputs, targets = dd.all_predictions(draw, data, chunk)
-    mean, *bars = outputs.split(targets.shape[1], 2)
-    return UNIT * (mean - targets).abs(), UNIT * (bars[0] if bars else torch.zeros_like(mean))
-
-
-class Degrees(dd.Measure):
-    values_only = True
-    unit: ClassVar[str] = "degrees"
-    higher_is_better: ClassVar[bool] = False
-
-
-@dataclass(frozen=True)
-class Error(Degrees):
-    """The root mean square error."""
-
-    def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
-        return predicted(draw, data, chunk)[0].square().mean((1, 2)).sqrt()
-
-
-@dataclass(frozen=True)
-class Bar(Degrees):
-    """The error bar, one standard deviation, the mean over the items."""
-
-    def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
-        return predicted(draw, data, chunk)[1].mean((1, 2))
-
-
-@dataclass(frozen=True)
-class Coverage(dd.Measure):
-    """How often the prediction, plus or minus its error bar, holds the value, in percent: 68 where bars are right."""
-
-    values_only = True
-    unit: ClassVar[str] = "%"
-
-    def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
-        off, bars = predicted(draw, data, chunk)
-        return 100 * (off <= bars).float().mean((1, 2))
-
-
-@dataclass(frozen=True)
-class Regressions(dd.Experiments):
-    """Sets for a regression: learned by frepo, and chosen in several ways."""
-
-    chooses = frozenset({"seeds"})
-    several = ("seeds",)
-
-    data: dd.DataSet = Slant()
-    """What is distilled."""
-    protocol: dd.Protocol = dd.Protocol()
-    """How networks learn from the sets, and what is measured."""
-    items: dd.Count = 20
-    """Items of each set."""
-    iterations: dd.Count = 150
-    """Updates of frepo."""
-    seeds: tuple[dd.Whole, ...] = (0, 1, 2)
-    """One run with each."""
-
-    def experiments(self, host: dd.Host) -> Sequence[dd.Experiment]:
-        plain = replace(host.recipe("random", ipc=self.items), network=self.protocol.networks[0])
-        chosen = {"stratified": dd.Random(self.items, strata=True), "k-means": dd.KMeans(self.items)}
-        learned = host.recipe("frepo", ipc=self.items, iterations=self.iterations)
-        recipes = [
-            replace(learned, network=plain.network),
-            plain,
-            *(replace(plain, name=name, synthetic=carrier) for name, carrier in chosen.items()),
-        ]
-        return [
-            dd.Experiment(
-                replace(recipe, seed=seed),
-                dd.Settings(self.data, self.protocol, ("whole",) if recipe is recipes[0] else ()),
-            )
-            for recipe in recipes
-            for seed in self.seeds
-        ]
+def measured(seed: int, data: ddcore.RealData, host: ddcore.Host, items: int, smoke: bool) -> dict[str, float]:
+    """Errors and error bars in degrees, and coverage in percent."""
+    network, steps = ddcore.ConvNet(width=4 if smoke else 16, depth=3), 3 if smoke else 200
+    plain = replace(host.recipe("random", ipc=items), network=network, seed=seed)
+    chosen = {"random": dd.Random(items), "stratified": dd.Random(items, strata=True), "k-means": dd.KMeans(items)}
+    recipes = {name: replace(plain, name=name, synthetic=carrier) for name, carrier in chosen.items()}
+    learned = host.recipe("frepo", ipc=items, iterations=2 if smoke else 150)
+    recipes["frepo"] = replace(learned, network=network, seed=seed)
+    sets = {name: host.distill(recipe, data) for name, recipe in recipes.items()}
+    protocol = ddcore.Protocol(
+        networks=(network,),
+        estimators=(dd.Committee(network, steps=steps),),
+        measures=(dd.RootError(), dd.Coverage(), dd.ErrorBar()),
+        augment=None,
+        steps=steps,
+        repeats=1,
+    )
+    scored = dd.scored({"whole": data.train, **sets}, data, protocol, seed=seed)
+    return {name: value * (1 if name.endswith("coverage") else UNIT) for name, value in scored.items()}
 
 
 @ddcore.hookimpl
 def ddcore_parts() -> list[type[dd.Part]]:
-    return [Slant, Committee, Error, Coverage, Bar, Regressions]
+    return [Slant]
 
 
 def main() -> None:
@@ -197,23 +100,13 @@ def main() -> None:
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
     parser.add_argument("--out", default="runs/scientific", help="where sets and figures go")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--smoke", action="store_true", help="scikit-learn's digits, a few steps, one seed")
     options = parser.parse_args()
-    network, steps = ddcore.ConvNet(width=4 if options.smoke else 16, depth=3), 3 if options.smoke else 200
-    protocol = ddcore.Protocol(
-        networks=(network,),
-        estimators=(Committee(network, steps=steps),),
-        measures=(Error(), Coverage(), Bar()),
-        augment=None,
-        steps=steps,
-        repeats=1,
-    )
-    study = Regressions(Slant(dd.Mnist(root=str(Path(options.root).absolute()))), protocol, seeds=tuple(options.seeds))
-    if options.smoke:
-        study = replace(study, data=Slant(training=200), items=5, iterations=2, seeds=study.seeds[:1])
+    smoke, given = options.smoke, {"items": 5 if options.smoke else 20, "smoke": options.smoke}
+    source = Slant(training=200) if smoke else Slant(dd.Mnist(root=str(Path(options.root).absolute())))
     host = ddcore.Host({"scientific": sys.modules[__name__]})
-    print(ddcore.run_study(study, options.out, host=host, device=options.device))
+    measure = partial(measured, data=source.load(), host=host, **given)
+    print(dd.repeated(measure, options.seeds[: 1 if smoke else None], options.out, given))
 
 
 if __name__ == "__main__":

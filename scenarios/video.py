@@ -163,7 +163,7 @@ def measured(seed: int, digits: ddcore.RealData, host: ddcore.Host, options: arg
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds MNIST/raw")
-    parser.add_argument("--out", default="runs/video", help="where videos and figures go; a seed there is not run again")
+    parser.add_argument("--out", default="runs/video", help="where videos and figures go")
     parser.add_argument("--ipc", type=int, default=5, help="real videos per class, whose bytes a set takes")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of the videos too")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

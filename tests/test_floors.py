@@ -69,7 +69,7 @@ SHARED = {
     "exchange": {"images", "ranking"},
     "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
-    "networks": {"checked", "fused", "layers", "mixed", "started", "structure"},
+    "networks": {"checked", "convnet", "fused", "layers", "mixed", "started", "structure"},
     "objectives": {"batches", "student"},
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},

@@ -210,7 +210,8 @@ def test_tables_smoke(scenario, tmp_path):
     for line in ("evolved | boosting | accuracy | ", "k-medoids | linear | ", "frepo, linear | mlp | r_squared | "):
         assert line in said
     assert (tmp_path / "runs" / "wine" / "evolved-0.csv").read_text().startswith("alcohol,malic_acid,")
-    assert "stratified | linear | r_squared" in json.loads((tmp_path / "runs" / "diabetes" / "finding.json").read_text())
+    found = json.loads((tmp_path / "runs" / "diabetes" / "finding.json").read_text())
+    assert "stratified | linear | r_squared" in found
 
 
 def test_recommender_smoke(scenario, tmp_path):
@@ -346,9 +347,8 @@ def test_textures_smoke(scenario, tmp_path):
 def test_scientific_smoke(scenario, tmp_path):
     for _ in range(2):
         said = scenario("scientific")
-        for line in ("frepo | slant of digits | 5 | committee", "k-means | slant of digits | 5 | convnet", "whole | "):
+        for line in ("frepo | committee | coverage | ", "k-means | convnet | root_error | ", "whole | committee | "):
             assert line in said
-    assert (tmp_path / "runs" / "finding.csv").exists()
 
 
 def test_outfits_smoke(scenario, tmp_path):

@@ -12,13 +12,10 @@ from ddcore import plugin as dd
 from ddcore.testing import (
     check_carrier,
     check_data_set,
-    check_measure,
-    check_part,
     check_recipe,
     check_study,
     tiny_images,
     tiny_run,
-    tiny_vectors,
 )
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
@@ -157,32 +154,6 @@ def test_the_slant_of_a_slanted_stroke(trade, degrees):
     torch.testing.assert_close(found, torch.tensor([degrees, degrees, -degrees]).float(), atol=0.1, rtol=0)
 
 
-def test_the_parts_of_a_measurement_with_error_bars(trade):
+def test_the_data_set_of_slants(trade):
     module, host = trade("scientific")
     check_data_set(module.Slant(training=100), host=host)
-    check_part(module.Committee(), host.catalogue)
-    check_part(module.Regressions(), host.catalogue)
-    for measure in (module.Error(), module.Coverage(), module.Bar()):
-        check_measure(measure, host=host)
-
-
-@pytest.mark.parametrize("values", [1, 2])
-def test_a_committee_is_its_members_and_its_bars_are_their_deviation(trade, values):
-    module, _ = trade("scientific")
-    data = tiny_vectors(values=values)
-    training = tiny_run(dd.Random(6), method="random", data=data)
-    plan = dd.MLP(width=4, depth=2)
-    committees = module.Committee(plan, members=3, steps=2).fitted_to(training, data.card, range(2), 0)
-    protocol = dd.Protocol(steps=2, augment=None)
-    single = dd.train(plan.ready(data.card), training, data.card, protocol, 2e-3, range(6), 0, torch.device("cpu"))
-    test = data.test.take(torch.arange(7))
-    each = single(test.inputs.expand(6, -1, -1), training=False).unflatten(0, (2, 3))
-    found = committees(test.inputs.expand(2, -1, -1), training=False)
-    torch.testing.assert_close(found, torch.cat([each.mean(1), each.std(1)], 2))
-    items = dd.Preprocessed(data.test, dd.Identity().start(data.card, dict))
-    off, bars = module.predicted(committees, items, 5)
-    torch.testing.assert_close(bars[:, :7], module.UNIT * each.std(1))
-    torch.testing.assert_close(off[:, :7], module.UNIT * (each.mean(1) - test.targets).abs())
-    held = (off <= bars).float().mean((1, 2))
-    torch.testing.assert_close(module.Coverage()(committees, items, 5), 100 * held)
-    assert (module.Coverage()(single, items, 5) == 0).all() and (module.Bar()(single, items, 5) == 0).all()

@@ -73,18 +73,13 @@ class Carrier(Part, kind="carrier"):
         """The live carrier, which has its classes.
 
         Raises:
-            RecipeRefused: it has none, or no values where the targets of T are values.
+            RecipeRefused: it has none.
         """
         module = self.build(card)
         if not isinstance(getattr(module, "classes", None), Tensor):
             raise RecipeRefused(
                 f"{type(module).__name__} has no classes: let its __init__ register a buffer `classes` (n,), the class"
                 " of each item of S."
-            )
-        if card.values is not None and module.values is None:
-            raise RecipeRefused(
-                f"synthetic = {self.part_name()} begins its items without values, and the targets of {card.name} are"
-                " values: take synthetic.name = pixels, or give the labels as whole numbers where they are classes."
             )
         return module
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ddcore.labels.base import Labels
-from ddcore.labels.stored import class_bytes
+from ddcore.labels.stored import check_values, class_bytes
 from ddcore.synthetic import CarrierModule, LabelModule
 from ddcore.types import DataCard
 
@@ -17,6 +17,7 @@ class Hard(Labels):
     """Each item's own class, fixed; or, of values, that which the item began with."""
 
     def build(self, card: DataCard, carrier: CarrierModule) -> HardLabels:
+        check_values(card, carrier)
         return HardLabels(carrier)
 
 

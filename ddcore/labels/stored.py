@@ -1,4 +1,4 @@
-"""What labels share: bytes of classes, answers of a network."""
+"""What labels share: first values, bytes of classes, answers of a network."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import torch
 from torch import Tensor
 
 from ddcore.chunking import slices
+from ddcore.errors import RecipeRefused
 from ddcore.synthetic import CarrierModule
-from ddcore.types import Draw, Params
+from ddcore.types import DataCard, Draw, Params
+
+
+def check_values(card: DataCard, carrier: CarrierModule) -> None:
+    """Raises RecipeRefused where the targets of T are values, and ``carrier`` begins its items with none."""
+    if card.values is not None and carrier.values is None:
+        raise RecipeRefused(
+            f"{type(carrier).__name__} begins its items without values, and the targets of {card.name} are values: take"
+            " synthetic.name = pixels, or give the labels as whole numbers where they are classes."
+        )
 
 
 def class_bytes(carrier: CarrierModule) -> int:

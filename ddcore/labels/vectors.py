@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ddcore.bounds import Positive
 from ddcore.errors import RecipeRefused
 from ddcore.labels.base import Labels
-from ddcore.labels.stored import class_bytes
+from ddcore.labels.stored import check_values, class_bytes
 from ddcore.losses import LossName
 from ddcore.synthetic import CarrierModule, LabelModule
 from ddcore.types import DataCard, Network
@@ -52,6 +52,7 @@ class Vectors(Labels):
             )
 
     def build(self, card: DataCard, carrier: CarrierModule) -> VectorLabels:
+        check_values(card, carrier)
         return VectorLabels(self, card, carrier)
 
 

@@ -58,7 +58,7 @@ class Headed(Network):
 
 @dataclass(frozen=True)
 class Pretrained(NetworkPlan):
-    """A pretrained backbone under a fresh linear layer: what is distilled through it, or tried on it, is for that layer.
+    """A pretrained backbone under a fresh linear layer, which alone is learned unless the backbone is tuned with it.
 
     Any module with ``features`` can be the backbone: let the factory of a ``ModuleNetwork`` load its weights.
     """
