@@ -127,6 +127,9 @@ from .carriers.pixels import (
 from .carriers.shared_bases import (
     SharedBases as SharedBases,
 )
+from .carriers.still import (
+    Still as Still,
+)
 from .chunking import (
     chunk_bytes as chunk_bytes,
 )

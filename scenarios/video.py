@@ -23,15 +23,13 @@ values of real videos could be kept in a byte each, four times as many; that was
 """
 
 import argparse
-import math
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 import ddcore
@@ -44,70 +42,6 @@ WAYS = {"right": (0, 1), "left": (0, -1), "down": (1, 0), "up": (-1, 0)}
 NETWORK = ddcore.ConvNet(width=16, depth=3)
 
 
-@dataclass(frozen=True)
-class Still(dd.Carrier):
-    """Videos x_t = image + sum_r a_tr field_r, within the bytes of ``ipc`` real videos per class.
-
-    Starts from the best approximation of random real videos, by singular vectors of what differs from their mean frame.
-    """
-
-    suits = frozenset({"video"})
-
-    rank: dd.Count = 2
-    """Fields (c, h, w) by which an image moves."""
-
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset({"examples"})
-
-    def per_class(self, card: dd.DataCard) -> tuple[int, ...]:
-        channels, frames, *sides = card.shape
-        field = channels * math.prod(sides)
-        held = (1 + self.rank) * field + self.rank * frames
-        return (self.budget * frames * field // held,) * card.classes
-
-    def check(self, recipe: ddcore.Recipe, card: dd.DataCard, network: dd.Network) -> None:
-        super().check(recipe, card, network)
-        if not min(self.per_class(card)):
-            raise ddcore.RecipeRefused(
-                f"A still image and {self.rank} fields take more than {self.ipc} videos per class of {card.name}: take"
-                " a smaller synthetic.rank, or a larger ipc."
-            )
-
-    def build(self, card: dd.DataCard) -> "Moving":
-        return Moving(self, card)
-
-
-class Moving(dd.DecodedModule):
-    def __init__(self, plan: Still, card: dd.DataCard) -> None:
-        super().__init__()
-        channels, frames, *sides = card.shape
-        per_class = torch.tensor(plan.per_class(card))
-        videos = int(per_class.sum())
-        self.register_buffer("classes", torch.arange(card.classes).repeat_interleave(per_class))
-        self.image = nn.Parameter(torch.zeros(videos, channels, *sides))
-        self.fields = nn.Parameter(torch.zeros(videos, plan.rank, channels, *sides))
-        self.motion = nn.Parameter(torch.zeros(videos, frames, plan.rank))
-
-    @torch.no_grad()
-    def start(self, ctx: dd.Context) -> None:
-        for c in range(ctx.card.classes):
-            own = self.classes == c
-            (batch,) = ctx.gate.examples([dd.Group((c,), int(own.sum()))])
-            frames = batch.inputs.transpose(1, 2)
-            mean = frames.mean(1)
-            left, values, right = torch.linalg.svd((frames - mean[:, None]).flatten(2), full_matrices=False)
-            rank = self.motion.shape[2]
-            size = math.sqrt(right.shape[2])
-            self.image[own] = mean
-            self.motion[own] = left[:, :, :rank] * values[:, None, :rank] / size
-            self.fields[own] = size * right[:, :rank].unflatten(2, mean.shape[1:])
-
-    def forward(self, index: Tensor) -> Tensor:
-        moved = torch.einsum("ntr,nrchw->ncthw", self.motion[index], self.fields[index])
-        return self.image[index].unsqueeze(2) + moved
-
-
 def animate(distilled: ddcore.DistilledSet, folder: Path) -> None:
     """``CLASS_0.gif`` for each video, six pixels for one."""
     raw = dd.preprocess_of(distilled, dd.Host().catalogue).inverse(distilled.inputs).clamp(0, 1)
@@ -117,11 +51,6 @@ def animate(distilled: ddcore.DistilledSet, folder: Path) -> None:
         first, *others = map(Image.fromarray, large.numpy())
         path = folder / f"{distilled.data.called(target)}_{i}.gif"
         first.save(path, save_all=True, append_images=others, duration=120, loop=0)
-
-
-@ddcore.hookimpl
-def ddcore_parts() -> list[type[dd.Part]]:
-    return [Still]
 
 
 def moving(store: dd.Store, videos: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -145,7 +74,7 @@ def recipes(host: ddcore.Host, ipc: int, seed: int, smoke: bool) -> dict[str, dd
     found["dm"] = host.recipe("dm", kind="video", ipc=ipc, iterations=2 if smoke else 150)
     found["dm"] = replace(found["dm"], objective=replace(found["dm"].objective, real=64))
     update = dd.Update(lr={"inputs": 0.03}, optimiser=dd.Adam(), schedule=dd.Cosine())
-    found["still"] = replace(found["dm"], name="still", synthetic=Still(ipc), update=update)
+    found["still"] = replace(found["dm"], name="still", synthetic=dd.Still(ipc), update=update)
     return {label: replace(recipe, network=NETWORK, seed=seed) for label, recipe in found.items()}
 
 
@@ -169,7 +98,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--smoke", action="store_true", help="scikit-learn's digits, a few steps, one seed")
     options = parser.parse_args()
-    host, smoke = ddcore.Host({"video": sys.modules[__name__]}), options.smoke
+    host, smoke = ddcore.Host(), options.smoke
     name, where = ("digits", {}) if smoke else ("mnist", {"root": options.root})
     digits = dd.data_set(host.catalogue, name, **where).load()
     measure = partial(measured, digits=digits, host=host, options=options)

@@ -6,16 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ddcore import Host, RecipeRefused
-from ddcore import plugin as dd
-from ddcore.testing import check_carrier, tiny_images, tiny_recipe, tiny_videos
+from ddcore.testing import tiny_images
 
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
 
@@ -290,24 +287,6 @@ def test_video_smoke(scenario, tmp_path):
     with Image.open(tmp_path / "runs" / "still-0" / "right_0.gif") as shown:
         assert shown.n_frames > 1 and shown.size == (96, 96), "Pillow makes one frame of equal ones"
         assert shown.convert("L").getextrema()[1] > 100
-
-
-def test_still_videos_take_the_bytes_of_real_ones_and_start_near_them(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
-    import video
-
-    data, host = tiny_videos(), Host({"video": video})
-    recipe = tiny_recipe(video.Still(2, rank=7), method="dm", data=data, host=host)
-    run = host.start(recipe, data)
-    run.run_until(0)
-    full = run.export()
-    assert full.nbytes <= 2 * 3 * 512 * 4
-    check_carrier(video.Still(2), host=host, data=data)
-    with pytest.raises(RecipeRefused, match="take more than 1 videos per class of tiny videos: take a smaller"):
-        host.start(replace(recipe, synthetic=video.Still(1, rank=7)), data)
-    images = data.train.take(torch.arange(len(data.train))).inputs
-    shown = dd.preprocess_of(full, host.catalogue).inverse(full.inputs)
-    assert float((shown[:, None] - images).abs().flatten(2).amax(2).amin(1).max()) < 1e-3
 
 
 def test_digits_move_one_way(monkeypatch):

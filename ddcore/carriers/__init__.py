@@ -10,6 +10,7 @@ from ddcore.carriers.latents import Adversarial, Latents
 from ddcore.carriers.pixels import Pixels
 from ddcore.carriers.ranked import Covering, Forgotten, Scored
 from ddcore.carriers.shared_bases import SharedBases
+from ddcore.carriers.still import Still
 
 PARTS = (
     Adversarial,
@@ -30,4 +31,5 @@ PARTS = (
     Reconstruct,
     Scored,
     SharedBases,
+    Still,
 )
