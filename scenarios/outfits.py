@@ -3,8 +3,8 @@
 Shows accuracy and AUC (chance is 50) of a pair score that learns from ten pairs per answer, distilled by frepo and dm,
 beside as many random and herding pairs, and all 4 000. The garments are FashionMNIST's; which go together is a made
 rule: both are lighter than most of their kind, or both darker. One half alone says nothing. The score is linear in the
-product of two embeddings, one of each half, so that any method for networks distils it; this network, `score`, is a
-part of this file. Needs FashionMNIST/raw below --root.
+product of two embeddings, one of each half, so that any method for networks distils it. Needs the plugin pairs, and
+FashionMNIST/raw below --root.
 
     python scenarios/outfits.py --root data     # about 3 minutes on one core; it goes on where it stopped
     python scenarios/outfits.py --smoke         # made garments, a few steps: seconds
@@ -13,12 +13,12 @@ Seen: NOT YET 0.0 ± 0
 """
 
 import argparse
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from ddcore_pairs import PairScore
+from torch import Tensor
 from torch.nn import functional as F
 
 import ddcore
@@ -26,42 +26,6 @@ from ddcore import plugin as dd
 
 SIDE, TOPS, BOTTOMS = 14, (0, 2, 4, 6), (1,)
 """Pixels of a garment's side; the classes of FashionMNIST that are worn above, and below."""
-
-
-class Product(nn.Module):
-    """A linear layer on the product of the embeddings of both halves of an item."""
-
-    def __init__(self, size: int, width: int, outputs: int) -> None:
-        super().__init__()
-        self.towers = nn.ModuleList(
-            nn.Sequential(nn.Linear(size, 64), nn.ReLU(), nn.Linear(64, width)) for _ in range(2)
-        )
-        self.head = nn.Linear(width, outputs)
-
-    def features(self, x: Tensor) -> Tensor:
-        one, other = (tower(half) for tower, half in zip(self.towers, x.chunk(2, 1), strict=True))
-        return one * other
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
-
-
-@dataclass(frozen=True)
-class Score(dd.NetworkPlan):
-    """How well the halves of a pair go together."""
-
-    suits = frozenset({"vector"})
-
-    width: dd.Count = 32
-    """Numbers of an embedding."""
-
-    def build(self, card: dd.DataCard) -> dd.ModuleNetwork:
-        return dd.ModuleNetwork(lambda: Product(card.shape[0] // 2, self.width, card.outputs))
-
-
-@ddcore.hookimpl
-def ddcore_parts() -> list[type[dd.Part]]:
-    return [Score]
 
 
 def garments(root: str | None, split: str) -> tuple[Tensor, Tensor]:
@@ -98,10 +62,14 @@ def measured(seed: int, host: ddcore.Host, root: str | None, ipc: int, smoke: bo
     sets = {"whole": data.train}
     for method in ("random", "herding", "dm", "frepo"):
         words = {"iterations": iterations[method]} if method in iterations else {}
-        recipe = replace(host.recipe(method, kind="vector", ipc=ipc, **words), network=Score(), seed=seed)
+        recipe = replace(host.recipe(method, kind="vector", ipc=ipc, **words), network=PairScore(hidden=64), seed=seed)
         sets[method] = host.distill(recipe, data, device=device)
     protocol = ddcore.Protocol(
-        networks=(Score(),), measures=(dd.Accuracy(), dd.Auc()), augment=None, steps=3 if smoke else 300, repeats=3
+        networks=(PairScore(hidden=64),),
+        measures=(dd.Accuracy(), dd.Auc()),
+        augment=None,
+        steps=3 if smoke else 300,
+        repeats=3,
     )
     return dd.scored(sets, data, protocol, seed=seed, host=host, device=device)
 
@@ -115,7 +83,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--smoke", action="store_true", help="made garments, a few steps, one seed")
     options = parser.parse_args()
-    host, root = ddcore.Host({"outfits": sys.modules[__name__]}), None if options.smoke else options.root
+    host, root = ddcore.Host(), None if options.smoke else options.root
     given = {"root": root, "ipc": options.ipc, "smoke": options.smoke, "device": options.device}
     measure = partial(measured, host=host, **given)
     print(dd.repeated(measure, options.seeds[: 1 if options.smoke else None], options.out, given))

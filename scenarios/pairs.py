@@ -2,8 +2,7 @@
 
 Shows R@1 and R@5 both ways, in galleries of ten pairs with one pair per digit (chance 10 and 50 %), of two towers that
 learn from --pairs synthetic pairs, beside as many random ones, and all.
-All parts are of this file, brought by `Host({"pairs": module})`. Needs the plugin audio, and MNIST/raw and
-FSDD/recordings below --root.
+Needs the plugins pairs and audio, and MNIST/raw and FSDD/recordings below --root.
 
     python scenarios/pairs.py --root data     # about 10 minutes on one core, three seeds
     python scenarios/pairs.py --smoke         # scikit-learn's digits and made tones, a few steps: seconds
@@ -21,132 +20,20 @@ digits, which the loss then holds apart: labels of similarity, as LoRS learns th
 """
 
 import argparse
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from ddcore_audio import LogMel, Wav
-from torch import Tensor, nn
+from ddcore_pairs import Contrastive, PairMatch, Recall, TwoTowers
+from torch import Tensor
 from torch.nn import functional as F
 
 import ddcore
 from ddcore import plugin as dd
 
-WIDTH, TEMPERATURE = 32, 0.1
-"""Numbers of an embedding; what cosines are divided by."""
-
-
-def contrastive(outputs: Tensor, targets: Tensor) -> Tensor:
-    """-log of the share that softmax gives a pair among all pairs of the batch, the mean of both ways: (n,)."""
-    one, other = F.normalize(outputs[:, :WIDTH], dim=1), F.normalize(outputs[:, WIDTH:], dim=1)
-    alike, own = one @ other.T / TEMPERATURE, torch.arange(len(outputs), device=outputs.device)
-    return (F.cross_entropy(alike, own, reduction="none") + F.cross_entropy(alike.T, own, reduction="none")) / 2
-
-
-class Towers(nn.Module):
-    def __init__(self, first: int, second: int) -> None:
-        super().__init__()
-        self.sizes = [first, second]
-        self.towers = nn.ModuleList(
-            nn.Sequential(nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, WIDTH)) for size in self.sizes
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([tower(part) for tower, part in zip(self.towers, x.split(self.sizes, 1), strict=True)], 1)
-
-
-@dataclass(frozen=True)
-class TwoTowers(dd.NetworkPlan):
-    """One MLP for the first ``first`` numbers of an item and one for the rest; outputs are both embeddings."""
-
-    suits = frozenset({"vector"})
-
-    first: dd.Count = 196
-    """Numbers of the first half of a pair."""
-
-    def build(self, card: dd.DataCard) -> dd.ModuleNetwork:
-        return dd.ModuleNetwork(lambda: Towers(self.first, card.shape[0] - self.first))
-
-
-@dataclass(frozen=True)
-class PairMatch(dd.Objective):
-    """Sum over weights of 1 - cosine of the gradients of the contrastive loss on S and on batches of T.
-
-    The network of the step is trained on T by those gradients, and S is moved at each of its ``rounds`` points.
-    """
-
-    asks = frozenset({"gradient"})
-
-    real: dd.Count = 256
-    """Pairs of T per round."""
-    rounds: dd.Count = 20
-    """Points of the training at which gradients are compared."""
-    lr: dd.Positive = 0.2
-    """The rate of that training, by SGD."""
-
-    def accumulate(self, draw: dd.Draw, synthetic: dd.SyntheticSet, ctx: dd.Context) -> Iterator[float]:
-        params = dict(draw.params)
-        for _ in range(self.rounds):
-            at = replace(draw, params=params)
-            (real,) = ctx.gate.gradient(at, [dd.Group(size=self.real)], contrastive)
-            leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-            value = contrastive(at(synthetic.everything()[0], leaves), torch.empty(0)).mean()
-            mine = torch.autograd.grad(value, [*leaves.values()], create_graph=True)
-            each = [F.cosine_similarity(g.flatten(), real[n].flatten(), 0) for n, g in zip(leaves, mine, strict=True)]
-            loss = (1 - torch.stack(each)).sum()
-            loss.backward()
-            yield float(loss.detach())
-            params = {name: value - self.lr * real[name] for name, value in params.items()}
-
-
-@dataclass(frozen=True)
-class Contrastive(dd.Estimator):
-    """Two towers, trained on pairs by the contrastive loss and Adam."""
-
-    network: TwoTowers = TwoTowers()
-    """What is trained."""
-    steps: dd.Count = 200
-    """Training steps, of at most 256 pairs."""
-
-    def fitted_to(self, training, card, nets, seed):
-        each, network = [], self.network.ready(card)
-        for net in nets:
-            generator = torch.Generator().manual_seed(seed + net)
-            params = {name: value.requires_grad_() for name, value in network.init(generator)[0].items()}
-            optimiser = torch.optim.Adam(params.values(), 1e-3)
-            for _ in range(self.steps):
-                inputs, targets = training.take(torch.randperm(len(training), generator=generator)[:256])
-                noisy = inputs + 0.1 * torch.randn(inputs.shape, generator=generator)
-                optimiser.zero_grad()
-                contrastive(network(params, {}, noisy), targets).mean().backward()
-                optimiser.step()
-            each.append({name: value.detach() for name, value in params.items()})
-        return dd.Draw(network, {n: torch.stack([p[n] for p in each]) for n in each[0]}, {}, ensemble=len(each))
-
-
-@dataclass(frozen=True)
-class Recall(dd.Measure):
-    """How often the other half of a pair is among the ``k`` nearest of its gallery of ten, in percent."""
-
-    k: dd.Count = 1
-    """How many of the nearest count."""
-    back: bool = False
-    """From the second half to the first, and not from the first to the second."""
-
-    def __call__(self, draw, data, chunk):
-        outputs, _ = dd.all_predictions(draw, data, chunk)
-        one, other = (F.normalize(half, dim=3) for half in outputs.unflatten(1, (-1, 10)).split(WIDTH, 3))
-        alike = other @ one.mT if self.back else one @ other.mT
-        own = torch.arange(10)[:, None]
-        return 100 * (alike.topk(self.k).indices == own).any(3).double().mean((1, 2))
-
-
-@ddcore.hookimpl
-def ddcore_parts() -> list[type[dd.Part]]:
-    return [TwoTowers, PairMatch, Contrastive, Recall]
+NETWORK = TwoTowers(first=196)
 
 
 def halves(data: ddcore.RealData, split: str) -> tuple[Tensor, Tensor]:
@@ -178,13 +65,13 @@ def pairs(root: Path | None, seed: int) -> ddcore.RealData:
             for of in rows
         ]
         x = torch.cat([images[torch.stack(drawn[0])], sounds.flatten(1)[torch.stack(drawn[1])]], 1)
-        found[split] = x, torch.zeros(len(x), 2 * WIDTH)
+        found[split] = x, torch.zeros(len(x), 2 * NETWORK.width)
     return dd.RealData.of("pairs", found["train"], found["test"], kind="vector")
 
 
 def measured(seed: int, root: str | None, host: ddcore.Host, n: int, iterations: int, steps: int) -> dict[str, float]:
     data = pairs(root and Path(root), seed)
-    random = replace(host.recipe("random", kind="vector", ipc=n), network=TwoTowers(), seed=seed)
+    random = replace(host.recipe("random", kind="vector", ipc=n), network=NETWORK, seed=seed)
     learned = replace(
         random,
         name="matched",
@@ -197,7 +84,7 @@ def measured(seed: int, root: str | None, host: ddcore.Host, n: int, iterations:
     sets = {"whole": data.train, "random": host.distill(random, data), "matched": host.distill(learned, data)}
     protocol = ddcore.Protocol(
         networks=(dd.MLP(width=2, depth=2),),
-        estimators=(Contrastive(steps=steps),),
+        estimators=(Contrastive(NETWORK, steps),),
         measures=tuple(Recall(k, back) for back in (False, True) for k in (1, 5)),
         augment=None,
         steps=1,
@@ -216,7 +103,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds, of the pairs too")
     parser.add_argument("--smoke", action="store_true", help="made data, a few steps, one seed")
     options = parser.parse_args()
-    smoke, host = options.smoke, ddcore.Host({"pairs": sys.modules[__name__]})
+    smoke, host = options.smoke, ddcore.Host()
     steps = {"n": options.pairs, "iterations": 2 if smoke else options.iterations, "steps": 2 if smoke else 200}
     measure = partial(measured, root=None if smoke else options.root, host=host, **steps)
     print(dd.repeated(measure, options.seeds[: 1 if smoke else None], options.out, steps))

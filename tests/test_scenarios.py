@@ -334,7 +334,7 @@ def test_outfits_smoke(scenario, tmp_path):
     for _ in range(2):
         said = scenario("outfits")
         for label in ("whole", "random", "herding", "dm", "frepo"):
-            assert f"{label} | score | accuracy | " in said and f"{label} | score | auc | " in said
+            assert f"{label} | pair_score | accuracy | " in said and f"{label} | pair_score | auc | " in said
 
 
 def test_design_smoke(scenario, tmp_path):

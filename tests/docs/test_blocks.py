@@ -22,6 +22,7 @@ lists = pytest.importorskip("ddcore.docs.lists", reason="the pages lie in the tr
 
 ROOT = Path(__file__).resolve().parents[2]
 SAYS = {
+    "plugins/pairs/README.md": [r"recall\(k=1\): \d+\.\d %", r"recall\(k=5\): \d+\.\d %"],
     "plugins/audio/README.md": [r"\['README\.md', 'high_0\.wav', 'low_0\.wav', 'spectrograms\.png'\]"],
     "plugins/backdoor/README.md": [r"This set is poisoned(?s:.*)attack_success(?s:.*)0 faults"],
     "plugins/federated/README.md": [r"^accuracy [5-9].+, worst client .+, \d+ bytes up, \d+ bytes down$", r"^$"],
