@@ -206,6 +206,16 @@ def machine(kernel: Kernel, items: Tensor, weights: Tensor) -> Draw:
     return Draw(_machine(kernel), {"items": items.double(), "weights": weights.double()}, {})
 
 
+def kernel_regression(kernel: Kernel, items: Tensor, targets: Tensor, ridge: float) -> Draw:
+    """The kernel machine fitted to ``items`` (n, ...) with ``targets`` (n, k) by ridge regression.
+
+    W = (K(S, S) + l d I)^-1 y with l = ``ridge`` and d the mean of K's diagonal.
+    """
+    of_each = kernel(items, items)
+    shift = ridge * of_each.diagonal().mean() * torch.eye(len(of_each)).to(of_each)
+    return machine(kernel, items, torch.linalg.solve(of_each + shift, targets.double()))
+
+
 PARTS = (
     ConvTangent,
     DenseTangent,

@@ -399,6 +399,9 @@ from .kernels import (
 from .kernels import (
     Kernel as Kernel,
 )
+from .kernels import (
+    kernel_regression as kernel_regression,
+)
 from .kinds import (
     ItemKind as ItemKind,
 )

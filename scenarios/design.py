@@ -10,7 +10,17 @@ parts of this file. Needs nothing.
     python scenarios/design.py                # about 2 minutes on one core; it goes on where it stopped
     python scenarios/design.py --smoke        # a few steps, one seed: seconds
 
-Seen: NOT YET 0.0 ± 0
+Seen, one thread of a busy two-core machine, five designs, mean ± std over three seeds:
+
+               best of five   mean of five
+    backward   0.91 ± 0.64    0.70 ± 0.64
+    both       0.76 ± 0.35    0.42 ± 0.19
+    forward    0.61 ± 0.26    0.20 ± 0.12
+    random     0.55 ± 0.22    0.26 ± 0.06
+    T          0.10 ± 0.01    0.10 ± 0.01
+
+Designs are far above the best of what they were found in. That both ways are better than backward alone, as published
+for other tables, is not seen here; they vary less. On other seeds (10 to 12) `both` often stayed where it began.
 """
 
 import argparse
@@ -29,14 +39,9 @@ HEIGHTS = torch.tensor([1.0, 1.2, 3.0, 3.2])
 NARROW = torch.tensor(
     [[10, 3, 17, 3.5, 1.7, 8], [0.05, 10, 17, 0.1, 8, 14], [3, 3.5, 1.7, 10, 17, 8], [17, 8, 0.05, 10, 0.1, 14]]
 )
-TOPS = 1e-4 * torch.tensor(
-    [
-        [1312, 1696, 5569, 124, 8283, 5886],
-        [2329, 4135, 8307, 3736, 1004, 9991],
-        [2348, 1451, 3522, 2883, 3047, 6650],
-        [4047, 8828, 8732, 5743, 1091, 381],
-    ]
-)
+LEFT = [[1312, 1696, 5569, 124, 8283, 5886], [2329, 4135, 8307, 3736, 1004, 9991]]
+RIGHT = [[2348, 1451, 3522, 2883, 3047, 6650], [4047, 8828, 8732, 5743, 1091, 381]]
+TOPS = 1e-4 * torch.tensor([*LEFT, *RIGHT])
 """Height, narrowness along each variable, and place of the function's four hills."""
 
 
@@ -50,13 +55,10 @@ class Designs(dd.Carrier):
     """Items that start at the best ones of T, each with the value ``goal``."""
 
     suits = frozenset({"vector"})
+    asks = frozenset({"examples"})
 
     goal: dd.Number = 4.0
     """The value that is wished for, in the units of T's targets."""
-
-    @property
-    def asks(self) -> frozenset[str]:
-        return frozenset({"examples"})
 
     def build(self, card: dd.DataCard) -> "Best":
         return Best(self, card)
@@ -89,11 +91,9 @@ class Backward(dd.LossObjective):
 
     def loss(self, draw: dd.Draw, synthetic: dd.SyntheticSet, ctx: dd.Context) -> Tensor:
         (real,) = ctx.gate.examples([dd.Group()])
-        gram = KERNEL(real.inputs, real.inputs)
-        shift = self.ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
-        weights = torch.linalg.solve(gram + shift, real.targets.double())
+        known = dd.kernel_regression(KERNEL, real.inputs, real.targets, self.ridge)
         inputs, targets = synthetic.everything()
-        return (KERNEL(inputs, real.inputs) @ weights - targets).square().sum() / 2
+        return (known(inputs) - targets).square().sum() / 2
 
 
 @ddcore.hookimpl

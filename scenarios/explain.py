@@ -41,20 +41,13 @@ from ddcore import plugin as dd
 KERNEL, RIDGE = dd.DenseTangent(depth=1), 1e-3
 
 
-class Regression:
-    """Kernel ridge regression on items (m, ...) with targets (m, k)."""
+def regression(items: Tensor, targets: Tensor) -> dd.Draw:
+    return dd.kernel_regression(KERNEL, items, targets, RIDGE)
 
-    def __init__(self, items: Tensor, targets: Tensor) -> None:
-        kernel, self.items = KERNEL(items, items), items
-        shift = RIDGE * kernel.diagonal().mean() * torch.eye(len(kernel), dtype=kernel.dtype)
-        self.weights = torch.linalg.solve(kernel + shift, targets.double())
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return KERNEL(x, self.items) @ self.weights
-
-    def carried(self, x: Tensor, c: int) -> Tensor:
-        """What each item (m,) adds to the score of class ``c`` of one ``x`` (1, ...)."""
-        return KERNEL(x, self.items)[0] * self.weights[:, c]
+def carried(bridges: dd.Draw, x: Tensor, c: int) -> Tensor:
+    """What each item (m,) of a regression adds to the score of class ``c`` of one ``x`` (1, ...)."""
+    return bridges(x, features=True)[0] * bridges.params["weights"][:, c]
 
 
 def influence(x: Tensor, shared: Tensor, apart: Tensor, ridge: float) -> Tensor:
@@ -108,7 +101,7 @@ class Explain(dd.Study):
             seed=case.seed,
         )
         distilled = host.distill(recipe, data, device=device)
-        seen, bridges = dd.preprocess_of(distilled, host.catalogue), Regression(distilled.inputs, distilled.targets)
+        seen, bridges = dd.preprocess_of(distilled, host.catalogue), regression(distilled.inputs, distilled.targets)
         train = data.train.take(torch.arange(len(drawn)))
         x, y = seen(train.inputs), train.targets
         targets, shared = torch.eye(k)[y] - 1 / k, KERNEL(x, distilled.inputs)
@@ -124,7 +117,7 @@ class Explain(dd.Study):
             c = int(scores.argmax())
             top = influence(KERNEL(image, distilled.inputs)[0], shared, apart[:, c], RIDGE).topk(self.left_out).indices
             if not n:
-                most = bridges.carried(image, c).argsort(descending=True)[:5]
+                most = carried(bridges, image, c).argsort(descending=True)[:5]
                 draw({"test": image, "synthetic": distilled.inputs[most], "training": x[top[:5]]}, folder)
             lots = torch.Generator().manual_seed(row)
             alike = torch.cat(
@@ -134,16 +127,16 @@ class Explain(dd.Study):
             for name, gone in (("influential", top), ("random", alike)):
                 there = torch.ones(len(x), dtype=torch.bool).index_fill(0, gone, False).nonzero().flatten()
                 again = host.distill(recipe, data.subset(there), device=device)
-                item[name] = float(Regression(again.inputs, again.targets)(image)[0, c] - scores[c])
+                item[name] = float(regression(again.inputs, again.targets)(image)[0, c] - scores[c])
             rows.append(item)
             dd.write_whole(kept, dd.json_bytes(rows))
             if progress:
                 progress("leaving out", n + 1, self.items)
         test = everything.test.take(torch.arange(len(everything.test)))
-        learned = {"distilled": bridges, "whole": Regression(x, targets)}
+        learned = {"distilled": bridges, "whole": regression(x, targets)}
         for name in ("random", "herding"):
             real = host.distill(host.recipe(name, kind="image", ipc=self.ipc), data, seed=case.seed, device=device)
-            learned[name] = Regression(real.inputs, torch.eye(k)[real.targets] - 1 / k)
+            learned[name] = regression(real.inputs, torch.eye(k)[real.targets] - 1 / k)
         right = {name: (f(seen(test.inputs)).argmax(1) == test.targets).double() for name, f in learned.items()}
         return {"items": rows, "accuracy": {name: 100 * float(each.mean()) for name, each in right.items()}}
 

@@ -9,7 +9,17 @@ FashionMNIST/raw below --root.
     python scenarios/outfits.py --root data     # about 3 minutes on one core; it goes on where it stopped
     python scenarios/outfits.py --smoke         # made garments, a few steps: seconds
 
-Seen: NOT YET 0.0 ± 0
+Seen, one thread of a busy two-core machine, mean ± std over three seeds, in percent:
+
+               accuracy      AUC
+    whole      98.2 ± 0.8    99.7 ± 0.1
+    herding    86.8 ± 0.7    94.8 ± 0.4
+    random     77.5 ± 5.8    85.8 ± 5.5
+    dm         77.1 ± 6.6    85.6 ± 6.2
+    frepo      70.5 ± 4.4    80.1 ± 4.1
+
+What is learned does not beat random pairs: dm hardly moves them, and frepo, whose regression takes the embeddings as
+they are, is below. Pairs chosen by herding, real ones, are above random by more than one standard deviation.
 """
 
 import argparse

@@ -18,6 +18,9 @@ over three seeds, in percent:
     head_users  13.06 ± 0.12  34.01 ± 1.04  18.71 ± 0.31  13.53 ± 0.27  34.82 ± 1.07  19.16 ± 0.72
 
 200 synthetic users reach 93 % of the nDCG of all, above 200 random and 200 head users, in each seed (95, 92 and 93 %).
+They do not carry over to a model of another make: ALS, for which a drawn history counts an item from a half on, has an
+nDCG of 8.77 ± 0.08 on them, and 11.43 ± 0.47 on all, 10.11 ± 0.65 on random and 11.10 ± 0.24 on head users. Popular
+items alone have 12.04 ± 0.10, more than ALS on all.
 """
 
 import argparse

@@ -29,6 +29,7 @@ from ddcore.plugin import (
     SideBySide,
     TangentRidge,
     Vectors,
+    kernel_regression,
 )
 from ddcore.preprocess import Standardise
 from ddcore.schedules import Warm
@@ -279,6 +280,20 @@ def empirical(kernel, x, width, seed):
 
     rows = torch.func.jacrev(network)(params, x)
     return sum(j.flatten(1) @ j.flatten(1).T for j in rows)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 0.5])
+def test_kernel_regression_is_that_of_scikit_learn(ridge):
+    from sklearn.kernel_ridge import KernelRidge as Theirs
+
+    generator = torch.Generator().manual_seed(0)
+    items, targets, x = (torch.randn(n, k, generator=generator) for n, k in ((12, 5), (12, 2), (7, 5)))
+    kernel = DenseTangent(depth=2)
+    found = kernel_regression(kernel, items, targets, ridge)
+    theirs = Theirs(alpha=float(ridge * kernel(items, items).diagonal().mean()), kernel="precomputed")
+    theirs.fit(kernel(items, items).numpy(), targets.double().numpy())
+    torch.testing.assert_close(found(x), torch.from_numpy(theirs.predict(kernel(x, items).numpy())))
+    torch.testing.assert_close(found(x, features=True), kernel(x, items))
 
 
 @pytest.mark.parametrize("kernel", [DenseTangent(2, 0.3), ConvTangent(2, 0.3)])

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ddcore.testing import (
     check_study,
     tiny_images,
     tiny_run,
+    tiny_vectors,
 )
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
@@ -56,9 +58,9 @@ def test_influence_is_what_leaving_an_item_out_takes(trade, ridge):
 def test_what_synthetic_items_carry_adds_up_to_the_prediction(trade):
     module, _ = trade("explain")
     items, x = torch.randn(6, 1, 4, 4), torch.randn(1, 1, 4, 4)
-    regression = module.Regression(items, torch.eye(3).repeat(2, 1))
+    regression = module.regression(items, torch.eye(3).repeat(2, 1))
     for c, score in enumerate(regression(x)[0]):
-        torch.testing.assert_close(regression.carried(x, c).sum(), score)
+        torch.testing.assert_close(module.carried(regression, x, c).sum(), score)
     assert (regression(items).argmax(1) == torch.arange(6) % 3).all()
 
 
@@ -157,3 +159,41 @@ def test_the_slant_of_a_slanted_stroke(trade, degrees):
 def test_the_data_set_of_slants(trade):
     module, host = trade("scientific")
     check_data_set(module.Slant(training=100), host=host)
+
+
+# --- outfits and design
+
+
+def test_one_half_of_an_outfit_says_nothing_and_both_say_all(trade):
+    module, _ = trade("outfits")
+    kinds = module.garments(None, "train")
+    pairs, together = module.outfits(*kinds, 400, 0)
+    assert together.float().mean() == 0.5
+    light = torch.stack(
+        [half.mean(1) > kind.mean(1).median() for half, kind in zip(pairs.chunk(2, 1), kinds, strict=True)]
+    )
+    for half in light:
+        assert half[together == 1].float().mean() == half[together == 0].float().mean() == 0.5
+    assert torch.equal((light[0] == light[1]).long(), together)
+
+
+def test_the_function_to_be_maximised_is_hartmanns(trade):
+    module, _ = trade("design")
+    best = torch.tensor([[0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573]])
+    assert float(module.hartmann(best)) == pytest.approx(3.32237, abs=1e-4)
+    x = best.clone().requires_grad_()
+    assert float(torch.autograd.grad(module.hartmann(x).sum(), x)[0].abs().max()) < 1e-2
+
+
+def test_the_parts_of_design(trade):
+    module, host = trade("design")
+    data = tiny_vectors(values=1)
+    check_carrier(module.Designs(2), host=host, data=data)
+    recipe = host.recipe("kip", kind="vector", ipc=2, iterations=1)
+    recipe = replace(recipe, synthetic=module.Designs(2, goal=7.0), objective=module.Backward(), seed=0)
+    run = host.start(replace(recipe, preprocess=dd.Identity()), data)
+    run.run_until(0)
+    inputs, targets = run.synthetic.everything()
+    real = data.train.take(torch.arange(len(data.train)))
+    torch.testing.assert_close(inputs, real.inputs[real.targets[:, 0].topk(2).indices])
+    assert (targets == 7).all()

@@ -77,10 +77,7 @@ class InfiniteAutoencoder(Recommender):
     """K."""
 
     def fit(self, histories: Tensor, seed: int) -> Scorer:
-        of_each = self.kernel(histories, histories)
-        shift = self.ridge * of_each.diagonal().mean()
-        weights = torch.linalg.solve(of_each + shift * torch.eye(len(of_each)).to(of_each), histories)
-        return lambda seen: self.kernel(seen, histories) @ weights
+        return dd.kernel_regression(self.kernel, histories, histories, self.ridge)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""Pairs: the contrastive loss, towers, the objective that matches its gradients, recall."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from ddcore_pairs import Contrastive, PairMatch, PairScore, Recall, TwoTowers
+from ddcore_pairs.contrast import TEMPERATURE, contrastive
+
+from ddcore import Host, RecipeRefused
+from ddcore import plugin as dd
+from ddcore.testing import check_measure, check_network, tiny_vectors
+
+TOWERS = TwoTowers(hidden=8, width=4)
+
+
+def two_views(n=60):
+    """Halves of 5 and 3 numbers that follow from the same two, one pair after another."""
+    generator = torch.Generator().manual_seed(0)
+    shared, ways = torch.randn(n, 2, generator=generator), torch.randn(2, 8, generator=generator)
+    items = shared @ ways, torch.zeros(n, 8)
+    return dd.RealData.of("two views", items, items, kind="vector")
+
+
+def test_the_contrastive_loss_is_its_formula():
+    outputs = torch.randn(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    halves = [[row / row.norm() for row in half] for half in outputs.split(3, 1)]
+    found = contrastive(outputs, torch.empty(0))
+    for i in range(5):
+        ways = []
+        for one, other in (halves, halves[::-1]):
+            shares = [math.exp(float(one[i] @ other[j]) / TEMPERATURE) for j in range(5)]
+            ways.append(-math.log(shares[i] / sum(shares)))
+        assert float(found[i]) == pytest.approx(sum(ways) / 2)
+
+
+@pytest.mark.parametrize("plan", [TOWERS, PairScore(hidden=8, width=4), PairScore(first=1, hidden=8)])
+def test_networks_of_halves_keep_the_contract(plan):
+    check_network(plan, data=tiny_vectors())
+
+
+def test_a_half_without_numbers_is_refused():
+    for first in (8, 9):
+        with pytest.raises(RecipeRefused, match=f"first = {first}: the items of two views have 8 numbers"):
+            replace(TOWERS, first=first).ready(two_views().card)
+
+
+def test_the_score_is_linear_in_the_product_of_both_embeddings():
+    network = PairScore(first=5, hidden=8, width=4).ready(two_views().card)
+    params, buffers = network.init(torch.Generator().manual_seed(0))
+    x = torch.randn(6, 8)
+    both = [x[:, :5], x[:, 5:]]
+    for i in range(2):
+        name = f"inner.towers.{i}"
+        both[i] = (both[i] @ params[f"{name}.0.weight"].T + params[f"{name}.0.bias"]).relu()
+        both[i] = both[i] @ params[f"{name}.2.weight"].T + params[f"{name}.2.bias"]
+    torch.testing.assert_close(network(params, buffers, x, features=True), both[0] * both[1])
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_recall_counts_the_right_halves_among_the_nearest(back):
+    """Outputs are the items themselves: pairs in galleries of four, of which one pair has a stranger's half."""
+
+    class Same(dd.Network):
+        per_sample = True
+
+        def init(self, generator):
+            return {}, {}
+
+        def apply(self, call, x):
+            return x
+
+    own = torch.eye(4)
+    strange = own.clone()
+    strange[0] = own[1] + 0.1 * own[0]
+    items = torch.cat([torch.cat([own, own], 1), torch.cat([own, strange], 1), torch.rand(3, 8)])
+    data = dd.RealData.of("galleries", (items, torch.zeros(11, 1)), (items, torch.zeros(11, 1)), kind="vector")
+    shown = dd.Preprocessed(data.test, dd.Identity().start(data.card, dict))
+    draw = dd.Draw(Same(), {"none": torch.zeros(1)}, {}, ensemble=1)
+    assert float(Recall(1, back, gallery=4)(draw, shown, 3)) == pytest.approx(100 * 7 / 8)
+    assert float(Recall(2, back, gallery=4)(draw, shown, 3)) == pytest.approx(100)
+    check_measure(Recall(1, back))
+
+
+def test_the_objective_wants_towers_and_an_open_gate():
+    data, host = two_views(), Host()
+    update = dd.Update(lr={"inputs": 0.1}, optimiser=dd.Adam())
+    plain = host.recipe("random", kind="vector", ipc=4)
+    recipe = replace(
+        plain, synthetic=dd.Pixels(4), network=TOWERS, objective=PairMatch(8, rounds=2), update=update, iterations=2
+    )
+    run = host.start(recipe, data)
+    run.run_until(0)
+    before = run.synthetic.everything()[0].detach().clone()
+    run.run_until(2)
+    assert not torch.equal(before, run.synthetic.everything()[0])
+    with pytest.raises(RecipeRefused, match="which mlp does not tell apart: take network.name = two_towers"):
+        host.start(replace(recipe, network=dd.MLP()), data)
+
+
+def test_towers_learn_which_halves_belong_together():
+    data = two_views(200)
+    learner = Contrastive(TOWERS, steps=60)
+    shown = dd.Preprocessed(data.train, dd.Identity().start(data.card, dict))
+    draw = learner.fitted_to(shown, data.card, range(2), 0)
+    outputs = draw(shown.take(torch.arange(64))[0].expand(2, -1, -1), training=False)
+    start = learner.network.ready(data.card)
+    fresh = start(*start.init(torch.Generator().manual_seed(0)), shown.take(torch.arange(64))[0])
+    nobody = torch.empty(0)
+    assert all(contrastive(net, nobody).mean() < contrastive(fresh, nobody).mean() for net in outputs)
