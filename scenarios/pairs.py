@@ -33,7 +33,8 @@ from torch.nn import functional as F
 import ddcore
 from ddcore import plugin as dd
 
-NETWORK = TwoTowers(first=196)
+NETWORK, WIDTH = TwoTowers(first=196), 32
+"""One tower for 196 pixels and one for the sound; numbers of an embedding."""
 
 
 def halves(data: ddcore.RealData, split: str) -> tuple[Tensor, Tensor]:
@@ -65,7 +66,7 @@ def pairs(root: Path | None, seed: int) -> ddcore.RealData:
             for of in rows
         ]
         x = torch.cat([images[torch.stack(drawn[0])], sounds.flatten(1)[torch.stack(drawn[1])]], 1)
-        found[split] = x, torch.zeros(len(x), 2 * NETWORK.width)
+        found[split] = x, torch.zeros(len(x), 2 * WIDTH)
     return dd.RealData.of("pairs", found["train"], found["test"], kind="vector")
 
 

@@ -67,4 +67,6 @@ def _picture(spectra: Tensor, names: list[str], path: Path) -> None:
     for axis, item, name in zip(axes, spectra, names, strict=False):
         axis.imshow(item.numpy(), origin="lower", aspect="auto", cmap="magma")
         axis.set_title(name, fontsize=8)
+    figure.supxlabel("time", fontsize=8)
+    figure.supylabel("frequency", fontsize=8)
     dd.save_figure(figure, path)

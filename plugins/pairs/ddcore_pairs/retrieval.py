@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ddcore import plugin as dd
+from ddcore_pairs.towers import check_halves
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Recall(dd.Measure):
     """
 
     suits = frozenset({"vector"})
+    values_only = True
     unit: ClassVar[str] = "%"
 
     k: dd.Count = 1
@@ -28,6 +30,9 @@ class Recall(dd.Measure):
     """From the second half to the first, and not from the first to the second."""
     gallery: dd.Count = 10
     """Pairs among which one is to be found."""
+
+    def check(self, protocol: Any, card: dd.DataCard, network: dd.Network) -> None:
+        check_halves(card)
 
     def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
         outputs, _ = dd.all_predictions(draw, data, chunk)

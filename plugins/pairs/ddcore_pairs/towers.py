@@ -10,6 +10,15 @@ from torch import Tensor, nn
 from ddcore import plugin as dd
 
 
+def check_halves(card: dd.DataCard) -> None:
+    """Raises RecipeRefused where the outputs for the data are not two embeddings of the same length."""
+    if card.outputs % 2:
+        raise dd.RecipeRefused(
+            f"{card.name} has {card.outputs} values per item, and two embeddings take an even number: give the data"
+            " targets of zeros (n, 2 d), d the numbers of an embedding."
+        )
+
+
 class Towers(nn.Module):
     """The embeddings of both halves of items (n, first + second), one beside the other (n, 2 width)."""
 
@@ -50,8 +59,6 @@ class OfHalves(dd.NetworkPlan):
     """Numbers of an item that are its first half; None for half of them."""
     hidden: dd.Count = 128
     """Units of the hidden layer of a tower."""
-    width: dd.Count = 32
-    """Numbers of an embedding."""
 
     def sizes(self, card: dd.DataCard) -> list[int]:
         """Numbers of both halves.
@@ -70,11 +77,17 @@ class OfHalves(dd.NetworkPlan):
 
 @dataclass(frozen=True)
 class TwoTowers(OfHalves):
-    """One MLP for each half of an item; the outputs are both embeddings, and learn by a contrastive loss."""
+    """One MLP for each half of an item; the outputs are both embeddings, and learn by a contrastive loss.
+
+    The data say how long an embedding is, by twice as many values per item, which nobody looks at.
+    """
+
+    values_only = True
 
     def build(self, card: dd.DataCard) -> dd.ModuleNetwork:
+        check_halves(card)
         sizes = self.sizes(card)
-        return dd.ModuleNetwork(lambda: Towers(sizes, self.hidden, self.width))
+        return dd.ModuleNetwork(lambda: Towers(sizes, self.hidden, card.outputs // 2))
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,9 @@ class PairScore(OfHalves):
 
     It has classes as any network does, so that any method distils it and any protocol trains it.
     """
+
+    width: dd.Count = 32
+    """Numbers of an embedding."""
 
     def build(self, card: dd.DataCard) -> dd.ModuleNetwork:
         sizes = self.sizes(card)

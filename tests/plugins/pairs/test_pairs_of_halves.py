@@ -10,9 +10,9 @@ from ddcore_pairs.contrast import TEMPERATURE, contrastive
 
 from ddcore import Host, RecipeRefused
 from ddcore import plugin as dd
-from ddcore.testing import check_measure, check_network, tiny_vectors
+from ddcore.testing import check_network, tiny_vectors
 
-TOWERS = TwoTowers(hidden=8, width=4)
+TOWERS = TwoTowers(hidden=8)
 
 
 def two_views(n=60):
@@ -35,9 +35,17 @@ def test_the_contrastive_loss_is_its_formula():
         assert float(found[i]) == pytest.approx(sum(ways) / 2)
 
 
-@pytest.mark.parametrize("plan", [TOWERS, PairScore(hidden=8, width=4), PairScore(first=1, hidden=8)])
-def test_networks_of_halves_keep_the_contract(plan):
+@pytest.mark.parametrize("plan", [PairScore(hidden=8, width=4), PairScore(first=1, hidden=8)])
+def test_scores_keep_the_contract(plan):
     check_network(plan, data=tiny_vectors())
+
+
+def test_towers_keep_the_contract_where_the_data_have_two_embeddings():
+    check_network(TOWERS, data=two_views())
+    with pytest.raises(RecipeRefused, match="tiny vectors has 3 values per item, and two embeddings take an even"):
+        TOWERS.ready(tiny_vectors(values=3).card)
+    with pytest.raises(RecipeRefused, match="recall is for values, and the targets of tiny vectors are classes"):
+        dd.Protocol(networks=(dd.MLP(),), measures=(Recall(),), augment=None).check(tiny_vectors())
 
 
 def test_a_half_without_numbers_is_refused():
@@ -60,7 +68,7 @@ def test_the_score_is_linear_in_the_product_of_both_embeddings():
 
 @pytest.mark.parametrize("back", [False, True])
 def test_recall_counts_the_right_halves_among_the_nearest(back):
-    """Outputs are the items themselves: pairs in galleries of four, of which one pair has a stranger's half."""
+    """Outputs are the items themselves: pairs in galleries of four, of which one half looks like another pair's."""
 
     class Same(dd.Network):
         per_sample = True
@@ -74,13 +82,14 @@ def test_recall_counts_the_right_halves_among_the_nearest(back):
     own = torch.eye(4)
     strange = own.clone()
     strange[0] = own[1] + 0.1 * own[0]
-    items = torch.cat([torch.cat([own, own], 1), torch.cat([own, strange], 1), torch.rand(3, 8)])
-    data = dd.RealData.of("galleries", (items, torch.zeros(11, 1)), (items, torch.zeros(11, 1)), kind="vector")
+    halves = [own, strange] if back else [strange, own]
+    items = torch.cat([torch.cat([own, own], 1), torch.cat(halves, 1), torch.rand(3, 8)])
+    data = dd.RealData.of("galleries", (items, torch.zeros(11, 8)), (items, torch.zeros(11, 8)), kind="vector")
     shown = dd.Preprocessed(data.test, dd.Identity().start(data.card, dict))
     draw = dd.Draw(Same(), {"none": torch.zeros(1)}, {}, ensemble=1)
     assert float(Recall(1, back, gallery=4)(draw, shown, 3)) == pytest.approx(100 * 7 / 8)
     assert float(Recall(2, back, gallery=4)(draw, shown, 3)) == pytest.approx(100)
-    check_measure(Recall(1, back))
+    assert float(Recall(1, not back, gallery=4)(draw, shown, 3)) == pytest.approx(100)
 
 
 def test_the_objective_wants_towers_and_an_open_gate():
