@@ -9,7 +9,7 @@ to listen to, with a picture of the spectrograms. Needs the plugin audio and FSD
 Seen, one thread of a busy two-core machine, signals, seed 0 alone, accuracy in percent (std over the two networks
 is not kept; 0.0 stands for one seed): whole 78.3 ± 0.0, random 23.8 ± 0.0, herding 40.7 ± 0.0, dm 29.5 ± 0.0, frepo
 34.8 ± 0.0. FrePo is 11 points above random and below herding. As images, in one trial under no augmentation: whole
-95.7, random 19.8, herding 32.3, dm 31.8, frepo 42.2. Three seeds and IDC have not been measured.
+95.7, random 19.8, herding 32.3, dm 31.8, frepo 42.2, at width 32; three seeds and IDC have not been measured.
 """
 
 import argparse

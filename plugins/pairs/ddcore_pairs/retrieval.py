@@ -31,7 +31,7 @@ class Recall(dd.Measure):
     gallery: dd.Count = 10
     """Pairs among which one is to be found."""
 
-    def check(self, protocol: Any, card: dd.DataCard, network: dd.Network) -> None:
+    def check(self, recipe: Any, card: dd.DataCard, network: dd.Network) -> None:
         check_halves(card)
 
     def __call__(self, draw: dd.Draw, data: dd.Preprocessed, chunk: int) -> Tensor:
