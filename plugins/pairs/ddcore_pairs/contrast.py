@@ -35,7 +35,6 @@ class PairMatch(dd.Objective):
     """
 
     suits = frozenset({"vector"})
-    asks = frozenset({"gradient"})
 
     real: dd.Count = 256
     """Pairs of T per round."""
@@ -43,6 +42,10 @@ class PairMatch(dd.Objective):
     """Points of the training at which gradients are compared."""
     lr: dd.Positive = 0.2
     """The rate of that training, by SGD."""
+
+    @property
+    def asks(self) -> frozenset[str]:
+        return frozenset({"gradient"})
 
     def check(self, recipe: Any, card: dd.DataCard, network: dd.Network) -> None:
         if not isinstance(recipe.network, TwoTowers):
