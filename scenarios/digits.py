@@ -45,6 +45,7 @@ PURPOSES = {
         "kfs",
         "m3d",
         "rtp",
+        "taught_tiles",
     ),
     "images": ("cafe", "dc", "dcc", "dd", "dm", "dsa", "ftd", "intra_inter", "kip", "mtt", "rfad", "tesla"),
     "images and their labels": ("datm", "frepo", "sldd"),

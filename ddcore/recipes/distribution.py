@@ -9,6 +9,7 @@ from ddcore.carriers.pixels import Pixels
 from ddcore.composition import Recipe, method
 from ddcore.gate.fit import Fit
 from ddcore.kernels import Gaussian
+from ddcore.labels.taught import Taught
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
@@ -31,28 +32,32 @@ M3D = PAPERS["zhang2024m3d"]
 IDM = PAPERS["zhao2023idm"]
 FRED = PAPERS["shin2023fred"]
 DANCE = PAPERS["zhang2024dance"]
+IDC = PAPERS["kim2022idc"]
+FKD = PAPERS["shen2022fkd"]
 
 
 @method(DM)
-def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
+def dm(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Distribution matching: min_S sum_c || mean f(A(T_c)) - mean f(A(S_c)) ||^2 over random networks f.
 
     A is one augmentation per class and step, shared by T and S; f is a freshly initialised ConvNet that is never
     trained.
 
-    **Reference**: Zhao and Bilen, WACV 2023, Eq. 6. From the authors' code: real start, 256 items of T per class, SGD
-    with momentum 0.5 at 1.0, or 10 from 100 images per class on.
+    **Reference**: Zhao and Bilen, WACV 2023, Eq. 6. From the authors' code: real start, SGD with momentum 0.5.
 
-    **Differs**: 1 000 iterations, along which the rate falls as a cosine to zero, suit a small machine; the published
-    runs take 20 000 at a constant rate (``iterations=20000``, ``update.schedule=constant``).
+    **Differs**: 64 items of T per class, and 200 iterations at a rate that falls along a cosine from 3 per image and
+    class, suit a small machine: the gradient of one image is in proportion to 1 / ipc. The published runs take 256
+    items and 20 000 iterations at a constant 1, or 10 from 100 images per class on (``iterations=20000``,
+    ``objective.real=256``, ``update.lr.inputs=1``, ``update.schedule=constant``). On a validation split of the digits,
+    one image per class, two seeds: 93.8 so, 94.0 from 3 with 256 items, 94.0 from 1, 92.8 from 10 (one seed).
     """
     return Recipe(
         "dm",
         synthetic=Pixels(ipc, init="real"),
-        objective=FeatureMatch(real=256),
+        objective=FeatureMatch(real=64),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, schedule=Cosine()),
+        update=Update(lr={"inputs": 3.0 * ipc}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -77,6 +82,31 @@ def m3d(ipc: int = 1, iterations: int = 100) -> Recipe:
         policy=TrainedOnReal(rounds=1, steps=5),
         augment=Siamese(),
         update=Update(lr={"inputs": 30.0 * ipc}, schedule=Cosine()),
+        iterations=iterations,
+    )
+
+
+@method(M3D, IDC, FKD)
+def taught_tiles(ipc: int = 1, iterations: int = 100) -> Recipe:
+    """Taught tiles: as many small images of one byte per value as the bytes hold, matched as in ``m3d``, with labels of
+    a teacher.
+
+    S is cut into tiles as in ``idc`` and stored at 8 bits, so that the bytes of one float32 image hold 16 items; once
+    they are learned, a network trained on T says what share of each class they show.
+
+    **References**: Zhang et al., AAAI 2024, for the objective; Kim et al., ICML 2022, for the tiles; Shen and Xing,
+    ECCV 2022, for the labels.
+
+    **Differs**: a composition of our own, of parts of these papers.
+    """
+    return Recipe(
+        "taught_tiles",
+        synthetic=Formation(ipc, factor=2, init="real", coarse=8),
+        objective=FeatureMatch(real=64, kernel=Gaussian()),
+        policy=TrainedOnReal(rounds=1, steps=5),
+        labels=Taught(fit=Fit(steps=1000, lr=0.05, schedule=Cosine())),
+        augment=Siamese(),
+        update=Update(lr={"inputs": 100.0 * ipc}, schedule=Cosine()),
         iterations=iterations,
     )
 
