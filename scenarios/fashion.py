@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import ddcore
 
 METHODS = ("taught_tiles", "dm", "m3d", "kfs")
-BESIDE = ("random", "herding", "el2n")
+BESIDE = ("random", "herding", "el2n", "whole")
 OVERRIDES: dict[str, dict[str, Any]] = {"dm": {"synthetic.coarse": 8, "objective.real": 64}}
 """DM learns as many images of one byte per pixel as the bytes hold."""
 TINY = {"network.width": 4, "objective.real": 4}
@@ -30,14 +30,14 @@ TINIER = {"taught_tiles": {"labels.fit.steps": 2}, "kfs": {"synthetic.fit": 2}}
 class Equal(ddcore.Experiments):
     """Each method at each size with each seed; real images of the same bytes stand beside the first method."""
 
-    chooses: ClassVar[frozenset[str]] = frozenset({"data", "methods", "ipcs", "seeds", "whole"})
+    chooses: ClassVar[frozenset[str]] = frozenset({"data", "methods", "ipcs", "seeds", "beside"})
 
     data: tuple[ddcore.DataSet, ...]
     methods: tuple[str, ...] = METHODS
     ipcs: tuple[int, ...] = (1, 10)
     seeds: tuple[int, ...] = (0, 1, 2)
-    whole: bool = True
-    """Whether T itself stands beside the first set of each data set."""
+    beside: tuple[str, ...] = BESIDE
+    """Real images of the same bytes, and T itself, which stands beside the first set of each data set alone."""
     smoke: bool = False
 
     def experiments(self, host: ddcore.Host) -> list[ddcore.Experiment]:
@@ -50,9 +50,9 @@ class Equal(ddcore.Experiments):
             protocol = ddcore.Protocol(networks=(recipe.network,), repeats=2)
             if self.smoke:
                 protocol = replace(protocol, steps=3, repeats=1)
-            beside = BESIDE if method == self.methods[0] else ()
-            if self.whole and beside and (ipc, seed) == (self.ipcs[0], self.seeds[0]):
-                beside = (*beside, "whole")
+            beside = self.beside if method == self.methods[0] else ()
+            if (ipc, seed) != (self.ipcs[0], self.seeds[0]):
+                beside = tuple(name for name in beside if name != "whole")
             found.append(ddcore.Experiment(recipe, ddcore.Settings(data, protocol, beside, equal="bytes")))
         return found
 
@@ -65,13 +65,13 @@ def main() -> None:
     parser.add_argument("--ipc", nargs="+", type=int, default=[1, 10], help="images per class")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="which methods")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each")
-    parser.add_argument("--no-whole", action="store_true", help="without the whole set, which takes some minutes")
+    parser.add_argument("--beside", nargs="*", default=BESIDE, help="what stands beside the first method")
     parser.add_argument("--smoke", action="store_true", help="two steps on tiny networks")
     options = parser.parse_args()
     sets = tuple(ddcore.plugin.data_set(ddcore.Host().catalogue, name, root=options.root) for name in options.data)
-    seeds = range(1 if options.smoke else options.seeds)
-    whole = not (options.no_whole or options.smoke)
-    plan = Equal(sets, tuple(options.methods), tuple(options.ipc), tuple(seeds), whole, options.smoke)
+    seeds = tuple(range(1 if options.smoke else options.seeds))
+    beside = tuple(name for name in options.beside if not (options.smoke and name == "whole"))
+    plan = Equal(sets, tuple(options.methods), tuple(options.ipc), seeds, beside, options.smoke)
     with ddcore.progress() as told:
         print(ddcore.run_study(plan, options.out, progress=told))
 
