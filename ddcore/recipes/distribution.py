@@ -88,7 +88,7 @@ def m3d(ipc: int = 1, iterations: int = 100) -> Recipe:
 
 @method(M3D, IDC, FKD)
 def taught_tiles(ipc: int = 1, iterations: int = 150) -> Recipe:
-    """Taught tiles: as many items of one byte per value as the bytes hold, matched as in ``m3d``, labelled by a teacher.
+    """Taught tiles: as many items of one byte per value as the bytes hold, matched as in ``m3d``, taught labels.
 
     S is stored at 8 bits: the bytes of a float32 image hold four. Below ten images per class each of these is cut into
     tiles as in ``idc``, which makes it sixteen items. A network trained on T says at the end what share of each class
@@ -97,9 +97,10 @@ def taught_tiles(ipc: int = 1, iterations: int = 150) -> Recipe:
     **References**: Zhang et al., AAAI 2024, for the objective; Kim et al., ICML 2022, for the tiles; Shen and Xing,
     ECCV 2022, for the labels.
 
-    **Differs**: a composition of our own. On a validation split of FashionMNIST (width 32, one seed, one network), at one
-    image per class: tiles of real images 63.1, with the labels 72.5; learned 74.8, with the labels 76.2. At ten: tiles
-    with the labels 80.5, learned in 30 iterations 80.9; whole images, learned, 82.2, with the labels 83.2.
+    **Differs**: a composition of our own. On a validation split of FashionMNIST (width 32, one seed, one network), at
+    one image per class: tiles of real images 63.1, with the labels 72.5; learned in 100 iterations 74.8, with the
+    labels 76.2. At ten: tiles with the labels 80.5, learned in 30 iterations 80.9; whole images, learned, 82.2, with
+    the labels 83.2.
     """
     factor = 2 if ipc < 10 else 1
     return Recipe(
