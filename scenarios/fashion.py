@@ -8,7 +8,12 @@ the files below --root (MNIST/raw and FashionMNIST/raw, packed or not).
     python scenarios/fashion.py --root data --data fashion --ipc 10 --methods taught_tiles --seeds 1
     python scenarios/fashion.py --root data --smoke    # two steps on tiny networks: two minutes
 
-Seen: 0.0 ± 0
+Seen, accuracy in percent ± over two networks, seed 0, one thread of a busy two-core machine:
+
+    FashionMNIST, ipc 10    taught_tiles 82.2 ± 0.1 (317 616 bytes, 299 s), random 79.3 ± 0.2 (40 a class, 314 000 bytes)
+
+So taught_tiles is 2.9 points above random there, in 150 iterations; on a validation split it had 83.2. Not measured:
+the other rows, other seeds, herding, EL2N, the whole set.
 """
 
 import argparse
