@@ -100,7 +100,8 @@ def taught_tiles(ipc: int = 1, iterations: int = 150) -> Recipe:
     **Differs**: a composition of our own. On a validation split of FashionMNIST (width 32, one seed, one network), at
     one image per class: tiles of real images 63.1, with the labels 72.5; learned in 100 iterations 74.8, with the
     labels 76.2. At ten: tiles with the labels 80.5, learned in 30 iterations 80.9; whole images, learned, 82.2, with
-    the labels 83.2.
+    the labels 83.2; on its test split 82.2, where 40 random real images per class, in as many bytes, have 79.3. On the
+    digits at one, 98.1 ± 0.4 over three seeds, in 1.6 kB more than ``m3d``, which has 96.5: the labels count.
     """
     factor = 2 if ipc < 10 else 1
     return Recipe(
