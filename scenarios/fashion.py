@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     sets = tuple(ddcore.plugin.data_set(ddcore.Host().catalogue, name, root=options.root) for name in options.data)
     seeds = tuple(range(1 if options.smoke else options.seeds))
-    beside = tuple(name for name in options.beside if not (options.smoke and name == "whole"))
+    beside = ("random",) if options.smoke else tuple(options.beside)
     plan = Equal(sets, tuple(options.methods), tuple(options.ipc), seeds, beside, options.smoke)
     with ddcore.progress() as told:
         print(ddcore.run_study(plan, options.out, progress=told))
