@@ -188,7 +188,7 @@ ROWS: dict[str, Rows] = {
     ),
     "compiled": lambda: [
         _step_pair("dm", 1, digits_as_mnist(), 128, **COMPILED, **PUBLISHED),
-        _step_pair("dm", 1, Digits().load(), 32, **COMPILED),
+        _step_pair("dm", 1, Digits().load(), 32, **COMPILED, **PUBLISHED),
     ],
     "dsa": lambda: [_step_pair("dsa", 1, digits_as_mnist(), 128), _step_pair("dsa", 1, Digits().load(), 32)],
     "dc": lambda: [_step_pair("dc", 1, digits_as_mnist(), 128), _step_pair("dc", 1, Digits().load(), 32)],
