@@ -46,6 +46,13 @@ def test_mnist_smoke(scenario, shared, tmp_path):
     assert "dm | mnist | 1 | convnet" in said
 
 
+def test_fashion_smoke(scenario, shared, tmp_path):
+    root = shared("FashionMNIST").parent
+    said = scenario("fashion", "--root", root, "--data", "fashion", "--ipc", "1", "--methods", "taught_tiles", "dm")
+    for name in ("taught_tiles", "dm", "random, 4 per class"):
+        assert f"{name} | fashion | 1 | convnet" in said
+
+
 def test_loop_smoke(scenario, tmp_path):
     """What is written by hand and what the core makes is the same."""
     (apart,) = re.findall(r"^(\S+) apart$", scenario("loop"), re.MULTILINE)

@@ -9,6 +9,7 @@ from ddcore.carriers.pixels import Pixels
 from ddcore.composition import Recipe, method
 from ddcore.gate.fit import Fit
 from ddcore.kernels import Gaussian
+from ddcore.labels.taught import Taught
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.features import FeatureMatch
 from ddcore.objectives.layers import LayerMatch
@@ -31,28 +32,32 @@ M3D = PAPERS["zhang2024m3d"]
 IDM = PAPERS["zhao2023idm"]
 FRED = PAPERS["shin2023fred"]
 DANCE = PAPERS["zhang2024dance"]
+IDC = PAPERS["kim2022idc"]
+FKD = PAPERS["shen2022fkd"]
 
 
 @method(DM)
-def dm(ipc: int = 1, iterations: int = 1000) -> Recipe:
+def dm(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Distribution matching: min_S sum_c || mean f(A(T_c)) - mean f(A(S_c)) ||^2 over random networks f.
 
     A is one augmentation per class and step, shared by T and S; f is a freshly initialised ConvNet that is never
     trained.
 
-    **Reference**: Zhao and Bilen, WACV 2023, Eq. 6. From the authors' code: real start, 256 items of T per class, SGD
-    with momentum 0.5 at 1.0, or 10 from 100 images per class on.
+    **Reference**: Zhao and Bilen, WACV 2023, Eq. 6. From the authors' code: real start, SGD with momentum 0.5.
 
-    **Differs**: 1 000 iterations, along which the rate falls as a cosine to zero, suit a small machine; the published
-    runs take 20 000 at a constant rate (``iterations=20000``, ``update.schedule=constant``).
+    **Differs**: 64 items of T per class, and 200 iterations at a rate that falls along a cosine from 3 per image and
+    class, suit a small machine: the gradient of one image is in proportion to 1 / ipc. The published runs take 256
+    items and 20 000 iterations at a constant 1, or 10 from 100 images per class on (``iterations=20000``,
+    ``objective.real=256``, ``update.lr.inputs=1``, ``update.schedule=constant``). On a validation split of the digits,
+    one image per class, two seeds: 93.8 so, 94.0 from 3 with 256 items, 94.0 from 1, 92.8 from 10 (one seed).
     """
     return Recipe(
         "dm",
         synthetic=Pixels(ipc, init="real"),
-        objective=FeatureMatch(real=256),
+        objective=FeatureMatch(real=64),
         policy=Fresh(),
         augment=Siamese(),
-        update=Update(lr={"inputs": 1.0 if ipc < 100 else 10.0}, schedule=Cosine()),
+        update=Update(lr={"inputs": 3.0 * ipc}, schedule=Cosine()),
         iterations=iterations,
     )
 
@@ -77,6 +82,36 @@ def m3d(ipc: int = 1, iterations: int = 100) -> Recipe:
         policy=TrainedOnReal(rounds=1, steps=5),
         augment=Siamese(),
         update=Update(lr={"inputs": 30.0 * ipc}, schedule=Cosine()),
+        iterations=iterations,
+    )
+
+
+@method(M3D, IDC, FKD)
+def taught_tiles(ipc: int = 1, iterations: int = 150) -> Recipe:
+    """Taught tiles: as many items of one byte per value as the bytes hold, matched as in ``m3d``, taught labels.
+
+    S is stored at 8 bits: the bytes of a float32 image hold four. Below ten images per class each of these is cut into
+    tiles as in ``idc``, which makes it sixteen items. A network trained on T says at the end what share of each class
+    an item shows.
+
+    **References**: Zhang et al., AAAI 2024, for the objective; Kim et al., ICML 2022, for the tiles; Shen and Xing,
+    ECCV 2022, for the labels.
+
+    **Differs**: a composition of our own. On a validation split of FashionMNIST (width 32, one seed, one network), at
+    one image per class: tiles of real images 63.1, with the labels 72.5; learned in 100 iterations 74.8, with the
+    labels 76.2. At ten: tiles with the labels 80.5, learned in 30 iterations 80.9; whole images, learned, 82.2, with
+    the labels 83.2; on its test split 82.2, where 40 random real images per class, in as many bytes, have 79.3. On the
+    digits at one, 98.1 ± 0.4 over three seeds, in 1.6 kB more than ``m3d``, which has 96.5: the labels count.
+    """
+    factor = 2 if ipc < 10 else 1
+    return Recipe(
+        "taught_tiles",
+        synthetic=Formation(ipc, factor=factor, init="real", coarse=8),
+        objective=FeatureMatch(real=64, kernel=Gaussian()),
+        policy=TrainedOnReal(rounds=1, steps=5),
+        labels=Taught(fit=Fit(steps=600, lr=0.05, schedule=Cosine())),
+        augment=Siamese(),
+        update=Update(lr={"inputs": 25.0 * factor**2 * ipc}, schedule=Cosine()),
         iterations=iterations,
     )
 

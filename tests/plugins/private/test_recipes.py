@@ -42,6 +42,7 @@ RUNS = {
     ),
     "fred": ({"synthetic.init": "noise", "synthetic.chosen": "low"}, 3),
     "m3d": ({"synthetic.init": "noise"}, 3),
+    "taught_tiles": (noise("labels.fit", requests=5, steps=2), 3 + 2),
     "dc": ({}, 3),
     "dsa": ({"synthetic.init": "noise"}, 3),
     "dcc": ({"synthetic.init": "noise"}, 3),
