@@ -127,7 +127,7 @@ def rtp(ipc: int = 1, iterations: int = 120) -> Recipe:
     """
     return Recipe(
         "rtp",
-        synthetic=SharedBases(ipc, bases=12, init="centres"),
+        synthetic=SharedBases(ipc, init="centres" if ipc == 1 else "real"),
         objective=Bptt(steps=60, batch=70, lr=0.03, momentum=0.9, window=15),
         update=Update(
             lr={"inputs": 0.02, "bases": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), clip=2.0, schedule=Cosine()

@@ -201,7 +201,7 @@ def kfs(ipc: int = 1, iterations: int = 400) -> Recipe:
     return Recipe(
         "kfs",
         synthetic=Codes(ipc, init="real"),
-        objective=FeatureMatch(real=64),
+        objective=FeatureMatch(real=64, batch=32),
         policy=Fresh(),
         augment=Siamese(),
         update=Update(lr={"inputs": 0.1, "decoders": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),
