@@ -174,7 +174,7 @@ def sorted_first(told):
 
 @pytest.mark.parametrize("name", ["mtt", "haba", "dance"])
 def test_the_card_says_what_the_experts_reach_and_nothing_else_changes(host, small, tiny, name):
-    """The mean accuracy on T of the experts' ends, here on all of T; what is drawn for it moves no draw of the run's."""
+    """The mean accuracy of the experts' ends, here on all of T; what is drawn for it moves no draw of the run's."""
     policy = replace(TWO, judged=20)
 
     def distilled(policy):

@@ -34,7 +34,7 @@ class SharedBases(Carrier):
 
     bases: Count | None = None
     """Bases B, shared by all classes; None for 12 times as many as the images per class whose bytes it takes, in at most
-    3/10 of them. Never more than a base has values: those span all others. Published: 16."""
+    3/10 of them. Never more than a base has values: those span the rest. Published: 16."""
     scale: Count = 2
     """Sides of an image over those of a base; it must divide both sides. Published: 2."""
     init: Literal["noise", "real", "centres"] = "noise"
