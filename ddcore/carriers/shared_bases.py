@@ -33,8 +33,8 @@ class SharedBases(Carrier):
     suits = frozenset({"image"})
 
     bases: Count | None = None
-    """Bases B, shared by all classes; None for 12 times as many as the images per class whose bytes it takes, in at most
-    3/10 of them. Never more than a base has values: those span the rest. Published: 16."""
+    """Bases B, shared by all classes; None for 12 times the images per class whose bytes it takes, in at most 3/10 of
+    those bytes. Never more than a base has values: those span the rest. Published: 16."""
     scale: Count = 2
     """Sides of an image over those of a base; it must divide both sides. Published: 2."""
     init: Literal["noise", "real", "centres"] = "noise"
