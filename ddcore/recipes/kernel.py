@@ -95,9 +95,9 @@ def rfad(ipc: int = 1, iterations: int = 900) -> Recipe:
     iterations of AdaBelief at 1e-3, and l of 5e-3 in units of the mean of K's diagonal (``objective.ridge=5e-3``). So
     few steps need a pixel rate of 0.15 and a temperature that starts at 10: from 1 it came to 3 in 200 steps. Affine
     changes that T and S share bring 1.5 points (validation items of MNIST at one image per class, ConvNet of width 32,
-    400 steps: 86.6 without, 88.1 with). Networks are ConvNets with instance norm, as they are evaluated, not of width 256
-    without a norm (``network.norm=none``); pixels are not seen through a learned linear map; images are standardised
-    (``preprocess.name=zca``).
+    400 steps: 86.6 without, 88.1 with). Networks are ConvNets with instance norm, as they are evaluated, not of width
+    256 without a norm (``network.norm=none``); pixels are not seen through a learned linear map; images are
+    standardised (``preprocess.name=zca``).
     """
     return Recipe(
         "rfad",
