@@ -98,7 +98,7 @@ def rfad(ipc: int = 1, iterations: int = 300) -> Recipe:
     starts at 1 comes to 3 in 200 steps. On MNIST at one image per class (validation items, ConvNet of width 32, 38 CPU
     seconds, one seed) 400 steps with ``policy.networks=1``, ``objective.ridge=1e-6``, ``labels.temperature=10`` and
     ``update.lr={inputs=0.15, labels=0.01, temperature=0.05}`` have 86.6 ± 0.5, and with ``augment.name=affine`` 88.1 ±
-    0.6; other seeds were uneven, 86.0 ± 7.1 on the test items after 900 steps.
+    0.6; another seed was uneven, 86.0 ± 7.1 on the test items after 900 steps.
     """
     return Recipe(
         "rfad",
