@@ -229,10 +229,11 @@ class Run:
         )
 
     def _stated(self) -> list[dict[str, Any]]:
-        """The facts of each view, the run's own and the gate's."""
+        """The facts of each view, the policy's, the run's own and the gate's."""
         own = {"seed": self.recipe.seed, "steps": self.step, "seconds": round(self.seconds, 3)}
         known = {} if self.recipe.gate.guards else {"fingerprint": self._train.content}
-        return [*(view.facts() for view in self.gate.source.views), own, known, self.gate.facts()]
+        views = (view.facts() for view in self.gate.source.views)
+        return [*views, self.recipe.policy.facts(self.policy), own, known, self.gate.facts()]
 
     def _within_range(self, images: torch.Tensor) -> torch.Tensor:
         assert self.preprocess is not None

@@ -351,6 +351,20 @@ def test_every_code_goes_through_every_decoder(host, small, tiny):
     assert torch.allclose(carrier(order), images[order], atol=1e-6)
 
 
+@pytest.mark.parametrize("ipc", [1, 3, 4, 10, 50])
+@pytest.mark.parametrize(
+    ("shape", "classes"), [((1, 28, 28), 10), ((1, 16, 16), 10), ((3, 32, 32), 10), ((1, 28, 28), 2)]
+)
+def test_the_decoders_of_kfs_grow_with_its_bytes(host, ipc, shape, classes):
+    """Codes and decoders both: decoders keep about their share of the bytes, and images have more detail each."""
+    card = DataCard("made", shape, classes, (6000,) * classes)
+    module, one = (host.recipe("kfs", ipc=n).synthetic.build(card) for n in (ipc, 1))
+    shares = [sum(p.numel() for p in m.decoders.parameters()) / n for m, n in ((module, ipc), (one, 1))]
+    assert 0.25 * shares[1] <= shares[0] <= 1.2 * shares[1]
+    assert len(module.classes) >= len(one.classes)
+    assert ipc < 4 or module.codes[0].numel() > one.codes[0].numel()
+
+
 def test_both_rates_of_codes_and_decoders_are_asked_for(host, small, tiny):
     run = run_of(host, small, tiny, "kfs", overrides={"synthetic.width": 3})
     assert run.synthetic.groups().keys() == {"inputs", "decoders"}
@@ -590,3 +604,23 @@ def test_logits_want_a_network_whose_last_layer_is_known(host, small, tiny):
     recipe = replace(host.recipe("dm"), network=Plain(), objective=FeatureMatch(logits=1.0))
     with pytest.raises(RecipeRefused, match="feature_match needs a network that shows the outputs of its blocks"):
         host.start(recipe, tiny)
+
+
+def test_some_items_of_each_class_are_all_that_a_step_looks_at(host, small, tiny):
+    """Gradients reach ``batch`` items of each class, others at each step; as many as there are, and it is the loss."""
+    run = run_of(host, small, tiny, "dm", overrides={"synthetic.ipc": 5, "objective.batch": 2})
+    pixels, seen = run.synthetic.carrier.pixels, set()
+    for _ in range(12):
+        pixels.grad = None
+        list(run.recipe.objective.accumulate(run.ctx.fresh(), run.synthetic, run.ctx))
+        moved = pixels.grad.flatten(1).any(1)
+        assert moved.view(3, 5).sum(1).tolist() == [2, 2, 2]
+        seen |= set(moved.nonzero().flatten().tolist())
+    assert seen == set(range(15))
+    losses = []
+    for batch in (None, 5):
+        run = run_of(host, small, tiny, "dm", overrides={"synthetic.ipc": 5})
+        losses.append(
+            list(replace(run.recipe.objective, batch=batch).accumulate(run.ctx.fresh(), run.synthetic, run.ctx))
+        )
+    assert losses[0] == losses[1]

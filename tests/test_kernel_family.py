@@ -455,6 +455,30 @@ def test_labels_of_every_kind_can_be_regressed(host, small, tiny):
     assert not torch.equal(run.synthetic.everything()[1], before[1])
 
 
+CARRIERS = {
+    "dm": {},
+    "fred": {},
+    "idm": {},
+    "it_gan": {"synthetic.size": 3, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.training": "none"},
+    "kfs": {"synthetic.width": 3, "synthetic.fit": 3},
+    "rtp": {},
+}
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+def test_ridge_learns_whatever_images_are_made_of(host, small, tiny, name):
+    """``--set objective.name=kernel_ridge`` in any carrier: all that it stores follows the loss on T."""
+    ridge = {"objective.name": "kernel_ridge", "policy.name": "fresh", **CARRIERS[name]}
+    run = host.start(small(host.recipe(name, ipc=2, iterations=2, overrides=ridge)), tiny)
+    run.start()
+    before = {group: [p.detach().clone() for p in held] for group, held in run.synthetic.groups().items()}
+    run.run_until()
+    for group, held in run.synthetic.groups().items():
+        for p, was in zip(held, before[group], strict=True):
+            assert p.isfinite().all()
+            assert not torch.equal(p, was), group
+
+
 def test_mirrored_items_are_left_out_where_they_could_change_a_label(host, tiny):
     assert host.recipe("frepo").objective.flip
     assert not host.recipe("frepo").fitted(tiny.card).objective.flip

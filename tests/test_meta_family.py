@@ -1,5 +1,6 @@
 """Meta-learning: back-propagation through training, against its formula written slowly, as one graph."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -198,6 +199,19 @@ def test_a_memory_keeps_the_bytes_of_its_budget():
     memory = SharedBases(1, bases=16).build(DIGITS)
     assert memory.nbytes() <= 4 * 2560 < memory.nbytes() + 4 * 16 * 10
     assert len(memory.classes) == 10 * ((2560 - 1024) // 160)
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 10, 20])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 16, 16), (3, 32, 32), (1, 8, 8)])
+@pytest.mark.parametrize("classes", [2, 3, 10, 100])
+def test_the_bases_of_rtp_grow_with_its_bytes_and_leave_none_over(host, ipc, shape, classes):
+    card = DataCard("made", shape, classes, (6000,) * classes)
+    plan, size = host.recipe("rtp", ipc=ipc).synthetic, math.prod(shape) // 4
+    memory, budget = plan.build(card), 4 * ipc * classes * math.prod(shape)
+    assert memory.nbytes() <= budget
+    assert memory.nbytes() > budget - 4 * classes * len(memory.bases) or memory.versions == plan.most
+    assert len(memory.bases) == min(12 * ipc, 12 * ipc * classes // 10, size), "more would span nothing new"
+    assert len(replace(plan, ipc=1, coarse=8).build(card).bases) == len(replace(plan, ipc=4).build(card).bases)
 
 
 def test_a_memory_reads_sums_of_its_bases():

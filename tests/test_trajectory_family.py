@@ -172,6 +172,37 @@ def sorted_first(told):
     return [int(what.split()[2]) for what, done, _ in told if done == 1]
 
 
+@pytest.mark.parametrize("name", ["mtt", "haba", "dance"])
+def test_the_card_says_what_the_experts_reach_and_nothing_else_changes(host, small, tiny, name):
+    """The mean accuracy of the experts' ends, here on all of T; what is drawn for it moves no draw of the run's."""
+    policy = replace(TWO, judged=20)
+
+    def distilled(policy):
+        recipe = small(host.recipe(name, ipc=2, iterations=6))
+        objective = {"objective": TrajectoryMatch(steps=1)} if name == "mtt" else {}
+        run = host.start(replace(recipe, policy=Rival(policy) if name == "haba" else policy, **objective), tiny)
+        run.run_until()
+        return run, run.export()
+
+    run, told = distilled(policy)
+    _, quiet = distilled(replace(policy, judged=0))
+    experts = run.policy.get("inner", run.policy)["experts"].values()
+    items = run.preprocess(tiny.train.inputs.float() / 255)
+    right = [(run.draw(items, way[-1]).argmax(1) == tiny.train.targets).float().mean() for way in experts]
+    assert told.facts["experts_reach"] == pytest.approx(100 * float(sum(right)) / len(right), abs=0.06)
+    assert "experts_reach" not in quiet.facts
+    assert torch.equal(told.inputs, quiet.inputs)
+
+
+def test_a_gate_that_guards_t_is_not_asked_what_the_experts_reach(host, small, tiny):
+    recipe = small(host.recipe("mtt", iterations=3, overrides={"synthetic.init": "noise"}), policy=TWO)
+    run = host.start(replace(recipe, plugins={"private": {"requests": 40}}), tiny)
+    run.run_until()
+    assert "features" in recipe.asks
+    assert not run.trace.asked["features"]
+    assert "experts_reach" not in run.export().facts
+
+
 def test_the_window_grows(host, small, tiny):
     policy = Experts(experts=1, fit=SHORT, last=0, grown=2, growth=4, span=2)
     ages = []

@@ -37,10 +37,11 @@ class Codes(Carrier):
 
     decoders: Count = 2
     """Decoders, shared by all classes; each makes an image of every code."""
-    channels: Count = 2
-    """Channels of a code."""
-    width: Count = 8
-    """Channels between the convolutions of a decoder."""
+    channels: Count | None = None
+    """Channels of a code; None for 2 times the root of the images per class whose bytes it takes, rounded down."""
+    width: Count | None = None
+    """Channels between the convolutions of a decoder; None for 8 times that root, so that the decoders keep their share
+    of the bytes."""
     scale: Doubled = 4
     """Sides of an image over those of a code: a power of two that divides both sides."""
     init: Literal["noise", "real"] = "noise"
@@ -60,10 +61,12 @@ class Codes(Carrier):
 
     def code(self, card: DataCard) -> tuple[int, int, int]:
         """A code's shape. Raises RecipeRefused where the images have none."""
-        return self.channels, *reduced(card, self.scale)
+        return self.channels or 2 * math.isqrt(self.budget), *reduced(card, self.scale)
 
     def live_decoders(self, card: DataCard) -> Decoders:
-        return Decoders(chain(*enlarging(card, self.channels, self.width, self.scale)), self.decoders)
+        channels, *_ = self.code(card)
+        width = self.width or 8 * math.isqrt(self.budget)
+        return Decoders(chain(*enlarging(card, channels, width, self.scale)), self.decoders)
 
     def codes(self, card: DataCard) -> int:
         """Codes per class. Raises RecipeRefused where not even one fits."""

@@ -32,8 +32,9 @@ class SharedBases(Carrier):
 
     suits = frozenset({"image"})
 
-    bases: Count = 16
-    """Bases B, shared by all classes. Published: 16."""
+    bases: Count | None = None
+    """Bases B, shared by all classes; None for 12 times the images per class whose bytes it takes, in at most 3/10 of
+    those bytes. Never more than a base has values: those span the rest. Published: 16."""
     scale: Count = 2
     """Sides of an image over those of a base; it must divide both sides. Published: 2."""
     init: Literal["noise", "real", "centres"] = "noise"
@@ -52,9 +53,16 @@ class SharedBases(Carrier):
         """A base's shape. Raises RecipeRefused where the images have none."""
         return card.shape[0], *reduced(card, self.scale)
 
+    def count(self, card: DataCard) -> int:
+        """Bases. Raises RecipeRefused where the images have none."""
+        size, n = math.prod(self.base(card)), self.budget
+        share = 3 * n * card.classes * math.prod(card.shape) // (10 * size)
+        return min(size, self.bases or max(1, min(12 * n, share)))
+
     def images(self, card: DataCard) -> int:
         """Images per class. Raises RecipeRefused where not even one fits."""
-        return codes_that_fit(card, self.budget, self.bases * math.prod(self.base(card)), self.bases, self.most)
+        bases = self.count(card)
+        return codes_that_fit(card, self.budget, bases * math.prod(self.base(card)), bases, self.most)
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
         super().check(recipe, card, network)
@@ -70,19 +78,19 @@ class SharedBasesModule(DecodedModule):
         self.plan = plan
         self.versions = plan.images(card)
         self.side = card.shape[1:]
-        self.bases = nn.Parameter(torch.zeros(plan.bases, *plan.base(card)))
-        self.addresses = nn.Parameter(torch.zeros(card.classes * self.versions, plan.bases))
+        self.bases = nn.Parameter(torch.zeros(plan.count(card), *plan.base(card)))
+        self.addresses = nn.Parameter(torch.zeros(card.classes * self.versions, len(self.bases)))
         self.register_buffer("classes", classes_in_order([self.versions] * card.classes))
 
     def start(self, ctx: Context) -> None:
         with torch.no_grad():
             if self.plan.init == "noise":
-                for tensor, scale in ((self.bases, 1.0), (self.addresses, self.plan.bases**-0.5)):
+                for tensor, scale in ((self.bases, 1.0), (self.addresses, len(self.bases) ** -0.5)):
                     tensor.copy_(scale * torch.randn(tensor.shape, generator=ctx.rng["init"]))
                 return
             images = torch.cat([self._wanted(c, ctx) for c in range(ctx.card.classes)])
             left, values, right = torch.linalg.svd(images, full_matrices=False)
-            held, size = min(self.plan.bases, len(values)), math.sqrt(images.shape[1])
+            held, size = min(len(self.bases), len(values)), math.sqrt(images.shape[1])
             self.addresses[:, :held] = left[:, :held] * values[:held] / size
             self.bases.copy_(torch.randn(self.bases.shape, generator=ctx.rng["init"]))
             self.bases[:held] = size * right[:held].view(-1, *self.bases.shape[1:])

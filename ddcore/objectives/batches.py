@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -13,16 +14,20 @@ from ddcore.synthetic import LabelModule, SyntheticSet
 from ddcore.types import ItemLoss
 
 
-def class_batches(synthetic: SyntheticSet, classes: Sequence[int], ctx: Context) -> Iterator[list[int]]:
-    """The classes in batches whose items of S fit one chunk of memory, at least one class in each."""
+def class_batches(
+    synthetic: SyntheticSet, classes: Sequence[int], ctx: Context, most: int | None = None
+) -> Iterator[list[int]]:
+    """The classes in batches whose items of S, at most ``most`` of each, fit one chunk of memory, at least one class in
+    each."""
     lot: list[int] = []
     held = 0
     for c in classes:
-        if lot and held + synthetic.count(c) > ctx.room:
+        taken = min(synthetic.count(c), most or sys.maxsize)
+        if lot and held + taken > ctx.room:
             yield lot
             lot, held = [], 0
         lot.append(c)
-        held += synthetic.count(c)
+        held += taken
     if lot:
         yield lot
 

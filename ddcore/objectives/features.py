@@ -39,6 +39,9 @@ class FeatureMatch(Objective):
 
     real: Count = 256
     """Items of T per class and step. Published: 256."""
+    batch: Count | None = None
+    """Items of S per class and step, drawn without replacement, so that a step's time does not grow with S; None for
+    all of them."""
     logits: NotNegative = 0.0
     """Weight l of an added term l || mean_n z(T_c) - mean_n z(S_c) ||^2 on the outputs z of the last layer. That layer
     is linear, so mean outputs follow from mean features: nothing more is asked of T."""
@@ -64,8 +67,8 @@ class FeatureMatch(Objective):
             draw = embedded(draw, self._frequencies(self.kernel, draw, synthetic, ctx))
         real = ctx.gate.features(draw, groups)
         total = torch.zeros((), device=ctx.device)
-        for lot in class_batches(synthetic, range(ctx.card.classes), ctx):
-            rows = [synthetic.pick([c]) for c in lot]
+        for lot in class_batches(synthetic, range(ctx.card.classes), ctx, self.batch):
+            rows = [self._some(synthetic.pick([c]), ctx) for c in lot]
             made = iter(apart(synthetic.take(torch.cat(rows))[0], [len(r) for r in rows]))
             inputs = [groups[c].seen(next(made)) for c in lot]
             features = ctx.gate.clip_features(draw(joined(inputs), features=True))
@@ -77,6 +80,12 @@ class FeatureMatch(Objective):
             loss.backward()
             total += loss.detach()
         yield float(total)
+
+    def _some(self, rows: Tensor, ctx: Context) -> Tensor:
+        """``batch`` of the ``rows`` of a class, or all."""
+        if self.batch is None or len(rows) <= self.batch:
+            return rows
+        return rows[sent(torch.randperm(len(rows), generator=ctx.rng["batches"])[: self.batch], ctx.device)]
 
     @staticmethod
     def _frequencies(kernel: Gaussian, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor:

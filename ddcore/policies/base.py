@@ -33,6 +33,10 @@ class Policy(Part, kind="policy"):
         """Raises ValueError where ``state``, of a checkpoint, is not what this policy remembers of ``network``."""
         TypeAdapter(self.memory).validate_python(state, strict=True, context=shapes_of(network))
 
+    def facts(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What the card shall say of its networks so far, as JSON can hold it; nothing by default."""
+        return {}
+
     @abstractmethod
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         """The network of the next step."""

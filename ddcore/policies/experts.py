@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -21,6 +22,7 @@ from ddcore.device import all_sent
 from ddcore.errors import RecipeRefused
 from ddcore.files import write_whole
 from ddcore.gate.fit import Fit
+from ddcore.networks.probe import predicted_shares
 from ddcore.optimisers import Sgd
 from ddcore.packing import to_dict
 from ddcore.policies.base import Policy
@@ -30,7 +32,7 @@ from ddcore.ranks import ranks
 from ddcore.rng import Streams
 from ddcore.synthetic import SyntheticSet
 from ddcore.tensors import read_tensors, write_tensors
-from ddcore.types import Draw, Network, Params
+from ddcore.types import Draw, Group, Network, Params
 
 CARD = "buffer.json"
 
@@ -41,6 +43,7 @@ class ExpertsState(State):
     experts: dict[str, list[Parameters]] = Field(default_factory=dict)
     buffer: str = ""
     chosen: Annotated[list[Number], Len(2, 2)] = Field(default_factory=lambda: [0, 0])
+    reach: dict[str, float] = Field(default_factory=dict)
     training: TrainingState | Nothing = Nothing()
 
 
@@ -85,6 +88,9 @@ class Experts(Policy):
     it was made otherwise. None to keep them in the run and its checkpoint."""
     half: bool = False
     """Whether stored experts are in half precision."""
+    judged: Whole = 32
+    """Items of each class of T by which each expert is judged at its end; the card's ``experts_reach`` is their mean
+    accuracy in percent, and S teaches no more than they know. 0 for none. A gate that guards T is not asked."""
 
     def faults(self) -> Iterator[str]:
         if self.first > self.last:
@@ -108,6 +114,10 @@ class Experts(Policy):
             raise ValueError(f"an expert has not {self.fit.snapshots} snapshots")
 
     @property
+    def asks(self) -> frozenset[str]:
+        return super().asks | ({"features"} if self.judged else set())
+
+    @property
     def gives(self) -> frozenset[str]:
         return frozenset({"target"})
 
@@ -125,7 +135,9 @@ class Experts(Policy):
             state["chosen"] = [number, int(torch.randint(self.first, last + 1, (), generator=generator))]
         number, start = state["chosen"]
         begun = replace(ctx.fresh(Streams(self._seed(number))), network=ctx.network)
-        params, target = self._snapshots(state, number, (start, start + self.span), begun.params, ctx)
+        which = (start, start + self.span, self.fit.snapshots)
+        params, target, end = self._snapshots(state, number, which, begun.params, ctx)
+        self._judge(state, number, replace(begun, params=end), ctx)
         del state["chosen"]
         if self.along:
             share = self.along * float(torch.rand((), generator=generator))
@@ -136,6 +148,21 @@ class Experts(Policy):
             }
         age = round(self.fit.length(sum(ctx.card.counts)) * start / self.fit.snapshots)
         return replace(begun, params=params, target=target, age=age)
+
+    def facts(self, state: dict[str, Any]) -> dict[str, Any]:
+        reach = state.get("reach", {})
+        return {"experts_reach": round(100 * fmean(reach.values()), 1)} if reach else {}
+
+    def _judge(self, state: dict[str, Any], number: int, end: Draw, ctx: Context) -> None:
+        """Note which share of T an expert classifies rightly at its ``end``, by draws of its own."""
+        reach = state.setdefault("reach", {})
+        if not self.judged or str(number) in reach or ctx.gate.source.guard or ctx.card.values:
+            return
+        there = [c for c, count in enumerate(ctx.card.counts) if count]
+        gate = ctx.gate.with_streams(Streams(self._seed(number)))
+        shares = gate.features(predicted_shares(end), [Group((c,), self.judged) for c in there])
+        right = sum(float(share[c]) * ctx.card.counts[c] for c, share in zip(there, shares, strict=True))
+        reach[str(number)] = right / sum(ctx.card.counts)
 
     def _seed(self, number: int) -> int:
         return self.seed * 1_000_003 + number

@@ -56,6 +56,9 @@ class Rival(Policy):
         self.policy.check_state(own.pop("inner", {}), network)
         super().check_state(own, network)
 
+    def facts(self, state: dict[str, Any]) -> dict[str, Any]:
+        return self.policy.facts(state.get("inner", {}))
+
     def draw(self, state: dict[str, Any], synthetic: SyntheticSet, ctx: Context) -> Draw:
         draw = self.policy.draw(state.setdefault("inner", {}), synthetic, ctx)
         if "params" not in state:

@@ -230,13 +230,15 @@ def kfs(ipc: int = 1, iterations: int = 400) -> Recipe:
     **Reference**: Lee et al., 2022.
 
     **Differs**: there is no public code, so sizes, rates and the start are ours: two decoders of one hidden layer,
-    codes at a quarter of the sides that are first fitted to real images, Adam. 400 iterations with 64 items of T per
-    class suit a small machine.
+    codes at a quarter of the sides that are first fitted to real images, Adam. Codes and decoders grow with the root of
+    ipc: at 4 images per class of FashionMNIST (validation items, ConvNet of width 16, 50 iterations) 15 codes of 4
+    channels have 74.3 ± 0.3 and 31 of 2, the size for 1 image per class, 73.2 ± 1.9. 400 iterations with 64 items of T
+    and at most 32 of S per class suit a small machine.
     """
     return Recipe(
         "kfs",
         synthetic=Codes(ipc, init="real"),
-        objective=FeatureMatch(real=64),
+        objective=FeatureMatch(real=64, batch=32),
         policy=Fresh(),
         augment=Siamese(),
         update=Update(lr={"inputs": 0.1, "decoders": 0.02}, optimiser=Adam(betas=(0.5, 0.999)), schedule=Cosine()),

@@ -94,7 +94,11 @@ def rfad(ipc: int = 1, iterations: int = 300) -> Recipe:
     **Differs**: 128 items of T per step and 300 iterations of Adam at rates that fall along a cosine suit a small
     machine; the published runs take 5 120 items and up to 100 000 iterations of AdaBelief at 1e-3. Networks are
     ConvNets with instance norm, as they are evaluated, not of width 256 without a norm (``network.norm=none``); pixels
-    are not seen through a learned linear map; images are standardised (``preprocess.name=zca``).
+    are not seen through a learned linear map; images are standardised (``preprocess.name=zca``). A temperature that
+    starts at 1 comes to 3 in 200 steps. On MNIST at one image per class (validation items, ConvNet of width 32, 38 CPU
+    seconds, one seed) 400 steps with ``policy.networks=1``, ``objective.ridge=1e-6``, ``labels.temperature=10`` and
+    ``update.lr={inputs=0.15, labels=0.01, temperature=0.05}`` have 86.6 ± 0.5, and with ``augment.name=affine`` 88.1 ±
+    0.6; another seed was uneven, 86.0 ± 7.1 on the test items after 900 steps.
     """
     return Recipe(
         "rfad",
