@@ -19,9 +19,9 @@ run), accuracy in percent of probes on the own and the other backbone, and after
 
 Matched images beat as many random ones by more than one standard deviation, on both backbones, and most on their own;
 herding in the features is as good on it and better on the other. At equal bytes, a real pixel being one and a learned
-number four, random and herding have four images per class; the program measures them (`equal bytes`), and so far nobody
-has. Fine-tuning reaches no accuracy with matched images in fewer steps than with T: 59.8 and 64.7 after 10, 81.0 and
-84.8 after 30, more than with S after 100. On validation, augmentation changed nothing.
+number four, random and herding have four images per class: the program measures them (`equal bytes`), but has not been
+run to its end so. Fine-tuning reaches no accuracy with matched images in fewer steps than with T: 59.8 and 64.7 after
+10, 81.0 and 84.8 after 30, more than with S after 100. On validation, augmentation changed nothing.
 """
 
 import argparse
