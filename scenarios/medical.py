@@ -10,8 +10,8 @@ saved with a card that says what was not covered. Needs the plugin private and M
     python scenarios/medical.py --smoke         # scikit-learn's digits, a few steps: half a minute
 
 Seen: the smoke form alone, on scikit-learn's digits, one image per class, one seed: after two steps all images of all
-sets are copies, as they must be for starts from real images, and the audit finds a leak by them (true positives at 1 %
-false ones, four shadows: 0.8 ± 1.7 %). BreastMNIST has not been measured to the end.
+sets are copies, as they must be for starts from real images, and the audit finds a leak by those that are random (true
+positives at 1 % false ones, four shadows: 0.8 ± 1.7 %). BreastMNIST has not been measured to the end.
 """
 
 import argparse

@@ -342,6 +342,8 @@ def test_nodes_go_the_whole_way(nodes_host, graph, name, least, tmp_path):
     host = nodes_host
     learns = name in ("dm", "dc")
     overrides = {"synthetic.init": "real"} if learns else {}
+    if name == "dm":
+        overrides["update.lr.inputs"] = 1.0  # that of images is too high for nodes
     recipe = host.recipe(name, kind="vertex", ipc=2, overrides=overrides, **({"iterations": 40} if learns else {}))
     run, again = host.start(recipe, graph), host.start(recipe, graph)
     run.run_until(until=2)

@@ -34,9 +34,9 @@ def made(maker):
     return testing.smaller(own(maker) if own else testing.sample(maker))
 
 
-ELSEWHERE = {"graph_gcn", "sampled_graphs", "doscond_graphs", "trajectory", "dynafed"}
-"""Parts for whole graphs, which no data set makes without files, and for trajectories that a server hands out: the
-plugins' own tests check them."""
+ELSEWHERE = {"graph_gcn", "sampled_graphs", "doscond_graphs", "trajectory", "dynafed", "pair_match"}
+"""Parts for whole graphs, which no data set makes without files, for trajectories that a server hands out, and for
+networks of two towers: the plugins' own tests check them."""
 LONG = {"dosser", "datm", "distilled_replay"}
 """Methods whose small run takes more than ten seconds."""
 

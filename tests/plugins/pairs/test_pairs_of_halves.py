@@ -10,7 +10,7 @@ from ddcore_pairs.contrast import TEMPERATURE, contrastive
 
 from ddcore import Host, RecipeRefused
 from ddcore import plugin as dd
-from ddcore.testing import check_network, tiny_vectors
+from ddcore.testing import check_network, check_objective, tiny_vectors
 
 TOWERS = TwoTowers(hidden=8)
 
@@ -104,6 +104,7 @@ def test_the_objective_wants_towers_and_an_open_gate():
     before = run.synthetic.everything()[0].detach().clone()
     run.run_until(2)
     assert not torch.equal(before, run.synthetic.everything()[0])
+    check_objective(recipe.objective, recipe=recipe, data=data, host=host)
     with pytest.raises(RecipeRefused, match="which mlp does not tell apart: take network.name = two_towers"):
         host.start(replace(recipe, network=dd.MLP()), data)
 

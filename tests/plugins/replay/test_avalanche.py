@@ -148,8 +148,9 @@ def test_gdumb_begins_anew_and_sees_the_buffer_alone(benchmark):
 
 
 def test_a_recipe_stands_for_its_name_and_the_buffer_shrinks(benchmark, host):
-    recipe = host.recipe("dm", ipc=7, overrides=SMALL)
-    by_value, by_name = DistilledBuffer(8, recipe), DistilledBuffer(8, "dm", overrides=SMALL)
+    fixed = {**SMALL, "update.lr.inputs": 1.0}
+    recipe = host.recipe("dm", ipc=7, overrides=fixed)
+    by_value, by_name = DistilledBuffer(8, recipe), DistilledBuffer(8, "dm", overrides=fixed)
     for buffer in (by_value, by_name):
         buffer.post_adapt(None, benchmark.train_stream[0])
         assert len(buffer.buffer) == 8
