@@ -29,7 +29,7 @@ import ddcore
 
 METHODS = ("taught_tiles", "dm", "m3d", "kfs")
 BESIDE = ("random", "herding", "el2n", "whole")
-OVERRIDES: dict[str, dict[str, Any]] = {"dm": {"synthetic.coarse": 8, "objective.real": 64}}
+OVERRIDES: dict[str, dict[str, Any]] = {"dm": {"synthetic.coarse": 8}}
 """DM learns as many images of one byte per pixel as the bytes hold."""
 TINY = {"network.width": 4, "objective.real": 4}
 TINIER = {"taught_tiles": {"labels.fit.steps": 2}, "kfs": {"synthetic.fit": 2}}

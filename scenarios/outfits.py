@@ -68,10 +68,8 @@ def measured(seed: int, host: ddcore.Host, root: str | None, ipc: int, smoke: bo
         outfits(*garments(root, split), 100 if smoke else n, seed) for split, n in (("train", 4000), ("test", 1000))
     ]
     data = ddcore.RealData.of("outfits", *splits, kind="vector", class_names=("apart", "together"))
-    iterations = {"frepo": 2 if smoke else 500, "dm": 2 if smoke else 500}
-    sets = {"whole": data.train}
-    for method in ("random", "herding", "dm", "frepo"):
-        words = {"iterations": iterations[method]} if method in iterations else {}
+    sets, length = {"whole": data.train}, {"iterations": 2 if smoke else 500}
+    for method, words in {"random": {}, "herding": {}, "dm": length, "frepo": length}.items():
         recipe = replace(host.recipe(method, kind="vector", ipc=ipc, **words), network=PairScore(hidden=64), seed=seed)
         sets[method] = host.distill(recipe, data, device=device)
     protocol = ddcore.Protocol(

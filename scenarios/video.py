@@ -74,7 +74,6 @@ def recipes(host: ddcore.Host, ipc: int, seed: int, smoke: bool) -> dict[str, dd
     found = {method: host.recipe(method, kind="video", ipc=ipc) for method in ("random", "herding")}
     found["random, a byte per number"] = host.recipe("random", kind="video", ipc=4 * ipc)
     found["dm"] = host.recipe("dm", kind="video", ipc=ipc, iterations=2 if smoke else 150)
-    found["dm"] = replace(found["dm"], objective=replace(found["dm"].objective, real=64))
     update = dd.Update(lr={"inputs": 0.03}, optimiser=dd.Adam(), schedule=dd.Cosine())
     found["still"] = replace(found["dm"], name="still", synthetic=dd.Still(ipc), update=update)
     return {label: replace(recipe, network=NETWORK, seed=seed) for label, recipe in found.items()}

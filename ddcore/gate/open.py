@@ -57,7 +57,7 @@ class Open(GatePlan):
             check_precision("gate.precision", torch.bfloat16, source.device)
         if self.compiled:
             check_compiler("gate.compiled", source.device)
-        return OpenGate(source, rng, self.max_bytes, self.precision, self.compiled)
+        return OpenGate(source, rng, self.max_bytes, self.precision, _compiled() if self.compiled else _embed)
 
 
 def _embed(draw: Draw, inputs: Tensor) -> Tensor:
@@ -78,17 +78,15 @@ class OpenGate(Gate):
         rng: Streams,
         max_bytes: int | None = None,
         precision: str = "float32",
-        compiled: bool = False,
+        embed: Callable[[Draw, Tensor], Tensor] = _embed,
     ) -> None:
         super().__init__(source, rng)
         self._max_bytes = max_bytes
         self._precision = precision
-        self._embed = _compiled() if compiled else _embed
+        self._embed = embed
 
     def with_streams(self, rng: Streams) -> Gate:
-        other = OpenGate(self.source, rng, self._max_bytes, self._precision)
-        other._embed = self._embed
-        return other
+        return OpenGate(self.source, rng, self._max_bytes, self._precision, self._embed)
 
     def _features(self, draw: Draw, inputs: Tensor) -> Tensor:
         """Features (n, d) of ``inputs``, in float32 at least however they were computed."""

@@ -135,9 +135,10 @@ class Experts(Policy):
             state["chosen"] = [number, int(torch.randint(self.first, last + 1, (), generator=generator))]
         number, start = state["chosen"]
         begun = replace(ctx.fresh(Streams(self._seed(number))), network=ctx.network)
-        which = (start, start + self.span, self.fit.snapshots)
-        params, target, end = self._snapshots(state, number, which, begun.params, ctx)
-        self._judge(state, number, replace(begun, params=end), ctx)
+        params, target = self._snapshots(state, number, (start, start + self.span), begun.params, ctx)
+        if self._unjudged(state, number, ctx):
+            (end,) = self._snapshots(state, number, (self.fit.snapshots,), begun.params, ctx)
+            state.setdefault("reach", {})[str(number)] = self._reach(number, replace(begun, params=end), ctx)
         del state["chosen"]
         if self.along:
             share = self.along * float(torch.rand((), generator=generator))
@@ -153,16 +154,18 @@ class Experts(Policy):
         reach = state.get("reach", {})
         return {"experts_reach": round(100 * fmean(reach.values()), 1)} if reach else {}
 
-    def _judge(self, state: dict[str, Any], number: int, end: Draw, ctx: Context) -> None:
-        """Note which share of T an expert classifies rightly at its ``end``, by draws of its own."""
-        reach = state.setdefault("reach", {})
-        if not self.judged or str(number) in reach or ctx.gate.source.guard or ctx.card.values:
-            return
+    def _unjudged(self, state: dict[str, Any], number: int, ctx: Context) -> bool:
+        """An expert that is to be judged, and has not been."""
+        asked = self.judged and not ctx.gate.source.guard and not ctx.card.values
+        return bool(asked) and str(number) not in state.get("reach", {})
+
+    def _reach(self, number: int, end: Draw, ctx: Context) -> float:
+        """The share of T that an expert classifies rightly at its ``end``, by draws of its own."""
         there = [c for c, count in enumerate(ctx.card.counts) if count]
         gate = ctx.gate.with_streams(Streams(self._seed(number)))
         shares = gate.features(predicted_shares(end), [Group((c,), self.judged) for c in there])
         right = sum(float(share[c]) * ctx.card.counts[c] for c, share in zip(there, shares, strict=True))
-        reach[str(number)] = right / sum(ctx.card.counts)
+        return right / sum(ctx.card.counts)
 
     def _seed(self, number: int) -> int:
         return self.seed * 1_000_003 + number
