@@ -41,11 +41,11 @@ def module_of(run, params):
     with torch.no_grad():
         for parameter, value in zip(own, params.values(), strict=True):
             parameter.copy_(value)
-    return net
+    return net.to(run.device)
 
 
 def real_batch(run, store, c, size):
-    """Items of class ``c`` in the run's own draw, as the network takes them."""
+    """Items of class ``c`` in the run's own draw, as the network takes them; ``store`` lies on the run's device."""
     batch = store.take(store.draw(run.rng["real"], (c,), size))
     return run.preprocess(batch.inputs), batch.targets
 
@@ -58,7 +58,7 @@ def dm_loss(run, store, pixels):
     for parameter in net.parameters():
         parameter.requires_grad_(False)
     views = [run.ctx.transform() for _ in range(run.card.classes)]
-    loss = torch.zeros(())
+    loss = torch.zeros((), device=run.device)
     for c, view in enumerate(views):
         inputs, _ = real_batch(run, store, c, run.recipe.objective.real)
         real = embed(view(inputs)).detach()
@@ -69,7 +69,7 @@ def dm_loss(run, store, pixels):
 
 def filter_cosine(synthetic, real, eps=1e-6):
     """Sum over weights of two and more dimensions, and over their output filters, of 1 - cosine."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=synthetic[0].device)
     for s, t in zip(synthetic, real, strict=True):
         if s.ndim >= 2:
             s, t = s.flatten(1), t.flatten(1)
@@ -81,7 +81,7 @@ def dc_loss(run, store, pixels):
     """Gradient matching, one graph over the classes."""
     net = module_of(run, run.recipe.policy.draw(run.policy, run.synthetic, run.ctx).params)
     views = [run.ctx.transform() for _ in range(run.card.classes)]
-    loss = torch.zeros(())
+    loss = torch.zeros((), device=run.device)
     for c, view in enumerate(views):
         inputs, targets = real_batch(run, store, c, run.recipe.objective.real)
         parameters = list(net.parameters())
@@ -116,7 +116,7 @@ def sre2l_loss(run, store, pixels):
         layer.register_forward_pre_hook(hook(layer.running_mean, layer.running_var, weight))
     classes = run.synthetic.carrier.classes
     order = torch.arange(len(pixels)).view(run.card.classes, -1).T.flatten()
-    loss = torch.zeros(())
+    loss = torch.zeros((), device=run.device)
     for rows in order.chunk(-(-len(order) // objective.batch)):
         loss = loss + F.cross_entropy(net(run.ctx.transform(len(rows))(pixels[rows])), classes[rows])
     return loss + sum(apart)
@@ -134,7 +134,7 @@ def step(loss_of):
     return plain_step
 
 
-def train(plan, training, protocol, card, lr, net, seed):
+def train(plan, training, protocol, card, lr, net, seed, device="cpu"):
     """One fresh net trained alone, from loaders."""
     rng = Streams(seed)
     params, _ = plan.build(card).init(rng[f"net/{net}"])
@@ -142,6 +142,7 @@ def train(plan, training, protocol, card, lr, net, seed):
     with torch.no_grad():
         for parameter, value in zip(module.parameters(), params.values(), strict=True):
             parameter.copy_(value)
+    module.to(device)
     items = TensorDataset(*training.take(torch.arange(len(training))))
     optimiser = protocol.optimiser.build((module.parameters(), lr))
     steps, done = protocol.length(len(training)), 0
@@ -150,6 +151,7 @@ def train(plan, training, protocol, card, lr, net, seed):
         for inputs, targets in DataLoader(items, batch_sampler=[rows.tolist() for rows in order]):
             if done == steps:
                 break
+            inputs, targets = inputs.to(device), targets.to(device)
             if protocol.schedule == Half() and done == steps // 2:
                 optimiser = protocol.optimiser.build((module.parameters(), lr / 10))
             elif protocol.schedule == Cosine():
@@ -165,9 +167,10 @@ def train(plan, training, protocol, card, lr, net, seed):
 
 
 def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    device = next(module.parameters()).device
     loader = DataLoader(TensorDataset(inputs, targets), 256)
     with torch.no_grad():
-        right = sum(int((module(x).argmax(1) == y).sum()) for x, y in loader)
+        right = sum(int((module(x.to(device)).argmax(1) == y.to(device)).sum()) for x, y in loader)
     return 100 * right / len(targets)
 
 

@@ -1,6 +1,7 @@
 """Speed as ratios: each fast path against the plain one, which it must agree with first.
 
-Rounds alternate A B A B in one process; the peak memory of each side is a fresh process's.
+Rounds alternate A B A B in one process; the peak memory of each side is a fresh process's. On a CPU the ratio is of CPU
+seconds, on a GPU of wall seconds: the processor only waits there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddcore.bench.rows import ROWS, Pair, Rows
-from ddcore.device import peak_mib
+from ddcore.device import check_device, peak_mib
 from ddcore.errors import DdcoreError, UnknownName
 from ddcore.files import check_target, write_whole
 from ddcore.host import Host
@@ -38,10 +39,12 @@ def _rows() -> dict[str, Rows]:
     return {**ROWS, **{entry.name: cast(Rows, entry.maker) for entry in Host().catalogue.of("benchmark")}}
 
 
-def _timed(work: Callable[[], Any]) -> dict[str, float]:
-    """Seconds, and the pages that the kernel had to clear."""
+def _timed(work: Callable[[], Any], device: str = "cpu") -> dict[str, float]:
+    """Seconds until all is done, and the pages that the kernel had to clear."""
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     work()
+    if device != "cpu":
+        torch.cuda.synchronize(device)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
     faults = after.ru_minflt - before.ru_minflt
@@ -58,51 +61,66 @@ class Launches(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def launches(work: Callable[[], Any]) -> int:
-    """Operations that are not views in ``work``, forward and backward."""
-    with Launches() as seen:
+def launches(work: Callable[[], Any], device: str = "cpu") -> int:
+    """Kernels that ``work`` launches on a GPU, forward and backward; on a CPU its operations that are not views."""
+    if device == "cpu":
+        with Launches() as seen:
+            work()
+        return seen.count
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiled:
         work()
-    return seen.count
+        torch.cuda.synchronize(device)
+    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiled.events() or ())
 
 
 KINDS = ("wall", "user", "system", "cpu", "faults")
 
 
-def peaks(rounds: int = 5) -> dict[str, float]:
-    """The most GFLOP/s that products (1024 x 1024) and convolutions (128 to 128 channels, 16 x 16) reach here."""
-    a, x = torch.randn(1024, 1024), torch.randn(16, 128, 16, 16)
-    weight = torch.randn(128, 128, 3, 3)
+def peaks(device: str = "cpu", rounds: int = 5) -> dict[str, float]:
+    """The most GFLOP/s that products and convolutions (128 to 128 channels, 16 x 16) of float32 reach here, on a GPU
+    of matrices and batches that fill it."""
+    side, batch = (1024, 16) if device == "cpu" else (8192, 4096)
+    a, x = torch.randn(side, side, device=device), torch.randn(batch, 128, 16, 16, device=device)
+    weight = torch.randn(128, 128, 3, 3, device=device)
     works = {
-        "product": (lambda: a @ a, 2 * 1024**3),
-        "convolution": (lambda: F.conv2d(x, weight, padding=1), 2 * 16 * 256 * 9 * 128**2),
+        "product": (lambda: a @ a, 2 * side**3),
+        "convolution": (lambda: F.conv2d(x, weight, padding=1), 2 * batch * 256 * 9 * 128**2),
     }
     return {
-        name: flops / min(_timed(work)["wall"] for _ in range(rounds)) / 1e9 for name, (work, flops) in works.items()
+        name: flops / min(_timed(work, device)["wall"] for _ in range(rounds)) / 1e9
+        for name, (work, flops) in works.items()
     }
 
 
-def _peak(row: str, number: int, side: str, threads: int) -> tuple[float, float]:
+def held_mib(device: str) -> float:
+    """The most memory that this process has held: on a GPU of the GPU's."""
+    return peak_mib() if device == "cpu" else torch.cuda.max_memory_allocated(device) / 2**20
+
+
+def _peak(row: str, number: int, side: str, threads: int, device: str) -> tuple[float, float]:
     """Peak MiB of a fresh process that does the work once, and how much of that the work added."""
-    command = [sys.executable, "-m", "ddcore.bench.measuring", row, str(number), side, str(threads)]
+    command = [sys.executable, "-m", "ddcore.bench.measuring", row, str(number), side, str(threads), device]
     before, after = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-2:]
     return float(after), float(after) - float(before)
 
 
-def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dict[str, Any]:
+def measure(row: str, number: int, pair: Pair, rounds: int, threads: int, device: str = "cpu") -> dict[str, Any]:
     """One row: agreement, then ``rounds`` of plain and fast in turn.
 
     Raises:
         DdcoreError: the fast path does not agree with the plain one; nothing is timed then.
     """
-    apart = pair.apart()
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        apart = pair.apart()
     if not apart <= TOLERANCE:
         raise DdcoreError(f"{row} ({pair.setting}): fast and plain differ by {apart:.1e}, more than {TOLERANCE:.0e}.")
     pair.plain()
     pair.fast()
-    counted = {"plain": launches(pair.plain), "fast": launches(pair.fast)}
-    times = [(_timed(pair.plain), _timed(pair.fast)) for _ in range(rounds)]
-    ratios = sorted(plain["cpu"] / fast["cpu"] for plain, fast in times)
-    peaks = {side: _peak(row, number, side, threads) for side in ("plain", "fast")}
+    counted = {"plain": launches(pair.plain, device), "fast": launches(pair.fast, device)}
+    times = [(_timed(pair.plain, device), _timed(pair.fast, device)) for _ in range(rounds)]
+    told = "cpu" if device == "cpu" else "wall"
+    ratios = sorted(plain[told] / fast[told] for plain, fast in times)
+    peaks = {side: _peak(row, number, side, threads, device) for side in ("plain", "fast")}
     return {
         "row": row,
         "setting": pair.setting,
@@ -118,12 +136,16 @@ def measure(row: str, number: int, pair: Pair, rounds: int, threads: int) -> dic
     }
 
 
-def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: int = 1) -> list[dict[str, Any]]:
+def main(
+    rows: list[str], path: Path | None = None, rounds: int = 7, threads: int = 1, device: str = "cpu"
+) -> list[dict[str, Any]]:
     """Measure ``rows``, print a table, and write it as JSON to ``path``, after each row.
 
     Raises:
         UnknownName: no such row.
+        RecipeRefused: no such device.
     """
+    check_device(device)
     known = _rows()
     for row in rows:
         if row not in known:
@@ -133,9 +155,10 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
     torch.set_num_threads(threads)
     allocator = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
     console = Console(width=max(150, Console().width))
-    reached = peaks()
+    reached = peaks(device)
+    machine_name = platform.machine() if device == "cpu" else torch.cuda.get_device_name(device)
     console.print(
-        f"torch {torch.__version__}, {threads} thread(s), {platform.machine()}, allocator {allocator or 'default'}, at"
+        f"torch {torch.__version__}, {threads} thread(s), {machine_name}, allocator {allocator or 'default'}, at"
         f" most {reached['product']:.0f} GFLOP/s in products and {reached['convolution']:.0f} in convolutions"
     )
     table = Table(
@@ -148,21 +171,21 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
         "launches",
         "peak MiB",
         "of it the work's",
-        "CPU ratio (min-max)",
+        f"{'CPU' if device == 'cpu' else 'wall'} ratio (min-max)",
         "apart",
     )
     machine = {
         "torch": torch.__version__,
         "threads": threads,
-        "machine": platform.machine(),
+        "machine": machine_name,
         "allocator": allocator,
         "peak_gflops": reached,
     }
     found = []
     for row in rows:
-        for number, pair in enumerate(known[row]()):
+        for number, pair in enumerate(known[row](device)):
             with Console(stderr=True).status(f"{row}: {pair.setting}"):
-                result = measure(row, number, pair, max(rounds, 7), threads)
+                result = measure(row, number, pair, max(rounds, 7), threads, device)
             found.append(result)
             if path:
                 write_whole(path, (json.dumps({"machine": machine, "rows": found}, indent=2) + "\n").encode())
@@ -183,9 +206,9 @@ def main(rows: list[str], path: Path | None = None, rounds: int = 7, threads: in
 
 
 if __name__ == "__main__":
-    _row, _number, _side, _threads = sys.argv[1:]
+    _row, _number, _side, _threads, _device = sys.argv[1:]
     torch.set_num_threads(int(_threads))
-    _work = getattr(_rows()[_row]()[int(_number)], _side)
-    _before = peak_mib()
+    _work = getattr(_rows()[_row](_device)[int(_number)], _side)
+    _before = held_mib(_device)
     _work()
-    print(_before, peak_mib())
+    print(_before, held_mib(_device))

@@ -16,6 +16,7 @@ from ddcore import plain
 from ddcore.augment.siamese import Siamese
 from ddcore.data import RealData
 from ddcore.datasets.digits import Digits
+from ddcore.device import all_sent
 from ddcore.evaluation.accuracy import Accuracy
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.training import train
@@ -60,12 +61,13 @@ class Pair:
     """Other numbers to tell beside, by name."""
 
 
-Rows = Callable[[], list[Pair]]
+Rows = Callable[[str], list[Pair]]
+"""The pairs of a row on a device."""
 B = TypeVar("B", bound=Rows)
 
 
 def benchmark(rows: B) -> B:
-    """Mark a function that returns pairs as a row of ``ddcore bench`` that a plugin brings."""
+    """Mark a function of a device, such as ``cpu``, that returns pairs as a row of ``ddcore bench`` of a plugin."""
     rows.kind = "benchmark"  # type: ignore[attr-defined]
     return rows
 
@@ -75,13 +77,13 @@ def _pixels(run: Run) -> torch.Tensor:
         return run.synthetic.everything()[0].clone()
 
 
-def _step_pair(method: str, ipc: int, data: RealData, width: int, **overrides: Any) -> Pair:
-    plain_step = plain.STEPS[method]
-    host = Host()
+def _step_pair(device: str, method: str, ipc: int, data: RealData, width: int, **overrides: Any) -> Pair:
+    plain_step, host = plain.STEPS[method], Host()
+    train = data.train.to(torch.device(device))
     recipe = host.recipe(method, ipc=ipc, iterations=1000, overrides={"network.width": width, **overrides})
 
     def begun() -> Run:
-        run = host.start(recipe, data)
+        run = host.start(recipe, data, device=device)
         run.start()
         return run
 
@@ -90,19 +92,18 @@ def _step_pair(method: str, ipc: int, data: RealData, width: int, **overrides: A
     def apart() -> float:
         one, other = begun(), begun()
         one.update()
-        plain_step(other, data.train)
+        plain_step(other, train)
         start, moved, should = (_pixels(run) for run in (begun(), one, other))
         moved, should = moved - start, should - start
         return float((moved - should).norm() / should.norm())
 
     side = data.card.shape[1]
     setting = f"{data.card.name} {side}px, ConvNet-{3 if side <= 32 else 4} width {width}, ipc {ipc}, one step"
-    return Pair(a.update, lambda: plain_step(b, data.train), apart, setting)
+    return Pair(a.update, lambda: plain_step(b, train), apart, setting)
 
 
-def _evaluate_pair() -> Pair:
-    data = Digits().load()
-    host = Host()
+def _evaluate_pair(device: str) -> Pair:
+    data, host, where = Digits().load(), Host(), torch.device(device)
     preprocess = host.recipe("random").preprocess.fitted(data.card).start(data.card, dict)
     distilled = host.distill(host.recipe("random", ipc=1), data)
     network = ConvNet().fitted(data.card)
@@ -111,20 +112,18 @@ def _evaluate_pair() -> Pair:
     test = Preprocessed(data.test, preprocess)
 
     def fast_of(protocol: Protocol) -> tuple[torch.Tensor, Draw]:
-        draw = train(
-            network.build(data.card), distilled, data.card, protocol, protocol.lr[0], nets, 0, torch.device("cpu")
-        )
+        draw = train(network.build(data.card), distilled, data.card, protocol, protocol.lr[0], nets, 0, where)
         return Accuracy()(draw, test, 64), draw
 
     def plain_of(protocol: Protocol) -> Any:
-        modules = [plain.train(network, distilled, protocol, data.card, protocol.lr[0], i, 0) for i in nets]
+        modules = [plain.train(network, distilled, protocol, data.card, protocol.lr[0], i, 0, where) for i in nets]
         inputs, targets = test.take(torch.arange(len(test)))
         return [plain.accuracy(module, inputs, targets) for module in modules], modules
 
     def apart() -> float:
         short = host.protocol("dc", epochs=20)  # Adam would blow rounding up where a gradient is nearly none
         (_, draw), (_, modules) = fast_of(short), plain_of(short)
-        inputs, _ = test.take(torch.arange(len(test)))
+        inputs = test.take(torch.arange(len(test)))[0].to(where)
         mine = draw(inputs.expand(len(nets), *inputs.shape), training=False)
         theirs = torch.stack([module(inputs).detach() for module in modules])
         return float((mine - theirs).norm() / theirs.norm())
@@ -134,20 +133,21 @@ def _evaluate_pair() -> Pair:
     return Pair(lambda: fast_of(protocol), lambda: plain_of(protocol), apart, setting)
 
 
-def _unroll_pair(steps: int) -> Pair:
+def _unroll_pair(device: str, steps: int) -> Pair:
     """The derivative of a trajectory's end with respect to ten images, in float32, under augmentation."""
     data = Digits().load()
     generator = torch.Generator().manual_seed(0)
     network = ConvNet(width=32).build(data.card)
-    start = network.init(generator)[0]
+    where = torch.device(device)
+    start = all_sent(network.init(generator)[0], where)
     draw = Draw(network, start, {})
-    toward = {name: torch.randn(value.shape, generator=generator) for name, value in start.items()}
+    toward = {name: torch.randn(value.shape, generator=generator).to(where) for name, value in start.items()}
     rows = torch.cat([(data.train.targets == c).nonzero()[0] for c in range(10)])
-    batch = data.train.take(rows)
+    batch = data.train.to(where).take(rows)
     views = [Siamese(("crop", "scale", "rotate")).draw(generator, data.card.shape, 10) for _ in range(steps)]
 
     def derivative(memory: UnrollMemory, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        x, lr = batch.inputs.to(dtype, copy=True).requires_grad_(), torch.tensor(0.02, dtype=dtype)
+        x, lr = batch.inputs.to(dtype, copy=True).requires_grad_(), torch.tensor(0.02, dtype=dtype, device=where)
         begin, end = ({name: value.to(dtype) for name, value in at.items()} for at in (start, toward))
 
         def loss(i: int, params: Params) -> torch.Tensor:
@@ -182,17 +182,23 @@ PUBLISHED = {"objective.real": 256}
 """DM's items of T per class as its authors take them."""
 
 ROWS: dict[str, Rows] = {
-    "dm": lambda: (
-        [_step_pair("dm", ipc, digits_as_mnist(), 128, **PUBLISHED) for ipc in (1, 10)]
-        + [_step_pair("dm", 1, Digits().load(), 32, **PUBLISHED)]
-    ),
-    "compiled": lambda: [
-        _step_pair("dm", 1, digits_as_mnist(), 128, **COMPILED, **PUBLISHED),
-        _step_pair("dm", 1, Digits().load(), 32, **COMPILED, **PUBLISHED),
+    "dm": lambda device: [
+        *(_step_pair(device, "dm", ipc, digits_as_mnist(), 128, **PUBLISHED) for ipc in (1, 10)),
+        _step_pair(device, "dm", 1, Digits().load(), 32, **PUBLISHED),
     ],
-    "dsa": lambda: [_step_pair("dsa", 1, digits_as_mnist(), 128), _step_pair("dsa", 1, Digits().load(), 32)],
-    "dc": lambda: [_step_pair("dc", 1, digits_as_mnist(), 128), _step_pair("dc", 1, Digits().load(), 32)],
-    "sre2l": lambda: [_step_pair("sre2l", ipc, made(64), 32, **RECOVER) for ipc in (10, 20, 40)],
-    "unroll": lambda: [_unroll_pair(steps) for steps in (10, 20, 50)],
-    "evaluate": lambda: [_evaluate_pair()],
+    "compiled": lambda device: [
+        _step_pair(device, "dm", 1, digits_as_mnist(), 128, **COMPILED, **PUBLISHED),
+        _step_pair(device, "dm", 1, Digits().load(), 32, **COMPILED, **PUBLISHED),
+    ],
+    "dsa": lambda device: [
+        _step_pair(device, "dsa", 1, digits_as_mnist(), 128),
+        _step_pair(device, "dsa", 1, Digits().load(), 32),
+    ],
+    "dc": lambda device: [
+        _step_pair(device, "dc", 1, digits_as_mnist(), 128),
+        _step_pair(device, "dc", 1, Digits().load(), 32),
+    ],
+    "sre2l": lambda device: [_step_pair(device, "sre2l", ipc, made(64), 32, **RECOVER) for ipc in (10, 20, 40)],
+    "unroll": lambda device: [_unroll_pair(device, steps) for steps in (10, 20, 50)],
+    "evaluate": lambda device: [_evaluate_pair(device)],
 }

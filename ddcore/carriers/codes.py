@@ -14,6 +14,7 @@ from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import Decoders, Doubled, codes_that_fit, enlarging, reduced, scale_faults
 from ddcore.context import Context
+from ddcore.device import sent
 from ddcore.networks.layers import chain
 from ddcore.types import DataCard, Group, Network
 
@@ -49,6 +50,8 @@ class Codes(Carrier):
     images, one for each pair of code and decoder, by Adam on the squared error."""
     fit: Count = 500
     """Steps of that fit."""
+    fit_batch: Count = 256
+    """Images of each of those steps; all of them where they are fewer."""
     most: Count = 500
     """Largest number of images per class; bytes beyond that stay unused."""
 
@@ -109,8 +112,9 @@ class CodesModule(DecodedModule):
         index, wanted = torch.cat(rows), torch.cat(images)
         optimiser = torch.optim.Adam(self.parameters(), lr=0.02)
         for step in range(self.plan.fit):
+            some = sent(torch.randperm(len(index), generator=ctx.rng["fit"])[: self.plan.fit_batch], ctx.device)
             optimiser.zero_grad()
-            (self(index) - wanted).square().mean().backward()
+            (self(index[some]) - wanted[some]).square().mean().backward()
             optimiser.step()
             if ctx.progress:
                 ctx.progress("fitting codes", step + 1, self.plan.fit)

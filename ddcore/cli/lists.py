@@ -286,6 +286,7 @@ def bench(
         int, typer.Option(min=7, help="How often the plain and the fast path are timed in turn, at least 7.")
     ] = 7,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute on.")] = 1,
+    device: Device = "cpu",
 ) -> None:
     """Measure speed as a ratio to the plain path, after checking that both give the same result.
 
@@ -295,4 +296,4 @@ def bench(
     """
     from ddcore import bench as benchmark
 
-    benchmark.main(rows, json_file, rounds, threads)
+    benchmark.main(rows, json_file, rounds, threads, device)

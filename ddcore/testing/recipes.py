@@ -42,7 +42,7 @@ def check_recipe(
         yield f"{name} makes a recipe that is called {recipe.name}, as reports do: give it name={name!r}."
     yield from toml_faults(recipe, host.catalogue)
     data = data or data_for(tuple(part for where, part in recipe.within() if where), host)
-    found, run = _started(smaller(host.kind(data.card.kind).adapted(recipe)), data, host)
+    found, run = started(smaller(host.kind(data.card.kind).adapted(recipe)), data, host)
     if run.recipe.gate.guards:
         yield from run_faults(found, name)
         return
@@ -56,7 +56,7 @@ def check_recipe(
     yield from run_faults(found, name)
 
 
-def _started(recipe: Recipe, data: RealData, host: Host) -> tuple[Trial, Run]:
+def started(recipe: Recipe, data: RealData, host: Host) -> tuple[Trial, Run]:
     """A small run of ``recipe``, of two items per class or of as many as its decoder takes."""
     refusals = []
     for ipc in (min(2, recipe.ipc), 4, 6, 8):

@@ -10,7 +10,7 @@ from ddcore.device import check_compiler
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row != "compiled"])
 def test_fast_and_plain_agree_on_digits(row):
-    assert ROWS[row]()[-1].apart() <= TOLERANCE
+    assert ROWS[row]("cpu")[-1].apart() <= TOLERANCE
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_compiled_and_plain_agree_on_digits():
         check_compiler("gate.compiled", torch.device("cpu"))
     except RecipeRefused as error:
         pytest.skip(str(error))
-    assert ROWS["compiled"]()[-1].apart() <= TOLERANCE
+    assert ROWS["compiled"]("cpu")[-1].apart() <= TOLERANCE
 
 
 def test_paths_that_differ_are_not_measured():

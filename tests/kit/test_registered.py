@@ -3,10 +3,17 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ddcore import Host, testing
 from ddcore import plugin as dd
+from ddcore.device import all_sent
+from ddcore.evaluation.training_set import Preprocessed
+from ddcore.experiment.reading import preprocess_of
 from ddcore.testing.distribution import CHECKS, reads_files
+from ddcore.testing.recipes import started
+from ddcore.testing.trial import data_for, trial
+from ddcore.types import Draw
 
 HOST = Host()
 PARTS = [entry.maker for entry in HOST.catalogue if isinstance(entry.maker, type)]
@@ -90,3 +97,76 @@ def test_nodes_and_values_go_the_same_way():
     testing.check_objective(dd.GradientMatch(real=4), data=testing.tiny_vectors(), host=host)
     recipe = testing.tiny_recipe(method="dc", data=testing.tiny_signals(), host=host)
     assert replace(recipe, seed=0) != recipe
+
+
+@pytest.fixture
+def exact_gpu(gpu):
+    """The GPU, without TF32."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield gpu
+
+
+LEARNING = ["carrier", "labels", "objective", "policy", "preprocess", "view"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in LEARNING for name in of(kind)])
+def test_every_part_makes_on_a_gpu_what_it_makes_on_the_cpu(kind, name, exact_gpu):
+    part = made(HOST.catalogue.find(kind, name).maker)
+    found = trial(part, WITHIN[name]() if name in WITHIN else None, None, HOST)
+    same_on_both(found.recipe, found.data, exact_gpu)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", of("method"))
+def test_every_method_makes_on_a_gpu_what_it_makes_on_the_cpu(name, exact_gpu):
+    recipe = HOST.catalogue.find("method", name).maker()
+    data = data_for(tuple(part for where, part in recipe.within() if where), HOST)
+    found, run = started(testing.smaller(HOST.kind(data.card.kind).adapted(recipe)), data, HOST)
+    if run.recipe.gate.guards:  # its noise is never the same
+        assert HOST.distill(found.recipe, data, device=exact_gpu).inputs.isfinite().all()
+    else:
+        same_on_both(found.recipe, data, exact_gpu)
+
+
+def same_on_both(recipe, data, gpu):
+    here, there = HOST.distill(recipe, data), HOST.distill(recipe, data, device=gpu)
+    assert there.latent.keys() == here.latent.keys()
+    held = {"inputs": (here.inputs, there.inputs), "targets": (here.targets, there.targets)}
+    held |= {key: (value, there.latent[key]) for key, value in here.latent.items()}
+    for key, (a, b) in held.items():
+        assert b.device.type == "cpu", key
+        assert (b.float() - a.float()).norm() <= 1e-2 * a.float().norm() + 1e-6, key
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", of("network"))
+def test_every_network_answers_on_a_gpu_as_on_the_cpu(name, exact_gpu):
+    part = made(HOST.catalogue.find("network", name).maker)
+    data = data_for((part,), HOST)
+    network, device = part.ready(data.card), torch.device(exact_gpu)
+    params, buffers = network.init(torch.Generator().manual_seed(0))
+    here = Draw(network, params, buffers)
+    there = Draw(network, all_sent(params, device), all_sent(buffers, device))
+    inputs = data.test.take(torch.arange(6)).inputs
+    with torch.no_grad():
+        a, b = here(inputs, training=False), there(inputs.to(device), training=False)
+    assert b.is_cuda
+    assert (b.cpu() - a).norm() <= 1e-3 * a.norm() + 1e-6
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", of("measure"))
+def test_every_measure_says_of_a_gpu_what_it_says_of_the_cpu(name, exact_gpu):
+    part = made(HOST.catalogue.find("measure", name).maker)
+    data = data_for((part,), HOST)
+    distilled = testing.tiny_run(method="random", data=data, host=HOST)
+    network = testing.smaller(HOST.kind(data.card.kind).network).ready(data.card)
+    params, buffers = network.init(torch.Generator().manual_seed(0))
+    here, there = (
+        Draw(network, *({k: v[None].to(device) for k, v in each.items()} for each in (params, buffers)), ensemble=1)
+        for device in ("cpu", exact_gpu)
+    )
+    test = Preprocessed(data.test, preprocess_of(distilled, HOST.catalogue))
+    a, b = (part.of(distilled)(draw, test, 7).detach().cpu() for draw in (here, there))
+    assert torch.allclose(a.float(), b.float(), rtol=0.05, atol=5.0)

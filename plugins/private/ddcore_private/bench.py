@@ -15,20 +15,21 @@ GUARDED = replace(UNGUARDED, noise_multiplier=1.0, max_gradient_norm=0.1, max_fe
 
 
 @dd.benchmark
-def private() -> list[dd.Pair]:
+def private(device: str) -> list[dd.Pair]:
     """Gradients and features of 256 items: the private gate against the open one (a ratio of 0.4 is 2.5 times)."""
     data = dd.digits_as_mnist()
-    return [_pair(data, width, disclosure) for width in (32, 128) for disclosure in ("gradient", "features")]
+    return [_pair(torch.device(device), data, width, disclosure) for width in (32, 128) for disclosure in ("gradient", "features")]
 
 
-def _pair(data: dd.RealData, width: int, disclosure: str) -> dd.Pair:
+def _pair(device: torch.device, data: dd.RealData, width: int, disclosure: str) -> dd.Pair:
     group = dd.Group(classes=(0,))
     network = dd.ConvNet(width=width).fitted(data.card).build(data.card)
-    draw = dd.Draw(network, *network.init(torch.Generator().manual_seed(0)))
+    params, buffers = network.init(torch.Generator().manual_seed(0))
+    draw = dd.Draw(network, {name: value.to(device) for name, value in params.items()}, buffers)
 
     def asked(plan: dd.GatePlan) -> torch.Tensor:
         rng = dd.Streams(0)
-        gate = plan.live(data.train, (), rng, torch.device("cpu"))
+        gate = plan.live(data.train, (), rng, device)
         if disclosure == "features":
             return gate.features(draw, [group])[0]
         return torch.cat([value.flatten() for value in gate.gradient(draw, [group], dd.cross_entropy)[0].values()])
