@@ -164,8 +164,8 @@ class Experts(Policy):
         there = [c for c, count in enumerate(ctx.card.counts) if count]
         gate = ctx.gate.with_streams(Streams(self._seed(number)))
         shares = gate.features(predicted_shares(end), [Group((c,), self.judged) for c in there])
-        right = sum(float(share[c]) * ctx.card.counts[c] for c, share in zip(there, shares, strict=True))
-        return right / sum(ctx.card.counts)
+        right = torch.stack([share[c] * ctx.card.counts[c] for c, share in zip(there, shares, strict=True)]).sum()
+        return float(right) / sum(ctx.card.counts)
 
     def _seed(self, number: int) -> int:
         return self.seed * 1_000_003 + number

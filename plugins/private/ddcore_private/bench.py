@@ -18,7 +18,11 @@ GUARDED = replace(UNGUARDED, noise_multiplier=1.0, max_gradient_norm=0.1, max_fe
 def private(device: str) -> list[dd.Pair]:
     """Gradients and features of 256 items: the private gate against the open one (a ratio of 0.4 is 2.5 times)."""
     data = dd.digits_as_mnist()
-    return [_pair(torch.device(device), data, width, disclosure) for width in (32, 128) for disclosure in ("gradient", "features")]
+    return [
+        _pair(torch.device(device), data, width, disclosure)
+        for width in (32, 128)
+        for disclosure in ("gradient", "features")
+    ]
 
 
 def _pair(device: torch.device, data: dd.RealData, width: int, disclosure: str) -> dd.Pair:

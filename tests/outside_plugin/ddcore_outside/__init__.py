@@ -27,11 +27,9 @@ class Margin(dd.Measure):
 
     def __call__(self, draw, data, chunk):
         total = torch.zeros(draw.ensemble)
-        with torch.no_grad():
-            for rows in torch.arange(len(data)).split(chunk):
-                inputs, _ = data.take(rows)
-                two = draw(inputs.expand(draw.ensemble, *inputs.shape), training=False).topk(2, 2).values
-                total += (two[..., 0] - two[..., 1]).sum(1)
+        for logits, _ in dd.predictions(draw, data, chunk):
+            first, second = logits.topk(2, 2).values.unbind(2)
+            total += (first - second).sum(1)
         return total / len(data)
 
 
