@@ -6,9 +6,9 @@ apart. Needs nothing but the installation.
     python scenarios/digits.py            # about two minutes a method and seed on one core; it goes on where it stopped
     python scenarios/digits.py --methods dm dc --seeds 1
     python scenarios/digits.py --smoke    # two steps each: minutes
-    python scenarios/digits.py --record   # afterwards: keep the numbers in digits.json, make the table and picture
+    python scenarios/digits.py --record   # afterwards: keep the numbers in results/, make the table and picture
 
-Seen: the table of ddcore/docs/methods.md, which is made from scenarios/digits.json: three seeds, five networks each,
+Seen: the table of ddcore/docs/methods.md, which is made from results/digits.json: three seeds, five networks each,
 protocol quick. Random 76.7 ± 1.7 over networks, herding 87.2 ± 1.8, the whole set 98.3 ± 0.3. Methods that learn images
 are from 89.7 (sldd) to 96.8 ± 0.5 (kfs), and taught_tiles, whose labels take 1.6 kB more, has 98.1 ± 0.3; rtp has
 96.3 ± 0.5, mtt 92.9 ± 1.2, dm 93.1 ± 1.2. Learning the labels alone of herded images brings 0 (ld) to 3 points
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 import ddcore
 
 HERE = Path(__file__).resolve().parent
-RECORD, PAGE = HERE / "digits.json", HERE.parent / "ddcore" / "docs" / "methods.md"
+RECORD, PAGE = HERE / "results" / "digits.json", HERE.parent / "ddcore" / "docs" / "methods.md"
 START, END = "<!-- methods: made by scenarios/digits.py --record -->\n", "<!-- end of methods -->\n"
 CHOSEN = ("random", "herding")
 PURPOSES = {

@@ -53,6 +53,23 @@ def test_fashion_smoke(scenario, shared, tmp_path):
         assert f"{name} | fashion | 1 | convnet" in said
 
 
+def test_yardstick_smoke(scenario, shared, tmp_path):
+    root = shared("FashionMNIST").parent
+    said = scenario("yardstick", "--root", root, "--data", "fashion", "--ipc", "1")
+    assert "published" in said and "herding | fashion | 1 | convnet" in said and "whole | fashion" in said
+
+
+def test_what_is_recorded_of_the_yardstick_is_what_its_scenario_tells(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import yardstick
+
+    record = json.loads(yardstick.RECORD.read_text())
+    assert yardstick.table(record["rows"]) in yardstick.__doc__
+    assert record["command"] in yardstick.__doc__ and record["device"] and record["versions"]["torch"]
+    whole = [row for row in record["rows"] if row["method"] == "whole"]
+    assert len(whole) == 2 and all(len(row["seeds"]) == len(row["nets"]) for row in record["rows"])
+
+
 def test_loop_smoke(scenario, tmp_path):
     """What is written by hand and what the core makes is the same."""
     (apart,) = re.findall(r"^(\S+) apart$", scenario("loop"), re.MULTILINE)

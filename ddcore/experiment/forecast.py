@@ -36,7 +36,7 @@ from ddcore.types import Draw, Params, Progress
 TIMED = 4
 """Steps of a stage that are timed; the first one, which warms up, does not count."""
 ITEMS = 256
-"""Items that trained networks are measured on."""
+"""Items that trained networks are measured on; on a GPU a whole chunk, which its memory has to hold."""
 FULL = 0.8
 """Share of the memory from which on it is said what would take less."""
 SMALLER = ("objective.real", "objective.batch", "network.width", "synthetic.ipc")
@@ -253,13 +253,14 @@ def _evaluating(
     protocol = experiment.settings.protocol
     steps = protocol.length(len(training)) if training.order is None else len(training.order)
     short = replace(protocol, steps=TIMED, epochs=None, temperature=None, replay=False)
-    test = Preprocessed(data.test.subset(torch.arange(min(ITEMS, len(data.test)))), preprocess)
     for plan in protocol.networks:
         watch = _Watch(math.inf)
         lr, seed, where = protocol.lr[0], experiment.recipe.seed, torch.device(device)
         first = next(to_train(plan, training, data.card, short, lr, seed, where, watch))
         draw = first.draw
         (stage,) = watch.stages()
+        items = min(len(data.test), ITEMS if where.type == "cpu" else max(ITEMS, first.chunk))
+        test = Preprocessed(data.test.subset(torch.arange(items)), preprocess)
         began = time.perf_counter()
         for measure in protocol.measures:
             measured(measure, draw, test, first.chunk)
