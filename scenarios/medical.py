@@ -9,9 +9,20 @@ saved with a card that says what was not covered. Needs the plugin private and M
     python scenarios/medical.py --root data     # about 10 minutes on one core; it goes on where it stopped
     python scenarios/medical.py --smoke         # scikit-learn's digits, a few steps: half a minute
 
-Seen: the smoke form alone, on scikit-learn's digits, one image per class, one seed: after two steps all images of all
-sets are copies, as they must be for starts from real images, and the audit finds a leak by those that are random (true
-positives at 1 % false ones, four shadows: 0.8 ± 1.7 %). BreastMNIST has not been measured to the end.
+Seen on BreastMNIST, seeds 0 and 1 (two networks each; ± is not known of two), in percent:
+
+               balanced accuracy    AUC           copies   sureness    distance from T
+    whole      71.5, 70.9           88.5, 87.9    -        -           -
+    random     68.3, 67.8           76.6, 73.5    100      97, 97      0
+    herding    70.7, 68.6           77.0, 75.1    100      96, 97      0
+    dm         73.3, 68.3           80.7, 79.8    0        35, 31      17.4, 17.5
+    frepo      69.0, 66.2           78.4, 76.6    0        58, 80      5.7, 4.9
+    test images (nobody made them from T)                  39, 43      9.9
+
+DM has 4 to 6 points of AUC more than random images, and by balanced accuracy with one of two seeds 5. Its images are no
+nearer to T, nor named more surely, than test images; FrePo's are both. The third seed and the audit of BreastMNIST have
+not been run: on scikit-learn's digits it finds the leak of sets that are random (true positives at 1 % false ones, four
+shadows: 0.8 ± 1.7 %).
 """
 
 import argparse
@@ -38,14 +49,17 @@ NOT_COVERED = [
 def nearest(images: torch.Tensor, data: ddcore.RealData) -> dict[str, float]:
     """Root mean square distances from T per pixel, in percent of the range, and the share of copies, in percent.
 
-    A copy is an image nearer to T than any test image is.
+    A copy is an image nearer to T than all but 1 % of the test images are: one of BreastMNIST's is an image of T.
     """
     train, test = (store.take(torch.arange(len(store))).inputs.flatten(1) for store in (data.train, data.test))
-    of_made, of_test = (torch.cdist(x, train).amin(1) / train.shape[1] ** 0.5 for x in (images.flatten(1), test))
+    of_made, of_test = (
+        torch.cdist(x, train, compute_mode="donot_use_mm_for_euclid_dist").amin(1) / train.shape[1] ** 0.5
+        for x in (images.flatten(1), test)
+    )
     return {
         "median distance": 100 * float(of_made.median()),
         "median distance of test images": 100 * float(of_test.median()),
-        "copies": 100 * float((of_made < of_test.min()).float().mean()),
+        "copies": 100 * float((of_made < of_test.quantile(0.01)).float().mean()),
     }
 
 
