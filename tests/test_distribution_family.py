@@ -372,7 +372,7 @@ def test_both_rates_of_codes_and_decoders_are_asked_for(host, small, tiny):
         host.start(replace(run.recipe, update=replace(run.recipe.update, lr={"inputs": 1.0})), tiny)
 
 
-@pytest.mark.parametrize("batch", [2, 256])
+@pytest.mark.parametrize("batch", [8, 256])
 def test_a_start_at_real_images_is_nearer_to_them(host, small, tiny, batch):
     def gap(steps):
         overrides = {"synthetic.width": 3, "synthetic.fit": steps, "synthetic.fit_batch": batch}

@@ -29,7 +29,7 @@ TABLE = {
     "dance": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "fred": ({"examples", "features", "statistics"}, 7, 4 * (3 * 7 * 16 + 16) + 21),
     "m3d": ({"examples", "features", "statistics"}, 8, 6 * (64 * 4 + 1)),
-    "taught_tiles": ({"examples", "features", "fit", "statistics"}, 32, 24 * 64 + 8 + 96 * 3 + 8),
+    "taught_tiles": ({"examples", "features", "fit", "statistics"}, 64, 48 * 32 + 8 + 192 * 2 + 8),
     "dc": ({"gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "dsa": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "dcc": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),

@@ -70,7 +70,7 @@ def launches(work: Callable[[], Any], device: str = "cpu") -> int:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiled:
         work()
         torch.cuda.synchronize(device)
-    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiled.events() or ())
+    return sum(event.device_type.name == "CUDA" for event in profiled.events() or ())
 
 
 KINDS = ("wall", "user", "system", "cpu", "faults")

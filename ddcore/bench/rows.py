@@ -116,7 +116,7 @@ def _evaluate_pair(device: str) -> Pair:
         return Accuracy()(draw, test, 64), draw
 
     def plain_of(protocol: Protocol) -> Any:
-        modules = [plain.train(network, distilled, protocol, data.card, protocol.lr[0], i, 0, where) for i in nets]
+        modules = [plain.train(network, distilled, protocol, data.card, protocol.lr[0], i, 0, device) for i in nets]
         inputs, targets = test.take(torch.arange(len(test)))
         return [plain.accuracy(module, inputs, targets) for module in modules], modules
 
