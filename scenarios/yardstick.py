@@ -119,6 +119,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.record:
         rows = [row for name in options.data for row in recorded(Path(options.out) / name)]
+        if not rows:
+            parser.error(f"no case has ended in {options.out}: run this without --record first")
         made = ddcore.DistilledSet.load(next(Path(options.out).glob("*/cases/*/distilled.safetensors")))
         device = torch.cuda.get_device_name() if options.device == "cuda" else options.device
         about = {"command": COMMAND, "device": device, "versions": made.versions, "rows": rows}
