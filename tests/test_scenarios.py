@@ -70,6 +70,16 @@ def test_what_is_recorded_of_the_yardstick_is_what_its_scenario_tells(monkeypatc
     assert len(whole) == 2 and all(len(row["seeds"]) == len(row["nets"]) for row in record["rows"])
 
 
+@pytest.mark.parametrize("path", sorted((SCENARIOS[0].parent / "results").glob("bench-*.json")), ids=lambda p: p.stem)
+def test_what_is_recorded_of_speed_names_rows_that_there_are(path):
+    from ddcore.bench import ROWS, TOLERANCE
+
+    record = json.loads(path.read_text())
+    assert record["command"].startswith("ddcore bench ") and record["machine"]["torch"]
+    assert {row["row"] for row in record["rows"]} <= ROWS.keys() & set(record["command"].split())
+    assert all(row["apart"] <= TOLERANCE for row in record["rows"])
+
+
 def test_loop_smoke(scenario, tmp_path):
     """What is written by hand and what the core makes is the same."""
     (apart,) = re.findall(r"^(\S+) apart$", scenario("loop"), re.MULTILINE)
