@@ -27,6 +27,13 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def held_mib(device: str | torch.device) -> float:
+    """The most memory that this process has held, in MiB: on a GPU of the GPU's."""
+    if torch.device(device).type != "cuda":
+        return peak_mib()
+    return torch.cuda.max_memory_allocated(device) / 2**20
+
+
 def check_device(device: str) -> None:
     """Raises RecipeRefused where there is no such device here."""
     try:

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddcore.bench.rows import ROWS, Pair, Rows
-from ddcore.device import check_device, peak_mib
+from ddcore.device import check_device, held_mib
 from ddcore.errors import DdcoreError, UnknownName
 from ddcore.files import check_target, write_whole
 from ddcore.host import Host
@@ -90,11 +90,6 @@ def peaks(device: str = "cpu", rounds: int = 5) -> dict[str, float]:
         name: flops / min(_timed(work, device)["wall"] for _ in range(rounds)) / 1e9
         for name, (work, flops) in works.items()
     }
-
-
-def held_mib(device: str) -> float:
-    """The most memory that this process has held: on a GPU of the GPU's."""
-    return peak_mib() if device == "cpu" else torch.cuda.max_memory_allocated(device) / 2**20
 
 
 def _peak(row: str, number: int, side: str, threads: int, device: str) -> tuple[float, float]:

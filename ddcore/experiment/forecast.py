@@ -13,7 +13,7 @@ import torch
 
 from ddcore.composition import Recipe
 from ddcore.data import RealData
-from ddcore.device import peak_mib
+from ddcore.device import held_mib
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.diverged import measured
 from ddcore.evaluation.training import to_train
@@ -199,11 +199,10 @@ def forecast(
         timed = of_whole if name == "whole" else of_small
         stages += [replace(stage, name=f"evaluating {name} on {stage.name}") for stage in timed]
     gpu = torch.cuda.get_device_properties(device).total_memory if torch.device(device).type == "cuda" else None
-    held = peak_mib() if gpu is None else torch.cuda.max_memory_allocated(device) / 2**20
     fields = dotted(to_dict(run.recipe))
     return Forecast(
         stages=tuple(stages),
-        peak_mib=held,
+        peak_mib=held_mib(device),
         room_mib=(gpu or memory()) / 2**20,
         nbytes=distilled.nbytes,
         asks=tuple(sorted(run.recipe.asks)),
