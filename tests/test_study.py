@@ -442,6 +442,18 @@ def test_all_methods_are_those_that_suit_the_data_and_one_that_is_named_must(hos
         Table(methods=("haba",), overrides={"haba": {"synthetic.width": 99999}}).cases(host)
 
 
+def test_fields_of_all_methods_are_changed_at_once_and_each_may_differ(host):
+    table = replace(SMALL_TABLE, overrides={"all": {"network": {"width": 4}}, "dm": {"network.width": 8}})
+    widths = {(recipe := case.description["recipe"]).name: recipe.network.width for case in table.cases(host)}
+    assert widths == {"random": 4, "herding": 4, "el2n": 4, "dm": 8}
+
+
+@pytest.mark.parametrize("study", [SMALL_TABLE, grid()], ids=["table", "grid"])
+def test_fields_of_a_method_that_does_not_exist_are_refused(study, host):
+    with pytest.raises(ddcore.UnknownName, match="herdin.*herding"):
+        replace(study, overrides={"herdin": {"network.width": 4}}).cases(host)
+
+
 def test_a_field_of_a_study_is_an_option_with_commas(monkeypatch, tmp_path):
     done = call(monkeypatch, "count", "--to", "2", "--starts", "0,1", "--out", tmp_path)
     assert done.exit_code == 0, done.output

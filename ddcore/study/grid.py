@@ -47,6 +47,8 @@ class Grid(Experiments):
 
     def experiments(self, host: Host) -> list[Experiment]:
         found = []
+        for name in self.overrides:
+            host.catalogue.find("method", name)
         for ipc, method, seed in product(self.ipcs, self.methods, self.seeds):
             takes = inspect.signature(host.catalogue.find("method", method).maker).parameters
             given: dict[str, Any] = {"ipc": ipc}

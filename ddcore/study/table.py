@@ -68,7 +68,8 @@ class Table(Study):
     protocol: Protocol = field(default_factory=Protocol)
     """How networks are trained on what comes out."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``."""
+    """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``; in that named
+    ``all`` those of every method, which its own table may change."""
 
     def cases(self, host: Host) -> list[Case]:
         found = []
@@ -85,9 +86,12 @@ class Table(Study):
     def _recipes(self, host: Host, data: RealData, ipc: int) -> Iterator[tuple[Recipe, float, tuple[Baseline, ...]]]:
         """Each recipe with its minutes, 0 for none, and the baselines that are measured with it."""
         every = self._names()
+        for name in self.overrides.keys() - {ALL}:
+            host.catalogue.find("method", name)
         for name in every:
             try:
-                recipe = host.recipe(name, kind=data.card.kind, ipc=ipc, overrides=dotted(self.overrides.get(name, {})))
+                changes = {**dotted(self.overrides.get(ALL, {})), **dotted(self.overrides.get(name, {}))}
+                recipe = host.recipe(name, kind=data.card.kind, ipc=ipc, overrides=changes)
                 if data.card.unit_range and isinstance(recipe.synthetic, Chosen) and recipe.synthetic.whole:
                     recipe = replace(recipe, synthetic=replace(recipe.synthetic, coarse=8))
                 recipe.fitted(data.card).check(data.card, host.catalogue)
