@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 from ddcore_audio import LogMel, Wav
-from ddcore_pairs import Contrastive, PairMatch, Recall, TwoTowers
+from ddcore_pairs import Contrastive, PairMatch, Recall, Similarities, TwoTowers
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -82,7 +82,14 @@ def measured(seed: int, root: str | None, host: ddcore.Host, n: int, iterations:
         update=dd.Update(lr={"inputs": 0.1}, optimiser=dd.Adam(), schedule=dd.Cosine()),
         iterations=iterations,
     )
-    sets = {"whole": data.train, "random": host.distill(random, data), "matched": host.distill(learned, data)}
+    mined = replace(
+        learned,
+        name="matched, similarities",
+        labels=Similarities(),
+        update=replace(learned.update, lr={"inputs": 0.1, "labels": 0.01}),
+    )
+    made = {recipe.name: host.distill(recipe, data) for recipe in (random, learned, mined)}
+    sets = {"whole": data.train, **made}
     protocol = ddcore.Protocol(
         networks=(dd.MLP(width=2, depth=2),),
         estimators=(Contrastive(NETWORK, steps),),
