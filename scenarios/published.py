@@ -32,7 +32,6 @@ networks unevenly; all are evaluated by the protocol quick, FRePo too, not by it
 """
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -68,6 +67,7 @@ def overrides(method: str, ipc: int, store: Path) -> dict:
 class Published(ddcore.Experiments):
     """Each method at each number of images per class on one data set, beside what its paper reports."""
 
+    beside_published: ClassVar[bool] = True
     chooses: ClassVar[frozenset[str]] = frozenset({"methods", "ipcs"})
 
     data: ddcore.DataSet
@@ -91,16 +91,6 @@ class Published(ddcore.Experiments):
             found.append(ddcore.Experiment(recipe, ddcore.Settings(self.data, protocol, baselines)))
         return found
 
-    def summarise(self, found: Sequence[ddcore.Found]) -> ddcore.Finding:
-        finding = super().summarise(found)
-        published = [
-            ddcore.plugin.published_accuracy(row["method"], row["data"], row["ipc"]) for row in finding.numbers["rows"]
-        ]
-        rows = [
-            [*row, "-" if value is None else str(value)] for row, value in zip(finding.rows, published, strict=True)
-        ]
-        return replace(finding, head=[*finding.head, "published"], rows=rows)
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -122,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ddcore.program(main)

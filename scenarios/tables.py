@@ -19,7 +19,18 @@ percent (the sets were read back from their CSV files):
     random      86.4 ±  4.4  81.8 ±  7.1  70.2 ± 27.4
 
 `evolved` is within 2 points of all 398 rows by MLPs and by boosted trees; frepo, whose two rows bring scores, by MLPs
-and not by trees. Diabetes, 20 rows of 309, R squared:
+and not by trees. Wine, one row per class of 124 rows, three seeds and splits, accuracy in percent:
+
+                mlp          boosting     linear
+    whole       99.4 ±  0.8  100.0 ± 0.0  98.8 ±  1.1
+    k-means     95.8 ±  0.6  94.2 ±  3.6  98.8 ±  1.1
+    frepo       95.7 ±  1.2  87.3 ±  3.2  98.8 ±  1.1
+    evolved     93.6 ±  4.6  91.9 ±  2.6  95.1 ±  5.7
+    k-medoids   92.2 ±  2.4  90.7 ±  0.6  92.6 ±  3.7
+    random      83.1 ±  8.8  78.4 ±  8.7  84.0 ±  7.5
+
+Here nothing that is learned beats the means of the classes, which are what k-means finds of one row each; `evolved`
+starts from them and ends below them, why was not looked into. Diabetes, 20 rows of 309, R squared:
 
                 mlp            boosting       ridge
     whole       0.288 ± 0.064  0.343 ± 0.036  0.443 ± 0.055
@@ -31,7 +42,7 @@ and not by trees. Diabetes, 20 rows of 309, R squared:
     random      0.025 ± 0.116  0.119 ± 0.188  0.112 ± 0.253
 
 Distilled on a linear network, 20 rows are within 0.02 of all by ridge regression; means of k-means, which cost nothing,
-are as good. Wine has not been measured.
+are as good.
 """
 
 import argparse
@@ -178,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ddcore.program(main)

@@ -26,7 +26,6 @@ class of MNIST are anywhere between 50 and 73, by the seed.
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -46,6 +45,7 @@ RECORD = Path(__file__).parent / "results" / "yardstick.json"
 class Yardstick(ddcore.Experiments):
     """Real images of one data set, chosen at random and by herding, and all of them."""
 
+    beside_published: ClassVar[bool] = True
     chooses: ClassVar[frozenset[str]] = frozenset({"ipcs", "seeds"})
 
     data: ddcore.DataSet
@@ -69,14 +69,6 @@ class Yardstick(ddcore.Experiments):
             whole = replace(protocol, epochs=1 if self.smoke else self.epochs, repeats=1)
             found.append(ddcore.Experiment(host.recipe("random"), ddcore.Settings(self.data, whole, ("whole",))))
         return found
-
-    def summarise(self, found: Sequence[ddcore.Found]) -> ddcore.Finding:
-        finding = super().summarise(found)
-        published = [
-            ddcore.plugin.published_accuracy(row["method"], row["data"], row["ipc"]) for row in finding.numbers["rows"]
-        ]
-        rows = [[*row, "-" if one is None else str(one)] for row, one in zip(finding.rows, published, strict=True)]
-        return replace(finding, head=[*finding.head, "published"], rows=rows)
 
 
 def recorded(folder: Path) -> list[dict]:
@@ -136,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    ddcore.program(main)

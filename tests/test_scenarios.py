@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import ddcore
 from ddcore.testing import tiny_images
 
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
@@ -23,7 +24,8 @@ def scenario(script, tmp_path):
     paths = {path.stem: path for path in SCENARIOS}
 
     def run(name, *words):
-        status, said = script(paths[name], *words, "--out", tmp_path / "runs", "--smoke")
+        debug = "os.environ['DDCORE_DEBUG'] = '1'"
+        status, said = script(paths[name], *words, "--out", tmp_path / "runs", "--smoke", before=debug)
         assert status == 0, said
         return said
 
@@ -36,6 +38,35 @@ def test_a_scenario_tells_what_it_shows_needs_takes_and_saw(path):
     for word in ("Shows", "Needs", "minutes", "--smoke"):
         assert word in told
     assert re.search(r"\d+\.\d+ ± \d", told), "numbers seen"
+
+
+ROOTED = [path for path in SCENARIOS if '"--root"' in path.read_text()]
+WORDS = {"backdoor": ["--data", "mnist"], "nas": ["--data", "mnist"]}
+"""What else is told to those that read nothing below --root by default."""
+
+
+@pytest.mark.parametrize("path", ROOTED, ids=lambda path: path.stem)
+def test_data_that_are_not_there_are_a_sentence(script, tmp_path, path):
+    root = tmp_path / "nowhere"
+    status, said = script(path, "--root", root, "--out", tmp_path / "runs", *WORDS.get(path.stem, []))
+    assert status == 2, said
+    assert "Error: " in said and str(root) in said and "Traceback" not in said
+
+
+def test_a_program_ends_as_the_command_line_does(capsys, monkeypatch):
+    def unexpected():
+        return 1 / 0
+
+    ddcore.program(lambda: print("done"))
+    with pytest.raises(SystemExit) as ended:
+        ddcore.program(unexpected)
+    out, said = capsys.readouterr()
+    assert (ended.value.code, out) == (1, "done\n")
+    assert said.startswith("Error: ZeroDivisionError: division by zero.") and "Traceback" not in said
+    monkeypatch.setenv("DDCORE_DEBUG", "1")
+    with pytest.raises(SystemExit):
+        ddcore.program(unexpected)
+    assert "in unexpected" in capsys.readouterr().err
 
 
 def test_mnist_smoke(scenario, shared, tmp_path):

@@ -337,6 +337,19 @@ def test_experiments_that_differ_in_a_field_have_labels_that_say_it():
     ]
 
 
+def test_what_papers_report_stands_beside_where_a_study_says_so(tmp_path, monkeypatch):
+    class Beside(ddcore.Grid):
+        beside_published = True
+
+    known = {("random", "digits", 1): 12.5}
+    monkeypatch.setattr("ddcore.study.experiments.published_accuracy", lambda *cell: known.get(cell))
+    study = Beside(**vars(grid(methods=("random",), seeds=(0,), baselines=("herding",))))
+    finding = run_study(study, tmp_path)
+    assert finding.head[-1] == "published"
+    assert {row[0]: row[-1] for row in finding.rows} == {"random": "12.5", "herding": "-"}
+    assert "published" not in finding.numbers["rows"][0]
+
+
 def test_a_grid_says_what_it_lacks():
     with pytest.raises(RecipeRefused, match="at least one method, one number of images per class and one seed"):
         grid(methods=())

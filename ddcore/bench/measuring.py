@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -131,17 +132,30 @@ def measure(row: str, number: int, pair: Pair, rounds: int, threads: int, device
     }
 
 
+ROUNDS = 7
+"""How often both paths are timed in turn, at the least."""
+
+
+def command(rows: list[str], rounds: int, threads: int, device: str) -> str:
+    """What a shell is told to measure this again."""
+    words = ["ddcore", "bench", *rows]
+    for name, value, default in (("rounds", rounds, ROUNDS), ("threads", threads, 1), ("device", device, "cpu")):
+        if value != default:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
 def main(
-    rows: list[str], path: Path | None = None, rounds: int = 7, threads: int = 1, device: str = "cpu"
+    rows: list[str], path: Path | None = None, rounds: int = ROUNDS, threads: int = 1, device: str = "cpu"
 ) -> list[dict[str, Any]]:
-    """Measure ``rows``, print a table, and write it as JSON to ``path``, after each row.
+    """Measure ``rows``, print a table, and write it as JSON to ``path``, after each row, with the command that did.
 
     Raises:
         UnknownName: no such row.
         RecipeRefused: no such device.
     """
     check_device(device)
-    known = _rows()
+    rounds, known = max(rounds, ROUNDS), _rows()
     for row in rows:
         if row not in known:
             raise UnknownName("benchmark", row, known)
@@ -180,10 +194,11 @@ def main(
     for row in rows:
         for number, pair in enumerate(known[row](device)):
             with Console(stderr=True).status(f"{row}: {pair.setting}"):
-                result = measure(row, number, pair, max(rounds, 7), threads, device)
+                result = measure(row, number, pair, rounds, threads, device)
             found.append(result)
             if path:
-                write_whole(path, (json.dumps({"machine": machine, "rows": found}, indent=2) + "\n").encode())
+                about = {"command": command(rows, rounds, threads, device), "machine": machine, "rows": found}
+                write_whole(path, (json.dumps(about, indent=1) + "\n").encode())
             p, f, ratio = result["plain"], result["fast"], result["ratio"]
             table.add_row(
                 row,

@@ -125,6 +125,22 @@ def sentences(debug: bool = False) -> Iterator[None]:
         raise typer.Exit(status) from None
 
 
+def program(main: Callable[[], None]) -> None:
+    """Run ``main`` as a program of its own: what it raises becomes a sentence and an exit status, as of `ddcore`.
+
+    DDCORE_DEBUG=1 shows where an error comes from, before the sentence.
+
+    Raises:
+        SystemExit: it did not come to its end: 2 for what ddcore or the file system refuses, 130 and 143 for Ctrl-C and
+            SIGTERM, 1 for anything else.
+    """
+    try:
+        with _terminable(), sentences(os.environ.get("DDCORE_DEBUG", "0") not in ("", "0")):
+            main()
+    except typer.Exit as ended:
+        raise SystemExit(ended.exit_code) from None
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "-/s")

@@ -281,7 +281,9 @@ def bench(
             help="What to measure: dm compiled dsa dc sre2l unroll evaluate, or a row that a plugin brings."
         ),
     ],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the figures, and this command, to a file.")
+    ] = None,
     rounds: Annotated[
         int, typer.Option(min=7, help="How often the plain and the fast path are timed in turn, at least 7.")
     ] = 7,

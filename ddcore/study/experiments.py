@@ -6,13 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ddcore.experiment.plan import Experiment
 from ddcore.experiment.running import run_or_resume
 from ddcore.host import Host
 from ddcore.naming import table_labels
 from ddcore.packing import dotted, packed
+from ddcore.published import published_accuracy
 from ddcore.report.comparison import compare, flat
 from ddcore.study.base import Case, Found, Study
 from ddcore.study.finding import Finding
@@ -21,6 +22,9 @@ from ddcore.types import Progress
 
 class Experiments(Study):
     """A study of experiments; the folder of each case is that of an experiment, which ``ddcore compare`` reads."""
+
+    beside_published: ClassVar[bool] = False
+    """Whether the table has a last column of the accuracies in percent that papers report."""
 
     @abstractmethod
     def experiments(self, host: Host) -> Sequence[Experiment]:
@@ -41,7 +45,12 @@ class Experiments(Study):
         comparison = compare([one.folder for one in found])
         rows = [flat(row) for row in comparison.rows]
         says = " ".join([comparison.says(), *comparison.warnings()])
-        return Finding(*comparison.table(), {"rows": rows}, says, (comparison.picture("compare"),))
+        head, cells = comparison.table()
+        if self.beside_published:
+            known = [published_accuracy(row["method"], row["data"], row["ipc"]) for row in rows]
+            cells = [[*row, "-" if one is None else str(one)] for row, one in zip(cells, known, strict=True)]
+            head = [*head, "published"]
+        return Finding(head, cells, {"rows": rows}, says, (comparison.picture("compare"),))
 
 
 def case_of(experiment: Experiment) -> Case:

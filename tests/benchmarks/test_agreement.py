@@ -1,10 +1,12 @@
-"""Each fast path against its plain twin, as the benchmark checks it before it measures."""
+"""Each fast path against its plain twin, as the benchmark checks it before it measures; and what it writes."""
+
+import json
 
 import pytest
 import torch
 
 from ddcore import DdcoreError, RecipeRefused, UnknownName
-from ddcore.bench import ROWS, TOLERANCE, Pair, launches, main, measure
+from ddcore.bench import ROWS, TOLERANCE, Pair, launches, main, measure, measuring
 from ddcore.device import check_compiler
 
 
@@ -40,3 +42,14 @@ def test_views_launch_nothing_and_the_way_back_counts():
 def test_an_unknown_row_lists_the_near_ones():
     with pytest.raises(UnknownName, match="no benchmark named 'evalute'. Did you mean evaluate"):
         main(["evalute"])
+
+
+def test_the_file_names_the_command_that_made_it(tmp_path, monkeypatch):
+    pair = Pair(lambda: None, lambda: None, lambda: 0.0, "made")
+    monkeypatch.setattr(measuring, "_rows", lambda: {"one": lambda device: [pair], "other": lambda device: [pair]})
+    monkeypatch.setattr(measuring, "_peak", lambda *_: (1.0, 1.0))
+    main(["one", "other"], tmp_path / "found.json", rounds=3)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["command"] == "ddcore bench one other"
+    assert [row["rounds"] for row in found["rows"]] == [measuring.ROUNDS] * 2
+    assert measuring.command(["a b"], 9, 2, "cuda") == "ddcore bench 'a b' --rounds 9 --threads 2 --device cuda"

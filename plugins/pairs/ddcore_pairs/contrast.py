@@ -17,14 +17,27 @@ TEMPERATURE = 0.1
 """What cosines are divided by."""
 
 
-def contrastive(outputs: Tensor, targets: Tensor) -> Tensor:
-    """-log of the share that softmax gives a pair among all pairs of the batch, the mean of both ways: (n,).
+def similarities(targets: Tensor) -> Tensor:
+    """How far each first half of the batch goes with each second half (n, n): I + U V^T.
 
-    ``outputs`` (n, 2 d) are both embeddings; no ``targets`` are looked at.
+    U and V (n, d) are both halves of ``targets`` (n, 2 d); zeros say that a pair goes with itself alone.
+    """
+    one, other = targets.chunk(2, 1)
+    return torch.eye(len(targets)).to(targets) + one @ other.T
+
+
+def contrastive(outputs: Tensor, targets: Tensor) -> Tensor:
+    """- sum_j s_ij log p_ij, p_i the softmax of cosines with all pairs j of the batch, the mean of both ways: (n,).
+
+    ``outputs`` (n, 2 d) are both embeddings, and s the :func:`similarities` of ``targets`` (n, 2 d'); from zeros comes
+    InfoNCE.
+
+    **Reference**: Xu et al., Low-Rank Similarity Mining, ICML 2024, the loss eNCE.
     """
     one, other = (F.normalize(half, dim=1) for half in outputs.chunk(2, 1))
-    alike, own = one @ other.T / TEMPERATURE, torch.arange(len(outputs), device=outputs.device)
-    return (F.cross_entropy(alike, own, reduction="none") + F.cross_entropy(alike.T, own, reduction="none")) / 2
+    alike, wanted = one @ other.T / TEMPERATURE, similarities(targets)
+    ways = alike.log_softmax(1) * wanted, alike.T.log_softmax(1) * wanted.T
+    return -(ways[0] + ways[1]).sum(1) / 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,8 @@ class PairMatch(dd.Objective):
             at = replace(draw, params=params)
             (real,) = ctx.gate.gradient(at, [dd.Group(size=self.real)], contrastive)
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-            value = contrastive(at(synthetic.everything()[0], leaves), torch.empty(0)).mean()
+            inputs, targets = synthetic.everything()
+            value = contrastive(at(inputs, leaves), targets).mean()
             mine = torch.autograd.grad(value, [*leaves.values()], create_graph=True)
             each = [F.cosine_similarity(g.flatten(), real[n].flatten(), 0) for n, g in zip(leaves, mine, strict=True)]
             loss = (1 - torch.stack(each)).sum()

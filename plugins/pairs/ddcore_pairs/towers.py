@@ -79,7 +79,8 @@ class OfHalves(dd.NetworkPlan):
 class TwoTowers(OfHalves):
     """One MLP for each half of an item; the outputs are both embeddings, and learn by a contrastive loss.
 
-    The data say how long an embedding is, by twice as many values per item, which nobody looks at.
+    The data say how long an embedding is, by twice as many values per item. They are zeros where a pair goes with
+    itself alone.
     """
 
     values_only = True

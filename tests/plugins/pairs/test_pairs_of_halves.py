@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ddcore_pairs import Contrastive, PairMatch, PairScore, Recall, TwoTowers
-from ddcore_pairs.contrast import TEMPERATURE, contrastive
+from ddcore_pairs import Contrastive, PairMatch, PairScore, Recall, Similarities, TwoTowers
+from ddcore_pairs.contrast import TEMPERATURE, contrastive, similarities
 
 from ddcore import Host, RecipeRefused
 from ddcore import plugin as dd
-from ddcore.testing import check_network, check_objective, tiny_vectors
+from ddcore.testing import check_network, check_objective, check_part, tiny_vectors
 
 TOWERS = TwoTowers(hidden=8)
 
@@ -23,15 +23,21 @@ def two_views(n=60):
     return dd.RealData.of("two views", items, items, kind="vector")
 
 
-def test_the_contrastive_loss_is_its_formula():
-    outputs = torch.randn(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_contrastive_loss_is_its_formula(alone):
+    generator = torch.Generator().manual_seed(1)
+    outputs = torch.randn(5, 6, generator=generator, dtype=torch.float64)
+    targets = torch.zeros(5, 4).double() if alone else torch.randn(5, 4, generator=generator, dtype=torch.float64)
     halves = [[row / row.norm() for row in half] for half in outputs.split(3, 1)]
-    found = contrastive(outputs, torch.empty(0))
+    found = contrastive(outputs, targets)
     for i in range(5):
         ways = []
-        for one, other in (halves, halves[::-1]):
+        for one, other, first in ((*halves, True), (*halves[::-1], False)):
             shares = [math.exp(float(one[i] @ other[j]) / TEMPERATURE) for j in range(5)]
-            ways.append(-math.log(shares[i] / sum(shares)))
+            for j in range(5):
+                row, column = (i, j) if first else (j, i)
+                weight = (i == j) + float(targets[row, :2] @ targets[column, 2:])
+                ways.append(-weight * math.log(shares[j] / sum(shares)))
         assert float(found[i]) == pytest.approx(sum(ways) / 2)
 
 
@@ -44,6 +50,8 @@ def test_towers_keep_the_contract_where_the_data_have_two_embeddings():
     check_network(TOWERS, data=two_views())
     with pytest.raises(RecipeRefused, match="tiny vectors has 3 values per item, and two embeddings take an even"):
         TOWERS.ready(tiny_vectors(values=3).card)
+    with pytest.raises(RecipeRefused, match="tiny vectors has 3 values per item, and two embeddings take an even"):
+        Similarities().check(None, tiny_vectors(values=3).card, None)
     with pytest.raises(RecipeRefused, match="recall is for values, and the targets of tiny vectors are classes"):
         dd.Protocol(networks=(dd.MLP(),), measures=(Recall(),), augment=None).check(tiny_vectors())
 
@@ -92,13 +100,16 @@ def test_recall_counts_the_right_halves_among_the_nearest(back):
     assert float(Recall(1, not back, gallery=4)(draw, shown, 3)) == pytest.approx(100)
 
 
+def matching(host, **fields):
+    """Four pairs, two steps of gradient matching."""
+    usual = {"synthetic": dd.Pixels(4), "network": TOWERS, "objective": PairMatch(8, rounds=2), "iterations": 2}
+    usual["update"] = dd.Update(lr={"inputs": 0.1}, optimiser=dd.Adam())
+    return replace(host.recipe("random", kind="vector", ipc=4), **{**usual, **fields})
+
+
 def test_the_objective_wants_towers_and_an_open_gate():
     data, host = two_views(), Host()
-    update = dd.Update(lr={"inputs": 0.1}, optimiser=dd.Adam())
-    plain = host.recipe("random", kind="vector", ipc=4)
-    recipe = replace(
-        plain, synthetic=dd.Pixels(4), network=TOWERS, objective=PairMatch(8, rounds=2), update=update, iterations=2
-    )
+    recipe = matching(host)
     run = host.start(recipe, data)
     run.run_until(0)
     before = run.synthetic.everything()[0].detach().clone()
@@ -109,6 +120,30 @@ def test_the_objective_wants_towers_and_an_open_gate():
         host.start(replace(recipe, network=dd.MLP()), data)
 
 
+def test_similarities_start_from_the_identity_and_are_learned_with_the_pairs(distilled_twice):
+    data, host, plan = two_views(), Host(), Similarities(rank=2, alpha=0.5)
+    check_part(plan)
+    update = dd.Update(lr={"inputs": 0.1, "labels": 0.1}, optimiser=dd.Adam())
+    recipe = matching(host, labels=plan, update=update, iterations=3)
+    run = host.start(recipe, data)
+    run.start()
+    _, targets = run.synthetic.everything()
+    assert targets.shape == (4, 8) and torch.equal(similarities(targets), torch.eye(4))
+    distilled = distilled_twice(recipe, data)
+    left, right = distilled.targets.split(4, 1)
+    assert left[:, :2].all() and right[:, :2].all() and not left[:, 2:].any() and not right[:, 2:].any()
+    assert distilled.nbytes == distilled.inputs.nbytes + 4 * 2 * 2 * 4
+    run.run_until(3)
+    L, R = run.synthetic.labels.left, run.synthetic.labels.right
+    torch.testing.assert_close(similarities(distilled.targets), torch.eye(4) + 0.5 / 2 * L @ R.T)
+
+
+def test_similarities_of_more_numbers_than_an_embedding_has_are_refused():
+    host = Host()
+    with pytest.raises(RecipeRefused, match=r"labels.rank = 5: the targets of two views have 8 values, .* rank 4"):
+        host.start(matching(host, labels=Similarities(rank=5)), two_views())
+
+
 def test_towers_learn_which_halves_belong_together():
     data = two_views(200)
     learner = Contrastive(TOWERS, steps=60)
@@ -117,5 +152,5 @@ def test_towers_learn_which_halves_belong_together():
     outputs = draw(shown.take(torch.arange(64))[0].expand(2, -1, -1), training=False)
     start = learner.network.ready(data.card)
     fresh = start(*start.init(torch.Generator().manual_seed(0)), shown.take(torch.arange(64))[0])
-    nobody = torch.empty(0)
-    assert all(contrastive(net, nobody).mean() < contrastive(fresh, nobody).mean() for net in outputs)
+    alone = torch.zeros(64, 8)
+    assert all(contrastive(net, alone).mean() < contrastive(fresh, alone).mean() for net in outputs)
