@@ -35,7 +35,11 @@ class Taught(Labels):
     of it counts among the bytes.
 
     Crops are drawn anew from those stored as often as a network is trained, so few of them are used again and again,
-    and each item has as many: pruning labels at random and evenly over the classes is a lower ``crops``.
+    and each item has as many: pruning labels at random and evenly over the classes is a lower ``crops``. On the digits,
+    ``rded`` with ten images per class, three networks under ``fkd``, one seed, crops of at least half of an image: 40
+    crops in float32, 224 kB beside the images, have 95.7 ± 0.6. In a tenth of that, 4 such crops have 96.5 ± 0.9, 32 in
+    4 bits 96.3 ± 0.7, and 45 in 4 bits with the three likeliest of ten classes 94.9 ± 1.4. In a fortieth, one crop has
+    89.6 ± 1.4, 8 in 4 bits 94.5 ± 2.1, and 11 with three classes 94.4 ± 0.6.
 
     **References**: Shen and Xing, FKD, ECCV 2022, for crops; Yin, Xing and Shen, SRe2L, NeurIPS 2023, Section 3.2
     (relabel); Xiao and He, LPLD, NeurIPS 2024, for few of them; Xiao and He, LPQLD, TPAMI 2026, for ``top``.
