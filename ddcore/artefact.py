@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ddcore.card import FORMAT, Card
+from ddcore.crops import PACKED, PackedCrops
 from ddcore.errors import BadArtefact, RecipeRefused
 from ddcore.levels import Bits, Levels, coarse, stored_bytes
 from ddcore.preprocess import PARTS as PREPROCESSES
@@ -25,7 +26,7 @@ from ddcore.types import DataCard
 
 STORED = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
-    *(torch.bool, torch.uint8, torch.int32, torch.int64),
+    *(torch.bool, torch.uint8, torch.int16, torch.int32, torch.int64),
 )
 """What tensors may be of which the core does not say more."""
 
@@ -60,7 +61,8 @@ class DistilledSet(HoldsTensors):
     """What the inputs were decoded from, where that is not the inputs themselves."""
     teaching: dict[str, Tensor] = field(default_factory=dict)
     """What networks can be taught by as they are trained: ``logits`` (n, v, k) of what ``boxes`` (n, v, 4) show of each
-    item (:func:`ddcore.augment.cropped`), or a teacher's ``params.*`` and ``buffers.*``; ``nbytes`` counts it."""
+    item (:func:`ddcore.augment.cropped`), both as ``packed.*`` (:class:`ddcore.crops.PackedCrops`), or a teacher's
+    ``params.*`` and ``buffers.*``; ``nbytes`` counts it."""
     bits: Bits | None = None
     """Bits per number of its inputs, label values, latent and teaching tensors, which have the values that come back of
     so few; None for float32. :meth:`at` gives the set in fewer."""
@@ -126,7 +128,12 @@ class DistilledSet(HoldsTensors):
             yield f"it says that it takes {self.nbytes} bytes, and its labels and what it teaches by alone take {least}"
 
     def _teaching_faults(self) -> Iterator[str]:
-        n, k, teaching = len(self), self.data.outputs, self.teaching
+        n, k = len(self), self.data.outputs
+        teaching = {name: value for name, value in self.teaching.items() if not name.startswith(PACKED)}
+        try:
+            PackedCrops.read(self.teaching, n, k)
+        except ValueError as error:
+            yield f"its packed crops are none ({error})"
         crops = {name: tuple(teaching[name].shape) for name in ("boxes", "logits") if name in teaching}
         many = next(iter(crops.values()), (0, 0))[1:2]
         if crops and crops != {"boxes": (n, *many, 4), "logits": (n, *many, k)}:

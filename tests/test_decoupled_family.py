@@ -354,6 +354,59 @@ def test_views_that_do_not_fit_together_are_refused(begun, tmp_path, spoil, sent
         DistilledSet.load(path)
 
 
+@pytest.mark.parametrize("top", [None, 1, 2])
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_crops_in_few_bits_are_what_the_teacher_says_of_them(begun, host, tmp_path, bits, top):
+    packed = {"labels.bits": bits} | ({} if top is None else {"labels.top": top})
+    run = begun(overrides={"labels.crops": 3, "labels.crop.low": 0.3, "labels.temperature": 2.0, **packed})
+    run.run_until()
+    distilled = run.export()
+    numbers = 3 * (4 + (3 if top is None else top))
+    size = -(-12 * bits // 8) + -(-(numbers - 12) * bits // 8) + (0 if top is None else -(-3 * top // 2))
+    assert distilled.nbytes == 6 * (64 * 4 + 3 * 4 + size) + 24 + 64 + 16
+    assert sum(value.nbytes for value in distilled.teaching.values()) == 6 * size + 24 + 64 + 16
+    again = DistilledSet.load(distilled.save(tmp_path / "set.safetensors"))
+    assert again.content == distilled.content
+    assert again.at(4).teaching.keys() == distilled.teaching.keys()
+    stored = ddcore.plugin.teacher_targets_of(again, host.catalogue)
+    assert isinstance(stored, StoredCrops)
+    teacher = Draw(run.ctx.network, double(run.policy["params"]), double(run.policy["buffers"]))
+    steps = (stored.logits.amax() - stored.logits.amin()).double() / (2**bits - 1) / 2.0
+    for view in range(3):
+        said = teacher(cropped(stored.boxes[:, view].double())(distilled.inputs.double()), training=False)
+        slow = (said / 2.0).softmax(1)
+        if top is not None:
+            for row in slow:
+                least = row.argsort(descending=True)[top:]
+                row[least] = row[least].sum() / len(least)
+        found = (stored.logits[:, view].double() / 2.0).softmax(1)
+        assert torch.allclose(found.log(), slow.log(), atol=float(steps) + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        ({"packed.form": None}, "packed.form is not three whole numbers"),
+        ({"packed.form": torch.tensor([5, 2, 2])}, "2 crops with 2 of 3 classes in 5 bits"),
+        ({"packed.form": torch.tensor([8, 2, 4])}, "2 crops with 4 of 3 classes in 8 bits"),
+        ({"packed.form": torch.tensor([8, 2**40, 2])}, "8 bits of"),
+        ({"packed.classes": None}, "belong together"),
+        ({"packed.classes": torch.full((6, 2), 17, dtype=torch.uint8)}, "packed.classes names no 2 of 3 classes"),
+        ({"packed.classes": torch.full((6, 2), 35, dtype=torch.uint8)}, "packed.classes names no 2 of 3 classes"),
+        ({"packed.said": torch.zeros(5, 2, 2, dtype=torch.uint8)}, "8 bits of"),
+        ({"packed.said.range": torch.tensor([[1.0], [0.0]], dtype=torch.float64)}, "no least and greatest number"),
+        ({"packed.odd": torch.zeros(1)}, "belong together"),
+    ],
+)
+def test_packed_crops_that_do_not_fit_together_are_refused(begun, spoil, sentence):
+    run = begun(overrides={"labels.crops": 2, "labels.bits": 8, "labels.top": 2})
+    run.run_until()
+    distilled = run.export()
+    teaching = {name: value for name, value in {**distilled.teaching, **spoil}.items() if value is not None}
+    with pytest.raises(BadArtefact, match=sentence):
+        replace(distilled, teaching=teaching)
+
+
 def test_a_run_resumed_at_its_end_knows_its_teacher(begun, host, tiny):
     run = begun(overrides={"labels.crops": 2, "labels.keep": True})
     run.run_until()
@@ -402,6 +455,13 @@ def test_labels_that_say_nothing_are_refused(fields):
         Taught(**fields)
 
 
+def test_bits_of_crops_that_are_not_stored_are_refused():
+    with pytest.raises(RecipeRefused, match="bits = 8 are those of stored crops: give crops with them"):
+        Taught(bits=8)
+    with pytest.raises(RecipeRefused, match="top = 2 classes are stored in few bits: give bits with it"):
+        Taught(crops=2, top=2)
+
+
 # --- learning from a teacher -----------------------------------------------------------------------------
 
 PLAN = ConvNet(width=4, depth=2)
@@ -416,6 +476,7 @@ def test_the_preset_is_what_it_is_named_for():
     fkd = ddcore.protocol("fkd")
     assert (fkd.epochs, fkd.batch, fkd.optimiser, fkd.lr) == (300, 64, AdamW(weight_decay=0.01), (1e-3,))
     assert (fkd.augment, fkd.temperature) == (Crop(low=0.08), 20.0)
+    assert ddcore.protocol("hald") == replace(fkd, hard=0.5)
     parameter = torch.zeros(1, requires_grad=True)
     assert type(fkd.optimiser.build(([parameter], 1e-3))) is torch.optim.AdamW
     with pytest.raises(RecipeRefused, match="temperature = 0.0: it must be above 0"):
@@ -447,6 +508,41 @@ def test_a_step_follows_the_divergence_at_the_temperature(training, tiny):
     assert torch.equal(train(*untaught, teacher_targets=teacher_targets).params["head.weight"][0], plain), (
         "a matter of the protocol"
     )
+
+
+def test_the_middle_of_the_training_learns_classes(training, tiny):
+    """Ten steps, the middle four by class: as a training by hand, and as plain training where all are."""
+    seen = []
+
+    def teacher_targets(rows, inputs, augment, generator):
+        seen.append(rows)
+        return inputs, F.one_hot((training.take(rows)[1] + 1) % 3, 3) * 9.0
+
+    protocol = Protocol(steps=10, batch=60, optimiser=Sgd(momentum=0.0), lr=(0.1,), augment=None, temperature=5.0)
+    network = PLAN.build(tiny.card)
+
+    def trained(protocol):
+        given = (network, training, tiny.card, protocol, 0.1, [0], 0, torch.device("cpu"))
+        return train(*given, teacher_targets=teacher_targets).params["head.weight"][0]
+
+    some = trained(replace(protocol, hard=0.4, schedule=ddcore.plugin.Constant()))
+    assert len(seen) == 6
+    params, _ = network.init(ddcore.Streams(0)["net/0"])
+    own = {name: value.double().requires_grad_() for name, value in params.items()}
+    inputs, classes = training.take(torch.arange(60))
+    for step in range(10):
+        hard = 3 <= step < 7
+        shares = F.one_hot(classes if hard else (classes + 1) % 3, 3).double() * (1.0 if hard else 9.0)
+        shares = shares if hard else (shares / 5).softmax(1)
+        logits = network(own, {}, inputs.double()) / (1 if hard else 5)
+        loss = -(shares * logits.log_softmax(1)).sum(1).mean()
+        grads = torch.autograd.grad(loss, list(own.values()))
+        own = {n: (w - 0.1 * g).detach().requires_grad_() for (n, w), g in zip(own.items(), grads, strict=True)}
+    assert torch.allclose(some.double(), own["head.weight"], atol=1e-5)
+    plain = trained(replace(protocol, temperature=None))
+    assert torch.equal(trained(replace(protocol, hard=1.0)), plain)
+    with pytest.raises(RecipeRefused, match="hard = 0.5 is a share of what is learned from a teacher"):
+        Protocol(hard=0.5)
 
 
 def test_networks_learn_what_they_are_taught(begun, host, tiny):

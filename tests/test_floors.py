@@ -20,6 +20,7 @@ FLOORS = {
         {"files", "losses", "papers", "published", "ranks"},
         {"rng"},
         {"checkpoint", "chunking", "device", "levels", "memory", "plots", "tensors", "trace"},
+        {"crops"},
     ],
     "values": [
         {"arrays", "parts", "store"},

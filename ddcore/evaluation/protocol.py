@@ -37,6 +37,8 @@ class Protocol(Part, kind="protocol"):
 
     ``steps`` or ``epochs`` says how long. With more than one ``lr``, each is tried, and the one is reported whose nets
     are best by ``chosen_by`` on the validation split of T: nothing is ever chosen on the test split.
+
+    **Reference**: ``hard``, Cui et al., HALD, 2025.
     """
 
     steps: Count | None = None
@@ -63,6 +65,9 @@ class Protocol(Part, kind="protocol"):
     temperature: Positive | None = None
     """A set that brings a teacher, or what one says of views of its items, is learned from that instead of its targets:
     by the divergence of softmax(logits / temperature) from the teacher's. None for the targets."""
+    hard: Share = 0.0
+    """Share of the steps, in the middle of the training, that learn classes in the place of what a teacher says: of
+    items under ``augment``, each of the class that its target gives most. Published: 0.5."""
     repeats: Count = 5
     """Fresh nets of each network."""
     networks: Annotated[tuple[NetworkPlan, ...], MinLen(1)] = (ConvNet(),)
@@ -79,6 +84,8 @@ class Protocol(Part, kind="protocol"):
     def faults(self) -> Iterator[str]:
         if self.steps is not None and self.epochs is not None:
             yield f"steps = {self.steps} and epochs = {self.epochs}: give one of them, and none for the other"
+        if self.hard and self.temperature is None:
+            yield f"hard = {self.hard} is a share of what is learned from a teacher: give temperature with it"
         for name, parts in (("networks", self.learners), ("measures", self.measures)):
             if len(set(labels(parts))) < len(parts):
                 yield f"{name} holds the same one twice: {', '.join(labels(parts))}"

@@ -20,6 +20,7 @@ from ddcore.schedules import Constant, Cosine, Half, Thirds, Warm
 
 RD3 = PAPERS["zhong2026rd3"]
 DD_RANKING = PAPERS["li2025ddranking"]
+HALD = PAPERS["cui2025hald"]
 
 
 @preset()
@@ -127,6 +128,17 @@ def fkd() -> Protocol:
     )
 
 
+@preset(HALD)
+def hald() -> Protocol:
+    """As ``fkd``, with the classes in the place of the teacher's word for the middle half (Cui et al., HALD, 2025).
+
+    Differs: the hard labels are not smoothed (published for ImageNet-1K: 0.8), and they are the classes that the
+    set's targets give most; without cutmix, as ``fkd``. On small images of few classes it loses: of ten images of
+    digits per class that ``rded`` chose, with one crop each, 86.3 ± 4.5 where ``fkd`` has 89.6 ± 1.4 (one seed).
+    """
+    return replace(fkd(), hard=0.5)
+
+
 @preset(RD3)
 def rd3() -> Protocol:
     """400 epochs of Adam at 0.001 in batches of 50 from what a teacher says, under crops and cutmix.
@@ -151,4 +163,4 @@ def dd_ranking() -> Protocol:
     return replace(dsa(), lr=(0.001, 0.005, 0.01, 0.05, 0.1))
 
 
-PRESETS = (quick, dc, dc_mnist, dsa, mtt, idc, dd, rtp, frepo, fkd, rd3, dd_ranking)
+PRESETS = (quick, dc, dc_mnist, dsa, mtt, idc, dd, rtp, frepo, fkd, hald, rd3, dd_ranking)

@@ -132,7 +132,9 @@ def train(
     plan = protocol.optimiser if order is None else Sgd(momentum=training.momentum)
     optimiser = plan.build((leaves, lr))
     teacher_targets = teacher_targets if protocol.temperature is not None else None
-    temperature = protocol.temperature if teacher_targets is not None and protocol.temperature else 1.0
+    degree = protocol.temperature if teacher_targets is not None and protocol.temperature else 1.0
+    soft = steps - round(protocol.hard * steps)
+    hard = range(soft // 2, soft // 2 + steps - soft) if teacher_targets is not None else range(0)
     batches = [_batches(len(training), protocol.batch, own["order"]) if order is None else iter(order) for own in each]
     for step in range(steps):
         if rates is not None:
@@ -140,7 +142,10 @@ def train(
         else:
             protocol.schedule.apply(optimiser, step, steps)
         rows = [next(b) for b in batches]
-        inputs, targets = _taken(training, rows, protocol, each, card, device, teacher_targets, temperature)
+        take, heard, temperature = (training.take, teacher_targets, degree)
+        if step in hard:
+            take, heard, temperature = partial(_classes, training), None, 1.0
+        inputs, targets = _taken(take, rows, protocol, each, card, device, heard, temperature)
         if attack:
             inputs = attack(draw, inputs, targets).detach()
         logits = draw(inputs) / temperature
@@ -173,8 +178,14 @@ def _batches(items: int, size: int, generator: torch.Generator) -> Iterator[Tens
         yield from torch.randperm(items, generator=generator).split(size)
 
 
+def _classes(training: TrainingSet, index: Tensor) -> tuple[Tensor, Tensor]:
+    """As :meth:`TrainingSet.take`, with the class that each target gives most."""
+    inputs, targets = training.take(index)
+    return inputs, targets.argmax(1) if targets.ndim == 2 else targets
+
+
 def _taken(
-    training: TrainingSet,
+    take: Callable[[Tensor], tuple[Tensor, Tensor]],
     rows: Sequence[Tensor],
     protocol: Protocol,
     streams: Sequence[_Own],
@@ -184,7 +195,7 @@ def _taken(
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """The batch of each net, under that net's augmentation: inputs (e, n, ...) and targets (e, n, ...)."""
-    inputs, targets = training.take(torch.cat(list(rows)))
+    inputs, targets = take(torch.cat(list(rows)))
     inputs, targets = inputs_on(inputs, device), sent(targets, device)
     each, theirs = dealt(inputs, len(streams)), dealt(targets, len(streams))
     if teacher_targets is not None:

@@ -14,6 +14,7 @@ import torch
 from ddcore.artefact import DistilledSet
 from ddcore.catalogue import Catalogue, Entry
 from ddcore.composition import Recipe
+from ddcore.crops import PackedCrops
 from ddcore.data import RealData
 from ddcore.datasets.base import DataSet
 from ddcore.device import all_sent, check_device
@@ -132,12 +133,14 @@ def teacher_targets_of(distilled: DistilledSet, catalogue: Catalogue, device: st
     Raises:
         BadArtefact: its teacher is not of the network that its recipe names.
     """
-    held = all_sent(distilled.teaching, torch.device(device))
+    card, held = distilled.data, distilled.teaching
+    if packed := PackedCrops.read(held, len(distilled), card.outputs):
+        held = {"boxes": packed.boxes.values(), "logits": packed.logits(card.outputs)}
+    held = all_sent(held, torch.device(device))
     if "logits" in held:
         return StoredCrops(held["boxes"], held["logits"])
     if not held:
         return None
-    card = distilled.data
     network = Recipe.from_toml(distilled.recipe, catalogue).network.ready(card)
     params, buffers = (
         {name.removeprefix(kind): value for name, value in held.items() if name.startswith(kind)}
