@@ -43,6 +43,6 @@ def distill(recipe: Recipe, data: RealData, *, seed: int | None = None, device: 
 
 
 def load_distilled(path: str | PathLike[str]) -> DistilledSet:
-    """A distilled set from its file, from the folder of its experiment, or of the zoo (``zoo:digits-kfs-ipc1``; `ddcore
-    list zoo`); runs no code of the file's."""
+    """A distilled set from its file, from the folder of its experiment, of the zoo (``zoo:digits-kfs-ipc1``; `ddcore
+    list zoo`), or of the Hugging Face Hub (``hf:OWNER/NAME@REVISION``); runs no code of the file's."""
     return distilled_at(path)

@@ -51,7 +51,7 @@ SHARED = {
     "docs": {"docstrings", "lists", "sentences"},
     "datasets": {"pictures"},
     "carriers": {"chosen", "decoding", "picking", "tiles"},
-    "experiment": {"evaluating", "folder", "interrupts", "plan", "reading"},
+    "experiment": {"evaluating", "folder", "hub", "interrupts", "plan", "reading"},
     "evaluation": {
         *{
             "accuracy",

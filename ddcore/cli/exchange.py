@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ddcore.cli.base import app, say, screen, warn
-from ddcore.cli.options import DataOptions, Format, spelled
+from ddcore.cli.options import DataOptions, Format, Place, spelled
 
 RAW = "raw"
 
@@ -23,7 +23,7 @@ class Scores(StrEnum):
 @app.command()
 @spelled
 def export(
-    place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
+    place: Place,
     out: Annotated[Path, typer.Argument(help="The folder or file to write; nothing may be there.")],
     format: Format = "tensors",
 ) -> None:
@@ -45,7 +45,7 @@ def export(
 
 @app.command()
 def coarsen(
-    place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
+    place: Place,
     out: Annotated[Path, typer.Argument(help="The .safetensors file to write; nothing may be there.")],
     bits: Annotated[int, typer.Option(help="Bits per number: 16, 8 or 4.")] = 8,
 ) -> None:
@@ -111,3 +111,31 @@ def import_(
     warn(found.warnings)
     screen.print(f"{len(found)} items, {found.nbytes} bytes.")
     screen.print(f"Written: {found.save(out)}", soft_wrap=True)
+
+
+@app.command()
+def push(
+    place: Place,
+    address: Annotated[str, typer.Argument(help="Where it goes: hf:OWNER/NAME.")],
+    private: Annotated[bool, typer.Option("--private", help="Only you, and whom you let in, may read it.")] = False,
+    license: Annotated[
+        str | None, typer.Option(help="What you publish it under, as the Hub names it: cc-by-4.0, mit, other ...")
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="The folder that `ddcore card` wrote; by default card in that of the experiment."),
+    ] = None,
+) -> None:
+    """Put a distilled set on the Hugging Face Hub, with a page: what it is, its scores and fair card, what it states of
+    privacy and poison, how to load and cite it. Needs `pip install 'ddcore[hub]'` and `hf auth login`.
+
+    `ddcore push runs/digits-dm-ipc1-0 hf:me/digits-dm --private`
+
+    `ddcore evaluate hf:me/digits-dm` takes it from there.
+    """
+    from ddcore.experiment.pushing import push as pushed
+
+    found = pushed(place, address, private=private, license=license, card=card)
+    warn(found.warnings)
+    screen.print(f"Pushed: {found.page}", soft_wrap=True)
+    screen.print(f"Load it with {found.address}", soft_wrap=True)

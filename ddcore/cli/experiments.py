@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ddcore.cli.base import app, by_one_process, pairs, progress, say, screen, show, warn
-from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Seed, Work, fields_of, routed, spelled
+from ddcore.cli.options import Checkpoint, DataOptions, Device, Options, Place, Seed, Work, fields_of, routed, spelled
 
 if TYPE_CHECKING:
     from ddcore.experiment.plan import Experiment
@@ -156,7 +156,7 @@ def resume(
 @app.command()
 @spelled
 def evaluate(
-    place: Annotated[Path, typer.Argument(help="The folder of a finished experiment, or a .safetensors file.")],
+    place: Place,
     options: Options,
     device: Device = "cpu",
     json_file: Annotated[
@@ -172,7 +172,7 @@ def evaluate(
 ) -> None:
     """Evaluate a distilled set again: on other networks, under another protocol, with other measures.
 
-    PLACE is the folder of a finished experiment, or a .safetensors file.
+    PLACE is the folder of a finished experiment, a .safetensors file, a set of the zoo, or one of the Hugging Face Hub.
 
     `ddcore evaluate runs/digits-dm-ipc1-0 --networks convnet,resnet18,vgg11 --repeats 3`
 
@@ -185,7 +185,7 @@ def evaluate(
         from ddcore.experiment.evaluating import evaluate_saved
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
-        from ddcore.experiment.reading import ZOO, data_set_of, distilled_at
+        from ddcore.experiment.reading import address_stem, data_set_of, distilled_at, file_at
         from ddcore.files import check_target, json_bytes, write_whole
         from ddcore.host import Host
         from ddcore.report.tables import results, warnings_of
@@ -199,8 +199,9 @@ def evaluate(
                 f"--set {', '.join(changes)}: the set is already made, so its recipe cannot change."
                 " Set fields of the protocol (protocol.batch=32) or of the experiment."
             )
-        own = str(place).startswith(ZOO)
-        bare = own or place.is_file() or place.suffix == ".safetensors"
+        stem = address_stem(place)
+        place = file_at(place) if stem is not None else place
+        bare = place.is_file() or place.suffix == ".safetensors"
         if bare:
             if options.data:
                 chosen = options.named(host, options.data)
@@ -214,7 +215,7 @@ def evaluate(
         with nullcontext() if bare or json_file else Folder(place).held():
             metrics = evaluate_saved(place, settings, host=host, device=device, progress=told, by_number=by_number)
             file = f"evaluation-{metrics['preset'] or 'own'}.json"
-            beside = Path(f"{str(place).removeprefix(ZOO)}-{file}") if own else place.with_name(f"{place.stem}-{file}")
+            beside = Path(f"{stem}-{file}") if stem else place.with_name(f"{place.stem}-{file}")
             target = json_file or (beside if bare else place / file)
             write_whole(target, json_bytes(metrics))
     say(metrics["notes"])

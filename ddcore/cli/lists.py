@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 import typer
 
 from ddcore.cli.base import app, err, pairs, progress, say, screen, show
-from ddcore.cli.options import Device, Options, routed, spelled
+from ddcore.cli.options import Device, Options, Place, routed, spelled
 
 if TYPE_CHECKING:
     from ddcore.catalogue import Entry
@@ -225,9 +225,7 @@ def compare(
 @app.command()
 @spelled
 def card(
-    place: Annotated[
-        Path, typer.Argument(help="The folder of a finished experiment, a .safetensors file, or a set of the zoo.")
-    ],
+    place: Place,
     options: Options,
     device: Device = "cpu",
     into: Annotated[
@@ -247,7 +245,7 @@ def card(
         from ddcore.experiment.fair import fair_card
         from ddcore.experiment.folder import Folder
         from ddcore.experiment.plan import Settings
-        from ddcore.experiment.reading import data_set_of, distilled_at
+        from ddcore.experiment.reading import address_stem, data_set_of, distilled_at
         from ddcore.files import held
         from ddcore.host import Host
 
@@ -265,7 +263,7 @@ def card(
         settings = options.laid_over(host, settings, of_settings)
         data = settings.load(distilled.facts.get("seed", 0))
         found = fair_card(distilled, data, settings.protocol, host=host, device=device, progress=told)
-        folder = into or (place / "card" if place.is_dir() else Path(f"{place.stem.replace(':', '-')}-card"))
+        folder = into or (place / "card" if place.is_dir() else Path(f"{address_stem(place) or place.stem}-card"))
         folder.mkdir(parents=True, exist_ok=True)
         with held(folder):
             found.write(folder)

@@ -38,6 +38,13 @@ Download = Annotated[
     bool, typer.Option("--download", help="Download missing files. Without it, nothing is downloaded.")
 ]
 Size = Annotated[int | None, typer.Option(help="Side to which a folder's images are resized and cropped.")]
+Place = Annotated[
+    Path,
+    typer.Argument(
+        help="The folder of a finished experiment, a .safetensors file, a set of the zoo (zoo:NAME), or of the Hugging"
+        " Face Hub (hf:OWNER/NAME@REVISION)."
+    ),
+]
 Format = Annotated[
     str | None,
     _text(help="How the set lies in files: tensors, pictures, parquet, or with fields: 'tensors(experiment=2)'."),

@@ -22,6 +22,7 @@ from ddcore.errors import BadArtefact, RecipeRefused, UnknownName
 from ddcore.evaluation.protocol import Protocol
 from ddcore.evaluation.teaching import LiveTeacher, StoredCrops, TeacherTargets
 from ddcore.experiment.folder import Folder
+from ddcore.experiment.hub import HUB, Address, downloaded
 from ddcore.experiment.plan import Experiment
 from ddcore.host import Host
 from ddcore.packing import from_dict
@@ -77,10 +78,12 @@ def zoo() -> dict[str, Path]:
 
 
 def distilled_at(place: str | os.PathLike[str]) -> DistilledSet:
-    """The set in a file, of the experiment in a folder, or of the zoo (``zoo:digits-kfs-ipc1``).
+    """The set in a file, of the experiment in a folder, of the zoo (``zoo:digits-kfs-ipc1``), or of the Hugging Face
+    Hub (``hf:OWNER/NAME@REVISION``), from where alone anything is downloaded.
 
     Raises:
         BadArtefact: there is none, or it is damaged. UnknownName: the zoo has none of that name.
+        RecipeRefused: an address of the Hub without huggingface_hub, or one that names no set.
     """
     return DistilledSet.load(file_at(place))
 
@@ -88,6 +91,8 @@ def distilled_at(place: str | os.PathLike[str]) -> DistilledSet:
 def file_at(place: str | os.PathLike[str]) -> Path:
     """The file of the set that :func:`distilled_at` reads."""
     name = os.fspath(place)
+    if name.startswith(HUB):
+        return downloaded(name)
     if name.startswith(ZOO):
         found = zoo()
         if name.removeprefix(ZOO) not in found:
@@ -95,6 +100,15 @@ def file_at(place: str | os.PathLike[str]) -> Path:
         return found[name.removeprefix(ZOO)]
     path = Path(place)
     return Folder(path).distilled if path.is_dir() else path
+
+
+def address_stem(place: str | os.PathLike[str]) -> str | None:
+    """What files about the set at the address ``place`` are named after; None where ``place`` is a path."""
+    name = os.fspath(place)
+    if name.startswith(HUB):
+        where = Address.of(name)
+        return Path(where.file).stem if where.file else where.repository.partition("/")[2]
+    return name.removeprefix(ZOO) if name.startswith(ZOO) else None
 
 
 def data_set_of(distilled: DistilledSet, catalogue: Catalogue, **fields: Any) -> DataSet:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ddcore.files import write_whole
 from ddcore.naming import in_line
-from ddcore.report.tables import bytes_cell, markdown_table, measure_title, measures_of, results, warnings_of
-
-LONG = 300
-"""Characters of a fact that the report shows at most; the card has all of it."""
-
-
-def _certified(facts: Mapping[str, Any]) -> Iterator[list[str]]:
-    for name, value in facts.items():
-        yield [name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else _in_short(value)]
-
-
-def _in_short(value: Any) -> str:
-    text = in_line(value).strip("[]")
-    return text if len(text) <= LONG else f"{text[:LONG]} ..."
-
-
-def _tables(fact: Any) -> list[Mapping[str, Any]]:
-    """The tables that ``fact`` is, or is a list of; none where it is anything else."""
-    each = fact if isinstance(fact, list) else [fact]
-    return each if each and all(isinstance(one, Mapping) for one in each) else []
+from ddcore.report.tables import (
+    NOT_PRIVATE,
+    bytes_cell,
+    markdown_table,
+    measure_title,
+    measures_of,
+    results,
+    stated_facts,
+    warnings_of,
+)
 
 
 def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
@@ -47,12 +37,8 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
     facts = {n: value for n, value in metrics["facts"].items() if n not in ("seed", "steps", "seconds", "warnings")}
     if kept := metrics.get("kept"):
         settings["networks not trained again"] = f"{kept}, whose values an earlier evaluation had kept"
-    settings |= {name: _in_short(value) for name, value in facts.items() if not _tables(value)}
-    certificates = "".join(
-        f"## {name.capitalize()}\n\n{markdown_table(['what', 'value'], _certified(table))}\n"
-        for name, value in facts.items()
-        for table in _tables(value)
-    )
+    single, certificates = stated_facts(facts)
+    settings |= single
     warnings = "".join(f"**Warning**: {sentence}\n\n" for sentence in warnings_of(metrics))
     uncovered = ", ".join(metrics["uncovered"])
     protocol = {name: in_line(value).strip("[]") for name, value in metrics["protocol"].items() if name != "name"}
@@ -72,9 +58,7 @@ def write_report(metrics: Mapping[str, Any], path: Path) -> Path:
         + (f"## Data\n\n{notes}\n" if notes else "")
         + f"## Settings\n\n{markdown_table(['what', 'value'], settings.items())}\n"
         f"## Protocol\n\n{markdown_table(['field', 'value'], protocol.items())}\n"
-        "A distilled set is not private by itself (Carlini, Feldman and Nasr, No Free Lunch in 'Privacy for Free',"
-        " 2022): unless a certificate stands above, nothing bounds what it tells about single items of the real set."
-        "\n\n"
+        f"{NOT_PRIVATE}\n\n"
         "## Cite\n\n```bibtex\n" + "".join(f"{entry.strip()}\n" for entry in metrics["cites"]) + "```\n"
     )
     return write_whole(path, text.encode())

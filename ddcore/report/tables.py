@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from ddcore.naming import in_line
+
+LONG = 300
+"""Characters of a fact that a page shows at most; the card has all of it."""
+NOT_PRIVATE = (
+    "A distilled set is not private by itself (Carlini, Feldman and Nasr, No Free Lunch in 'Privacy for Free', 2022):"
+    " unless a certificate stands above, nothing bounds what it tells about single items of the real set."
+)
 
 
 def score_cell(score: Mapping[str, Any], digits: int = 1) -> str:
@@ -60,6 +69,32 @@ def results(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         [name, *(score_cell(scores[measure][network], measures[measure]["digits"]) for network, measure in columns)]
         for name, scores in sets.items()
     ]
+
+
+def stated_facts(facts: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+    """``facts`` of a set for a page: the single values, in short, and each table of them as a section in Markdown."""
+    single = {name: _in_short(value) for name, value in facts.items() if not _tables(value)}
+    return single, "".join(
+        f"## {name.capitalize()}\n\n{markdown_table(['what', 'value'], _certified(table))}\n"
+        for name, value in facts.items()
+        for table in _tables(value)
+    )
+
+
+def _certified(facts: Mapping[str, Any]) -> Iterator[list[str]]:
+    for name, value in facts.items():
+        yield [name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else _in_short(value)]
+
+
+def _in_short(value: Any) -> str:
+    text = in_line(value).strip("[]")
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
+
+
+def _tables(fact: Any) -> list[Mapping[str, Any]]:
+    """The tables that ``fact`` is, or is a list of; none where it is anything else."""
+    each = fact if isinstance(fact, list) else [fact]
+    return each if each and all(isinstance(one, Mapping) for one in each) else []
 
 
 def latex_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -35,8 +35,8 @@ SAYS = {
 """What the Python of a page says, block by block; something, where nothing is told here."""
 FOLLOWED = {"plugins/README.md": "tests/kit/test_guide.py"}
 """Pages whose blocks are files and commands that belong together, and the test that follows them."""
-OF_OTHERS = ("ddcore import ", "ddcore evaluate mtt.safetensors")
-"""Commands that begin with files of others: only that they take these options is tried."""
+OF_OTHERS = ("ddcore import ", "ddcore evaluate mtt.safetensors", "ddcore push ", "ddcore evaluate hf:")
+"""Commands that begin with files of others, or reach the Hub: only that they take these options is tried."""
 
 
 def blocks(page, language):
