@@ -363,6 +363,9 @@ from .gate.base import (
 from .gate.base import (
     disjoint as disjoint,
 )
+from .gate.curriculum import (
+    Curriculum as Curriculum,
+)
 from .gate.fit import (
     Fit as Fit,
 )

@@ -180,8 +180,22 @@ class Store:
         """The same items on ``device``; their places stay where they are."""
         return Store(self.inputs.to(device), self.targets.to(device), self.classes, self.order)
 
-    def draw(self, generator: Generator, classes: Sequence[int] | None = None, size: int | None = None) -> Tensor:
-        """``size`` rows among those of ``classes``, uniformly without replacement; where too few, all in order."""
+    def draw(
+        self,
+        generator: Generator,
+        classes: Sequence[int] | None = None,
+        size: int | None = None,
+        among: Tensor | None = None,
+    ) -> Tensor:
+        """``size`` rows among those of ``classes``, uniformly without replacement; where too few, all in order.
+
+        ``among``: a mask (n,) of the rows that may be drawn.
+        """
+        if among is not None:
+            rows = self.draw(generator, classes)
+            rows = rows[among[rows]]
+            few = size is None or size >= len(rows)
+            return rows if few else rows[_without_replacement(len(rows), size, generator)]
         chosen = torch.tensor(sorted(set(range(self.classes) if classes is None else classes)), dtype=torch.long)
         stops = self.offsets[chosen + 1]
         passed = (stops - self.offsets[chosen]).cumsum(0)

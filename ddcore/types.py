@@ -161,6 +161,9 @@ class Group:
     """An augmentation already drawn, so that S can get the same."""
     mixing: Mixing | None = None
     """A mixing of the group's items, after the augmentation; a gate that clips items refuses it."""
+    among: Tensor | None = None
+    """A mask (n,) over all of T, as the gate holds it, of the items that it may hold; None for all. A gate sets it in a
+    fit under a curriculum; no other part knows their order."""
 
     def seen(self, inputs: Tensor) -> Tensor:
         """``inputs`` (n, ...) under the group's augmentation."""

@@ -48,8 +48,8 @@ PURPOSES = {
         "rtp",
         "taught_tiles",
     ),
-    "images": ("cafe", "dc", "dcc", "dd", "dm", "dsa", "ftd", "intra_inter", "kip", "mtt", "rfad", "tesla"),
-    "images and their labels": ("datm", "frepo", "sldd"),
+    "images": ("cafe", "dc", "dcc", "dd", "dm", "dsa", "ftd", "intra_inter", "kip", "mtt", "rat_bptt", "rfad", "tesla"),
+    "images and their labels": ("datm", "frepo", "pad", "sldd"),
     "labels of real images": ("ld", "ld_ridge"),
     "tens of images per class, not one": ("cda", "rded", "sre2l"),
 }

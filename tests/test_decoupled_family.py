@@ -20,7 +20,7 @@ from ddcore.networks.probe import batch_moments
 from ddcore.networks.resnet import ResNet18
 from ddcore.objectives.batches import interleave_classes
 from ddcore.optimisers import AdamW, Sgd
-from ddcore.plugin import Crop, Taught, cropped
+from ddcore.plugin import Crop, Curriculum, Taught, cropped
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.tensors import write_tensors
@@ -82,7 +82,14 @@ def left(host, recipe, data, at):
 
 
 @pytest.mark.parametrize("at", [1, 4, 6])
-@pytest.mark.parametrize("fit", [{}, {"rho": 0.05, "gap": 0.3, "snapshots": 3, "augment": Siamese(), "cutmix": 0.5}])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        {},
+        {"rho": 0.05, "gap": 0.3, "snapshots": 3, "augment": Siamese(), "cutmix": 0.5},
+        {"curriculum": Curriculum(scored=2)},
+    ],
+)
 def test_left_in_mid_fit_and_gone_on_with_equals_straight(host, small, tiny, fit, at):
     recipe = small(host.recipe("sre2l", ipc=2, iterations=3))
     recipe = replace(recipe, policy=ddcore.plugin.Teacher(Fit(**FIT, **fit)))

@@ -68,7 +68,7 @@ SHARED = {
         *{"teaching", "training", "training_set"},
     },
     "exchange": {"images", "ranking"},
-    "gate": {"fit", "guard", "record", "source", "spent", "view", "wrapped"},
+    "gate": {"curriculum", "fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
     "networks": {"checked", "convnet", "fused", "layers", "mixed", "started", "structure"},
     "objectives": {"batches", "student"},

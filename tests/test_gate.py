@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ddcore import Gate, Group, LiveView, RecipeRefused, View, device
 from ddcore.chunking import slices
 from ddcore.gate.base import GatePlan
+from ddcore.gate.curriculum import Curriculum
 from ddcore.gate.fit import Fit
 from ddcore.gate.open import Open, _compiled
 from ddcore.gate.spent import Spent
@@ -158,6 +159,45 @@ def test_statistics_are_those_of_the_items(host, small, tiny):
     assert float(found["mean"]) == pytest.approx(float(raw.mean()), rel=1e-6)
     assert float(found["std"]) == pytest.approx(float(raw.std(unbiased=False)), rel=1e-6)
     assert torch.equal(run.preprocess.mean, found["mean"]), "fitted through the gate where the card declares nothing"
+
+
+def test_a_curriculum_begins_with_easy_items_and_ends_with_hard_ones(host, small, tiny, monkeypatch):
+    """Written slowly: scores by the network of a short fit of its own; ten steps, and what each may draw from."""
+    run = host.start(small(host.recipe("dm", ipc=1)), tiny)
+    run.start()
+    gate, draw, store = run.gate.unwrapped, run.ctx.fresh(), run.gate.source.store
+    fit = Fit(steps=10, batch=5, lr=0.05, curriculum=Curriculum(easy=0.5, added=0.3, removed=0.4, kept=0.7, scored=4))
+    drawn, before = [], store.draw
+
+    def seen(self, generator, classes=None, size=None, among=None):
+        drawn.append(before(generator, classes, size, among))
+        return drawn[-1]
+
+    monkeypatch.setattr(type(store), "draw", seen)
+    gate.with_streams(Streams(5)).fit(draw, fit)
+    asked = [rows for rows in drawn if len(rows) == 5]
+    assert len(asked) == 4 + 10
+    (params,) = gate.with_streams(Streams(5)).fit(draw, replace(fit, steps=4, curriculum=None))
+    easier = torch.empty(len(store))
+    for c in range(3):
+        rows = torch.arange(*store.offsets[c : c + 2])
+        shares = replace(draw, params=params)(gate.source.preprocess(store.take(rows).inputs)).softmax(1)
+        score = (shares - torch.eye(3)[c]).square().sum(1).sqrt()
+        easier[rows] = (score[:, None] > score[None]).float().mean(1)
+    for step, rows in enumerate(asked[4:]):
+        first = 0.5 + 0.5 * min(1.0, step / 10 / 0.3)
+        assert bool((easier[rows] < first).all())
+        assert step < 7 or bool((easier[rows] >= 0.4).all())
+    assert bool((easier[torch.cat(asked[8:11])] < 0.4).any()), "all come in between"
+
+
+def test_a_curriculum_that_leaves_nothing_or_knows_no_classes_is_refused(host, small, tiny):
+    with pytest.raises(RecipeRefused, match=r"kept = 0.1: easy items can be left out once all .* added = 0.2"):
+        Curriculum(kept=0.1)
+    said = {"policy.fit.curriculum.name": "curriculum", "policy.fit.curriculum.removed": 0.99}
+    recipe = host.recipe("mtt", ipc=1, overrides=said)
+    with pytest.raises(RecipeRefused, match=r"curriculum.removed = 0.99 leaves nothing of a class of 20"):
+        host.start(small(recipe), tiny)
 
 
 def test_fit_trains_and_keeps_its_snapshots(host, small, tiny):

@@ -40,10 +40,12 @@ TABLE = {
     "ftd": ({"examples", "features", "fit", "statistics"}, 2, 6 * (64 * 4 + 1) + 4),
     "tesla": ({"examples", "features", "fit", "statistics"}, 2, 6 * (64 * 4 + 1) + 4),
     "datm": ({"examples", "features", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4),
+    "pad": ({"examples", "features", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4),
     "dd": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1) + 4 * 6),
     "ld": ({"examples", "fit", "gradient", "statistics"}, 2, 6 * (64 + 3 * 4)),
     "sldd": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4) + 4 * 6),
     "ld_ridge": ({"examples", "fit", "gradient", "statistics"}, 2, 6 * (64 + 3 * 4)),
+    "rat_bptt": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 1)),
     "rtp": ({"examples", "gradient", "statistics"}, 12, 4 * (7 * 16 + 3 * 12 * 7) + 3),
     "gtn": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3 + 4) + 81),
     "haba": ({"examples", "features", "fit", "statistics"}, 6, 4 * (3 * 3 * 16 + 2 * 103) + 9 + 4),
@@ -57,7 +59,7 @@ TABLE = {
 }
 CHOSEN = ("random", "herding", "el2n", "forgetting", "k_center", "rded", "d4m")
 LEARNED = [name for name in TABLE if name not in CHOSEN]
-SHARES = ("datm", "ld", "sre2l", "cda", "rded", "taught_tiles")
+SHARES = ("datm", "pad", "ld", "sre2l", "cda", "rded", "taught_tiles")
 
 
 def fitted(*ways):
@@ -76,12 +78,16 @@ SMALLER = {
     "idm": {"objective.terms": MATCHED, "policy.fit.steps": 2},
     "dance": {"objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}], "policy.fit.steps": 3},
     **{name: {"objective.steps": 2, **fitted("policy.fit")} for name in ("mtt", "ftd", "tesla")},
-    "datm": {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")},
+    **{
+        name: {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")}
+        for name in ("datm", "pad")
+    },
     **{name: {"objective.steps": 6} for name in ("dd", "sldd")},
     "haba": {"objective.terms": HABA, **fitted("policy.policy.fit")},
     **{name: {"synthetic.fit.steps": 3} for name in ("herding", "el2n", "k_center")},
     "forgetting": {"synthetic.fit.steps": 6, "synthetic.fit.snapshots": 3},
     **{name: {"synthetic.fit.steps": 3, "policy.epochs": 1} for name in ("ld", "ld_ridge")},
+    "rat_bptt": {"objective.steps": 3, "objective.window": 2},
     "rtp": {"objective.steps": 3, "objective.window": "none", "objective.batch": 6},
     "d4m": {"synthetic.width": 3, "synthetic.training.steps": 3, "synthetic.training.batch": 8},
     "rded": {"synthetic.fit.steps": 3},

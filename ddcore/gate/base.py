@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ddcore.augment.mixing import CutMix
+from ddcore.chunking import slices
 from ddcore.gate.fit import Fit, flatter, uphill
 from ddcore.gate.source import Source
 from ddcore.gate.spent import Spent
@@ -115,6 +116,8 @@ class Gate(ABC):
         if not state:
             params = {name: value.detach().clone() for name, value in draw.params.items()}
             state.update(step=0, params=params, way=[])
+            if fit.curriculum:
+                state["easier"] = self._easier(draw, fit, fit.curriculum.scored)
         params, way = state["params"], state["way"]
         optimiser = fit.optimiser.build((params.values(), fit.lr))
         if "optimiser" in state:
@@ -124,11 +127,12 @@ class Gate(ABC):
         for step in range(state["step"] + 1, steps + 1):
             here = Draw(draw.network, params, draw.buffers, age=draw.age + step - 1)
             before = self.rng.seeded() if fit.rho else {}
-            gradient = self._fitting(here, fit)
+            among = fit.curriculum.admitted(state["easier"], (step - 1) / steps) if fit.curriculum else None
+            gradient = self._fitting(here, fit, among)
             if fit.rho:
                 self.rng.go_back(before)
                 worst = replace(here, params=uphill(params, gradient, fit.rho))
-                gradient = flatter(gradient, self._fitting(worst, fit), fit.gap)
+                gradient = flatter(gradient, self._fitting(worst, fit, among), fit.gap)
             for name, value in params.items():
                 value.grad = gradient[name]
             fit.schedule.apply(optimiser, step - 1, steps)
@@ -142,14 +146,30 @@ class Gate(ABC):
                 keep()
         return way
 
-    def _fitting(self, draw: Draw, fit: Fit) -> Params:
-        """The gradient of one batch of a fit."""
+    def _easier(self, draw: Draw, fit: Fit, scored: int) -> Tensor:
+        """For each item of T (n,) the share of its class that is easier for a network trained from ``draw``'s start."""
+        begun = replace(draw, buffers={name: value.clone() for name, value in draw.buffers.items()})
+        short = replace(fit, steps=scored, epochs=None, snapshots=1, curriculum=None)
+        scorer, found = replace(begun, params=self.fit(begun, short)[0]), []
+        for c, count in enumerate(self.source.store.counts):
+            if count:
+                (batch,) = self.examples([Group(classes=(c,))])
+                parts = slices(count, self.source.chunk(scorer, tuple(batch.inputs.shape[1:])))
+                with torch.no_grad():
+                    error = torch.cat([scorer(batch.inputs[p], training=False) for p in parts]).softmax(1)
+                error[:, c] -= 1
+                found.append(error.norm(dim=1).argsort(stable=True).argsort().cpu() / count)
+        return torch.cat(found)
+
+    def _fitting(self, draw: Draw, fit: Fit, among: Tensor | None = None) -> Params:
+        """The gradient of one batch of a fit, of the items ``among`` (n,) alone."""
         store, rng = self.source.store, self.rng["fit"]
         shape = tuple(store.inputs.shape[1:])
         view = fit.augment.draw(rng, shape) if fit.augment else None
         mixed = fit.cutmix and float(torch.rand((), generator=rng)) < fit.cutmix
         mixing = CutMix.draw(rng, shape, store.classes) if mixed else None
-        (gradient,) = self.gradient(draw, [Group(size=fit.batch, transform=view, mixing=mixing)], LOSSES[store.loss])
+        group = Group(size=fit.batch, transform=view, mixing=mixing, among=among)
+        (gradient,) = self.gradient(draw, [group], LOSSES[store.loss])
         return gradient
 
     @overload

@@ -13,6 +13,7 @@ from torch import Tensor
 from ddcore.augment.base import Augment
 from ddcore.bounds import Count, NotNegative, Positive, Share
 from ddcore.errors import RecipeRefused
+from ddcore.gate.curriculum import Curriculum
 from ddcore.optimisers import Optimiser, Sgd
 from ddcore.parts import Part
 from ddcore.schedules import Constant, Schedule
@@ -53,6 +54,9 @@ class Fit(Part, kind="fit"):
     """How many times the part of the plain gradient that is orthogonal to the one taken uphill is subtracted from
     it."""
 
+    curriculum: Curriculum | None = None
+    """Which items batches are drawn from when; None for all of T all along."""
+
     image_fields = MappingProxyType({"cutmix": 0.0})
 
     def faults(self) -> Iterator[str]:
@@ -63,7 +67,7 @@ class Fit(Part, kind="fit"):
 
     @property
     def asks(self) -> frozenset[str]:
-        return frozenset({"fit"})
+        return super().asks | {"fit"}
 
     @property
     def itemwise(self) -> bool:

@@ -104,7 +104,7 @@ class OpenGate(Gate):
         return store.fingerprint(probe)
 
     def _seen(self, group: Group, draw: Draw | None) -> Batch:
-        rows = self.source.store.draw(self.rng["real"], group.classes, group.size)
+        rows = self.source.store.draw(self.rng["real"], group.classes, group.size, group.among)
         return self.source.take(rows, draw, group)
 
     def _slices(self, batch: Batch, draw: Draw) -> Iterator[slice]:

@@ -53,6 +53,7 @@ class FitState(State):
     params: Parameters
     way: list[Parameters]
     optimiser: OptimiserState
+    easier: InstanceOf[Tensor] | None = None
 
 
 class TrainingState(NetState):

@@ -1,13 +1,13 @@
 """Methods: published compositions of parts, by family."""
 
-from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rtp, sldd
+from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rat_bptt, rtp, sldd
 from ddcore.recipes.decoupled import cda, rded, sre2l
 from ddcore.recipes.distribution import cafe, dance, dm, fred, idm, it_gan, kfs, m3d, taught_tiles
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.kernel import frepo, kip, rfad
 from ddcore.recipes.selection import el2n, forgetting, herding, k_center, random
-from ddcore.recipes.trajectory import datm, ftd, haba, mtt, tesla
+from ddcore.recipes.trajectory import datm, ftd, haba, mtt, pad, tesla
 
 METHODS = (
     accdd,
@@ -40,7 +40,9 @@ METHODS = (
     ld_ridge,
     m3d,
     mtt,
+    pad,
     random,
+    rat_bptt,
     rded,
     rfad,
     rtp,

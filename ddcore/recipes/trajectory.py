@@ -6,6 +6,7 @@ from ddcore.augment.siamese import Siamese
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.pixels import Pixels
 from ddcore.composition import Recipe, method
+from ddcore.gate.curriculum import Curriculum
 from ddcore.gate.fit import Fit
 from ddcore.labels.soft import Soft
 from ddcore.objectives.combine import Sum
@@ -22,6 +23,7 @@ FTD = PAPERS["du2023ftd"]
 TESLA = PAPERS["cui2023tesla"]
 HABA = PAPERS["liu2022haba"]
 DATM = PAPERS["guo2024datm"]
+PAD = PAPERS["li2024pad"]
 
 
 EXPERTS = Fit(None, 10, 64, snapshots=10, augment=Siamese(), optimiser=Sgd(momentum=0.0))
@@ -117,6 +119,29 @@ def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
         policy=growing,
         labels=Soft(EXPERTS),
         update=replace(plain.update, lr=rates),
+    )
+
+
+@method(PAD, DATM, MTT)
+def pad(ipc: int = 1, iterations: int = 200) -> Recipe:
+    """Prioritised alignment: DATM whose experts see easy items first and only hard ones last, matched in deep layers.
+
+    Experts begin with the easiest 0.75 of each class, see all from a fifth of their training on, and leave the easiest
+    0.2 out from 0.6 of it on. Of the parameters, first layer first, the share ``objective.shallow`` is not matched.
+
+    **Reference**: Li et al., 2024. From the authors' code: the shares, and 0 and 0.5 of the parameters at one and at
+    ten or more images per class.
+
+    **Differs**: as ``datm``, and see :class:`~ddcore.gate.curriculum.Curriculum`. Their experts also find flat minima
+    (``policy.fit.rho=0.01``, ``policy.fit.gap=0.3``), and S is a running mean (``update.ema=0.9995``).
+    """
+    aligned = datm(ipc, iterations)
+    experts = replace(EXPERTS, curriculum=Curriculum())
+    return replace(
+        aligned,
+        name="pad",
+        objective=replace(aligned.objective, shallow=0.0 if ipc == 1 else 0.5),
+        policy=replace(aligned.policy, fit=experts),
     )
 
 

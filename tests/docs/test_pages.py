@@ -15,7 +15,7 @@ lists = pytest.importorskip("ddcore.docs.lists", reason="the pages lie in the tr
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "ddcore" / "docs"
 NAV = (ROOT / "mkdocs.yml").read_text()
-CLOSED = {"adversarial", "fit", "reconstruct", "update"}
+CLOSED = {"adversarial", "curriculum", "fit", "reconstruct", "update"}
 """Kinds of the core with one part, which are not there to be extended: their page is what their class says."""
 
 

@@ -59,8 +59,16 @@ RUNS = {
         {**noise("policy.fit", "labels.fit", **{**TRAJECTORY, "requests": 20}), "policy.experts": 1},
         10 + 10,
     ),
+    "pad": (
+        {
+            **noise("policy.fit", "labels.fit", **{**TRAJECTORY, "requests": 20}),
+            **{"policy.experts": 1, "policy.fit.curriculum": "none"},
+        },
+        10 + 10,
+    ),
     "dd": ({"synthetic.init": "noise"}, 3),
     "sldd": ({"synthetic.init": "noise"}, 3),
+    "rat_bptt": ({"synthetic.init": "noise", "objective.steps": 3, "objective.window": 2}, 3),
     "rtp": ({"synthetic.init": "noise", "objective.steps": 3, "objective.window": "none"}, 3),
     "gtn": (
         {
