@@ -37,6 +37,7 @@ PURPOSES = {
         "accdd",
         "d4m",
         "dance",
+        "dsdm",
         "fred",
         "gtn",
         "haba",

@@ -40,6 +40,7 @@ RUNS = {
         },
         4 + 3,
     ),
+    "dsdm": ({**noise("policy.fit", requests=5, steps=2), "policy.networks": 1}, 3 + 2),
     "fred": ({"synthetic.init": "noise", "synthetic.chosen": "low"}, 3),
     "m3d": ({"synthetic.init": "noise"}, 3),
     "taught_tiles": (noise("labels.fit", requests=5, steps=2), 3 + 2),
