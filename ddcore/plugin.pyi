@@ -500,6 +500,9 @@ from .objectives.contrast import (
     Contrast as Contrast,
 )
 from .objectives.features import (
+    CharacteristicMatch as CharacteristicMatch,
+)
+from .objectives.features import (
     CovarianceMatch as CovarianceMatch,
 )
 from .objectives.features import (

@@ -46,6 +46,7 @@ PURPOSES = {
         "it_gan",
         "kfs",
         "m3d",
+        "ncfm",
         "rtp",
         "taught_tiles",
     ),

@@ -9,7 +9,7 @@ import torch
 from ddcore import RecipeRefused
 from ddcore.kernels import Gaussian
 from ddcore.networks.probe import covariances, crossed, embedded
-from ddcore.objectives.features import CovarianceMatch, FeatureMatch, frequencies
+from ddcore.objectives.features import CharacteristicMatch, CovarianceMatch, FeatureMatch, frequencies
 from ddcore.types import Group
 
 
@@ -125,6 +125,27 @@ def test_covariance_match_is_the_papers_loss_along_many_directions(host, small, 
     assert float(spreads.detach()) > 0.3 * float(means.detach()), "the means alone prove nothing"
     assert told == pytest.approx(float((means + spreads).detach()), rel=0.05)
     assert float((found - pixels.grad).norm()) < 0.05 * float(pixels.grad.norm())
+
+
+@pytest.mark.parametrize(("amplitude", "worst"), [(0.5, 1.0), (0.8, 0.25), (0.0, 0.25), (1.0, 0.01)])
+def test_characteristic_match_is_the_papers_loss_at_the_worst_frequencies(host, small, tiny, amplitude, worst):
+    run = run_of(host, small, tiny)
+    objective = CharacteristicMatch(real=20, amplitude=amplitude, worst=worst, kernel=Gaussian(frequencies=20))
+    draw, pixels = run.ctx.fresh(), run.synthetic.carrier.pixels
+    told, found = told_and_gradient(run, objective, draw)
+    drawn, slow = frequencies(objective.kernel, draw, run.synthetic, run.ctx).double(), 0.0
+    for real, made in classes_of(run, draw):
+        each = []
+        for u in drawn.T:
+            t, s = (torch.exp(1j * (x @ u)).mean() for x in (real, made))
+            phase = 2 * (t.abs() * s.abs() - (t * s.conj()).real)
+            each.append((amplitude * (t.abs() - s.abs()) ** 2 + (1 - amplitude) * phase).sqrt())
+        each.sort(key=lambda value: -float(value.detach()))
+        kept = max(1, round(worst * 20))
+        slow = slow + sum(each[:kept]) / kept
+    slow.backward()
+    assert told == pytest.approx(float(slow.detach()), rel=1e-3)
+    assert torch.allclose(found, pixels.grad, rtol=1e-2, atol=2e-3 * float(pixels.grad.abs().max()))
 
 
 def test_settings_that_do_not_go_together_are_refused():
