@@ -503,6 +503,12 @@ from .objectives.contrast import (
     Contrast as Contrast,
 )
 from .objectives.features import (
+    CharacteristicMatch as CharacteristicMatch,
+)
+from .objectives.features import (
+    CovarianceMatch as CovarianceMatch,
+)
+from .objectives.features import (
     FeatureMatch as FeatureMatch,
 )
 from .objectives.gradient import (

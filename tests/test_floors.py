@@ -71,7 +71,7 @@ SHARED = {
     "gate": {"curriculum", "fit", "guard", "record", "source", "spent", "view", "wrapped"},
     "labels": {"stored"},
     "networks": {"checked", "convnet", "fused", "layers", "mixed", "started", "structure"},
-    "objectives": {"batches", "student"},
+    "objectives": {"batches", "means", "student"},
     "policies": {"memory", "training"},
     "report": {"measured", "metrics", "tables"},
     "study": {"engine", "experiments", "finding", "post", "watchdog"},

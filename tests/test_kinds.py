@@ -144,7 +144,7 @@ def test_every_method_suits_vectors_or_is_refused_in_a_sentence_that_names_the_p
             refused[method.__name__] = str(error)
     assert all("of the kind" in sentence or "BatchNorm" in sentence for sentence in refused.values())
     decoded = {"kfs", "it_gan", "gtn", "rtp", "haba", "fred", "d4m"}
-    image_only = decoded | {"idc", "accdd", "m3d", "idm", "dance", "rded", "taught_tiles"}
+    image_only = decoded | {"idc", "accdd", "m3d", "dsdm", "ncfm", "idm", "dance", "rded", "taught_tiles"}
     assert refused.keys() - {"sre2l", "cda"} == image_only
     assert ("sre2l" in refused) == (items.card.kind == "vector")
 

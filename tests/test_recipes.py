@@ -27,6 +27,8 @@ TABLE = {
     "it_gan": ({"features", "gradient", "statistics"}, 27, 4 * (141 + 3 * 27 * 3) + 81),
     "idm": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "dance": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
+    "dsdm": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
+    "ncfm": ({"examples", "features", "fit", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "fred": ({"examples", "features", "statistics"}, 7, 4 * (3 * 7 * 16 + 16) + 21),
     "m3d": ({"examples", "features", "statistics"}, 8, 6 * (64 * 4 + 1)),
     "taught_tiles": ({"examples", "features", "fit", "statistics"}, 64, 48 * 32 + 8 + 192 * 2 + 8),
@@ -77,6 +79,11 @@ MATCHED = [{"name": "feature_match", "real": 4}, {"name": "recognised"}]
 SMALLER = {
     "idm": {"objective.terms": MATCHED, "policy.fit.steps": 2},
     "dance": {"objective.terms": [MATCHED[0], {**MATCHED[1], "expert": True}], "policy.fit.steps": 3},
+    "dsdm": {"policy.fit.steps": 3},
+    "ncfm": {
+        "objective.terms": [{"name": "characteristic_match", "real": 4}, {"name": "recognised", "expert": True}],
+        "policy.fit.steps": 3,
+    },
     **{name: {"objective.steps": 2, **fitted("policy.fit")} for name in ("mtt", "ftd", "tesla")},
     **{
         name: {"objective.steps": 2, "objective.threshold": "none", **fitted("policy.fit", "labels.fit")}

@@ -179,6 +179,24 @@ class Embedded(Probe):
 
 
 @dataclass(frozen=True)
+class Crossed(Probe):
+    """Features f(x) (n, d) and beside them products f(x) P * f(x) Q (n, m) over sqrt(m).
+
+    P and Q, (2, d, m), stand among the buffers. Means of these tell covariances: :func:`covariances`.
+    """
+
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        inner = {name: value for name, value in draw.buffers.items() if name != "directions"}
+        found = self.network(draw.params, inner, x, features=features, training=training)
+        return torch.cat([found, _products(found, draw.buffers["directions"])], 1) if features else found
+
+
+def _products(features: Tensor, directions: Tensor) -> Tensor:
+    first, second = features @ directions
+    return first * second / directions.shape[2] ** 0.5
+
+
+@dataclass(frozen=True)
 class Joined(Probe):
     """``nets`` networks as one: features f_1(x) ... f_e(x) / sqrt(e) side by side, logits the mean of theirs.
 
@@ -211,10 +229,11 @@ class PredictedShares(Probe):
 
 
 # One probe a network, always the same: a gate remembers by a network's identity how many items fit its memory.
-_layers, _centres, _embedded, _joined, _predicted_shares = (
+_layers, _centres, _embedded, _crossed, _joined, _predicted_shares = (
     cache(Layers),
     cache(CentreClassifier),
     cache(Embedded),
+    cache(Crossed),
     cache(Joined),
     cache(PredictedShares),
 )
@@ -236,6 +255,19 @@ def by_centres(draw: Draw, centres: Tensor) -> Draw:
 def embedded(draw: Draw, frequencies: Tensor) -> Draw:
     """``draw`` with its features embedded by ``frequencies`` (d, m)."""
     return Draw(_embedded(draw.network), draw.params, {**draw.buffers, "frequencies": frequencies}, age=draw.age)
+
+
+def crossed(draw: Draw, directions: Tensor) -> Draw:
+    """``draw`` with the products of its features along ``directions`` (2, d, m) beside them."""
+    return Draw(_crossed(draw.network), draw.params, {**draw.buffers, "directions": directions}, age=draw.age)
+
+
+def covariances(draw: Draw, means: Tensor) -> tuple[Tensor, Tensor]:
+    """The means (k, d) of the features, and p' C q over sqrt(m) of their covariances C for each pair of directions
+    (k, m), from the ``means`` of a draw of :class:`Crossed`."""
+    directions = draw.buffers["directions"]
+    first, second = means.split([directions.shape[1], directions.shape[2]], 1)
+    return first, second - _products(first, directions)
 
 
 def joined(draws: Sequence[Draw]) -> Draw:

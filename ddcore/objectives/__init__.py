@@ -3,7 +3,7 @@
 from ddcore.objectives.bptt import Bptt
 from ddcore.objectives.combine import Sum
 from ddcore.objectives.contrast import Contrast
-from ddcore.objectives.features import FeatureMatch
+from ddcore.objectives.features import CharacteristicMatch, CovarianceMatch, FeatureMatch
 from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.objectives.recognised import Recognised
@@ -13,7 +13,9 @@ from ddcore.objectives.trajectory import TrajectoryMatch
 
 PARTS = (
     Bptt,
+    CharacteristicMatch,
     Contrast,
+    CovarianceMatch,
     FeatureMatch,
     GradientMatch,
     KernelRidge,

@@ -2,7 +2,7 @@
 
 from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rat_bptt, rtp, sldd
 from ddcore.recipes.decoupled import cda, rded, sre2l
-from ddcore.recipes.distribution import cafe, dance, dm, fred, idm, it_gan, kfs, m3d, taught_tiles
+from ddcore.recipes.distribution import cafe, dance, dm, dsdm, fred, idm, it_gan, kfs, m3d, ncfm, taught_tiles
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
 from ddcore.recipes.kernel import frepo, kip, rfad
@@ -21,6 +21,7 @@ METHODS = (
     dd,
     dm,
     dsa,
+    dsdm,
     el2n,
     forgetting,
     fred,
@@ -40,6 +41,7 @@ METHODS = (
     ld_ridge,
     m3d,
     mtt,
+    ncfm,
     pad,
     random,
     rat_bptt,
