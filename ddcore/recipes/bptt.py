@@ -123,7 +123,8 @@ def rat_bptt(ipc: int = 1, iterations: int = 150) -> Recipe:
     100 images of S, of which the last 10 are differentiated, and 150 iterations of Adam at 0.05 suit a small machine;
     the defaults of the authors' code are a window of 20 steps at 0.01 and Adam at 0.01. They also train by Adam, which
     cannot be unrolled here, and with weight decay, augment both sides, and divide gradients by a running mean of their
-    norm.
+    norm. On the digits at one image per class it has 92.1 ± 1.7 over three seeds in 45 s, ``dd`` 91.8 ± 1.8 in 146 s;
+    what the window costs or brings was not measured.
     """
     return Recipe(
         "rat_bptt",

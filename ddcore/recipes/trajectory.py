@@ -133,7 +133,8 @@ def pad(ipc: int = 1, iterations: int = 200) -> Recipe:
     ten or more images per class.
 
     **Differs**: as ``datm``, and see :class:`~ddcore.gate.curriculum.Curriculum`. Their experts also find flat minima
-    (``policy.fit.rho=0.01``, ``policy.fit.gap=0.3``), and S is a running mean (``update.ema=0.9995``).
+    (``policy.fit.rho=0.01``, ``policy.fit.gap=0.3``), and S is a running mean (``update.ema=0.9995``). On the digits at
+    one image per class the curriculum brings nothing: 92.0 ± 0.2 over three seeds, where ``datm`` has 92.2 ± 0.3.
     """
     aligned = datm(ipc, iterations)
     experts = replace(EXPERTS, curriculum=Curriculum())
