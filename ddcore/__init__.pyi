@@ -14,9 +14,6 @@ from .carriers.pixels import (
     Pixels as Pixels,
 )
 from .cli.base import (
-    program as program,
-)
-from .cli.base import (
     progress as progress,
 )
 from .composition import (

@@ -70,6 +70,9 @@ from .carriers.base import (
 from .carriers.base import (
     DecodedModule as DecodedModule,
 )
+from .carriers.canvas import (
+    Canvas as Canvas,
+)
 from .carriers.centres import (
     Centres as Centres,
 )
@@ -138,6 +141,9 @@ from .chunking import (
 )
 from .chunking import (
     slices as slices,
+)
+from .cli.base import (
+    program as program,
 )
 from .composition import (
     Recipe as Recipe,

@@ -131,4 +131,4 @@ def run(name: str, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    ddcore.program(main)
+    dd.program(main)

@@ -133,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    ddcore.program(main)
+    dd.program(main)

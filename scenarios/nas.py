@@ -137,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    ddcore.program(main)
+    dd.program(main)

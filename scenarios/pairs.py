@@ -121,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    ddcore.program(main)
+    dd.program(main)

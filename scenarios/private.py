@@ -26,12 +26,10 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 from ddcore_private import DpSgd
 
 import ddcore
 
-IPC = 10
 METHODS = ("dosser", "ndpdc", "psg")
 ITERATIONS = {"dosser": 1000, "ndpdc": 200, "psg": 400, "dm": 200}
 OVERRIDES = {
@@ -53,16 +51,14 @@ class Private(ddcore.Study):
     smoke: bool
 
     def cases(self, host: ddcore.Host) -> list[ddcore.Case]:
+        control = DpSgd(epochs=1, width=4) if self.smoke else DpSgd(epochs=5, batch=512, width=32)
         found = []
         for seed, method in product(self.seeds, self.methods):
             for epsilon in self.epsilons if method != "dm" else (None,):
                 label = method if epsilon is None else f"{method}, epsilon {epsilon:g}"
-                about = {"dp_sgd": self.network()} if method == "dp_sgd" else {"recipe": self.recipe(method, epsilon)}
+                about = {"dp_sgd": control} if method == "dp_sgd" else {"recipe": self.recipe(method, epsilon)}
                 found.append(ddcore.Case(label, seed, {"method": method, "epsilon": epsilon, **about}))
         return found
-
-    def network(self) -> DpSgd:
-        return DpSgd(epochs=1, width=4) if self.smoke else DpSgd(epochs=5, batch=512, width=32)
 
     def recipe(self, method: str, epsilon: float | None) -> ddcore.Recipe:
         """``method`` at ``epsilon``; None for the matching of ndpdc through the open gate."""
@@ -72,7 +68,7 @@ class Private(ddcore.Study):
             overrides["plugins.private.epsilon"] = epsilon
         if self.smoke:
             overrides |= {"network.width": 4, "objective.real": 8}
-        made = ddcore.recipe(name, ipc=IPC, iterations=2 if self.smoke else ITERATIONS[method], overrides=overrides)
+        made = ddcore.recipe(name, ipc=10, iterations=2 if self.smoke else ITERATIONS[method], overrides=overrides)
         return made if epsilon is not None else replace(made, name=method, plugins={})
 
     def run(self, case: ddcore.Case, folder: Path, host: ddcore.Host, device: str, progress) -> dict:
@@ -100,16 +96,10 @@ class Private(ddcore.Study):
 
     def trained(self, case: ddcore.Case, folder: Path, host: ddcore.Host, device: str, progress) -> dict:
         """A network that opacus trains."""
-        data = ddcore.plugin.loaded(self.data)
-        preprocess = ddcore.Standardise().fitted(data.card).start(data.card, dict)
-        rows = torch.arange(2000 if self.smoke else len(data.train))
-        inputs, targets = preprocess(data.train.take(rows).inputs), data.train.targets[rows]
         plan, epsilon = case.description["dp_sgd"], case.description["epsilon"]
-        module, spent = plan.train(inputs, targets, data.card, epsilon, 1e-5, case.seed)
-        test = data.test.take(torch.arange(len(data.test)))
-        with torch.no_grad():
-            right = torch.cat([module(preprocess(x)).argmax(1) for x in test.inputs.split(500)]) == test.targets
-        return {"accuracy": 100 * float(right.float().mean()), "spent": spent, "baselines": {}}
+        data, items = ddcore.plugin.loaded(self.data), 2000 if self.smoke else None
+        accuracy, spent = plan.scored(data, epsilon, 1e-5, case.seed, items=items, progress=progress)
+        return {"accuracy": accuracy, "spent": spent, "baselines": {}}
 
     def summarise(self, found: Sequence[ddcore.Found]) -> ddcore.Finding:
         """A table over the seeds, and the plot: accuracy against epsilon, bars over seeds."""
@@ -126,9 +116,8 @@ class Private(ddcore.Study):
             for method, values in told.items()
             for epsilon, accuracy in values
         ]
-        panel = ddcore.plots.Panel(
-            [line(method, values) for method, values in told.items()], "MNIST, 10 images per class", "x"
-        )
+        lines = [line(method, values) for method, values in told.items()]
+        panel = ddcore.plots.Panel(lines, "MNIST, 10 images per class", "x")
         plot = ddcore.plots.Plot("private", "epsilon (delta 1e-5)", "test accuracy (%)", [[panel]])
         return ddcore.Finding(["method", "epsilon", "accuracy ± seeds"], rows, {"methods": told}, plots=(plot,))
 
@@ -158,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    ddcore.program(main)
+    ddcore.plugin.program(main)

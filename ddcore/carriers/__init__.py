@@ -1,5 +1,6 @@
 """Carriers: how the inputs of S are represented."""
 
+from ddcore.carriers.canvas import Canvas
 from ddcore.carriers.centres import Centres, Reconstruct
 from ddcore.carriers.chosen import Herding, KMeans, KMedoids, Mosaic, Random
 from ddcore.carriers.codes import Codes
@@ -14,6 +15,7 @@ from ddcore.carriers.still import Still
 
 PARTS = (
     Adversarial,
+    Canvas,
     Centres,
     Codes,
     Cosines,

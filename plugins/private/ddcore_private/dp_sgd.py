@@ -88,3 +88,26 @@ class DpSgd(dd.Part, kind="control"):
                 if progress:
                     progress("DP-SGD", epoch + 1, self.epochs)
             return module.eval(), epsilon_of([(noise, rate, steps)], delta)
+
+    def scored(
+        self,
+        data: dd.RealData,
+        epsilon: float,
+        delta: float,
+        seed: int,
+        *,
+        items: int | None = None,
+        progress: dd.Progress | None = None,
+    ) -> tuple[float, float]:
+        """The test accuracy in percent of a network trained on the first ``items`` of T, and the epsilon it cost.
+
+        All of T by default. Inputs are standardised by the mean and deviation that the card of T states.
+        """
+        seen = dd.Standardise().fitted(data.card).start(data.card, dict)
+        rows = torch.arange(items or len(data.train))
+        inputs, targets = seen(data.train.take(rows).inputs), data.train.targets[rows]
+        module, spent = self.train(inputs, targets, data.card, epsilon, delta, seed, progress)
+        test = data.test.take(torch.arange(len(data.test)))
+        with torch.no_grad():
+            right = torch.cat([module(seen(x)).argmax(1) for x in test.inputs.split(500)]) == test.targets
+        return 100 * float(right.float().mean()), spent
