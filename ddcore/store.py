@@ -194,8 +194,9 @@ class Store:
         if among is not None:
             rows = self.draw(generator, classes)
             rows = rows[among[rows]]
-            few = size is None or size >= len(rows)
-            return rows if few else rows[_without_replacement(len(rows), size, generator)]
+            if size is None or size >= len(rows):
+                return rows
+            return rows[_without_replacement(len(rows), size, generator)]
         chosen = torch.tensor(sorted(set(range(self.classes) if classes is None else classes)), dtype=torch.long)
         stops = self.offsets[chosen + 1]
         passed = (stops - self.offsets[chosen]).cumsum(0)

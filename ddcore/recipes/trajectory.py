@@ -94,6 +94,11 @@ def tesla(ipc: int = 1, iterations: int = 200) -> Recipe:
     return replace(plain, name="tesla", objective=TrajectoryMatch(steps=20, batch=256, memory="tesla"))
 
 
+def _gated(ipc: int, shallow: float = 0.0) -> TrajectoryMatch:
+    """The match of DATM, which leaves out steps whose loss is large."""
+    return TrajectoryMatch(steps=20, batch=256, threshold=1.1 if ipc == 1 else 1.0, shallow=shallow)
+
+
 @method(DATM, MTT)
 def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
     """Difficulty-aligned trajectory matching: a window of starts that grows, soft labels that are learned.
@@ -110,12 +115,11 @@ def datm(ipc: int = 1, iterations: int = 200) -> Recipe:
     """
     plain = mtt(ipc, iterations)
     growing = Experts(experts=5, fit=EXPERTS, last=2, grown=6, growth=max(1, iterations // 2), span=2)
-    gated = TrajectoryMatch(steps=20, batch=256, threshold=1.1 if ipc == 1 else 1.0)
     rates = {**plain.update.lr, "labels": 5.0 if ipc == 1 else 2.0}
     return replace(
         plain,
         name="datm",
-        objective=gated,
+        objective=_gated(ipc),
         policy=growing,
         labels=Soft(EXPERTS),
         update=replace(plain.update, lr=rates),
@@ -141,7 +145,7 @@ def pad(ipc: int = 1, iterations: int = 200) -> Recipe:
     return replace(
         aligned,
         name="pad",
-        objective=replace(aligned.objective, shallow=0.0 if ipc == 1 else 0.5),
+        objective=_gated(ipc, shallow=0.0 if ipc == 1 else 0.5),
         policy=replace(aligned.policy, fit=experts),
     )
 
