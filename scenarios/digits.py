@@ -22,6 +22,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -149,9 +150,18 @@ def stale(record: dict) -> list[str]:
     changed = [
         name
         for name, found in record["methods"].items()
-        if name not in CHOSEN and not found["recipe"].items() <= recipes[name].items()
+        if name not in CHOSEN and not held(found["recipe"], recipes[name])
     ]
     return [*missing, *changed]
+
+
+def held(recorded: Any, now: Any) -> bool:
+    """What was recorded is what is there now, but for fields that came later, which begin as if they were not there."""
+    if isinstance(recorded, dict) and isinstance(now, dict):
+        return recorded.keys() <= now.keys() and all(held(value, now[name]) for name, value in recorded.items())
+    if isinstance(recorded, list) and isinstance(now, list):
+        return len(recorded) == len(now) and all(held(*pair) for pair in zip(recorded, now, strict=True))
+    return recorded == now
 
 
 def keep(record: dict) -> None:

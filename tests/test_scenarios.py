@@ -257,8 +257,9 @@ def test_the_table_of_methods_is_fresh(monkeypatch):
     assert told == digits.table(record)
     changed = json.loads(digits.RECORD.read_text())
     changed["methods"]["dm"]["recipe"]["iterations"] = 7
+    changed["methods"]["haba"]["recipe"]["objective.terms"][1]["weight"] = 7
     del changed["methods"]["dc"]
-    assert digits.stale(changed) == ["dc", "dm"]
+    assert digits.stale(changed) == ["dc", "dm", "haba"]
 
 
 def test_graph_smoke(scenario, tmp_path):
