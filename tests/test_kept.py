@@ -60,7 +60,7 @@ CHANGES = {
     **{"optimiser": {"optimiser": Sgd()}, "lr": {"lr": (1e-3,)}, "learned_lr": {"learned_lr": True}},
     **{"replay": {"replay": True}, "schedule": {"schedule": Half()}, "augment": {"augment": Siamese()}},
     **{"cutmix": {"cutmix": 0.5}, "temperature": {"temperature": 2.0}, "networks": {"networks": (MLP(width=5),)}},
-    "measures": {"measures": (CalibrationError(),)},
+    **{"hard": {"hard": 0.5, "temperature": 2.0}, "measures": {"measures": (CalibrationError(),)}},
 }
 OF_NO_NET = {"repeats", "chosen_by", "estimators"}
 

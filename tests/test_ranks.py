@@ -112,7 +112,7 @@ print(json.dumps(apart))
 @pytest.mark.parametrize("part", range(2))
 def test_two_steps_of_every_recipe_are_those_of_one_process(worked, part):
     apart, _ = worked(2, RECIPES + EVERY.replace("PARTS", "2").replace("PART", str(part)))
-    assert len(apart) == 19
+    assert len(apart) == 21
     assert max(apart.values()) < 1e-5, apart
 
 

@@ -36,10 +36,8 @@ def check_protocol(
     data = data or data_for((*protocol.networks, *protocol.measures), host)
     adapted = host.kind(data.card.kind).adapted(protocol)
     networks = tuple(dict.fromkeys(map(smaller, adapted.networks)))
-    short = replace(
-        adapted, steps=2, epochs=None, repeats=2, lr=adapted.lr[:1], networks=networks, replay=False, temperature=None
-    )
-    short = replace(short, batch=min(8, short.batch))
+    short = replace(adapted, steps=2, epochs=None, repeats=2, lr=adapted.lr[:1], networks=networks, replay=False)
+    short = replace(short, batch=min(8, short.batch), temperature=None, hard=0.0)
     scores = evaluate(tiny_run(method="random", data=data, host=host), data, short, host=host)
     if scores.keys() != {*labels(short.measures)}:
         yield f"{name} scores {', '.join(scores)}: each of its measures {', '.join(labels(short.measures))} must be."
