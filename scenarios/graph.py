@@ -29,44 +29,12 @@ re-run):
                DosCond-X    80.7 *
                SFGC         80.1, 79.6 *        81.7                 71.4
 
-On Cora the best is 0.7 below the whole graph at 35 nodes, and 1.4 at 70: more nodes do not help here, since at 35
-class centres for which nothing is trained already are as good as anything that is. Centres are means of equal groups,
-the same with every seed. On the nodes to choose on (0.003, 3 nets), centres of Cora have, with k-means from five seeds,
-75.7 to 80.3 at 35 nodes (mean 77.5) and 77.5 to 79.7 at 70 (mean 79.2); the best of twenty k-means 78.1 and 79.0 (three
-seeds); equal groups 78.7 and 79.2. Of A^3 X equal groups have 78.9 and 78.3, of A^4 X 79.3 and 78.5. The whole graph
-has 80.1 there (0.001).
-
-Seconds, Cora at 35 nodes, one of seven cases side by side: 3 to condense by gcdm_x at one rate, 38 to choose among all
-rates and lengths, 12 to train the nets of one rate after another on it; gcond_x 17, 83, 11; sfgc 55, 191, 10 with its
-experts; 67 to train them on the whole graph.
-
-The rate at which networks are trained matters most: on the nodes to choose on, class centres that nothing was trained
-for go from 77.1 at 0.01 to 78.4 at 0.003. Random rows of A^2 X have 68.0 there at 35 nodes, and rows of X 66.4 (0.01,
-one seed); k_center_nodes 68.3, herded_nodes 74.4. Matched means are 3.0 above the centres of k-means that they started
-from at 35 nodes, and 1.2 at 70. node_ridge had 78.5 at 35 nodes (one seed). With links, on the nodes to choose on at 35
-nodes (0.003, one seed): gcdm 80.1, gcond 79.5, doscond 79.1.
-
-Gradient matching, on the nodes to choose on at 35 nodes (doscond_x, 0.003, one seed), from a start of 78.4 to 78.7:
-
-    as published: Adam at 1e-4                  76.7 after 30 steps, 73.5 after 100, 69.9 after 200
-    1e-12 added to products of norms, 3e-5      78.4 after 30 steps, 75.9 after 100, 74.2 after 200
-    and SGD in the place of Adam, rate 1e-6     78.8 after 20 steps, 78.7 after 60, 78.9 after 120
-                                  rate 1e-5     79.1               , 78.8         , 78.5
-                                  rate 1e-4     77.7               , 74.4         , 67.5
-
-Products of norms of gradients are about 1e-6 here, as much as is published to be added to them: longer rows then lower
-the distance, and rows grew from 0.137 to 0.172. And the gradient agrees from network to network (cosine 0.92, that of
-gcdm_x 0.08) while a word in a thousand has most of it, so that Adam carries all words the same way as far. The recipes
-now take SGD and bound the gradient's norm, of about 1000, to 30: a rate of 1e-4 is one of 3e-6 above. That keeps the
-start and hardly betters it. Networks between matchings did not learn by SGD at 0.01 in these units; they take Adam now,
-by which a network comes to 75.5 in 5 steps, 77.8 in 15 and 79.1 in 60.
+On Cora the best is 0.7 below the whole graph at 35 nodes, and 1.4 at 70: more nodes do not help here, since at 35 class
+centres for which nothing is trained already are as good as anything that is.
 
 On CiteSeer the best are as good as the whole graph, at both sizes.
 
-Not seen yet: geom, --noise and --transfer.
-
-The benchmark graph (`ddcore bench graph`, one core, a made graph of Cora's size, 35 nodes): a step of gcdm_x costs 1.40
-times the bare passes of the GCN, 20 ms against 14; one of gcond_x 0.80 times, 142 ms against 191. Medians of 7 rounds.
+Not seen yet: geom, --noise and --transfer. Seconds, and what rates do: plugins/graph/README.md.
 
 With --large and 10 neighbours: 200 000 nodes took 1.1 s to make, 0.10 s a step and 1.5 GiB at the peak; 20 000 nodes
 0.10 s a step.
