@@ -137,6 +137,6 @@ class CharacteristicMatch(ClassMeans):
         (x, y), (u, v) = ((m**0.5 * means).unflatten(1, (2, m)).unbind(1) for means in (real, made))
         sizes = [(a.square() + b.square()).clamp_min(1e-12).sqrt() for a, b in ((x, y), (u, v))]
         amplitude = (sizes[0] - sizes[1]).square()
-        phase = 2 * (sizes[0] * sizes[1] - x * u - y * v)
+        phase = (x - u).square() + (y - v).square() - amplitude
         found = (self.amplitude * amplitude + (1 - self.amplitude) * phase).clamp_min(1e-12).sqrt()
         return found.topk(max(1, round(self.worst * m)), 1).values.mean(1).sum()
