@@ -28,6 +28,16 @@ def squared(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - _as_wide(targets, outputs)).square().sum(1) / 2
 
 
+def error_norm(logits: Tensor, c: int) -> Tensor:
+    """|| softmax( z ) - onehot( c ) || of each of n items of class ``c``, from their ``logits`` z (n, k): (n,).
+
+    **Reference**: Paul et al., NeurIPS 2021, Section 2 (EL2N).
+    """
+    error = logits.softmax(1)
+    error[:, c] -= 1
+    return error.norm(dim=1)
+
+
 def _as_wide(targets: Tensor, outputs: Tensor) -> Tensor:
     missing = outputs.shape[1] - targets.shape[1] if targets.ndim == 2 else 0
     return F.pad(targets, (0, missing)) if missing > 0 else targets

@@ -12,6 +12,7 @@ from ddcore.carriers.chosen import Chosen, Judged, answers
 from ddcore.carriers.picking import farthest
 from ddcore.context import Context
 from ddcore.gate.fit import Fit
+from ddcore.losses import error_norm
 from ddcore.store import Inputs
 from ddcore.types import Batch, Draw, Group
 
@@ -38,9 +39,7 @@ class Scored(Judged):
     def choose(self, c: int, ctx: Context, draw: Draw | None) -> tuple[Inputs, Tensor]:
         assert draw is not None
         (batch,) = ctx.gate.examples([Group(classes=(c,))])
-        error = answers(draw, batch, ctx).softmax(1)
-        error[:, c] -= 1
-        return _taken(batch, error.norm(dim=1), self.keeps, self.per_class(ctx.card)[c], ctx)
+        return _taken(batch, error_norm(answers(draw, batch, ctx), c), self.keeps, self.per_class(ctx.card)[c], ctx)
 
 
 @dataclass(frozen=True)

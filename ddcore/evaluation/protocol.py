@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated
 
@@ -96,6 +96,10 @@ class Protocol(Part, kind="protocol"):
     def learners(self) -> tuple[NetworkPlan | Estimator, ...]:
         """All that learns from the set: networks, and then estimators."""
         return *self.networks, *self.estimators
+
+    def without_teacher(self) -> Protocol:
+        """The same, by which a set is learned from its targets, whatever teacher it brings."""
+        return replace(self, temperature=None, hard=0.0)
 
     @property
     def choosing(self) -> str:

@@ -179,7 +179,7 @@ def fair_card(
     """
     host = host or Host()
     protocol = protocol or host.kind(data.card.kind).adapted(Protocol())
-    protocol = replace(protocol, temperature=None, hard=0.0, cutmix=0.0, learned_lr=False, replay=False)
+    protocol = replace(protocol.without_teacher(), cutmix=0.0, learned_lr=False, replay=False)
     protocol = replace(protocol, measures=(Accuracy(),), chosen_by=None)
     check_problem(distilled.data, data.card, by_number=False)
     if data.card.values is not None or not data.card.apart:

@@ -251,7 +251,7 @@ def _evaluating(
     """What training and measuring fresh nets on ``training`` takes, by the network's name."""
     protocol = experiment.settings.protocol
     steps = protocol.length(len(training)) if training.order is None else len(training.order)
-    short = replace(protocol, steps=TIMED, epochs=None, temperature=None, hard=0.0, replay=False)
+    short = replace(protocol.without_teacher(), steps=TIMED, epochs=None, replay=False)
     for plan in protocol.networks:
         watch = _Watch(math.inf)
         lr, seed, where = protocol.lr[0], experiment.recipe.seed, torch.device(device)

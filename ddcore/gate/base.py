@@ -22,7 +22,7 @@ from ddcore.gate.fit import Fit, flatter, uphill
 from ddcore.gate.source import Source
 from ddcore.gate.spent import Spent
 from ddcore.gate.view import LiveView, View
-from ddcore.losses import LOSSES
+from ddcore.losses import LOSSES, error_norm
 from ddcore.parts import Part
 from ddcore.rng import Streams
 from ddcore.store import Store
@@ -156,9 +156,8 @@ class Gate(ABC):
                 (batch,) = self.examples([Group(classes=(c,))])
                 parts = slices(count, self.source.chunk(scorer, tuple(batch.inputs.shape[1:])))
                 with torch.no_grad():
-                    error = torch.cat([scorer(batch.inputs[p], training=False) for p in parts]).softmax(1)
-                error[:, c] -= 1
-                found.append(error.norm(dim=1).argsort(stable=True).argsort().cpu() / count)
+                    logits = torch.cat([scorer(batch.inputs[p], training=False) for p in parts])
+                found.append(error_norm(logits, c).argsort(stable=True).argsort().cpu() / count)
         return torch.cat(found)
 
     def _fitting(self, draw: Draw, fit: Fit, among: Tensor | None = None) -> Params:

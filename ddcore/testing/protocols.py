@@ -37,7 +37,7 @@ def check_protocol(
     adapted = host.kind(data.card.kind).adapted(protocol)
     networks = tuple(dict.fromkeys(map(smaller, adapted.networks)))
     short = replace(adapted, steps=2, epochs=None, repeats=2, lr=adapted.lr[:1], networks=networks, replay=False)
-    short = replace(short, batch=min(8, short.batch), temperature=None, hard=0.0)
+    short = replace(short.without_teacher(), batch=min(8, short.batch))
     scores = evaluate(tiny_run(method="random", data=data, host=host), data, short, host=host)
     if scores.keys() != {*labels(short.measures)}:
         yield f"{name} scores {', '.join(scores)}: each of its measures {', '.join(labels(short.measures))} must be."
