@@ -3,8 +3,8 @@
 Shows that a canvas, learned by distribution matching through crops at places drawn anew at every step, tiles without a
 seam, and what networks learn from 16 crops of it, beside random, herding and dm images of as many pixels and all 10 000
 of a part of CIFAR-10 (--file takes any .npz file of images). The seam is the mean difference of neighbouring pixels
-across the joined edges, over that within. Canvases lie in --out as PNG files that tile. The
-method `texture` is a part of this file. Needs CIFAR10-subset/cifar10_subset.npz below --root.
+across the joined edges, over that within. Canvases lie in --out as PNG files that tile. The method `texture` is a part
+of this file. Needs CIFAR10-subset/cifar10_subset.npz below --root.
 
     python scenarios/textures.py --root data     # about 15 minutes on one core; it goes on where it stopped
     python scenarios/textures.py --smoke         # scikit-learn's digits, a few steps: seconds
