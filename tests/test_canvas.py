@@ -7,12 +7,13 @@ import torch
 from torch.nn import functional as F
 
 from ddcore import plugin as dd
-from ddcore.testing import check_carrier, tiny_images
+from ddcore.testing import check_carrier, tiny_images, tiny_run
 
 
 @pytest.mark.parametrize("init", ["noise", "real"])
-def test_canvases_keep_the_contract(init):
-    check_carrier(dd.Canvas(2, crops=3, init=init), data=tiny_images(8))
+@pytest.mark.parametrize("ipc", [1, 2, 4])
+def test_canvases_keep_the_contract(ipc, init):
+    check_carrier(dd.Canvas(ipc, crops=3, init=init), data=tiny_images(8))
 
 
 def test_crops_go_on_at_the_opposite_edge():
@@ -30,6 +31,20 @@ def test_crops_go_on_at_the_opposite_edge():
     again = plan.build(tiny_images(8).card)
     again.restore(module.latent())
     assert torch.equal(again(torch.arange(6)), crops)
+
+
+def test_a_canvas_has_the_area_of_its_images():
+    """Sides of whole pixels, cut off: three images of 8 x 8 are a canvas of 13 x 13."""
+    module = dd.Canvas(3, crops=4).build(tiny_images(8).card)
+    assert module.canvas.shape[2:] == (13, 13)
+
+
+def test_a_canvas_comes_back_from_its_artefact(host):
+    made = tiny_run(dd.Canvas(2, crops=3), host=host)
+    again = dd.Canvas(2, crops=3).ready(made.data)
+    again.restore(made.latent)
+    assert torch.equal(again(torch.arange(len(made.targets))), made.inputs)
+    assert made.nbytes >= made.latent["canvas"].nbytes + made.latent["places"].nbytes
 
 
 def test_a_real_start_is_one_image_mirrored_so_that_its_edges_join(host):

@@ -15,7 +15,6 @@ from ddcore.testing import (
     check_data_set,
     check_recipe,
     check_study,
-    tiny_images,
     tiny_run,
     tiny_vectors,
 )
@@ -73,41 +72,9 @@ def test_the_study_of_influence(trade, tmp_path):
 # --- textures
 
 
-@pytest.mark.parametrize("init", ["noise", "real"])
-@pytest.mark.parametrize("ipc", [1, 2, 4])
-def test_a_canvas_keeps_the_contract(trade, init, ipc):
-    module, host = trade("textures")
-    check_carrier(module.Canvas(ipc, crops=3, init=init), host=host)
-
-
 def test_the_method_of_textures(trade):
     module, host = trade("textures")
     check_recipe(module.texture(ipc=1, iterations=2), host=host)
-
-
-def test_crops_go_on_at_the_opposite_edge(trade):
-    module, _ = trade("textures")
-    card = tiny_images().card
-    made = module.Canvas(3, crops=4).ready(card)
-    sides = made.canvas.shape[2:]
-    assert sides == tuple(int(side * math.sqrt(3)) for side in card.shape[1:])
-    with torch.no_grad():
-        made.canvas.copy_(torch.randn(made.canvas.shape))
-    made.follow(None, torch.Generator().manual_seed(0))
-    items = made(torch.arange(len(made.classes)))
-    assert len({tuple(place) for place in made.places.tolist()}) > len(items) // 2
-    for item, c, place in zip(items, made.classes, made.places.tolist(), strict=True):
-        rolled = made.canvas[c].roll([-of for of in place], (1, 2))
-        torch.testing.assert_close(item, rolled[:, : card.shape[1], : card.shape[2]])
-
-
-def test_a_canvas_comes_back_from_its_artefact(trade):
-    module, host = trade("textures")
-    made = tiny_run(module.Canvas(2, crops=3), host=host)
-    again = module.Canvas(2, crops=3).ready(made.data)
-    again.restore(made.latent)
-    assert torch.equal(again(torch.arange(len(made.targets))), made.inputs)
-    assert made.nbytes >= made.latent["canvas"].nbytes + made.latent["places"].nbytes
 
 
 def test_the_seam_is_told_from_what_is_within(trade):
@@ -124,7 +91,7 @@ def test_no_place_of_a_canvas_is_an_edge(trade):
     ramps = torch.linspace(0, 1, 8).expand(40, 1, 8, 8) * torch.rand(40, 1, 1, 1)
     data = dd.RealData.of("ramps", (ramps, torch.arange(40) % 2), None, white=1.0)
     canvases = [
-        tiny_run(module.Canvas(4, crops=8), data=data, host=host, overrides={"seed": seed}).latent["canvas"]
+        tiny_run(dd.Canvas(4, crops=8), data=data, host=host, overrides={"seed": seed}).latent["canvas"]
         for seed in range(3)
     ]
     assert module.seam(ramps + ramps.mT) > 5
@@ -136,7 +103,7 @@ def test_a_canvas_of_real_images_starts_without_a_seam(trade, ipc):
     module, host = trade("textures")
     ramps = torch.linspace(0, 1, 8).expand(40, 1, 8, 8) * torch.linspace(0.5, 1, 40)[:, None, None, None]
     data = dd.RealData.of("ramps", (ramps + ramps.mT, torch.arange(40) % 2), None, white=2.0)
-    made = tiny_run(module.Canvas(ipc, crops=2, init="real"), data=data, host=host, iterations=1)
+    made = tiny_run(dd.Canvas(ipc, crops=2, init="real"), data=data, host=host, iterations=1)
     canvas = made.latent["canvas"]
     assert canvas.std() > 0.1
     odd = canvas.shape[2] % 2  # one of the rows on both sides of the middle is cut off, and the seam is a whole step
