@@ -124,7 +124,8 @@ class Distilling(Exchange):
             "keeps": self.keeps,
             "preprocess": problem.preprocess,
         }
-        return app, SyntheticUnion(problem.card, problem.network, self.ipc, server, **own)
+        most = int(recipe.synthetic.ready(problem.card).classes.bincount().max())
+        return app, SyntheticUnion(problem.card, problem.network, most, server, **own)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ddcore_federated import REPLAY, Averaging, Distilling, Dynafed, Federated, ReplayEach, TrainOnUnion
+from ddcore_federated import REPLAY, Averaging, Distilling, Dynafed, Federated, Iid, ReplayEach, TrainOnUnion
 from ddcore_federated.flower import Refined, averaging, central, go, told_so_far, training_client
 
 import ddcore
@@ -152,6 +152,25 @@ def test_the_report_prints_the_largest_epsilon(tmp_path, federated_host):
     first, last = (entry["epsilon"] for entry in told["courses"][0][1:])
     assert 0 < first < last == told["epsilon"] <= 50
     assert finding.rows[0][finding.head.index("epsilon")] == f"{last:.3g}"
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "items"),
+    [
+        ("taught_tiles", {**SMALL, "labels": {"fit": {"steps": 2}}}, 32),
+        ("kfs", {**SMALL, "synthetic": {"fit": 2}}, 12),
+        ("idc", {"iterations": 1}, 4),
+        ("dm", {**SMALL, "synthetic.coarse": 8}, 4),
+        ("random", {"synthetic.coarse": 4}, 8),
+    ],
+)
+def test_sets_with_more_items_than_stored_images_are_sent(tmp_path, federated_host, method, overrides, items):
+    exchange = Distilling(method, ipc=1, overrides=overrides, server=TrainOnUnion(TRAINING))
+    plan = replace(study(exchange, rounds=1, split=Iid()), network=ddcore.ConvNet(width=4, depth=1))
+    finding = ddcore.run_study(plan, tmp_path, host=federated_host)
+    (told,) = finding.numbers["exchanges"]
+    assert told["refused"] == 0
+    assert told["courses"][0][1]["images"] == 3 * 10 * items
 
 
 def test_accuracy_and_the_worst_clients_by_hand(tiny):

@@ -206,7 +206,7 @@ class Distiller:
 
     def _run(self, asked: Asked, recipe: dd.Recipe, host: dd.Host, folder: Path) -> dd.Run:
         data, k = asked.data, asked.data.card.classes
-        own, classes = shard(data, torch.arange(len(data.train)), recipe.ipc)
+        own, classes = shard(data, torch.arange(len(data.train)), max(recipe.synthetic.per_class(data.card)))
         write_weights(folder / "weights.safetensors", asked.weights)
         if isinstance(recipe.synthetic, Remembered) and SET in asked.content:
             limits = Limits(data.card.shape, k, ipc=ANY, items=ANY)
