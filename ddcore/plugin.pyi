@@ -533,6 +533,9 @@ from .objectives.ridge import (
     TangentRidge as TangentRidge,
 )
 from .objectives.statistics import (
+    ConvolutionMatch as ConvolutionMatch,
+)
+from .objectives.statistics import (
     StatisticMatch as StatisticMatch,
 )
 from .objectives.trajectory import (
