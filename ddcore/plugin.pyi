@@ -118,6 +118,9 @@ from .carriers.latents import (
 from .carriers.latents import (
     Latents as Latents,
 )
+from .carriers.palette import (
+    Palette as Palette,
+)
 from .carriers.picking import (
     farthest as farthest,
 )
