@@ -85,3 +85,17 @@ def coarse(values: Tensor, bits: Bits | None) -> Tensor:
     if bits is None or stored_bytes(values, bits) == values.nbytes:
         return values
     return Levels.of(values, bits).values()
+
+
+def packed_numbers(numbers: Tensor, bits: int) -> Tensor:
+    """Whole numbers (n, m) below 2^bits, of up to 8 bits, as uint8 (n, ceil(bits m / 8)), the lowest bits first."""
+    places = torch.arange(8, device=numbers.device)
+    ones = (numbers[..., None] >> places[:bits] & 1).flatten(1)
+    return (functional.pad(ones, (0, -ones.shape[1] % 8)).unflatten(1, (-1, 8)) << places[:8]).sum(2).to(torch.uint8)
+
+
+def unpacked_numbers(stored: Tensor, m: int, bits: int) -> Tensor:
+    """The numbers (n, m), int64, that :func:`packed_numbers` gave ``stored`` of."""
+    places = torch.arange(8, device=stored.device)
+    ones = (stored.long()[..., None] >> places[:8] & 1).flatten(1)[:, : m * bits]
+    return (ones.unflatten(1, (m, bits)) << places[:bits]).sum(2)

@@ -118,6 +118,9 @@ from .carriers.latents import (
 from .carriers.latents import (
     Latents as Latents,
 )
+from .carriers.palette import (
+    Palette as Palette,
+)
 from .carriers.picking import (
     farthest as farthest,
 )
@@ -531,6 +534,9 @@ from .objectives.ridge import (
 )
 from .objectives.ridge import (
     TangentRidge as TangentRidge,
+)
+from .objectives.statistics import (
+    ConvolutionMatch as ConvolutionMatch,
 )
 from .objectives.statistics import (
     StatisticMatch as StatisticMatch,

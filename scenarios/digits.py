@@ -54,7 +54,7 @@ PURPOSES = {
     "images": ("cafe", "dc", "dcc", "dd", "dm", "dsa", "ftd", "intra_inter", "kip", "mtt", "rat_bptt", "rfad", "tesla"),
     "images and their labels": ("datm", "frepo", "pad", "sldd"),
     "labels of real images": ("ld", "ld_ridge"),
-    "tens of images per class, not one": ("cda", "rded", "sre2l"),
+    "tens of images per class, not one": ("cda", "edc", "gvbsm", "rded", "sre2l"),
 }
 """What each method of the core learns, or is meant for, in the order of the table."""
 

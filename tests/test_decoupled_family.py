@@ -16,15 +16,16 @@ from ddcore.evaluation.teaching import LiveTeacher, StoredCrops
 from ddcore.evaluation.training import train
 from ddcore.evaluation.training_set import Preprocessed
 from ddcore.networks.convnet import ConvNet
-from ddcore.networks.probe import batch_moments
+from ddcore.networks.probe import batch_moments, convolved, moments
 from ddcore.networks.resnet import ResNet18
 from ddcore.objectives.batches import interleave_classes
+from ddcore.objectives.statistics import ConvolutionMatch
 from ddcore.optimisers import AdamW, Sgd
 from ddcore.plugin import Crop, Curriculum, Taught, cropped
 from ddcore.policies.early import Early
 from ddcore.policies.experts import Experts
 from ddcore.tensors import write_tensors
-from ddcore.types import DataCard, Draw
+from ddcore.types import DataCard, Draw, Group
 
 FIT = {"steps": 6, "batch": 20}
 
@@ -200,6 +201,79 @@ def test_statistic_match_is_the_papers_loss_batch_by_batch(begun):
     (gradient,) = torch.autograd.grad(slow, leaf)
     assert loss == pytest.approx(float(slow.detach()), rel=1e-4)
     assert torch.allclose(pixels.grad.double(), gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()))
+
+
+def conv_inputs(draw, x):
+    """The input of each of two convolutions of a ConvNet with BatchNorm, by its running statistics, written slowly."""
+    first = F.conv2d(x, draw.params["features.0.weight"], draw.params["features.0.bias"], padding=1)
+    mean, var = (draw.buffers[f"features.1.{kind}"][:, None, None] for kind in ("mean", "var"))
+    weight, bias = (draw.params[f"features.1.{kind}"][:, None, None] for kind in ("weight", "bias"))
+    second = F.avg_pool2d(((first - mean) / (var + 1e-5).sqrt() * weight + bias).relu(), 2)
+    return [x, second]
+
+
+def slow_statistics(x):
+    """Mean and variance of x (n, c, h, w) at each channel, then in each cell of a grid of four by four."""
+    side = x.shape[2] // 4
+    channels = [x[:, c] for c in range(x.shape[1])]
+    cells = [x[:, :, i : i + side, j : j + side] for i in range(0, 4 * side, side) for j in range(0, 4 * side, side)]
+    return [
+        (torch.stack([values.mean() for values in kind]), torch.stack([values.var(correction=0) for values in kind]))
+        for kind in (channels, cells)
+    ]
+
+
+def slow_distance(draw, x, y):
+    """|| m(x) - m(y) || + || v(x) - v(y) ||, summed over channels and cells of both convolutions."""
+    return sum(
+        (a - b).norm()
+        for real, made in zip(conv_inputs(draw, x), conv_inputs(draw, y), strict=True)
+        for pair in zip(slow_statistics(real), slow_statistics(made), strict=True)
+        for a, b in zip(*pair, strict=True)
+    )
+
+
+@pytest.mark.parametrize("own", [0.0, 0.3, 1.0])
+def test_convolution_match_is_the_papers_loss(begun, tiny, own):
+    run = begun("gvbsm", ipc=2, overrides={"policy.networks": 1, "network.depth": 2}, augment=None)
+    draw = run.recipe.policy.draw(run.policy, run.synthetic, run.ctx)
+    (loss,) = ConvolutionMatch(weight=0.7, own=own, real=20).accumulate(draw, run.synthetic, run.ctx)
+    at = Draw(draw.network, double(draw.params), double(draw.buffers))
+    real = [
+        run.gate.source.take(run.gate.source.store.draw(seeded(), (c,)), None, Group()).inputs.double()
+        for c in range(3)
+    ]
+    leaf = run.synthetic.carrier.pixels.detach().double().requires_grad_()
+    made = [leaf[2 * c : 2 * c + 2] for c in range(3)]
+    each = sum(slow_distance(at, x, y) for x, y in zip(real, made, strict=True)) / 3
+    slow = 0.7 * ((1 - own) * slow_distance(at, torch.cat(real), torch.cat(made)) + own * each)
+    (gradient,) = torch.autograd.grad(slow, leaf)
+    assert loss == pytest.approx(float(slow.detach()), rel=1e-4)
+    found = run.synthetic.carrier.pixels.grad.double()
+    assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("norm", "sides"), [("batch", (8,)), ("batch", (6, 5)), ("batch", (4, 8, 8)), ("instance", (8, 8))]
+)
+def test_moments_tell_channels_and_cells_of_items_of_any_sides(norm, sides):
+    kind = {1: "signal", 2: "image", 3: "video"}[len(sides)]
+    network = ConvNet(width=3, depth=1, norm=norm).build(DataCard("made", (2, *sides), 3, (4, 4, 4), kind=kind))
+    draw = convolved(Draw(network, *network.init(seeded())))
+    x = torch.randn(5, 2, *sides, generator=seeded(1))
+    with torch.no_grad():  # where layers may be computed together
+        channels, cells = moments(draw, draw(x, features=True).mean(0, keepdim=True))
+    assert torch.allclose(channels[1][0], x.transpose(0, 1).flatten(1).var(1, correction=0), atol=1e-5)
+    assert [tuple(value.shape) for value in cells] == [(1, 4 ** len(sides))] * 2
+    assert torch.equal(draw(x), Draw(network, draw.params, draw.buffers)(x))
+
+
+def test_convolutions_within_residual_blocks_are_seen_too():
+    network = ResNet18(norm="batch").build(DataCard("made", (1, 8, 8), 3, (4, 4, 4)))
+    draw = convolved(Draw(network, *network.init(seeded())))
+    answers = draw(torch.randn(2, 1, 8, 8, generator=seeded(1)), features=True)
+    assert len([*moments(draw, answers)]) == 2 * 20
+    assert draw.network.per_sample
 
 
 def test_a_batch_is_learned_as_if_it_were_alone(begun):

@@ -89,8 +89,9 @@ def test_a_set_of_few_bits_is_what_its_file_holds(carrier, bits, tiny, tmp_path)
     held = [value for name, value in stored.items() if name.startswith("latent.")] or [stored["inputs"]]
     pictures = getattr(Host().catalogue.find("carrier", carrier).maker, "whole", False) and tiny.card.unit_range
     width = 1 if pictures else bits / 8
-    numbers = sum(value.numel() for value in distilled.latent.values()) or distilled.inputs.numel()
-    assert distilled.nbytes >= numbers * min(width, 4) + len(tiny.card.counts)
+    numbers = [*distilled.latent.values()] or [distilled.inputs]
+    least = sum(value.numel() * min(width, value.element_size()) for value in numbers)
+    assert distilled.nbytes >= least + len(tiny.card.counts)
     assert distilled.nbytes <= sum(value.nbytes for value in held) * (1 if not pictures else 2) + 8 * 40 + 2 * len(
         again
     )
@@ -100,7 +101,7 @@ def test_a_set_of_few_bits_is_what_its_file_holds(carrier, bits, tiny, tmp_path)
     assert float((decoded - again.inputs).abs().max()) <= 0.51 * width + 1e-5
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("carrier", [name for name in CARRIERS if name != "palette"])  # whose pixels are no numbers
 def test_coarse_numbers_take_the_bytes_of_float32_ones(carrier, tiny):
     from ddcore.carriers.centres import Centres
 

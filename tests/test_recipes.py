@@ -57,11 +57,13 @@ TABLE = {
     "rfad": ({"examples", "gradient", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
     "sre2l": ({"fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
     "cda": ({"fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
+    "gvbsm": ({"features", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
+    "edc": ({"examples", "features", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
     "rded": ({"examples", "fit", "statistics"}, 2, 6 * (64 * 4 + 3 * 4)),
 }
 CHOSEN = ("random", "herding", "el2n", "forgetting", "k_center", "rded", "d4m")
 LEARNED = [name for name in TABLE if name not in CHOSEN]
-SHARES = ("datm", "pad", "ld", "sre2l", "cda", "rded", "taught_tiles")
+SHARES = ("datm", "pad", "ld", "sre2l", "cda", "gvbsm", "edc", "rded", "taught_tiles")
 
 
 def fitted(*ways):
@@ -99,7 +101,7 @@ SMALLER = {
     "d4m": {"synthetic.width": 3, "synthetic.training.steps": 3, "synthetic.training.batch": 8},
     "rded": {"synthetic.fit.steps": 3},
     "taught_tiles": {"labels.fit.steps": 3},
-    **{name: {"policy.fit.steps": 3} for name in ("sre2l", "cda")},
+    **{name: {"policy.fit.steps": 3} for name in ("sre2l", "cda", "gvbsm", "edc")},
     "kfs": {"synthetic.decoders": 2, "synthetic.channels": 2, "synthetic.width": 3, "synthetic.fit": 3},
     "it_gan": GENERATOR,
     "gtn": {**GENERATOR, "objective.steps": 4, "objective.batch": 27, "objective.checks": 2},

@@ -8,6 +8,7 @@ from ddcore.carriers.cosines import Cosines
 from ddcore.carriers.formation import Formation
 from ddcore.carriers.hallucinator import Hallucinated
 from ddcore.carriers.latents import Adversarial, Latents
+from ddcore.carriers.palette import Palette
 from ddcore.carriers.pixels import Pixels
 from ddcore.carriers.ranked import Covering, Forgotten, Scored
 from ddcore.carriers.shared_bases import SharedBases
@@ -28,6 +29,7 @@ PARTS = (
     KMedoids,
     Latents,
     Mosaic,
+    Palette,
     Pixels,
     Random,
     Reconstruct,

@@ -67,6 +67,8 @@ class At:
     """Nets of the ensemble, 1 for a single one."""
     watch: Callable[[Tensor, Tensor, Tensor], None] | None = None
     """Called by each BatchNorm layer with its input (n, c, ...), running mean (c,) and running variance."""
+    convolved: Callable[[Tensor], None] | None = None
+    """Called by each convolution with its input (n, c, ...)."""
 
 
 def uniform(shape: tuple[int, ...], fan_in: int, generator: Generator) -> Tensor:
@@ -95,6 +97,8 @@ class Conv(Layer):
 
     def __call__(self, at: At, path: str, x: Tensor) -> Tensor:
         weight, bias = at.params[f"{path}.weight"], at.params.get(f"{path}.bias")
+        if at.convolved:
+            at.convolved(x)
         weight = weight.reshape(-1, *weight.shape[-1 - self.dims :])
         slide = (F.conv1d, F.conv2d, F.conv3d)[self.dims - 1]
         return slide(x, weight, None if bias is None else bias.flatten(), self.stride, self.padding, 1, at.nets)
@@ -254,7 +258,9 @@ class Chain(Layer):
     def _fused(self, at: At, path: str, x: Tensor) -> list[Block]:
         """Its layers in blocks that can be computed together where no derivative is wanted, if they are such."""
         inside = self.layers[:-1]
-        if not (can_fuse(x) and at.nets == 1 and self.layers[-1:] == (Flatten(),) and inside and len(inside) % 4 == 0):
+        if at.convolved or at.nets != 1 or self.layers[-1:] != (Flatten(),):
+            return []
+        if not (can_fuse(x) and inside and len(inside) % 4 == 0):
             return []
         blocks, side = [], x.shape[2:]
         for i in range(0, len(inside), 4):

@@ -12,6 +12,7 @@ from functools import cache
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from ddcore.errors import RecipeRefused
 from ddcore.networks.layers import At, Chain, Conv, Layer, Linear, Residual
@@ -147,6 +148,37 @@ class Layers(Probe):
 
 
 @dataclass(frozen=True)
+class Convolved(Probe):
+    """Features that are means of the inputs of all convolutions (n, d), and beside them those of their squares (n, d).
+
+    Of each input (n, c, ...), first to last, those at its channels (n, c) and those in the cells of a grid of four to a
+    side, over all channels. Running statistics normalise, so items do not see each other. Means of these tell variances
+    too: :func:`moments`.
+    """
+
+    @property
+    def per_sample(self) -> bool:
+        return True
+
+    def ask(self, draw: Draw, x: Tensor, features: bool, training: bool) -> Tensor:
+        if not features:
+            return draw(x, training=training)
+        seen: list[Tensor] = []
+        at = At(draw.params, draw.buffers, training=False, nets=1, convolved=seen.append)
+        blocks(draw.network).features(at, "features", x)
+        both = ([_means(value) for value in seen], [_means(value.square()) for value in seen])
+        return torch.cat([means for kind in both for means in kind], 1)
+
+
+CELLS = 4
+
+
+def _means(x: Tensor) -> Tensor:
+    pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[x.ndim - 3]
+    return torch.cat([x.flatten(2).mean(2), pool(x.mean(1, keepdim=True), CELLS).flatten(1)], 1)
+
+
+@dataclass(frozen=True)
 class CentreClassifier(Probe):
     """Logits f(x) M': inner products of the features (n, d) with centres M (k, d), its only parameters.
 
@@ -229,8 +261,9 @@ class PredictedShares(Probe):
 
 
 # One probe a network, always the same: a gate remembers by a network's identity how many items fit its memory.
-_layers, _centres, _embedded, _crossed, _joined, _predicted_shares = (
+_layers, _convolved, _centres, _embedded, _crossed, _joined, _predicted_shares = (
     cache(Layers),
+    cache(Convolved),
     cache(CentreClassifier),
     cache(Embedded),
     cache(Crossed),
@@ -243,6 +276,21 @@ def layers(draw: Draw, weights: tuple[float, ...]) -> Draw:
     """``draw`` as :class:`Layers` sees it. Raises RecipeRefused where its blocks cannot be told apart."""
     blocks(draw.network)
     return Draw(_layers(draw.network, weights), draw.params, draw.buffers, age=draw.age)
+
+
+def convolved(draw: Draw) -> Draw:
+    """``draw`` as :class:`Convolved` sees it. Raises RecipeRefused where its layers cannot be told apart."""
+    blocks(draw.network)
+    return Draw(_convolved(draw.network), draw.params, draw.buffers, age=draw.age)
+
+
+def moments(draw: Draw, means: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Means and variances of the inputs of each convolution at its channels, (k, c) each, and then in its cells, from
+    the ``means`` (k, 2 d) of a draw of :class:`Convolved`."""
+    layers = [layer for layer in blocks(draw.network).features.inner() if isinstance(layer, Conv)]
+    sizes = [size for layer in layers for size in (layer.into, CELLS**layer.dims)]
+    for mean, square in zip(*(half.split(sizes, 1) for half in means.chunk(2, 1)), strict=True):
+        yield mean, square - mean.square()
 
 
 def by_centres(draw: Draw, centres: Tensor) -> Draw:

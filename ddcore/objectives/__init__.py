@@ -8,13 +8,14 @@ from ddcore.objectives.gradient import GradientMatch
 from ddcore.objectives.layers import LayerMatch
 from ddcore.objectives.recognised import Recognised
 from ddcore.objectives.ridge import KernelRidge, TangentRidge
-from ddcore.objectives.statistics import StatisticMatch
+from ddcore.objectives.statistics import ConvolutionMatch, StatisticMatch
 from ddcore.objectives.trajectory import TrajectoryMatch
 
 PARTS = (
     Bptt,
     CharacteristicMatch,
     Contrast,
+    ConvolutionMatch,
     CovarianceMatch,
     FeatureMatch,
     GradientMatch,

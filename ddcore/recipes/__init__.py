@@ -1,7 +1,7 @@
 """Methods: published compositions of parts, by family."""
 
 from ddcore.recipes.bptt import dd, gtn, ld, ld_ridge, rat_bptt, rtp, sldd
-from ddcore.recipes.decoupled import cda, rded, sre2l
+from ddcore.recipes.decoupled import cda, edc, gvbsm, rded, sre2l
 from ddcore.recipes.distribution import cafe, dance, dm, dsdm, fred, idm, it_gan, kfs, m3d, ncfm, taught_tiles
 from ddcore.recipes.generative import d4m
 from ddcore.recipes.gradient import accdd, dc, dcc, dsa, idc, intra_inter
@@ -22,12 +22,14 @@ METHODS = (
     dm,
     dsa,
     dsdm,
+    edc,
     el2n,
     forgetting,
     fred,
     frepo,
     ftd,
     gtn,
+    gvbsm,
     haba,
     herding,
     idc,

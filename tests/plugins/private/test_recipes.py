@@ -134,13 +134,14 @@ REFUSED = dict.fromkeys(
         "ld",
         "ld_ridge",
         "rded",
+        "edc",
         "el2n",
         "forgetting",
         "k_center",
         *(name for name in RUNS if name not in RUN_AS_THEY_STAND),
     ],
     "asks examples",
-) | dict.fromkeys(["sre2l", "cda"], "The network uses batch statistics")
+) | dict.fromkeys(["sre2l", "cda", "gvbsm"], "The network uses batch statistics")
 OWN = ("psg", "ndpdc", "dosser")
 NOTHING_ASKED = {"dynafed"}
 
