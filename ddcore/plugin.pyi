@@ -709,6 +709,9 @@ from .study.base import (
 from .study.base import (
     over_seeds as over_seeds,
 )
+from .study.base import (
+    overrides_of as overrides_of,
+)
 from .study.dask import (
     Dask as Dask,
 )

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import ddcore
 from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study
 from ddcore.cli import app
-from ddcore.plugin import Line, Panel, Plot, over_seeds, spread
+from ddcore.plugin import DataSet, Line, Mnist, Panel, Part, Plot, over_seeds, spread
 from ddcore.study.table import Table
 
 
@@ -160,6 +160,91 @@ def test_a_failing_case_does_not_keep_the_others_from_running(tmp_path):
     (log, _) = (tmp_path / "cases").glob("*/failed.txt")
     assert 'raise ValueError("thirteen")' in log.read_text()
     assert not (tmp_path / "finding.json").exists()
+    assert run_study(Count(), tmp_path).numbers["made"] == [3, 3]
+
+
+# --- what is refused before any case runs, by every study --------------------------------------------------
+
+
+@pytest.fixture
+def no_case(monkeypatch):
+    """No case may begin."""
+    monkeypatch.setattr("ddcore.study.running._run_cases", lambda study, *_: pytest.fail(f"{study} has begun"))
+
+
+def every_study(host):
+    return {entry.maker.part_name(): entry.maker() for entry in host.catalogue.of("study")}
+
+
+def overridden_by(part, overrides):
+    """``part`` with ``overrides`` in each field of that name, its own and those of the parts within it."""
+    changes = {}
+    for f in fields(part):
+        value = getattr(part, f.name)
+        if f.name == "overrides":
+            changes[f.name] = overrides
+        elif isinstance(value, Part):
+            changes[f.name] = overridden_by(value, overrides)
+        elif isinstance(value, tuple):
+            changes[f.name] = tuple(overridden_by(v, overrides) if isinstance(v, Part) else v for v in value)
+    return replace(part, **changes)
+
+
+def test_a_method_or_a_field_that_does_not_exist_is_refused_by_every_study_with_overrides(host, tmp_path, no_case):
+    refusing = set()
+    for name, study in every_study(host).items():
+        if overridden_by(study, {"herding": {}}) == study:
+            continue
+        named = (*getattr(study, "methods", ()), *getattr(study, "sets", ()), "random")
+        for overrides in ({"herdin": {"network.width": 4}}, {one: {"netwrok.width": 4} for one in named}):
+            with pytest.raises(ddcore.DdcoreError, match=r"herdin|netwrok|no field of .* named '(random|dm)'"):
+                run_study(overridden_by(study, overrides), tmp_path / name, host=host)
+            assert not (tmp_path / name).exists(), name
+        refusing.add(name)
+    assert {"table", "grid"} <= refusing
+
+
+class Lost(ddcore.DataSet):
+    """Raises what no data set should."""
+
+    def load(self):
+        raise OSError("the disk is gone")
+
+
+def test_fields_that_no_method_has_leave_no_case(tmp_path):
+    table = replace(SMALL_TABLE, methods=("all",), overrides={"all": {"netwrok.width": 4}})
+    with pytest.raises(RecipeRefused, match="The study table has no case to run"):
+        run_study(table, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_data_that_are_not_there_are_refused_by_every_study(host, tmp_path, digits, no_case):
+    kept = tmp_path / "set.safetensors"
+    host.distill(host.recipe("random"), digits).save(kept)
+    for name, study in every_study(host).items():
+        if not isinstance(getattr(study, "data", None), DataSet | tuple):
+            continue
+        nowhere = Mnist(root=str(tmp_path / "nothing"))
+        given = {"sets": (str(kept),)} if hasattr(study, "sets") and not study.sets else {}
+        study = replace(study, data=(nowhere,) if isinstance(study.data, tuple) else nowhere, **given)
+        with pytest.raises(ddcore.BadData, match="mnist is not in .*nothing .* Name its folder with --root"):
+            run_study(study, tmp_path / name, host=host)
+        assert not (tmp_path / name).exists(), name
+
+
+def test_data_of_cases_are_loaded_too_and_what_no_data_set_should_raise_has_a_sentence(tmp_path):
+    class Cases(Count):
+        def cases(self, host):
+            return [Case("count", 0, {"start": 0, "settings": ddcore.Settings(Lost())})]
+
+    with pytest.raises(ddcore.BadData, match=r"lost cannot be loaded \(OSError: the disk is gone\). Correct its root"):
+        run_study(Cases(), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_study_whose_cases_have_ended_needs_no_data(tmp_path, monkeypatch):
+    run_study(Count(), tmp_path)
+    monkeypatch.setattr("ddcore.study.running.loaded", lambda data: pytest.fail("nothing is left to run"))
     assert run_study(Count(), tmp_path).numbers["made"] == [3, 3]
 
 
@@ -459,12 +544,6 @@ def test_fields_of_all_methods_are_changed_at_once_and_each_may_differ(host):
     table = replace(SMALL_TABLE, overrides={"all": {"network": {"width": 4}}, "dm": {"network.width": 8}})
     widths = {(recipe := case.description["recipe"]).name: recipe.network.width for case in table.cases(host)}
     assert widths == {"random": 4, "herding": 4, "el2n": 4, "dm": 8}
-
-
-@pytest.mark.parametrize("study", [SMALL_TABLE, grid()], ids=["table", "grid"])
-def test_fields_of_a_method_that_does_not_exist_are_refused(study, host):
-    with pytest.raises(ddcore.UnknownName, match="herdin.*herding"):
-        replace(study, overrides={"herdin": {"network.width": 4}}).cases(host)
 
 
 def test_a_field_of_a_study_is_an_option_with_commas(monkeypatch, tmp_path):

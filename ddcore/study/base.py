@@ -14,12 +14,15 @@ from typing import Any, ClassVar
 
 from ddcore.data import RealData
 from ddcore.datasets.base import DataSet
+from ddcore.errors import BadData, DdcoreError
 from ddcore.host import Host
-from ddcore.packing import packed
+from ddcore.packing import dotted, packed
 from ddcore.parts import Part
 from ddcore.study.finding import Finding
 from ddcore.types import Progress
 
+ALL = "all"
+"""The table of overrides that is of every method."""
 LABEL = 60
 """Characters of a case's label that the name of its folder begins with at most."""
 
@@ -106,7 +109,32 @@ def over_seeds(found: Iterable[Found]) -> list[list[Found]]:
     return list(groups.values())
 
 
+def overrides_of(method: str, overrides: Mapping[str, Any], host: Host) -> dict[str, Any]:
+    """The fields by dotted path that ``overrides`` change in the recipe of ``method``.
+
+    ``overrides`` hold a table for each method, and one named ``all`` for every method, which its own table may change.
+
+    Raises:
+        UnknownName: a table is of a method that does not exist, whether or not it is ``method``.
+    """
+    for name in overrides.keys() - {ALL}:
+        host.catalogue.find("method", name)
+    return {**dotted(overrides.get(ALL, {})), **dotted(overrides.get(method, {}))}
+
+
 @lru_cache(maxsize=1)
 def loaded(data: DataSet) -> RealData:
-    """``data``, read once for all cases that use it one after another."""
-    return data.load()
+    """``data``, read once for all cases that use it one after another.
+
+    Raises:
+        BadData: its files are missing or cannot be used.
+    """
+    try:
+        return data.load()
+    except DdcoreError:
+        raise
+    except Exception as error:  # the data set's own code: anything may come out of it
+        raise BadData(
+            f"{data.part_name()} cannot be loaded ({type(error).__name__}: {error}). Correct its root or its other"
+            " fields."
+        ) from error

@@ -14,7 +14,7 @@ from ddcore.datasets.digits import Digits
 from ddcore.evaluation.protocol import Protocol
 from ddcore.experiment.plan import Baseline, Experiment, Settings
 from ddcore.host import Host
-from ddcore.packing import dotted
+from ddcore.study.base import overrides_of
 from ddcore.study.experiments import Experiments
 
 
@@ -35,7 +35,8 @@ class Grid(Experiments):
     iterations: Count | None = None
     """Updates, of the methods that make any; None for each method's own number."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``."""
+    """Fields of the recipes by dotted path, in a table for each method: ``dm = {"objective.real" = 64}``; in that named
+    ``all`` those of every method, which its own table may change."""
     protocol: Protocol = field(default_factory=Protocol)
     """How networks are trained on what comes out."""
     baselines: tuple[Baseline, ...] = ()
@@ -47,14 +48,12 @@ class Grid(Experiments):
 
     def experiments(self, host: Host) -> list[Experiment]:
         found = []
-        for name in self.overrides:
-            host.catalogue.find("method", name)
         for ipc, method, seed in product(self.ipcs, self.methods, self.seeds):
             takes = inspect.signature(host.catalogue.find("method", method).maker).parameters
             given: dict[str, Any] = {"ipc": ipc}
             if self.iterations is not None and "iterations" in takes:
                 given["iterations"] = self.iterations
-            changes = {**dotted(self.overrides.get(method, {})), "seed": seed}
+            changes = {**overrides_of(method, self.overrides, host), "seed": seed}
             recipe = host.recipe(method, kind=self.data.item_kind(), overrides=changes, **given)
             baselines = self.baselines if method == self.methods[0] else ()
             found.append(Experiment(recipe, Settings(self.data, self.protocol, baselines)))

@@ -17,13 +17,15 @@ from typing import Any
 
 import tomli_w
 
+from ddcore.datasets.base import DataSet
 from ddcore.device import check_device
 from ddcore.errors import CasesFailed, DdcoreError, RecipeRefused
 from ddcore.files import LOCK, held, write_whole
 from ddcore.host import Host
 from ddcore.packing import dotted, to_dict
+from ddcore.parts import Part
 from ddcore.report.tables import latex_table, markdown_table
-from ddcore.study.base import Case, Found, Study
+from ddcore.study.base import Case, Found, Study, loaded
 from ddcore.study.engine import Engine, Failure, Local
 from ddcore.study.finding import Finding
 from ddcore.study.post import Post
@@ -81,9 +83,10 @@ def run_study(
     threads compute.
 
     Raises:
-        RecipeRefused: there is no such ``device``, the ``engine`` is not installed or has no workers to use, two cases
-            are the same, or the folder holds an experiment, another study, or what the same one has done with other
-            settings.
+        RecipeRefused: there is no such ``device``, the ``engine`` is not installed or has no workers to use, there are
+            no cases or two that are the same, or the folder holds an experiment, another study, or what the same one
+            has done with other settings.
+        BadData: a data set that the study, or a case that has not ended, names cannot be loaded; no case has begun.
         FolderHeld: another process is at work in the folder.
         CasesFailed: some cases did not come to their end; the others are kept.
     """
@@ -94,9 +97,12 @@ def run_study(
     settings = {"name": type(study).part_name(), **to_dict(study)}
     _refuse_another(place, study, settings)
     cases = study.cases(host)
+    if not cases:
+        raise RecipeRefused(f"The study {settings['name']} has no case to run: what its fields name leaves none.")
     folders = [case.folder for case in cases]
     if twice := [case for i, case in enumerate(cases) if folders.index(folders[i]) < i]:
         raise RecipeRefused(f"Two cases are the same: {twice[0]}. Name each once.")
+    _load_data(study, [case for case in cases if place.found(case) is None])
     with held(place.path):
         write_whole(place.settings, tomli_w.dumps(settings).encode())
         try:
@@ -128,6 +134,14 @@ def _refuse_another(place: Place, study: Study, settings: dict[str, Any]) -> Non
             f"{place.path} holds a study with other settings ({', '.join(differing)}; {place.settings}). Name another"
             " folder with --out."
         )
+
+
+def _load_data(study: Study, todo: Sequence[Case]) -> None:
+    """Load each data set that ``study`` and its cases ``todo`` name; one that cannot be fails here, before all work."""
+    named = [value for case in todo for value in (study, *case.description.values()) if isinstance(value, Part)]
+    found = [part for value in named for _, part in value.within() if isinstance(part, DataSet)]
+    for data in dict.fromkeys(found):
+        loaded(data)
 
 
 def _run_cases(

@@ -25,17 +25,15 @@ from ddcore.experiment.running import run_or_resume
 from ddcore.files import json_bytes, write_whole
 from ddcore.host import Host
 from ddcore.naming import in_line
-from ddcore.packing import dotted
 from ddcore.plots import Line, Panel, Plot
 from ddcore.published import published_accuracy
 from ddcore.recipes import METHODS
 from ddcore.report.tables import bytes_cell, plus_minus
-from ddcore.study.base import Case, Found, Study, loaded, over_seeds
+from ddcore.study.base import ALL, Case, Found, Study, loaded, over_seeds, overrides_of
 from ddcore.study.experiments import numbers_of
 from ddcore.study.finding import Finding
 from ddcore.types import Progress
 
-ALL = "all"
 REFERENCES = ("random", "herding")
 """What stands in every table."""
 TIMED = 4
@@ -86,17 +84,15 @@ class Table(Study):
     def _recipes(self, host: Host, data: RealData, ipc: int) -> Iterator[tuple[Recipe, float, tuple[Baseline, ...]]]:
         """Each recipe with its minutes, 0 for none, and the baselines that are measured with it."""
         every = self._names()
-        for name in self.overrides.keys() - {ALL}:
-            host.catalogue.find("method", name)
         for name in every:
             try:
-                changes = {**dotted(self.overrides.get(ALL, {})), **dotted(self.overrides.get(name, {}))}
+                changes = overrides_of(name, self.overrides, host)
                 recipe = host.recipe(name, kind=data.card.kind, ipc=ipc, overrides=changes)
                 if data.card.unit_range and isinstance(recipe.synthetic, Chosen) and recipe.synthetic.whole:
                     recipe = replace(recipe, synthetic=replace(recipe.synthetic, coarse=8))
                 recipe.fitted(data.card).check(data.card, host.catalogue)
             except RecipeRefused:
-                if name in self.methods:
+                if name in {*self.methods, *self.overrides}:
                     raise
                 continue
             baselines: tuple[Baseline, ...] = ("whole",) if name == every[0] else ()

@@ -58,7 +58,8 @@ class Backdoor(dd.Study):
     shares: tuple[dd.PositiveShare, ...] = (0.01, 0.1)
     """Shares of T that are poisoned."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Fields of the recipes by dotted path, in a table for each method: ``dc = {"objective.real" = 64}``."""
+    """Fields of the recipes by dotted path, in a table for each method: ``dc = {"objective.real" = 64}``; in that named
+    ``all`` those of every method, which its own table may change."""
     protocol: dd.Protocol = field(default_factory=lambda: dd.Protocol(augment=None, repeats=3))
     """How networks are trained on the sets; a geometric augmentation would move the trigger."""
     moving: dd.Augment | None = field(default_factory=dd.Affine)
@@ -71,7 +72,7 @@ class Backdoor(dd.Study):
     def cases(self, host: dd.Host) -> list[dd.Case]:
         found = []
         for seed, method in product(self.seeds, self.methods):
-            overrides = dd.dotted(self.overrides.get(method, {}))
+            overrides = dd.overrides_of(method, self.overrides, host)
             recipe = host.recipe(method, kind=self.data.item_kind(), ipc=self.ipc, overrides=overrides)
             found.append(dd.Case(f"{self.data.part_name()}-{method}", seed, {"method": method, "recipe": recipe}))
         return found

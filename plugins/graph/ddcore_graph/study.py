@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,7 +54,8 @@ class Condensation(dd.Study, name="graph"):
     iterations: dd.Count | None = None
     """Updates of the features, of methods that make any; None for each method's own number."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Fields of the recipes by dotted path, in a table for each method: ``gcdm_x = {"objective.real" = 64}``."""
+    """Fields of the recipes by dotted path, in a table for each method: ``gcdm_x = {"objective.real" = 64}``; in that
+    named ``all`` those of every method, which its own table may change."""
     protocol: dd.Protocol = field(default_factory=usual)
     """How networks are trained on a condensed graph; the first network chooses, all are reported."""
     noise: Noise | None = None
@@ -64,8 +66,8 @@ class Condensation(dd.Study, name="graph"):
     """Whether networks are trained on the whole graph too."""
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
-        for method in self.methods:
-            host.catalogue.find("method", method)
+        for method, network in product(self.methods, self.condensing):
+            host.recipe(method, kind="node", overrides=self._changes(method, network, host))
         found = [
             dd.Case(self._label(method, n, network), seed, {"method": method, "nodes": n, "network": network})
             for seed in self.seeds
@@ -133,8 +135,6 @@ class Condensation(dd.Study, name="graph"):
         """What the method of a case makes, to choose from; or at what has been chosen."""
         method, network = about["method"], about["network"]
         plain = host.recipe(method, kind="node")
-        fixed: dict[str, Any] = {"network.name": network.part_name()}
-        fixed |= {f"network.{name}": value for name, value in vars(network).items()}
         k = data.card.classes
         own = {"synthetic.nodes": about["nodes"]} if hasattr(plain.synthetic, "nodes") else {}
         if not own and about["nodes"] % k:
@@ -149,13 +149,18 @@ class Condensation(dd.Study, name="graph"):
             data,
             self._short(),
             host,
-            overrides={**fixed, **self.overrides.get(method, {}), **own},
+            overrides={**self._changes(method, network, host), **own},
             rates=rates or self.rates,
             looks=looks or self.looks,
             seed=seed,
             device=device,
             progress=progress,
         )
+
+    def _changes(self, method: str, network: dd.NetworkPlan, host: dd.Host) -> dict[str, Any]:
+        """The fields that the study changes in the recipe of ``method`` on ``network``, by dotted path."""
+        fixed = {f"network.{name}": value for name, value in vars(network).items()}
+        return {"network.name": network.part_name(), **fixed, **dd.overrides_of(method, self.overrides, host)}
 
     def _tangent(self, inputs: Tensor, classes: Tensor, data: dd.RealData) -> dict[str, Any]:
         if self.tangent is None or classes.ndim != 1:

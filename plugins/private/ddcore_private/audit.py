@@ -23,6 +23,8 @@ SPACES = ("pixels", "features")
 SHADOW = "shadow.safetensors"
 """Where a case keeps its scaled logits and distances."""
 
+DP_SGD = "dp_sgd"
+"""The control that is no method: networks trained by opacus."""
 AGAIN = "Remove the folder of this case: the same command runs it again."
 
 COPY = 1 / 255
@@ -76,6 +78,8 @@ class Audit(dd.Study):
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
         names = dict.fromkeys((self.method, *self.controls))
+        for name in names.keys() - {DP_SGD}:
+            self._recipe(name, self.data.item_kind(), host)
         return [dd.Case(name, self.seed + t, {"set": name}) for name in names for t in range(self.shadows)]
 
     def run(
@@ -86,7 +90,7 @@ class Audit(dd.Study):
         member = halves(len(data.train), self.shadows, self.seed)[t]
         half = data.subset(member.nonzero().flatten())
         where = torch.device(device)
-        if name == "dp_sgd":
+        if name == DP_SGD:
             told = self._dp_sgd(data, half, t, where)
         else:
             told = self._distilled(name, data, half, t, member, host, where)
@@ -108,9 +112,12 @@ class Audit(dd.Study):
         says = " ".join(in_words(name, told) for name, told in judgements.items())
         return dd.Finding(*_table(judgements), {"audited": numbers}, says, (_plot(judgements),))
 
-    def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
+    def _recipe(self, method: str, kind: str, host: dd.Host) -> dd.Recipe:
         overrides = dd.dotted(self.overrides) if method == self.method else {}
-        recipe = host.recipe(method, kind=half.card.kind, ipc=self.ipc, overrides=overrides)
+        return host.recipe(method, kind=kind, ipc=self.ipc, overrides=overrides)
+
+    def _distilled(self, method, data, half, t, member, host, where) -> dict[str, Tensor]:
+        recipe = self._recipe(method, half.card.kind, host)
         distilled = host.distill(recipe, half, seed=self.seed + t, device=str(where))
         preprocess = dd.preprocess_of(distilled, host.catalogue)
         (plan, *_), (lr, *_) = self.protocol.networks, self.protocol.lr

@@ -49,7 +49,9 @@ class Distilled(Bounded):
         return lambda ipc: host.recipe(self.method, ipc=ipc, overrides=dd.dotted(self.overrides))
 
     def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptDistilled:
-        return KeptDistilled(self, card, self.recipe(host), seed, device, host)
+        recipe = self.recipe(host)
+        recipe(1)  # refuses a method or a field that does not exist
+        return KeptDistilled(self, card, recipe, seed, device, host)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,9 @@ class Replay(dd.Study):
     """Whether the order of the classes is drawn from each seed; else it is that of their numbers."""
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
+        card = dd.loaded(self.data).card
+        for memory in self.memories:
+            memory.build(card, self.seeds[0], "cpu", host)
         return [dd.Case(memory.label, seed, {"memory": memory}) for seed in self.seeds for memory in self.memories]
 
     def run(

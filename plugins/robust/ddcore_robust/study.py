@@ -46,7 +46,8 @@ class Robustness(dd.Study):
     ipc: dd.Count = 10
     """Images per class."""
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Fields of the recipes by dotted path, in a table for each method: ``dm = {iterations = 200}``."""
+    """Fields of the recipes by dotted path, in a table for each method: ``dm = {iterations = 200}``; in that named
+    ``all`` those of every method, which its own table may change."""
     protocol: dd.Protocol = field(default_factory=lambda: dd.Protocol(repeats=2))
     """How networks are trained on S: of its networks the first, at the first rate; its measures are not used."""
     whole: dd.Protocol = field(default_factory=lambda: dd.Protocol(steps=1000, batch=128, repeats=2))
@@ -81,7 +82,7 @@ class Robustness(dd.Study):
     def _recipe(self, name: str, host: dd.Host) -> dd.Recipe:
         takes = inspect.signature(host.catalogue.find("method", name).maker).parameters
         given: dict[str, Any] = {"ipc": self.ipc, **({"epsilon": self.epsilon} if "epsilon" in takes else {})}
-        changes = dd.dotted(self.overrides.get(name, {}))
+        changes = dd.overrides_of(name, self.overrides, host)
         return host.recipe(name, kind=self.data.item_kind(), overrides=changes, **given)
 
     def run(
