@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from ddcore.files import replaced_whole
 
@@ -19,6 +19,8 @@ MARKERS = "osD^vPX*h<>"
 MARKED = 60
 """Points that a line has at most to show a marker at each."""
 
+LABELLED = 5
+"""Spaces between ticks at most, where each is labelled with a unit."""
 WIDTH = 40
 """Characters of a line of the legend."""
 
@@ -59,7 +61,7 @@ class Plot:
     y: str
     panels: Sequence[Sequence[Panel]]
     unit: str | None = None
-    """Of x, written with a prefix at the ticks: ``B`` for bytes."""
+    """Of x, written with a prefix at the ticks: ``B`` for bytes; empty for plain numbers on a logarithmic axis too."""
     limits: tuple[float, float] | None = None
     """Of both axes, None for what the points need."""
     shared: bool = True
@@ -113,9 +115,10 @@ class Plot:
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_minor_locator(NullLocator())
         elif all(float(x).is_integer() for line in panel.lines for x in line.x or ()):
-            axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+            most = LABELLED if self.unit else "auto"
+            axes.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=True))
         if self.unit is not None:
-            axes.xaxis.set_major_formatter(EngFormatter(self.unit))
+            axes.xaxis.set_major_formatter(EngFormatter(self.unit) if self.unit else StrMethodFormatter("{x:g}"))
         if self.limits is not None:
             axes.set(xlim=self.limits, ylim=self.limits)
 
