@@ -13,8 +13,9 @@ protocol quick. Random 76.7 ± 1.7 over networks, herding 87.2 ± 1.8, the whole
 are from 89.7 (sldd) to 96.8 ± 0.5 (kfs), and taught_tiles, whose labels take 1.6 kB more, has 98.6 ± 0.2; rtp has
 96.3 ± 0.5, mtt 92.9 ± 1.2, dm 93.1 ± 1.2. Learning the labels alone of herded images brings 0 (ld) to 3 points
 (ld_ridge). By the evaluation that RTP is meant for (`ddcore evaluate FOLDER --protocol rtp`, of each in
-runs/digits/cases) it has 96.1 ± 0.4 over three seeds, mtt 87.9 ± 1.0. sre2l, cda and rded stay below herding: they are
-made for tens of images a class (scenarios/decoupled.py).
+runs/digits/cases) it has 96.1 ± 0.4 over three seeds, mtt 87.9 ± 1.0. sre2l, cda, gvbsm and rded stay below herding:
+they are made for tens of images a class (scenarios/decoupled.py). edc, which starts from real images, has 90.2 ± 1.2.
+gvbsm and edc ran on a machine four times as busy: their seconds are that much too high beside the others'.
 """
 
 import argparse

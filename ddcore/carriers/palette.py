@@ -30,6 +30,10 @@ class Palette(Carrier):
     Before each step a colour becomes the mean of the pixels that show it; one that none shows stays. There are as many
     images as fit the bytes of ``ipc`` images per class, the palettes counted; only colours take ``bits`` or ``coarse``.
 
+    On a validation split of the digits (``dm``, real start, the bytes of one image per class, a rate of 3 per image,
+    one seed, three networks) 15 images of four levels have 97.9 ± 0.4 and 6 of sixteen 96.5 ± 1.3, where 8 at even
+    levels, ``synthetic.coarse=4``, have 97.0 ± 1.1: what helps is more images, not better levels.
+
     **Reference**: Yuan et al., AutoPalette, NeurIPS 2024, Eq. 4 and 5.
 
     **Differs**: the colour of a pixel is the nearest, not the choice of a network with losses that spread it over all

@@ -92,7 +92,8 @@ def gvbsm(ipc: int = 1, iterations: int = 200) -> Recipe:
     starts, drawn at random at each step; published for CIFAR-10 are five architectures in turn. Data densification,
     which spreads the images of a class at a weight of 1e-5, is left out. S is labelled by the teacher of the last step,
     not by the mean of all. r = 10 as in ``sre2l``; published is 0.05. 64 items of T and at most 10 of S per class and
-    step are compared. All else as SRe2L.
+    step are compared. All else as SRe2L. On a validation split of the digits, ten images per class (one seed, three
+    networks): 96.4 ± 0.8 where ``sre2l`` has 90.9 ± 2.1, in three times its seconds.
     """
     plain = sre2l(ipc, iterations)
     return replace(
@@ -117,7 +118,8 @@ def edc(ipc: int = 1, iterations: int = 100) -> Recipe:
     published are those of each class there too, and a start from images chosen as ``rded`` does. Logits are not drawn
     to those of a running mean of S (Eq. 7), which the authors' script for CIFAR-10 leaves out as well. Small batches, a
     learning rate that falls half way and a running mean of the weights are for training networks on S: they belong to
-    the protocol. All else as G-VBSM.
+    the protocol. All else as G-VBSM. On a validation split of the digits, ten images per class (one seed, three
+    networks): 97.8 ± 0.7 where ``gvbsm`` has 96.4 ± 0.8; how much of it the start brings was not measured.
     """
     plain = gvbsm(ipc, iterations)
     return replace(
