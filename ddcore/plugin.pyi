@@ -409,6 +409,9 @@ from .kernels import (
     Kernel as Kernel,
 )
 from .kernels import (
+    influences as influences,
+)
+from .kernels import (
     kernel_regression as kernel_regression,
 )
 from .kinds import (
@@ -648,6 +651,9 @@ from .report.comparison import (
 )
 from .report.comparison import (
     compare as compare,
+)
+from .report.picture import (
+    write_rows as write_rows,
 )
 from .report.tables import (
     plus_minus as plus_minus,

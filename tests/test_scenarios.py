@@ -18,7 +18,7 @@ from ddcore.testing import tiny_images
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
 
 
-LONGER = {"explain", "tables"}
+LONGER = {"tables"}
 """Scenarios that have not been brought to that length yet."""
 
 
