@@ -170,6 +170,9 @@ from .datasets.npz import (
     Npz as Npz,
 )
 from .datasets.table import (
+    ScikitTable as ScikitTable,
+)
+from .datasets.table import (
     Table as Table,
 )
 from .datasets.table import (

@@ -18,13 +18,9 @@ from ddcore.testing import tiny_images
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
 
 
-LONGER = {"tables"}
-"""Scenarios that have not been brought to that length yet."""
-
-
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_a_scenario_has_at_most_150_lines(path):
-    assert path.stem in LONGER or len(path.read_text().splitlines()) <= 150
+    assert len(path.read_text().splitlines()) <= 150
 
 
 @pytest.fixture
