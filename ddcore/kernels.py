@@ -216,6 +216,24 @@ def kernel_regression(kernel: Kernel, items: Tensor, targets: Tensor, ridge: flo
     return machine(kernel, items, torch.linalg.solve(of_each + shift, targets.double()))
 
 
+def influences(x: Tensor, fitted: Tensor, short: Tensor, ridge: float) -> Tensor:
+    """What a linear prediction at one item owes to each item that it was fitted to, (n,), to first order.
+
+    It is by how much the prediction rises per unit of weight that an item is given on top of its own,
+
+        I_i = x^T (Z^T Z + l d I)^-1 z_i (y_i - f_i),
+
+    with the features ``x`` (m,) and Z = ``fitted`` (n, m), ``short`` (n,) what predictions fall short of their targets
+    by, l = ``ridge`` and d the mean of the diagonal of Z^T Z. With features k(., S) it says on which real items a
+    prediction by the distilled set S rests.
+
+    **Reference**: Koh and Liang, ICML 2017, equation 1 at the squared error.
+    """
+    gram = fitted.T @ fitted
+    shift = ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
+    return fitted @ torch.linalg.solve(gram + shift, x) * short
+
+
 PARTS = (
     ConvTangent,
     DenseTangent,

@@ -173,6 +173,9 @@ from .datasets.npz import (
     Npz as Npz,
 )
 from .datasets.table import (
+    ScikitTable as ScikitTable,
+)
+from .datasets.table import (
     Table as Table,
 )
 from .datasets.table import (
@@ -410,6 +413,9 @@ from .kernels import (
 )
 from .kernels import (
     Kernel as Kernel,
+)
+from .kernels import (
+    influences as influences,
 )
 from .kernels import (
     kernel_regression as kernel_regression,
@@ -654,6 +660,9 @@ from .report.comparison import (
 )
 from .report.comparison import (
     compare as compare,
+)
+from .report.picture import (
+    write_rows as write_rows,
 )
 from .report.tables import (
     plus_minus as plus_minus,

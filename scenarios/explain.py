@@ -23,41 +23,20 @@ A ranking by sum_s k(t, s) k(x, s) w_s, without y_t, was tried first on 12 train
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import torch
-from matplotlib.figure import Figure
 from scipy.stats import wilcoxon
-from torch import Tensor
 
 import ddcore
 from ddcore import plugin as dd
 
 KERNEL, RIDGE = dd.DenseTangent(depth=1), 1e-3
-
-
-def regression(items: Tensor, targets: Tensor) -> dd.Draw:
-    return dd.kernel_regression(KERNEL, items, targets, RIDGE)
-
-
-def carried(bridges: dd.Draw, x: Tensor, c: int) -> Tensor:
-    """What each item (m,) of a regression adds to the score of class ``c`` of one ``x`` (1, ...)."""
-    return bridges(x, features=True)[0] * bridges.params["weights"][:, c]
-
-
-def influence(x: Tensor, shared: Tensor, apart: Tensor, ridge: float) -> Tensor:
-    """What the prediction at ``x`` (m,) owes to each training item (n,), to first order, in a linear fit.
-
-    x and ``shared`` (n, m) are k(., S), ``apart`` (n,) what the prediction of each training item falls short by.
-    """
-    gram = shared.T @ shared
-    shift = ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
-    return shared @ torch.linalg.solve(gram + shift, x) * apart
+regression = partial(dd.kernel_regression, KERNEL, ridge=RIDGE)
 
 
 @dataclass(frozen=True)
@@ -66,7 +45,6 @@ class Explain(dd.Study):
 
     chooses = frozenset({"seeds"})
     several = ("seeds",)
-    classes_only = True
 
     data: dd.DataSet = dd.Digits()
     """What is distilled, and where the test images are from."""
@@ -105,33 +83,27 @@ class Explain(dd.Study):
         train = data.train.take(torch.arange(len(drawn)))
         x, y = seen(train.inputs), train.targets
         targets, shared = torch.eye(k)[y] - 1 / k, KERNEL(x, distilled.inputs)
-        apart = targets - bridges(x)
-        kept = folder / "items.json"
-        rows: list[dict] = json.loads(kept.read_text()) if kept.exists() else []
-        chosen = everything.test.draw(generator, size=self.items).tolist()
-        for n, row in enumerate(chosen):
-            if n < len(rows):
-                continue
+        short, rows = targets - bridges(x), []
+        for done, row in enumerate(everything.test.draw(generator, size=self.items).tolist()):
             image = seen(everything.test.take(torch.tensor([row])).inputs)
-            scores = bridges(image)[0]
+            near, scores = bridges(image, features=True)[0], bridges(image)[0]
             c = int(scores.argmax())
-            top = influence(KERNEL(image, distilled.inputs)[0], shared, apart[:, c], RIDGE).topk(self.left_out).indices
-            if not n:
-                most = carried(bridges, image, c).argsort(descending=True)[:5]
-                draw({"test": image, "synthetic": distilled.inputs[most], "training": x[top[:5]]}, folder)
+            top = dd.influences(near, shared, short[:, c], RIDGE).topk(self.left_out).indices
+            if not done:
+                most = (near * bridges.params["weights"][:, c]).topk(5).indices
+                shown = [("test", image), ("synthetic", distilled.inputs[most]), ("training", x[top[:5]])]
+                dd.write_rows([(name, seen.inverse(v).clamp(0, 1)) for name, v in shown], folder / "explained.png")
             lots = torch.Generator().manual_seed(row)
-            alike = torch.cat(
-                [data.train.draw(lots, [each], int((y[top] == each).sum())) for each in y[top].unique().tolist()]
-            )
+            counts = y[top].bincount().tolist()
+            alike = torch.cat([data.train.draw(lots, [each], n) for each, n in enumerate(counts) if n])
             item = {"item": row, "predicted": c, "score": float(scores[c])}
             for name, gone in (("influential", top), ("random", alike)):
                 there = torch.ones(len(x), dtype=torch.bool).index_fill(0, gone, False).nonzero().flatten()
                 again = host.distill(recipe, data.subset(there), device=device)
                 item[name] = float(regression(again.inputs, again.targets)(image)[0, c] - scores[c])
             rows.append(item)
-            dd.write_whole(kept, dd.json_bytes(rows))
             if progress:
-                progress("leaving out", n + 1, self.items)
+                progress("leaving out", done + 1, self.items)
         test = everything.test.take(torch.arange(len(everything.test)))
         learned = {"distilled": bridges, "whole": regression(x, targets)}
         for name in ("random", "herding"):
@@ -142,31 +114,17 @@ class Explain(dd.Study):
 
     def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
         items = [item for one in found for item in one.numbers["items"]]
-        change = {name: [item[name] for item in items] for name in ("influential", "random")}
-        p = float(wilcoxon(change["influential"], change["random"], alternative="less").pvalue)
-        rows = [
-            [f"change of the score without {name}", dd.plus_minus(**dd.spread(v), digits=3)]
-            for name, v in change.items()
-        ]
-        for name in found[0].numbers["accuracy"]:
-            accuracy = dd.spread([one.numbers["accuracy"][name] for one in found])
-            rows.append([f"accuracy, {name}", dd.plus_minus(**accuracy)])
-        larger = fmean(a < b for a, b in zip(*change.values(), strict=True))
+        moved = {name: [item[name] for item in items] for name in ("influential", "random")}
+        p = float(wilcoxon(moved["influential"], moved["random"], alternative="less").pvalue)
+        rows = [[f"change of the score without {n}", dd.plus_minus(**dd.spread(v), digits=3)] for n, v in moved.items()]
+        accuracy = {n: [one.numbers["accuracy"][n] for one in found] for n in found[0].numbers["accuracy"]}
+        rows += [[f"accuracy, {n}", dd.plus_minus(**dd.spread(v))] for n, v in accuracy.items()]
+        larger = fmean(a < b for a, b in zip(*moved.values(), strict=True))
         says = (
             f"Over {len(items)} test images the influential matter more than random ones with p = {p:.1e} (Wilcoxon's"
             f" signed ranks, one-sided), for {100 * larger:.0f} % of the images."
         )
         return dd.Finding(["what", "mean ± std"], rows, {"p": p, "items": items}, says)
-
-
-def draw(images: dict[str, Tensor], folder: Path) -> None:
-    """The test image, the synthetic images that carry most of its prediction, the most influential training images."""
-    figure = Figure(figsize=(11, 1.4), layout="constrained")
-    shown = [(title, pixels) for title, each in images.items() for pixels in each]
-    for axes, (title, pixels) in zip(figure.subplots(1, len(shown)), shown, strict=True):
-        axes.imshow(pixels[0].numpy(), cmap="gray")
-        axes.set(title=title, xticks=[], yticks=[])
-    dd.save_figure(figure, folder / "explained.png")
 
 
 @ddcore.hookimpl
@@ -185,8 +143,7 @@ def main() -> None:
     study = Explain(dd.Mnist(root=str(Path(options.root).absolute())), seeds=tuple(options.seeds))
     if options.smoke:
         study = Explain(training=5, iterations=2, items=3, left_out=2, seeds=study.seeds[:1])
-    host = ddcore.Host({"explain": sys.modules[__name__]})
-    print(ddcore.run_study(study, options.out, host=host, device=options.device))
+    print(ddcore.run_study(study, options.out, device=options.device))
 
 
 if __name__ == "__main__":

@@ -454,6 +454,7 @@ def test_unknown_names_and_fields():
 
 def test_the_names():
     names = ["digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz", "table"]
+    names += ["scikit_table"]
     assert sorted(data_set.part_name() for data_set in DATASETS) == sorted(names)
     assert all(data_set.kind == "data" for data_set in DATASETS)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
@@ -125,6 +126,22 @@ def test_covariance_match_is_the_papers_loss_along_many_directions(host, small, 
     assert float(spreads.detach()) > 0.3 * float(means.detach()), "the means alone prove nothing"
     assert told == pytest.approx(float((means + spreads).detach()), rel=0.05)
     assert float((found - pixels.grad).norm()) < 0.05 * float(pixels.grad.norm())
+
+
+def test_the_length_of_features_is_asked_once_and_changes_no_draw(host, small, tiny, monkeypatch):
+    run, objective, asked = run_of(host, small, tiny), CovarianceMatch(real=20, directions=7), []
+    network, state, room = type(run.ctx.network), run.rng["kernel"].get_state(), run.ctx.room
+    apply = network.apply
+    monkeypatch.setattr(network, "apply", lambda self, call, x: asked.append(x) or apply(self, call, x))
+    monkeypatch.setattr("ddcore.objectives.features._lengths", WeakKeyDictionary())
+    seen = [objective.seen(run.ctx.fresh(), run.synthetic, run.ctx) for _ in range(3)]
+    assert len(asked) == 1 and room >= len(run.synthetic)
+    d = run.ctx.fresh()(run.synthetic.everything()[0], features=True).shape[1]
+    run.rng["kernel"].set_state(state)
+    for draw in seen:
+        torch.randperm(len(run.synthetic), generator=run.rng["kernel"])
+        pairs = torch.randn(2, d, 7, generator=run.rng["kernel"])
+        assert torch.equal(draw.buffers["directions"], pairs)
 
 
 @pytest.mark.parametrize(("amplitude", "worst"), [(0.5, 1.0), (0.8, 0.25), (0.0, 0.25), (1.0, 0.01)])

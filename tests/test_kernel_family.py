@@ -29,6 +29,7 @@ from ddcore.plugin import (
     SideBySide,
     TangentRidge,
     Vectors,
+    influences,
     kernel_regression,
 )
 from ddcore.preprocess import Standardise
@@ -294,6 +295,22 @@ def test_kernel_regression_is_that_of_scikit_learn(ridge):
     theirs.fit(kernel(items, items).numpy(), targets.double().numpy())
     torch.testing.assert_close(found(x), torch.from_numpy(theirs.predict(kernel(x, items).numpy())))
     torch.testing.assert_close(found(x, features=True), kernel(x, items))
+
+
+@pytest.mark.parametrize("ridge", [0.01, 1.0])
+def test_an_influence_is_what_leaving_the_item_out_takes(ridge):
+    """Of a ridge regression the change is known exactly: the influence, over one less the item's leverage."""
+    generator = torch.Generator().manual_seed(0)
+    z, y = (torch.randn(30, n, dtype=torch.float64, generator=generator) for n in (5, 1))
+    x = torch.randn(5, dtype=torch.float64, generator=generator)
+    gram = z.T @ z
+    shifted = gram + ridge * gram.diagonal().mean() * torch.eye(5)
+    weights = torch.linalg.solve(shifted, z.T @ y)
+    found = influences(x, z, (y - z @ weights)[:, 0], ridge)
+    for i, row in enumerate(z):
+        without = torch.linalg.solve(shifted - row[:, None] * row, z.T @ y - row[:, None] * y[i])
+        leverage = row @ torch.linalg.solve(shifted, row)
+        torch.testing.assert_close(float(x @ (weights - without)), float(found[i] / (1 - leverage)))
 
 
 @pytest.mark.parametrize("kernel", [DenseTangent(2, 0.3), ConvTangent(2, 0.3)])

@@ -18,13 +18,9 @@ from ddcore.testing import tiny_images
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "scenarios").glob("*.py"))
 
 
-LONGER = {"digits", "explain", "tables"}
-"""Scenarios that have not been brought to that length yet."""
-
-
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_a_scenario_has_at_most_150_lines(path):
-    assert path.stem in LONGER or len(path.read_text().splitlines()) <= 150
+    assert len(path.read_text().splitlines()) <= 150
 
 
 @pytest.fixture
@@ -230,36 +226,18 @@ def test_decoupled_smoke(scenario, tmp_path):
     assert "random-taught | digits | 10 |" in said
 
 
-def test_what_is_recorded_of_the_digits_makes_the_table_of_methods(monkeypatch, tmp_path):
+def test_what_is_recorded_of_the_digits_is_what_the_table_of_methods_is_made_of(monkeypatch):
     monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
     import digits
 
-    record, page = json.loads(digits.RECORD.read_text()), digits.PAGE.read_text()
-    monkeypatch.setattr(digits, "RECORD", tmp_path / "digits.json")
-    monkeypatch.setattr(digits, "PAGE", tmp_path / "methods.md")
-    digits.PAGE.write_text(page)
-    digits.keep(record)
-    assert digits.PAGE.read_text() == page
+    from ddcore.docs import methods
+
+    assert digits.RECORD == methods.RECORD and digits.CHOSEN == methods.CHOSEN
+    record = json.loads(digits.RECORD.read_text())
     study = digits.study(["idc", "dm"], seeds=3, smoke=False)
     assert (study.methods, study.seeds, study.baselines) == (("dm", "idc"), (0, 1, 2), ("random", "herding", "whole"))
     row = {"accuracy": 1.0, "accuracy_std_nets": 0.1, "accuracy_std_seeds": 0.2, "seeds": 3, "bytes": 9}
     assert digits.recorded({**row, "seconds": None}).keys() == record["methods"]["random"].keys()
-
-
-def test_the_table_of_methods_is_fresh(monkeypatch):
-    """It says what was recorded, of every method, at the recipe that the method has now."""
-    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
-    import digits
-
-    record = json.loads(digits.RECORD.read_text())
-    assert digits.stale(record) == []
-    told = digits.PAGE.read_text().split(digits.START)[1].split(digits.END)[0]
-    assert told == digits.table(record)
-    changed = json.loads(digits.RECORD.read_text())
-    changed["methods"]["dm"]["recipe"]["iterations"] = 7
-    changed["methods"]["haba"]["recipe"]["objective.terms"][1]["weight"] = 7
-    del changed["methods"]["dc"]
-    assert digits.stale(changed) == ["dc", "dm", "haba"]
 
 
 def test_graph_smoke(scenario, tmp_path):

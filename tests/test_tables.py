@@ -98,6 +98,22 @@ def test_what_the_target_shows():
     assert dd.table("rows", {**rows, "y": np.arange(40) / 3}, target="y").card.values == 1
 
 
+@pytest.mark.parametrize(
+    ("named", "rows", "columns", "classes"),
+    [("breast_cancer", 569, 30, 2), ("diabetes", 442, 10, None), ("iris", 150, 4, 3), ("wine", 178, 13, 3)],
+)
+def test_the_tables_of_scikit_learn(named, rows, columns, classes):
+    data, other = (dd.ScikitTable(named, test=0.25, seed=seed).load() for seed in (0, 1))
+    assert (len(data.train) + len(data.test), data.card.shape) == (rows, (columns,))
+    assert len(data.test) == -(-rows // 4)
+    assert data.train.content != other.train.content == dd.ScikitTable(named, test=0.25, seed=1).load().train.content
+    if classes is None:
+        assert data.card.values == 1
+    else:
+        counts = [(split.targets.bincount() / len(split)) for split in (data.train, data.test)]
+        assert len(data.card.class_names) == classes and torch.allclose(*counts, atol=0.02), "drawn class by class"
+
+
 def test_frames_of_pandas_are_tables(wages):
     pandas = pytest.importorskip("pandas")
     train, test = pandas.DataFrame(people()), pandas.DataFrame(people(seed=1))

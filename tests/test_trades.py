@@ -1,4 +1,4 @@
-"""What scenarios of single trades bring: influence through synthetic items, canvases that tile, error bars."""
+"""What scenarios of single trades bring: the study of influence, canvases that tile, error bars."""
 
 import importlib
 import math
@@ -35,32 +35,6 @@ def trade(monkeypatch):
 
 
 # --- explain
-
-
-@pytest.mark.parametrize("ridge", [0.01, 1.0])
-def test_influence_is_what_leaving_an_item_out_takes(trade, ridge):
-    """Of a ridge regression the change is known exactly: the influence, over one less the item's leverage."""
-    module, _ = trade("explain")
-    generator = torch.Generator().manual_seed(0)
-    shared, y = (torch.randn(30, n, dtype=torch.float64, generator=generator) for n in (5, 1))
-    x = torch.randn(5, dtype=torch.float64, generator=generator)
-    gram = shared.T @ shared
-    shifted = gram + ridge * gram.diagonal().mean() * torch.eye(5)
-    weights = torch.linalg.solve(shifted, shared.T @ y)
-    found = module.influence(x, shared, (y - shared @ weights)[:, 0], ridge)
-    for t, row in enumerate(shared):
-        without = torch.linalg.solve(shifted - row[:, None] * row, shared.T @ y - row[:, None] * y[t])
-        leverage = row @ torch.linalg.solve(shifted, row)
-        torch.testing.assert_close(float(x @ (weights - without)), float(found[t] / (1 - leverage)))
-
-
-def test_what_synthetic_items_carry_adds_up_to_the_prediction(trade):
-    module, _ = trade("explain")
-    items, x = torch.randn(6, 1, 4, 4), torch.randn(1, 1, 4, 4)
-    regression = module.regression(items, torch.eye(3).repeat(2, 1))
-    for c, score in enumerate(regression(x)[0]):
-        torch.testing.assert_close(module.carried(regression, x, c).sum(), score)
-    assert (regression(items).argmax(1) == torch.arange(6) % 3).all()
 
 
 def test_the_study_of_influence(trade, tmp_path):

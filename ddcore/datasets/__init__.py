@@ -3,7 +3,7 @@
 from ddcore.datasets.digits import Digits
 from ddcore.datasets.folder import ImageFolder
 from ddcore.datasets.npz import Npz
-from ddcore.datasets.table import Table
+from ddcore.datasets.table import ScikitTable, Table
 from ddcore.datasets.torchvision import Cifar10, Cifar100, Fashion, Mnist, Svhn
 
 PARTS = (
@@ -14,6 +14,7 @@ PARTS = (
     ImageFolder,
     Mnist,
     Npz,
+    ScikitTable,
     Svhn,
     Table,
 )

@@ -1,4 +1,4 @@
-"""Tables: CSV files, and the frames of pandas."""
+"""Tables: CSV files, those that come with scikit-learn, and the frames of pandas."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ddcore.bounds import OpenShare, Whole
 from ddcore.columns import described, encoded, read, texts
 from ddcore.data import HELD_OUT, RealData
 from ddcore.datasets.base import DataSet
@@ -59,6 +60,39 @@ class Table(DataSet):
             categorical=self.categorical,
             skip=self.skip,
         )
+
+
+@dataclass(frozen=True)
+class ScikitTable(DataSet):
+    """One of scikit-learn's small tables, of which a share of the rows, drawn class by class, is to test on.
+
+    They come with scikit-learn: nothing is downloaded.
+    """
+
+    named: Literal["breast_cancer", "diabetes", "iris", "wine"] = "wine"
+    """Which table: ``breast_cancer`` has 569 rows of 30 numbers and 2 classes, ``diabetes`` 442 of 10 and a value to
+    predict, ``iris`` 150 of 4 and 3 classes, ``wine`` 178 of 13 and 3 classes."""
+    test: OpenShare = 0.3
+    """Share of the rows that is to test on."""
+    seed: Whole = 0
+    """Seed by which the rows are divided."""
+
+    def item_kind(self) -> str:
+        return "vector"
+
+    def load(self) -> RealData:
+        from sklearn import datasets
+        from sklearn.model_selection import train_test_split
+
+        source: Any = getattr(datasets, f"load_{self.named}")()
+        values = self.named == "diabetes"
+        target = source.target if values else source.target_names[source.target]
+        columns = {**dict(zip(source.feature_names, source.data.T, strict=True)), "target": target}
+        parts = train_test_split(
+            np.arange(len(target)), test_size=self.test, random_state=self.seed, stratify=None if values else target
+        )
+        train, test = ({column: held[rows] for column, held in columns.items()} for rows in parts)
+        return table(self.named, train, test, target="target", predicts="value" if values else "class")
 
 
 def table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -15,19 +16,30 @@ from ddcore.kernels import Gaussian
 from ddcore.networks.probe import covariances, crossed, embedded, last_layer
 from ddcore.objectives.means import ClassMeans
 from ddcore.synthetic import SyntheticSet
-from ddcore.types import Draw
+from ddcore.types import Draw, Network
+
+_lengths: WeakKeyDictionary[Network, int] = WeakKeyDictionary()
 
 
-def some_features(draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor:
-    """Features (n, d) of items of S that fit one chunk, drawn from the stream ``kernel``; not differentiable."""
+def some_rows(synthetic: SyntheticSet, ctx: Context) -> Tensor:
+    """Rows (n,) of S that fit one chunk, drawn from the stream ``kernel``."""
     rows = torch.randperm(len(synthetic), generator=ctx.rng["kernel"])[: max(2, ctx.room)]
-    with torch.no_grad():
-        return draw(synthetic.take(sent(rows, ctx.device))[0], features=True)
+    return sent(rows, ctx.device)
+
+
+def feature_length(draw: Draw, synthetic: SyntheticSet, rows: Tensor) -> int:
+    """The length d of the features of ``draw``; a network is asked once, by what it makes of ``rows`` (n,) of S."""
+    if draw.network not in _lengths:
+        with torch.no_grad():
+            features = draw(synthetic.take(rows[:2])[0], features=True, training=False)
+        _lengths[draw.network] = features.shape[1]
+    return _lengths[draw.network]
 
 
 def frequencies(kernel: Gaussian, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Tensor:
     """Frequencies (d, m) for the features of ``draw``, whose unit is taken from items of S."""
-    features = some_features(draw, synthetic, ctx)
+    with torch.no_grad():
+        features = draw(synthetic.take(some_rows(synthetic, ctx))[0], features=True)
     spread = features.var(0).mean() if len(features) > 1 else features.square().mean()
     drawn = sent(kernel.drawn(features.shape[1], ctx.rng["kernel"]), ctx.device)
     return drawn / (2 * spread).sqrt().clamp_min(1e-6)
@@ -95,7 +107,7 @@ class CovarianceMatch(ClassMeans):
     """Pairs m of directions per step."""
 
     def seen(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Draw:
-        d = some_features(draw, synthetic, ctx).shape[1]
+        d = feature_length(draw, synthetic, some_rows(synthetic, ctx))
         pairs = torch.randn(2, d, self.directions, generator=ctx.rng["kernel"])
         return crossed(draw, sent(pairs, ctx.device))
 

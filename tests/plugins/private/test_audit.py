@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -115,6 +116,27 @@ def test_dp_sgd_learns_within_its_budget(digits):
     other, _ = plan.train(inputs, targets, digits.card, 8.0, 1e-5, seed=0)
     one, two = (next(iter(m.parameters())) for m in (module, other))
     assert not torch.equal(one, two), "the noise does not come from the seed"
+
+
+def test_dp_sgd_is_scored_on_the_test_split_by_the_first_items_under_the_declared_preprocessing(digits, monkeypatch):
+    """A network that is right by how bright an image is tells what it was shown, and what was counted."""
+    data, heard = replace(digits, card=replace(digits.card, mean=(0.3,), std=(0.37,))), {}
+
+    def trained(plan, inputs, targets, card, epsilon, delta, seed, progress):
+        heard.update(inputs=inputs, targets=targets, card=card, given=(epsilon, delta, seed, progress))
+        return lambda x: F.one_hot((x.flatten(1).mean(1) > 0).long(), 10).float(), 3.5
+
+    monkeypatch.setattr(DpSgd, "train", trained)
+    accuracy, spent = DpSgd().scored(data, 4.0, 1e-5, 7, items=30)
+    first, test = data.train.take(torch.arange(30)), data.test.take(torch.arange(len(data.test)))
+    assert torch.allclose(heard["inputs"], (first.inputs - 0.3) / 0.37)
+    assert torch.equal(heard["targets"], first.targets)
+    assert heard["card"] == data.card and heard["given"] == (4.0, 1e-5, 7, None)
+    right = sum(int(x.mean() > 0.3) == int(y) for x, y in zip(test.inputs, test.targets, strict=True))
+    assert 0 < right < len(test.targets)
+    assert accuracy == pytest.approx(100 * right / len(test.targets)) and spent == 3.5
+    DpSgd().scored(data, 4.0, 1e-5, 7)
+    assert len(heard["inputs"]) == len(data.train)
 
 
 def test_a_number_of_shadows_that_cannot_be_is_refused():
