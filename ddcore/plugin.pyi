@@ -332,6 +332,12 @@ from .experiment.evaluating import (
 from .experiment.folder import (
     Folder as Folder,
 )
+from .experiment.forecast import (
+    Forecast as Forecast,
+)
+from .experiment.forecast import (
+    forecast as forecast,
+)
 from .experiment.plan import (
     Experiment as Experiment,
 )

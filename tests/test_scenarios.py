@@ -89,6 +89,13 @@ def test_fashion_smoke(scenario, shared, tmp_path):
         assert f"{name} | fashion | 1 | convnet" in said
 
 
+def test_reproduce_smoke(scenario, shared, tmp_path):
+    root = shared("FashionMNIST").parent
+    words = ["--root", root, "--data", "fashion", "--methods", "dm", "mtt"]
+    assert "mtt | fashion | 1 | convnet" in scenario("reproduce", *words)
+    assert re.search(r"fashion +ipc 1 +dm +2 iterations +0\.0 h", scenario("reproduce", *words, "--plan"))
+
+
 def test_yardstick_smoke(scenario, shared, tmp_path):
     root = shared("FashionMNIST").parent
     said = scenario("yardstick", "--root", root, "--data", "fashion", "--ipc", "1")
