@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 from matplotlib.figure import Figure
 
@@ -55,10 +55,10 @@ def table(record: dict) -> str:
     rows.append(["---"] * len(rows[0]))
     for purpose, name in [(purpose, name) for purpose, names in PURPOSES.items() for name in names]:
         entry = catalogue().find("method", name)
-        paper = entry.maker.cites[0]
+        paper = cast(Any, entry.maker).cites[0]
         surnames = [author.split(",")[0] for author in paper.authors.split(" and ")]
         who = surnames[0] + (" et al." if len(surnames) > 2 else f" and {surnames[1]}" if surnames[1:] else "")
-        what = re.split(r"[:.,]", entry.maker.__doc__.strip().splitlines()[0])[0].replace("``", "")
+        what = re.split(r"[:.,]", (entry.maker.__doc__ or "").strip().splitlines()[0])[0].replace("``", "")
         found = record["methods"].get(entry.name)
         numbers = ["-"] * 3
         if found:
