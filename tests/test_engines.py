@@ -23,6 +23,7 @@ from ddcore import Host, RecipeRefused, load_distilled, run_study
 from ddcore.cli import app
 from ddcore.plugin import Dask, Local, Loky, Parallel, Ray
 from ddcore.study.engine import DIED, Failure, Pool
+from ddcore.study.ray import STARTS
 
 
 class Died(Exception):
@@ -336,6 +337,40 @@ def test_a_cluster_that_cannot_be_used_is_refused(deadly, tmp_path):
         run_study(plan, tmp_path, host=host, engine=Dask(2, cluster.scheduler_address))
     with pytest.raises(RecipeRefused, match="The scheduler nowhere cannot be reached"):
         run_study(plan, tmp_path, host=host, engine=Dask(2, "nowhere"))
+
+
+SLOW = """
+import sys
+import ray
+import ddcore
+from ddcore.plugin import Ray
+
+init, tries = ray.init, []
+
+def slow(*given, **named):
+    tries.append(given)
+    if len(tries) <= int(sys.argv[2]):
+        raise Exception("The current node timed out during startup.")
+    return init(*given, **named)
+
+if __name__ == "__main__":
+    ray.init = slow
+    try:
+        print(len(ddcore.run_study(ddcore.Grid(methods=("random",)), sys.argv[1], engine=Ray(1)).rows))
+    except ddcore.RecipeRefused as error:
+        print(error)
+    print(len(tries), "tries")
+"""
+
+
+@pytest.mark.parametrize(("failing", "said"), [(1, "1\n2 tries"), (STARTS, f"did not start in {STARTS} tries")])
+def test_ray_is_started_again_where_a_busy_machine_was_too_slow(tmp_path, failing, said):
+    pytest.importorskip("ray")
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = [sys.executable, tmp_path / "slow.py", tmp_path / "study", str(failing)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
+    assert said in run.stdout, run.stderr
 
 
 # --- the command line ------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ RAY_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers without a GPU of their own keep what they see
 }
 """What Ray reads when it is imported: no telemetry, and loopback alone, unless the user says otherwise."""
+STARTS = 3
+"""How often Ray is started at most, until its processes have come up in time."""
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory for messages between Ray's processes."""
 
@@ -39,7 +41,17 @@ class Ray(Parallel):
             import ray
             from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
-            ray.init(**arguments)
+            for left in reversed(range(STARTS)):
+                try:
+                    ray.init("local", **arguments)
+                    break
+                except Exception as error:  # Ray has no narrower one for processes that take it over half a minute
+                    ray.shutdown()
+                    if not left:
+                        raise RecipeRefused(
+                            f"Ray did not start in {STARTS} tries, the last of which said: {error} Leave it more of the"
+                            " machine, or take the engine loky."
+                        ) from error
             try:
                 remote = ray.remote(num_cpus=1, max_retries=0)(_at_home)
                 yield Pool(lambda call: remote.remote(home, call).future(), (WorkerCrashedError, OutOfMemoryError))
