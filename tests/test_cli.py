@@ -288,7 +288,13 @@ def test_compare_writes_table_and_plot(runs, tmp_path):
     [
         ("methods", {"absolute", *(method.__name__ for method in METHODS)}),
         ("networks", {"convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "pretrained", "tiny"}),
-        ("data", {"digits", "mnist", "fashion", "cifar10", "cifar100", "svhn", "image_folder", "npz", "table"}),
+        (
+            "data",
+            {
+                *("digits", "mnist", "fashion", "cifar10", "cifar100", "svhn"),
+                *("image_folder", "npz", "scikit_table", "table"),
+            },
+        ),
     ],
 )
 def test_list(what, names):
