@@ -127,6 +127,9 @@ from .carriers.picking import (
 from .carriers.picking import (
     herd as herd,
 )
+from .carriers.picking import (
+    in_turn as in_turn,
+)
 from .carriers.pixels import (
     Pixels as Pixels,
 )

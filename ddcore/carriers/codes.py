@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import Decoders, Doubled, codes_that_fit, enlarging, reduced, scale_faults
+from ddcore.carriers.picking import in_turn
 from ddcore.context import Context
 from ddcore.device import sent
 from ddcore.networks.layers import chain
@@ -108,7 +109,7 @@ class CodesModule(DecodedModule):
         for c, batch in enumerate(ctx.gate.examples(groups)):
             mine = (self.classes == c).nonzero().flatten()
             rows.append(mine)
-            images.append(batch.inputs[torch.arange(len(mine)) % len(batch)])
+            images.append(in_turn(batch.inputs, len(mine)))
         index, wanted = torch.cat(rows), torch.cat(images)
         optimiser = torch.optim.Adam(self.parameters(), lr=0.02)
         for step in range(self.plan.fit):

@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from ddcore.bounds import Count, PositiveShare
 from ddcore.carriers.base import Carrier, DecodedModule, classes_in_order
 from ddcore.carriers.decoding import codes_that_fit
+from ddcore.carriers.picking import in_turn
 from ddcore.context import Context
 from ddcore.types import Call, DataCard, Draw, Group, Network, Params
 
@@ -122,7 +123,7 @@ class CosinesModule(DecodedModule):
                 mine = (self.classes == c).nonzero().flatten()
                 (batch,) = ctx.gate.examples([Group((c,), len(mine))])
                 turned = (self.down @ batch.inputs @ self.across.T).flatten(1)[:, self.places]
-                self.coefficients[mine] = turned[torch.arange(len(mine), device=turned.device) % len(batch)]
+                self.coefficients[mine] = in_turn(turned, len(mine))
 
     def forward(self, index: Tensor) -> Tensor:
         held = self.coefficients[index]

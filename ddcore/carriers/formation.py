@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, ImagesModule
+from ddcore.carriers.picking import in_turn
 from ddcore.carriers.tiles import cut, enlarged, joined, tile_size
 from ddcore.context import Context
 from ddcore.types import DataCard, Group, Network
@@ -63,8 +64,7 @@ class FormationModule(ImagesModule):
             for c in range(ctx.card.classes):
                 wanted = int((self.classes == c).sum())
                 (batch,) = ctx.gate.examples([Group(classes=(c,), size=wanted)])
-                shown = batch.inputs[torch.arange(wanted, device=batch.inputs.device) % len(batch)]
-                tiles.append(F.interpolate(shown, size=self.tile, mode="area"))
+                tiles.append(F.interpolate(in_turn(batch.inputs, wanted), size=self.tile, mode="area"))
             self.pixels.copy_(joined(torch.cat(tiles), self.plan.factor))
 
     def forward(self, index: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, CarrierModule, classes_in_order
-from ddcore.carriers.picking import cluster_centres
+from ddcore.carriers.picking import cluster_centres, in_turn
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.levels import Bits, packed_numbers, stored_bytes, unpacked_numbers
@@ -96,7 +96,7 @@ class PaletteModule(CarrierModule):
         for c, colours in enumerate(self.palette):
             mine = (self.classes == c).nonzero().flatten()
             (batch,) = ctx.gate.examples([Group((c,), len(mine))])
-            self.pixels[mine] = batch.inputs[torch.arange(len(mine), device=mine.device) % len(batch)]
+            self.pixels[mine] = in_turn(batch.inputs, len(mine))
             shown = batch.inputs.flatten(2).transpose(1, 2).flatten(0, 1)
             colours.copy_(cluster_centres(shown, colours.shape[1], ctx.rng["init"]).T)
 

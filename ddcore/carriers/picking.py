@@ -6,6 +6,11 @@ import torch
 from torch import Generator, Tensor
 
 
+def in_turn(values: Tensor, n: int) -> Tensor:
+    """The first ``n`` rows of ``values`` (m, ...), which begin again where they end."""
+    return values[torch.arange(n, device=values.device) % len(values)]
+
+
 def herd(features: Tensor, mean: Tensor, n: int) -> Tensor:
     """The ``n`` rows of ``features`` (m, d) that herding towards ``mean`` (d,) takes, in its order.
 

@@ -41,17 +41,7 @@ class Ray(Parallel):
             import ray
             from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
-            for left in reversed(range(STARTS)):
-                try:
-                    ray.init("local", **arguments)
-                    break
-                except Exception as error:  # Ray has no narrower one for processes that take it over half a minute
-                    ray.shutdown()
-                    if not left:
-                        raise RecipeRefused(
-                            f"Ray did not start in {STARTS} tries, the last of which said: {error} Leave it more of the"
-                            " machine, or take the engine loky."
-                        ) from error
+            _start(ray, arguments)
             try:
                 remote = ray.remote(num_cpus=1, max_retries=0)(_at_home)
                 yield Pool(lambda call: remote.remote(home, call).future(), (WorkerCrashedError, OutOfMemoryError))
@@ -86,6 +76,21 @@ def ray_at_home(cores: int) -> Iterator[dict[str, Any]]:
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
+
+
+def _start(ray: Any, arguments: dict[str, Any]) -> None:
+    """Start it, with :data:`STARTS` tries. Raises RecipeRefused where none succeeds."""
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init("local", **arguments)
+            return
+        except Exception as error:  # Ray has no narrower one for processes that take it over half a minute
+            ray.shutdown()
+            if not left:
+                raise RecipeRefused(
+                    f"Ray did not start in {STARTS} tries, the last of which said: {error} Leave it more of the"
+                    " machine, or take the engine loky."
+                ) from error
 
 
 def _at_home(home: str, call: Callable[[], Any]) -> Any:

@@ -54,7 +54,7 @@ class CompositeModule(dd.DecodedModule):
                 return
             for c in range(ctx.card.classes):
                 (batch,) = ctx.gate.examples([dd.Group(classes=(c,), size=2 * n)])
-                images = batch.inputs[torch.arange(2 * n) % len(batch)]
+                images = dd.in_turn(batch.inputs, 2 * n)
                 self.components[c] = images[:n]
                 self.weights[c, n:] = images[n:].flatten(1) @ torch.linalg.pinv(images[:n].flatten(1))
 
