@@ -535,6 +535,19 @@ def test_minutes_give_iterations_by_the_time_of_the_first_once_for_a_cell(tmp_pa
     assert kept == [1 + int((60 - 6) / 1.5), 1 + int((120 - 6) / 1.5)]
 
 
+def test_a_method_whose_minutes_are_over_before_its_first_step_has_a_row_that_says_so(tmp_path):
+    overrides = {**SMALL_TABLE.overrides, "mtt": {"network.width": 4, "policy.experts": 1000}}
+    plan = replace(SMALL_TABLE, seeds=1, methods=("mtt", "dm"), minutes=(0.01,), overrides=overrides)
+    finding = run_study(plan, tmp_path)
+    rows = {row["method"]: row for row in finding.numbers["rows"]}
+    assert rows["dm"]["begun"] and not rows["mtt"]["begun"] and rows["mtt"]["iterations"] == 0
+    (cells,) = [row for row in finding.rows if row[2].startswith("mtt")]
+    assert cells[2:6] == ["mtt (0.01 min)", "-", "not begun", "-"]
+    assert "Its minutes were over before its first step: mtt at ipc 1." in finding.says
+    panels = [panel for plot in finding.plots for row in plot.panels for panel in row]
+    assert panels and "mtt" not in {line.label for panel in panels for line in panel.lines}
+
+
 def test_all_methods_are_those_that_suit_the_data_and_one_that_is_named_must(host):
     methods = {case.description["recipe"].name for case in Table(seeds=1).cases(host)}
     assert {"random", "herding", "dm", "mtt", "kfs", "rded"} <= methods

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import product
@@ -62,7 +63,7 @@ class Table(Study):
     """Runs of each cell."""
     minutes: tuple[Positive, ...] = ()
     """CPU minutes that each method has to distil, a row for each of them: as many iterations as they give, by the time
-    of its first ones. Empty for the iterations of the recipes."""
+    of its first ones; none where that time is over before the first. Empty for the iterations of the recipes."""
     protocol: Protocol = field(default_factory=Protocol)
     """How networks are trained on what comes out."""
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -109,26 +110,30 @@ class Table(Study):
     def run(self, case: Case, folder: Path, host: Host, device: str, progress: Progress | None) -> dict[str, Any]:
         about = case.description
         recipe = replace(about["recipe"], seed=case.seed)
+        cell = {"data": loaded(about["settings"].data).card.name, "ipc": about["ipc"], "minutes": about["minutes"]}
         if about["minutes"]:
             recipe = replace(recipe, iterations=_iterations(recipe, about, folder, host, device, progress))
+            if not recipe.iterations:
+                return {"method": recipe.name, **cell, "iterations": 0}
         experiment = Experiment(recipe, about["settings"])
         metrics = run_or_resume(experiment, folder, host=host, device=device, progress=progress)
-        protocol = {"short": metrics.get("short", []), "iterations": recipe.iterations, "minutes": about["minutes"]}
-        return {**numbers_of(metrics), **protocol, "data": metrics["data"], "ipc": about["ipc"]}
+        return {**numbers_of(metrics), **cell, "short": metrics.get("short", []), "iterations": recipe.iterations}
 
     def summarise(self, found: Sequence[Found]) -> Finding:
         rows = [row for alike in over_seeds(found) for row in _rows([one.numbers for one in alike])]
         rows.sort(key=lambda row: (row["data"], row["ipc"], row["network"], -row["mean"]))
         head = ["data", "ipc", "method", "network", "accuracy ± nets", "± seeds (n)", "published", "bytes"]
         head += ["seconds", "MiB", "iterations"]
+        late = [f"{row['method']} at ipc {row['ipc']}" for row in rows if not row["begun"]]
         left = sorted({*self._names()} - {row["method"] for row in rows})
         says = [
             "On the test split: mean, deviation over the networks of one run and, apart, over the runs of several"
             " seeds; stored bytes, seconds of distilling, most memory of the process. Real images that are chosen are"
             " at the bytes of the others, whole is all of T; published numbers are by their papers' protocols.",
             f"Protocol: {in_line(self._said())}.",
+            *([f"Its minutes were over before its first step: {', '.join(late)}."] if late else []),
             *([f"Not in the table, as they do not suit the data: {', '.join(left)}."] if left else []),
-            *dict.fromkeys(sentence for one in found for sentence in one.numbers["short"]),
+            *dict.fromkeys(sentence for one in found for sentence in one.numbers.get("short", ())),
         ]
         return Finding(head, [_cells(row) for row in rows], {"rows": rows}, " ".join(says), tuple(_plots(rows)))
 
@@ -138,29 +143,51 @@ class Table(Study):
         return {"name": p.part_name(), **length, "batch": p.batch, "lr": list(p.lr), "nets": p.repeats}
 
 
+class _Spent(Exception):
+    """The minutes of a case are over."""
+
+
 def _iterations(recipe: Recipe, about: Any, folder: Path, host: Host, device: str, progress: Progress | None) -> int:
-    """As many iterations as the minutes of the case give, found once for its folder."""
+    """As many iterations as the minutes of the case give, found once for its folder; 0 where none is left for one."""
     kept = folder / "budget.json"
     if kept.exists():
         return int(json.loads(kept.read_text())["iterations"])
     clock = time.process_time if device == "cpu" else time.perf_counter
     long = replace(recipe, iterations=max(recipe.iterations, 1 + TIMED))
-    run, began = host.start(long, loaded(about["settings"].data), device=device, progress=progress), clock()
-    run.run_until(1)
-    first = clock()
-    run.run_until(1 + TIMED)
-    left, each = 60 * about["minutes"] - (first - began), (clock() - first) / TIMED
-    found = max(1, 1 + int(left / max(each, 1e-6)))
-    write_whole(kept, json_bytes({"iterations": found, "first": first - began, "each": each}))
+    given, began = 60 * about["minutes"], clock()
+
+    def watched(what: str, done: int, of: int) -> None:
+        if clock() - began > given:
+            raise _Spent
+        if progress:
+            progress(what, done, of)
+
+    run, first = host.start(long, loaded(about["settings"].data), device=device, progress=watched), given
+    with suppress(_Spent):
+        run.run_until(1)
+        first = clock() - began
+        run.run_until(1 + TIMED)
+    each = (clock() - began - first) / max(1, run.step - 1)
+    found = run.step and 1 + max(0, int((given - first) / max(each, 1e-6)))
+    write_whole(kept, json_bytes({"iterations": found, "first": first, "each": each}))
     return found
 
 
 def _rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A row for each network of runs that differ by their seed alone, and for whole where it was measured with them."""
-    one = runs[0]
-    sets = {one["method"]: ([run["scores"] for run in runs], one["bytes"])}
+    """A row for each network of runs that differ by their seed alone, and for whole where it was measured with them.
+
+    Those that had no time for a step have one row, where none of them had.
+    """
+    begun = [run for run in runs if "scores" in run]
+    if not begun:
+        same = {name: runs[0][name] for name in ("data", "ipc", "method", "minutes", "iterations")}
+        none = dict.fromkeys(("std_nets", "std_seeds", "published", "bytes", "seconds", "mib"))
+        yield {**same, **none, "network": "-", "mean": float("-inf"), "seeds": 0, "nets": 0, "begun": False}
+        return
+    one = begun[0]
+    sets = {one["method"]: ([run["scores"] for run in begun], one["bytes"])}
     if "whole" in one["baselines"]:
-        sets["whole"] = ([run["baselines"]["whole"] for run in runs], one["baseline_bytes"]["whole"])
+        sets["whole"] = ([run["baselines"]["whole"] for run in begun], one["baseline_bytes"]["whole"])
     for method, (scores, size) in sets.items():
         own, measure = method == one["method"], one["chosen_by"]
         for network in scores[0][measure]:
@@ -174,10 +201,11 @@ def _rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 "seeds": len(means),
                 "nets": len(each[0]["values"]),
                 "published": published_accuracy(method, one["data"], one["ipc"]),
-                "seconds": fmean(run["seconds"]["distilling"] for run in runs) if own else None,
-                "mib": max(run["peak_mib"] for run in runs) if own else None,
+                "seconds": fmean(run["seconds"]["distilling"] for run in begun) if own else None,
+                "mib": max(run["peak_mib"] for run in begun) if own else None,
                 "iterations": one["iterations"] if own else None,
                 "minutes": one["minutes"] if own else 0.0,
+                "begun": True,
             }
 
 
@@ -185,13 +213,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
     def told(value: float | None, text: str = "{:g}") -> str:
         return "-" if value is None else text.format(value)
 
-    ran, minutes = row["seeds"] > 0, f" ({row['minutes']:g} min)" if row["minutes"] else ""
+    minutes = f" ({row['minutes']:g} min)" if row["minutes"] else ""
+    nothing = "diverged" if row["begun"] else "not begun"
     return [
         *(row["data"], str(row["ipc"]), row["method"] + minutes, row["network"]),
-        plus_minus(row["mean"], row["std_nets"], row["nets"]) if ran else "diverged",
+        plus_minus(row["mean"], row["std_nets"], row["nets"]) if row["seeds"] else nothing,
         "-" if row["std_seeds"] is None else f"{row['std_seeds']:.1f} ({row['seeds']})",
         told(row["published"]),
-        bytes_cell(row["bytes"]),
+        "-" if row["bytes"] is None else bytes_cell(row["bytes"]),
         told(row["seconds"], "{:.1f}"),
         told(row["mib"]),
         told(row["iterations"]),
