@@ -121,7 +121,7 @@ class Table(Study):
 
     def summarise(self, found: Sequence[Found]) -> Finding:
         rows = [row for alike in over_seeds(found) for row in _rows([one.numbers for one in alike])]
-        rows.sort(key=lambda row: (row["data"], row["ipc"], row["network"], -row["mean"]))
+        rows.sort(key=lambda row: (row["data"], row["ipc"], not row["begun"], row["network"], -row["mean"]))
         head = ["data", "ipc", "method", "network", "accuracy ± nets", "± seeds (n)", "published", "bytes"]
         head += ["seconds", "MiB", "iterations"]
         late = [f"{row['method']} at ipc {row['ipc']}" for row in rows if not row["begun"]]

@@ -1,0 +1,114 @@
+"""What each method reaches in so many CPU minutes: FashionMNIST at one and ten images per class.
+
+Shows accuracy against the minutes that a method was given to distil, which is what a user has, in the place of
+iterations, of which one of DM takes a hundredth of one of RTP: a ConvNet-3 of width 32 for distilling and for judging,
+two networks by the protocol quick, one seed. Experts are trained for 400 steps in batches of 64, two of them; published
+are 100 of 50 epochs, which take days. Random and herded images are as many as the bytes of the others hold in float32,
+four for one. Needs the files below --root (FashionMNIST/raw, packed or not).
+
+    python scenarios/minutes.py --root data                       # a day on one core; it goes on where it stopped
+    python scenarios/minutes.py --root data --minutes 1 --ipc 1   # an hour
+    python scenarios/minutes.py --root data --smoke               # tiny networks, a second for each method: a minute
+    python scenarios/minutes.py --root data --record              # afterwards: keep the numbers and the picture
+
+Seen:
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ddcore
+from ddcore import plugin as dd
+
+COMMAND = "python scenarios/minutes.py --root data --record"
+RECORD = Path(__file__).parent / "results" / "minutes.json"
+"""What was run: the command, the versions, and a row for each method, size and budget; the curves lie beside it."""
+METHODS = (
+    *(
+        "dm",
+        "dsa",
+        "dc",
+        "idc",
+        "idm",
+        "cafe",
+        "m3d",
+        "dance",
+        "dsdm",
+        "ncfm",
+        "fred",
+        "accdd",
+        "haba",
+        "kfs",
+        "it_gan",
+    ),
+    *(
+        "mtt",
+        "datm",
+        "tesla",
+        "pad",
+        "frepo",
+        "rfad",
+        "kip",
+        "rtp",
+        "rat_bptt",
+        "sre2l",
+        "gvbsm",
+        "edc",
+        "taught_tiles",
+    ),
+)
+FEW = {"policy.experts": 2}
+SHORT = {**FEW, "policy.fit.epochs": "none", "policy.fit.steps": 400}
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "all": {"network.width": 32},
+    **dict.fromkeys(("mtt", "datm", "tesla", "pad"), SHORT),
+    **dict.fromkeys(("dance", "ncfm"), FEW),
+}
+
+
+def study(root: str, ipc: list[int], minutes: list[float], methods: list[str], smoke: bool) -> ddcore.Study:
+    width = 4 if smoke else 32
+    protocol = ddcore.Protocol(networks=(ddcore.ConvNet(width=width),), repeats=2)
+    if smoke:
+        protocol = replace(protocol, steps=3, repeats=1)
+    catalogue = ddcore.Host().catalogue
+    return catalogue.find("study", "table").maker(
+        data=(dd.data_set(catalogue, "fashion", root=root),),
+        ipc=tuple(ipc),
+        methods=tuple(methods),
+        seeds=1,
+        minutes=tuple(minutes),
+        protocol=protocol,
+        overrides={**OVERRIDES, "all": {"network.width": width}},
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="data", help="the folder that holds FashionMNIST/raw")
+    parser.add_argument("--out", default="runs/minutes", help="where the runs, the table and the pictures go")
+    parser.add_argument("--ipc", nargs="+", type=int, default=[1, 10], help="images per class")
+    parser.add_argument("--minutes", nargs="+", type=float, default=[1, 5, 15], help="of a CPU, for each set")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="which methods")
+    parser.add_argument("--smoke", action="store_true", help="two methods, a second for each, tiny networks")
+    parser.add_argument("--record", action="store_true", help="keep numbers and picture in results/ as well")
+    options = parser.parse_args()
+    if options.smoke:
+        options.ipc, options.minutes, options.methods = [1], [0.02], ["dm", "mtt"]
+    plan = study(options.root, options.ipc, options.minutes, options.methods, options.smoke)
+    with ddcore.progress() as told:
+        finding = ddcore.run_study(plan, options.out, progress=told)
+    print(finding)
+    if options.record:
+        versions = {name: version(name) for name in ("ddcore", "torch")}
+        about = {"command": COMMAND, "device": "cpu", "versions": versions, "rows": finding.numbers["rows"]}
+        dd.write_whole(RECORD, (json.dumps(about, indent=1) + "\n").encode())
+        dict(zip(("bytes", "minutes"), finding.plots, strict=True))["minutes"].save(RECORD.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    ddcore.plugin.program(main)
