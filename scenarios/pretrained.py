@@ -73,6 +73,7 @@ def measured(seed: int, whole: ddcore.RealData, host: ddcore.Host, options: argp
         name="matched",
         iterations=2 if smoke else options.iterations,
     )
+    found["matched, equal bytes"] = replace(found["matched"], synthetic=replace(found["matched"].synthetic, coarse=8))
     recipes = {label: replace(recipe, network=trained["own"], seed=seed) for label, recipe in found.items()}
     sets = {"whole": data.train} | {label: host.distill(recipe, data, **where) for label, recipe in recipes.items()}
     scored = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -228,22 +228,32 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _plots(rows: list[dict[str, Any]]) -> Iterator[Plot]:
-    """The accuracy against stored bytes, and against minutes of distilling: a line per method, a panel per data."""
+    """The accuracy against stored bytes, a panel per data, and against minutes of distilling, a panel per size too."""
     shown = [row for row in rows if row["seeds"]]
     places = list(dict.fromkeys((row["data"], row["network"]) for row in shown))
-    for name, unit, of in (("bytes", "B", lambda row: row["bytes"]), ("minutes", "", lambda row: row["seconds"] / 60)):
-        panels = []
-        for place in places:
-            here = [row for row in shown if (row["data"], row["network"]) == place]
-            lines = []
-            for method in dict.fromkeys(row["method"] for row in here):
-                mine = [row for row in here if row["method"] == method]
-                reference = method in (*REFERENCES, "whole")
-                if method == "whole" or (reference and name == "minutes"):
-                    lines.append(Line(method, [max(row["mean"] for row in mine)], reference=True))
-                    continue
-                mine.sort(key=of)
-                bars = [row["std_seeds"] or row["std_nets"] or 0.0 for row in mine]
-                lines.append(Line(method, [row["mean"] for row in mine], [of(row) for row in mine], bars, reference))
-            panels.append([Panel(lines, "{}, {}".format(*place), "x")])
-        yield Plot(name, "stored" if unit else "minutes of distilling", "test accuracy (%)", panels, unit=unit)
+    sizes = sorted({row["ipc"] for row in shown})
+    stored, taken = [], []
+    for place in places:
+        here = [row for row in shown if (row["data"], row["network"]) == place]
+        stored.append([Panel(_lines(here, lambda row: row["bytes"], ["whole"]), "{}, {}".format(*place), "x")])
+        levels = [*REFERENCES, "whole"]
+        taken.append([])
+        for ipc in sizes:
+            lines = _lines([row for row in here if row["ipc"] == ipc], lambda row: row["seconds"] / 60, levels)
+            taken[-1].append(Panel(lines, "{}, {}, ipc {}".format(*place, ipc), "x"))
+    yield Plot("bytes", "stored", "test accuracy (%)", stored, unit="B")
+    yield Plot("minutes", "minutes of distilling", "test accuracy (%)", taken, unit="")
+
+
+def _lines(rows: list[dict[str, Any]], at: Callable[[dict[str, Any]], float], levels: Sequence[str]) -> list[Line]:
+    """A line for each method, and a level across the panel for those that are named in ``levels``."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        mine = [row for row in rows if row["method"] == method]
+        if method in levels:
+            lines.append(Line(method, [max(row["mean"] for row in mine)], reference=True))
+            continue
+        mine.sort(key=at)
+        bars = [row["std_seeds"] or row["std_nets"] or 0.0 for row in mine]
+        lines.append(Line(method, [row["mean"] for row in mine], list(map(at, mine)), bars, method in REFERENCES))
+    return lines
