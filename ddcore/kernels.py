@@ -212,7 +212,7 @@ def kernel_regression(kernel: Kernel, items: Tensor, targets: Tensor, ridge: flo
     W = (K(S, S) + l d I)^-1 y with l = ``ridge`` and d the mean of K's diagonal.
     """
     of_each = kernel(items, items)
-    return machine(kernel, items, torch.linalg.solve(_regularised(of_each, ridge), targets.double()))
+    return machine(kernel, items, torch.linalg.solve(regularised(of_each, ridge), targets.double()))
 
 
 def influences(x: Tensor, fitted: Tensor, short: Tensor, ridge: float) -> Tensor:
@@ -228,10 +228,10 @@ def influences(x: Tensor, fitted: Tensor, short: Tensor, ridge: float) -> Tensor
 
     **Reference**: Koh and Liang, ICML 2017, equation 1 at the squared error.
     """
-    return fitted @ torch.linalg.solve(_regularised(fitted.T @ fitted, ridge), x) * short
+    return fitted @ torch.linalg.solve(regularised(fitted.T @ fitted, ridge), x) * short
 
 
-def _regularised(gram: Tensor, ridge: float) -> Tensor:
+def regularised(gram: Tensor, ridge: float) -> Tensor:
     """``gram`` (m, m) with ``ridge`` times the mean of its diagonal added to the diagonal."""
     return gram + ridge * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
 

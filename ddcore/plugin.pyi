@@ -429,6 +429,9 @@ from .kernels import (
 from .kernels import (
     kernel_regression as kernel_regression,
 )
+from .kernels import (
+    regularised as regularised,
+)
 from .kinds import (
     ItemKind as ItemKind,
 )

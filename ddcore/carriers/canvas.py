@@ -50,7 +50,7 @@ class CanvasModule(DecodedModule):
         super().__init__()
         self.plan, self.versions, self.size = plan, plan.crops, card.shape[1:]
         sides = [int(side * math.sqrt(plan.budget)) for side in self.size]
-        self.register_buffer("classes", classes_in_order([plan.crops] * card.classes))
+        self.register_buffer("classes", classes_in_order(plan.per_class(card)))
         self.register_buffer("places", torch.zeros(len(self.classes), 2, dtype=torch.long))
         self.canvas = nn.Parameter(torch.zeros(card.classes, card.shape[0], *sides))
 

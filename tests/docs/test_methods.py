@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-methods = pytest.importorskip("ddcore.docs.methods", reason="the pages lie in the tree, and what is imported is a wheel")
+methods = pytest.importorskip("ddcore.docs.methods", reason="the pages lie in the tree, what is imported is a wheel")
 
 
 @pytest.fixture

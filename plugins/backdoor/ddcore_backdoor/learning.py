@@ -197,13 +197,10 @@ class Relaxed(Learning):
     def loss(self, items: Tensor, y: Tensor, anchors: Tensor) -> Tensor:
         """What is minimised, of ``items`` (n, ...) with shares of the classes ``y`` (n, k) and ``anchors`` (m, ...)."""
         own, small, between = self.kernel(items, items), self.kernel(anchors, anchors), self.kernel(anchors, items)
-        weights = torch.linalg.solve(self._with_ridge(own), y)
+        weights = torch.linalg.solve(dd.regularised(own, self.ridge), y)
         conflict = (own @ weights - y).square().mean()
-        outside = own - between.T @ torch.linalg.solve(self._with_ridge(small), between)
+        outside = own - between.T @ torch.linalg.solve(dd.regularised(small, self.ridge), between)
         return self.rho * conflict + (outside.square() @ weights.square()).mean()
-
-    def _with_ridge(self, kernel: Tensor) -> Tensor:
-        return kernel + self.ridge * kernel.diagonal().mean() * torch.eye(len(kernel)).to(kernel)
 
 
 def each(draw: dd.Draw, images: Tensor, features: bool = False) -> Tensor:

@@ -48,8 +48,7 @@ def tangent_accuracy(
     with torch.no_grad():
         own = kernel(inputs, inputs)
         wanted = torch.eye(data.card.classes, dtype=own.dtype)[classes.cpu()].to(own) - 1 / data.card.classes
-        unit = own.diagonal().mean() * torch.eye(len(own)).to(own)
-        weights = [torch.linalg.solve(own + ridge * unit, wanted) for ridge in ridges]
+        weights = [torch.linalg.solve(dd.regularised(own, ridge), wanted) for ridge in ridges]
 
         def right(store: dd.Store, weight: Tensor) -> float:
             parts = (store.take(rows) for rows in torch.arange(len(store)).split(1024))
