@@ -66,8 +66,10 @@ class Condensation(dd.Study, name="graph"):
     """Whether networks are trained on the whole graph too."""
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
-        for method, network in product(self.methods, self.condensing):
-            host.recipe(method, kind="node", overrides=self._changes(method, network, host))
+        card = dd.loaded(self.data).card
+        for method, network, n in product(self.methods, self.condensing, self.nodes):
+            changes = {**self._changes(method, network, host), **_size(method, n, card, host)}
+            host.recipe(method, kind="node", overrides=changes).fitted(card).check(card, host.catalogue)
         found = [
             dd.Case(self._label(method, n, network), seed, {"method": method, "nodes": n, "network": network})
             for seed in self.seeds
@@ -134,15 +136,9 @@ class Condensation(dd.Study, name="graph"):
     ) -> Iterator[Tried]:
         """What the method of a case makes, to choose from; or at what has been chosen."""
         method, network = about["method"], about["network"]
-        plain = host.recipe(method, kind="node")
-        k = data.card.classes
-        own = {"synthetic.nodes": about["nodes"]} if hasattr(plain.synthetic, "nodes") else {}
-        if not own and about["nodes"] % k:
-            raise ddcore.RecipeRefused(
-                f"{method} takes as many nodes of each of {k} classes, so not {about['nodes']} in all."
-            )
-        own = own or {"synthetic.ipc": about["nodes"] // k}
-        if plain.objective is not None and (length := iterations or self.iterations) is not None:
+        own = _size(method, about["nodes"], data.card, host)
+        learns, length = host.recipe(method, kind="node").objective is not None, iterations or self.iterations
+        if learns and length is not None:
             own["iterations"] = length
         yield from tries(
             method,
@@ -192,6 +188,19 @@ class Condensation(dd.Study, name="graph"):
             " nodes to choose on. Seconds: condensing at the chosen rate, choosing among all, training networks."
         )
         return dd.Finding([*head, "s condensing", "s choosing", "s training"], rows, {"rows": told}, says, _plots(told))
+
+
+def _size(method: str, nodes: int, card: dd.DataCard, host: dd.Host) -> dict[str, Any]:
+    """The fields by which the recipe of ``method`` has so many ``nodes``."""
+    if hasattr(host.recipe(method, kind="node").synthetic, "nodes"):
+        return {"synthetic.nodes": nodes}
+    ipc, left = divmod(nodes, card.classes)
+    if left:
+        raise ddcore.RecipeRefused(
+            f"{method} takes as many nodes of each of {card.classes} classes, so not {nodes} in all, but"
+            f" {max(1, ipc) * card.classes}."
+        )
+    return {"synthetic.ipc": ipc}
 
 
 def _since(began: float) -> float:

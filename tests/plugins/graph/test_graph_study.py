@@ -83,10 +83,11 @@ def test_the_nodes_to_test_on_choose_nothing(tmp_path, monkeypatch):
     assert summary([one])["test"]["gcn"]["mean"] == numbers["test"]["gcn"]["mean"]
 
 
-def test_a_number_of_nodes_that_classes_cannot_share_is_refused(tmp_path):
-    study = replace(STUDY, methods=("random",), nodes=(7,), seeds=(0,), whole=False)
-    with pytest.raises(ddcore.CasesFailed, match="as many nodes of each of 3 classes, so not 7"):
+def test_a_number_of_nodes_that_classes_cannot_share_is_refused_before_the_first_case(tmp_path):
+    study = replace(STUDY, methods=("random",), nodes=(6, 7), seeds=(0,), whole=False)
+    with pytest.raises(ddcore.RecipeRefused, match="as many nodes of each of 3 classes, so not 7 in all, but 6"):
         ddcore.run_study(study, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_released_graph_is_measured_like_our_own(communities, tmp_path):
