@@ -14,7 +14,7 @@ Seen (accuracy in percent ± over five networks, protocol quick; seed 0 alone; s
     ipc 50    random 98.1 ± 0.7, taught 98.7 ± 0.6; herding 98.2 ± 0.2, taught 98.5 ± 0.2;
               rded 95.6 ± 0.5 (16 s), sre2l 94.9 ± 0.5 (70 s), cda 95.2 ± 0.6 (57 s)
 
-None of the three beats random images on the digits: their classes are simple, and 10 of 144 images a class cover them.
+None of the three beats random images on the digits: their classes are simple, and 10 images of 144 cover one.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Shows what each method makes of equal bytes in minutes on a laptop, with the deviations over networks and over seeds
 apart. Needs nothing but the installation.
 
-    python scenarios/digits.py            # about two minutes a method and seed on one core; it goes on where it stopped
+    python scenarios/digits.py            # two minutes per method and seed on one core; it goes on where it stopped
     python scenarios/digits.py --methods dm dc --seeds 1
     python scenarios/digits.py --smoke    # two steps each: minutes
     python scenarios/digits.py --record   # afterwards: keep the numbers in results/digits.json

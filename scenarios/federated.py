@@ -14,25 +14,25 @@ byte a value; seconds of one thread on a busy machine):
                                    accuracy     worst client   MB up   seconds
     FashionMNIST, 0.1
     fedavg, 20 rounds              84.3 ± 0.3   70.0 ± 2.4     6.38    507
-    feddm, 10 a class, 7 rounds    85.0 ± 0.8   74.9 ± 4.0     1.44    236
+    feddm, 10 per class, 7 rounds  85.0 ± 0.8   74.9 ± 4.0     1.44    236
     feddm, one shot                79.1 ± 2.1   63.0 ± 7.4     0.21     32
-    random, 10 a class, 7 rounds   85.3 ± 0.3   76.2 ± 1.8     1.44     40
+    random, 10 per class, 7 rounds 85.3 ± 0.3   76.2 ± 1.8     1.44     40
     random, one shot               79.2 ± 1.9   63.9 ± 6.3     0.21      7
     FashionMNIST, 0.5
     fedavg, 20 rounds              88.2 ± 0.6   83.8 ± 2.1     6.38    494
-    feddm, 10 a class, 7 rounds    87.0 ± 0.3   80.8 ± 1.7     2.60    371
+    feddm, 10 per class, 7 rounds  87.0 ± 0.3   80.8 ± 1.7     2.60    371
     feddm, one shot                81.8 ± 0.5   74.0 ± 2.3     0.37     52
-    random, 10 a class, 7 rounds   87.5 ± 0.5   81.9 ± 1.3     2.60     52
+    random, 10 per class, 7 rounds 87.5 ± 0.5   81.9 ± 1.3     2.60     52
     MNIST, 0.1
     fedavg, 20 rounds              97.8 ± 0.4   93.8 ± 4.8     6.38    338
-    feddm, 10 a class, 7 rounds    97.6 ± 0.1   96.2 ± 1.0     1.44    157
+    feddm, 10 per class, 7 rounds  97.6 ± 0.1   96.2 ± 1.0     1.44    157
     feddm, one shot                95.3 ± 0.3   90.9 ± 3.3     0.21     22
-    random, 10 a class, 7 rounds   97.9 ± 0.2   96.5 ± 1.4     1.44     47
+    random, 10 per class, 7 rounds 97.9 ± 0.2   96.5 ± 1.4     1.44     47
     MNIST, 0.5
     fedavg, 20 rounds              98.8 ± 0.1   98.4 ± 0.2     6.38    319
-    feddm, 10 a class, 7 rounds    98.2 ± 0.1   97.6 ± 0.1     2.60    254
+    feddm, 10 per class, 7 rounds  98.2 ± 0.1   97.6 ± 0.1     2.60    254
     feddm, one shot                96.4 ± 0.1   95.2 ± 0.2     0.37     36
-    random, 10 a class, 7 rounds   98.4 ± 0.1   97.9 ± 0.1     2.60     38
+    random, 10 per class, 7 rounds 98.4 ± 0.1   97.9 ± 0.1     2.60     38
 
 On FashionMNIST at 0.1 feddm is on average beyond where FedAvg ends after 5 rounds and 1.03 MB, a sixth of its bytes;
 each by itself, with two of three seeds (0.87 MB) and not with the third (84.3 at best, FedAvg 84.6). At 0.5 and on
@@ -46,7 +46,7 @@ Other methods (FashionMNIST, 0.1, seed 0; --ipc 1 --encoding uint8 --distilling-
 fedsynth 14.3 and 58.9, goetz_tewari 12.8 and 57.8; dosfl, one shot, 45.5.
 
 100 clients of MNIST, Dirichlet 0.5, under Ray (--rounds 3 --ipc 1 --seeds 0): fedavg 80.4 after 3 rounds and 9.58 MB,
-feddm 93.7 after its first and 0.43 MB. 500 clients (Iid, one image a class, 2 iterations): one round in 164 s, 94.2
+feddm 93.7 after its first and 0.43 MB. 500 clients (Iid, one image per class, 2 iterations): one round in 164 s, 94.2
 after it, 2.5 GiB at the peak over all processes.
 """
 

@@ -24,11 +24,10 @@ from typing import Any
 import ddcore
 from ddcore import plugin as dd
 
-COMMAND = "python scenarios/minutes.py --root data --record"
 RECORD = Path(__file__).parent / "results" / "minutes.json"
 """What was run: the command, the versions, and a row for each method, size and budget; the curves lie beside it."""
-METHODS = (
-    *(
+METHODS = [
+    *[
         "dm",
         "dsa",
         "dc",
@@ -44,8 +43,8 @@ METHODS = (
         "haba",
         "kfs",
         "it_gan",
-    ),
-    *(
+    ],
+    *[
         "mtt",
         "datm",
         "tesla",
@@ -59,15 +58,16 @@ METHODS = (
         "gvbsm",
         "edc",
         "taught_tiles",
-    ),
-)
+    ],
+]
 FEW = {"policy.experts": 2}
 SHORT = {**FEW, "policy.fit.epochs": "none", "policy.fit.steps": 400}
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "all": {"network.width": 32},
     **dict.fromkeys(("mtt", "datm", "tesla", "pad"), SHORT),
     **dict.fromkeys(("dance", "ncfm"), FEW),
+    "haba": {name.replace("policy", "policy.policy", 1): value for name, value in SHORT.items()},
 }
+"""Experts that minutes suffice for."""
 
 
 def study(root: str, ipc: list[int], minutes: list[float], methods: list[str], smoke: bool) -> ddcore.Study:
@@ -98,16 +98,22 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep numbers and picture in results/ as well")
     options = parser.parse_args()
     if options.smoke:
+        options.out += "-smoke"
         options.ipc, options.minutes, options.methods = [1], [0.02], ["dm", "mtt"]
     plan = study(options.root, options.ipc, options.minutes, options.methods, options.smoke)
     with ddcore.progress() as told:
         finding = ddcore.run_study(plan, options.out, progress=told)
     print(finding)
-    if options.record:
-        versions = {name: version(name) for name in ("ddcore", "torch")}
-        about = {"command": COMMAND, "device": "cpu", "versions": versions, "rows": finding.numbers["rows"]}
+    if options.record and not options.smoke:
+        sizes, minutes = (" ".join(map(str, each)) for each in (options.ipc, options.minutes))
+        about = {
+            "command": f"python scenarios/minutes.py --root data --ipc {sizes} --minutes {minutes} --record",
+            "versions": {name: version(name) for name in ("ddcore", "torch")},
+            "protocol": finding.says,
+            "rows": finding.numbers["rows"],
+        }
         dd.write_whole(RECORD, (json.dumps(about, indent=1) + "\n").encode())
-        dict(zip(("bytes", "minutes"), finding.plots, strict=True))["minutes"].save(RECORD.with_suffix(".png"))
+        next(plot for plot in finding.plots if plot.name == "minutes").save(RECORD.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ busy core; rho over all and over the truly best 20 %, regret in points; the best
     T, stopped early      4       0              28           0.87   0.66       0.14
                           16      0              16           0.90   0.78       0.00
                           64      0              74           0.98   0.43       0.37
-    random, 10 a class    16      0              10           0.88   0.80       0.69
+    random, 10 per class  16      0              10           0.88   0.80       0.69
                           64      0              51           0.80   0.64       0.90
-    herding, 10 a class   16      24             11           0.89   0.63       0.21
+    herding, 10 per class 16      24             11           0.89   0.63       0.21
                           64      24             56           0.91   0.49       0.14
-    dm, 10 a class        16      30             14           0.88   0.81       0.28
+    dm, 10 per class      16      30             14           0.88   0.81       0.28
                           64      30             53           0.86   0.36       0.76
     full, another seed    120     0              69           0.97   0.42       0.56
 
@@ -39,18 +39,18 @@ each. Over these 105:
     T, stopped early      4       0              19           0.77   0.14       0.16       0.63      1.57
                           16      0              42           0.82   0.05       0.37       0.80      1.87
                           64      0              143          0.80   0.06       0.73       0.96      1.25
-    random, 10 a class    16      4              38           0.82   0.27       0.31       0.67      0.44
+    random, 10 per class  16      4              38           0.82   0.27       0.31       0.67      0.44
                           64      4              126          0.76   0.58       0.56       0.82      0.85
-    herding, 10 a class   16      6              39           0.84   0.21       0.29       0.77      0.76
+    herding, 10 per class 16      6              39           0.84   0.21       0.29       0.77      0.76
                           64      6              127          0.84   0.47       0.59       0.77      0.37
-    dm, 10 a class        16      19             39           0.81   0.23       0.35       0.80      1.49
+    dm, 10 per class      16      19             39           0.81   0.23       0.35       0.80      1.49
                           64      19             131          0.82   0.29       0.55       0.60      0.63
-    ftd, 10 a class       16      90             46           0.82   0.33       0.30       0.80      0.82
+    ftd, 10 per class     16      90             46           0.82   0.33       0.30       0.80      0.82
                           64      90             156          0.80   0.49       -0.06      -0.17     1.19
     full, another seed    400     0              753          0.99   0.81       0.55       0.93      0.00
 
-Here ten images a class tell the best 20 % apart where early stopping at equal total cost does not: by 0.41 to 0.52 more
-for random, herding and ftd at 64 steps, for 1, 10 and 100 searches alike, though not surely (random: +0.52 [-0.08,
+Here ten images per class tell the best 20 % apart where early stopping at equal total cost does not: by 0.41 to 0.52
+more for random, herding and ftd at 64 steps, for 1, 10 and 100 searches alike, though not surely (random: +0.52 [-0.08,
 +1.09], of bootstraps over candidates and seeds). Distilled ones are no better at it than random real images, which cost
 nothing to make: that would have to change. Condensing, training and measuring account for 83.6 % of the wall time; what
 the rest went into on the GPU was not found out.

@@ -30,7 +30,7 @@ those of training on the memory, for 100 images of MNIST, one thread of a busy m
     nothing                     11.4 ± 3.3                                   12.0 ± 4.4
 
 Trained on alone, dm_bases beats random items by 25 to 32 points at 10 images and 6 to 12 at 100, and all of T in as
-few steps is hardly better; its 98 images a class, read from shared bases, stand in the bytes of 1 or 10. Most of that
+few steps is hardly better; its 98 images per class, read from shared bases, stand in the bytes of 1 or 10. Most of that
 comes from the bases: not distilled they were 1 to 2 points less (validation, one memory of each size). So short,
 distilled_replay hardly leaves the real images that it starts from (its authors' runs take a thousand times as long).
 Beside an experience 50 steps see few items of a memory, and any memory is unsure; 980 images are then hardly better

@@ -41,7 +41,7 @@ def runs(tmp_path_factory):
 
 def test_a_table_of_short_entries_loses_none_on_a_narrow_terminal(capsys):
     head = ["exchange", *(f"measure {i}" for i in range(12))]
-    label = "fedavg, refined by dynafed, 10 a class"
+    label = "fedavg, refined by dynafed, 10 per class"
     show(head, [[label, *(f"{i}{i}.0 ± 0.{i}" for i in range(12))]])
     said = capsys.readouterr().out
     assert all(name in said for name in head) and label in said and "1111.0 ± 0.11" in said

@@ -170,8 +170,8 @@ def test_federated_smoke(scenario, shared, tmp_path):
     said = scenario("federated", "--root", root, "--data", "fashion", "--alphas", "0.1")
     for name in (
         "fedavg | 2",
-        "feddm, 1 a class, sets kept | 2",
-        *(f"{m}, 1 a class, one shot | 1" for m in ("feddm", "random")),
+        "feddm, 1 per class, sets kept | 2",
+        *(f"{m}, 1 per class, one shot | 1" for m in ("feddm", "random")),
     ):
         assert name in said
     for name in ("report.md", "bytes.png", "rounds.png", "cases"):
@@ -222,7 +222,7 @@ def test_digits_smoke(scenario, tmp_path):
 def test_nas_smoke(scenario, tmp_path):
     for _ in range(2):
         said = scenario("nas", "--proxies", "early", "random", "dm", "gtn")
-        for line in ("T, stopped early | 2 |", "dm, 10 a class | 2 |", "gtn, 10 a class, replayed | 15 |"):
+        for line in ("T, stopped early | 2 |", "dm, 10 per class | 2 |", "gtn, 10 per class, replayed | 15 |"):
             assert line in said
     for name in ("report.md", "scatter.png", "regret.png", "top.png"):
         assert (tmp_path / "runs-smoke" / name).exists()

@@ -543,7 +543,8 @@ def test_a_method_whose_minutes_are_over_before_its_first_step_has_a_row_that_sa
     assert rows["dm"]["begun"] and not rows["mtt"]["begun"] and rows["mtt"]["iterations"] == 0
     (cells,) = [row for row in finding.rows if row[2].startswith("mtt")]
     assert cells[2:6] == ["mtt (0.01 min)", "-", "not begun", "-"]
-    assert "Its minutes were over before its first step: mtt at ipc 1." in finding.says
+    assert "were over before their first step: mtt on digits, ipc 1, 0.01 min, seed 0." in finding.says
+    assert "Infinity" not in json.dumps(finding.numbers)
     panels = [panel for plot in finding.plots for row in plot.panels for panel in row]
     assert panels and "mtt" not in {line.label for panel in panels for line in panel.lines}
 

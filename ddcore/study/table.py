@@ -121,17 +121,21 @@ class Table(Study):
 
     def summarise(self, found: Sequence[Found]) -> Finding:
         rows = [row for alike in over_seeds(found) for row in _rows([one.numbers for one in alike])]
-        rows.sort(key=lambda row: (row["data"], row["ipc"], not row["begun"], row["network"], -row["mean"]))
+        rows.sort(key=_order)
         head = ["data", "ipc", "method", "network", "accuracy ± nets", "± seeds (n)", "published", "bytes"]
         head += ["seconds", "MiB", "iterations"]
-        late = [f"{row['method']} at ipc {row['ipc']}" for row in rows if not row["begun"]]
+        late = [
+            "{method} on {data}, ipc {ipc}, {minutes:g} min, seed {seed}".format(**one.numbers, seed=one.case.seed)
+            for one in found
+            if "scores" not in one.numbers
+        ]
         left = sorted({*self._names()} - {row["method"] for row in rows})
         says = [
             "On the test split: mean, deviation over the networks of one run and, apart, over the runs of several"
             " seeds; stored bytes, seconds of distilling, most memory of the process. Real images that are chosen are"
             " at the bytes of the others, whole is all of T; published numbers are by their papers' protocols.",
             f"Protocol: {in_line(self._said())}.",
-            *([f"Its minutes were over before its first step: {', '.join(late)}."] if late else []),
+            *([f"The minutes of these were over before their first step: {'; '.join(late)}."] if late else []),
             *([f"Not in the table, as they do not suit the data: {', '.join(left)}."] if left else []),
             *dict.fromkeys(sentence for one in found for sentence in one.numbers.get("short", ())),
         ]
@@ -141,6 +145,12 @@ class Table(Study):
         p = self.protocol
         length = {"epochs": p.epochs} if p.epochs else {"steps": p.steps or "as many as suit each set"}
         return {"name": p.part_name(), **length, "batch": p.batch, "lr": list(p.lr), "nets": p.repeats}
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    """By data, size and network, the best first, and those that have no accuracy last."""
+    mean = row["mean"]
+    return row["data"], row["ipc"], not row["begun"], row["network"], mean is None, -(mean or 0.0)
 
 
 class _Spent(Exception):
@@ -182,7 +192,7 @@ def _rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     if not begun:
         same = {name: runs[0][name] for name in ("data", "ipc", "method", "minutes", "iterations")}
         none = dict.fromkeys(("std_nets", "std_seeds", "published", "bytes", "seconds", "mib"))
-        yield {**same, **none, "network": "-", "mean": float("-inf"), "seeds": 0, "nets": 0, "begun": False}
+        yield {**same, **none, "network": "-", "mean": None, "seeds": 0, "nets": 0, "begun": False}
         return
     one = begun[0]
     sets = {one["method"]: ([run["scores"] for run in begun], one["bytes"])}
@@ -195,7 +205,7 @@ def _rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             means = [score["mean"] for score in each if score["mean"] is not None]
             yield {
                 **{"data": one["data"], "ipc": one["ipc"], "method": method, "network": network, "bytes": size},
-                "mean": fmean(means) if means else float("-inf"),
+                "mean": fmean(means) if means else None,
                 "std_nets": fmean(score["std"] for score in each if score["std"] is not None) if means else None,
                 "std_seeds": stdev(means) if len(means) > 1 else None,
                 "seeds": len(means),

@@ -27,7 +27,7 @@ SAYS = {
     "plugins/backdoor/README.md": [r"This set is poisoned(?s:.*)attack_success(?s:.*)0 faults"],
     "plugins/federated/README.md": [r"^accuracy [5-9].+, worst client .+, \d+ bytes up, \d+ bytes down$", r"^$"],
     "plugins/graph/README.md": [r"^Data\(x=\[12, 16\](?s:.*)[5-9]\d\.\d % .* from 12 of 600 nodes$"],
-    "plugins/nas/README.md": ["is best after full training", "8-1", "evolution on random, 1 a class"],
+    "plugins/nas/README.md": ["is best after full training", "8-1", "evolution on random, 1 per class"],
     "plugins/recommender/README.md": [r"infinite_autoencoder: nDCG@10 \d+\.\d from 20 users, \d+\.\d from \d+"],
     "plugins/replay/README.md": ["bytes$", "bytes$", "bytes\n.*of training$"],
     "plugins/robust/README.md": [r"(?s:(.*\d\.\d){4})"] * 2,

@@ -100,7 +100,7 @@ class Distilling(Exchange):
 
     def _label(self) -> str:
         how = ", one shot" if self.rounds == 1 else ", sets kept" if self.keeps else ""
-        return f"{self.method}, {self.ipc} a class{how}"
+        return f"{self.method}, {self.ipc} per class{how}"
 
     def recipe(self, problem: Problem) -> dd.Recipe:
         """The recipe on the problem's network, its starts as far round the global weights as the method says."""

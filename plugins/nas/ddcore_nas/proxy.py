@@ -100,7 +100,7 @@ class Condensed(Proxy):
 
     @property
     def label(self) -> str:
-        return self.title or f"{self.method}, {self.ipc} a class{', replayed' if self.replay else ''}"
+        return self.title or f"{self.method}, {self.ipc} per class{', replayed' if self.replay else ''}"
 
     def recipe(self, data: dd.RealData, seed: int, host: dd.Host) -> dd.Recipe:
         overrides = {**dd.dotted(self.overrides), "seed": seed}

@@ -49,9 +49,9 @@ def test_it_tells_of_each_exchange_over_the_seeds_and_goes_on(tmp_path, federate
         return ddcore.run_study(plan, folder, host=federated_host, **named)
 
     finding = conducted(tmp_path / "a", progress=lambda *x: told.append(x))
-    assert ("case 4 of 4: feddm, 1 a class, seed 1: rounds", 2, 2) in told
+    assert ("case 4 of 4: feddm, 1 per class, seed 1: rounds", 2, 2) in told
     assert ("case 1 of 4: fedavg, seed 0: clients", 3, 3) in told
-    assert [row[0] for row in finding.rows] == ["fedavg", "feddm, 1 a class"]
+    assert [row[0] for row in finding.rows] == ["fedavg", "feddm, 1 per class"]
     assert all(len(row) == len(finding.head) for row in finding.rows)
     average, distilled = finding.numbers["exchanges"]
     assert average["accuracy"]["n"] == 2

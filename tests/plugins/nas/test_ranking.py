@@ -33,7 +33,7 @@ def stamps(folder):
 def test_it_reports_each_proxy_at_each_length_and_goes_on(tmp_path):
     finding = ddcore.run_study(study(), tmp_path)
     assert [tuple(row[:2]) for row in finding.rows] == [
-        *((label, steps) for label in ("T, stopped early", "random, 1 a class", "dm, 1 a class") for steps in "12"),
+        *((label, steps) for label in ("T, stopped early", "random, 1 per class", "dm, 1 per class") for steps in "12"),
         ("in full, another seed", ""),
     ]
     assert all(len(row) == len(finding.head) for row in finding.rows)
@@ -108,7 +108,7 @@ def test_a_set_that_was_made_before_is_a_proxy(tmp_path):
 def test_a_set_with_an_order_is_replayed_in_it(tmp_path):
     proxy = Condensed("dd", 1, {"iterations": 1, "network": {"width": 4}, "objective": {"steps": 4}}, replay=True)
     told = ddcore.run_study(study(proxies=(proxy,), seeds=(0,)), tmp_path)
-    assert [tuple(row[:2]) for row in told.rows] == [("dd, 1 a class, replayed", "4")]
+    assert [tuple(row[:2]) for row in told.rows] == [("dd, 1 per class, replayed", "4")]
 
 
 @dataclass(frozen=True)

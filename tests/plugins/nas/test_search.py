@@ -22,7 +22,7 @@ def test_it_answers_the_architecture_its_accuracies_and_the_cost(tmp_path):
     told = ddcore.run_study(study(halving, evolution, proxies=(Whole(), Condensed("random", 1))), tmp_path)
     assert [row[0] for row in told.rows] == [
         f"{strategy} on {proxy}"
-        for proxy in ("T, stopped early", "random, 1 a class")
+        for proxy in ("T, stopped early", "random, 1 per class")
         for strategy in ("halving", "evolution")
     ]
     assert all(len(row) == len(told.head) for row in told.rows)
