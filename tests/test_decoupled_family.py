@@ -253,6 +253,17 @@ def test_convolution_match_is_the_papers_loss(begun, tiny, own):
     assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
 
 
+def test_convolution_match_of_each_class_does_not_depend_on_how_many_fit_in_memory(begun, tiny, monkeypatch):
+    run = begun("gvbsm", ipc=2, overrides={"policy.networks": 1, "network.depth": 2}, augment=None)
+    draw = run.recipe.policy.draw(run.policy, run.synthetic, run.ctx)
+    held, found = run.rng.state_dict(), []
+    for room in (100, 1):
+        monkeypatch.setattr(type(run.ctx), "room", room)
+        run.rng.load_state_dict(held)
+        found += ConvolutionMatch(own=1.0, real=20).accumulate(draw, run.synthetic, run.ctx)
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("norm", "sides"), [("batch", (8,)), ("batch", (6, 5)), ("batch", (4, 8, 8)), ("instance", (8, 8))]
 )

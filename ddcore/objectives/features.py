@@ -80,7 +80,7 @@ class FeatureMatch(ClassMeans):
             return draw
         return embedded(draw, frequencies(self.kernel, draw, synthetic, ctx))
 
-    def distance(self, draw: Draw, real: Tensor, made: Tensor) -> Tensor:
+    def distance(self, draw: Draw, real: Tensor, made: Tensor, share: float) -> Tensor:
         loss = (real - made).square().sum()
         if self.logits:
             loss = loss + self.logits * (last_layer(draw, real) - last_layer(draw, made)).square().sum()
@@ -111,7 +111,7 @@ class CovarianceMatch(ClassMeans):
         pairs = torch.randn(2, d, self.directions, generator=ctx.rng["kernel"])
         return crossed(draw, sent(pairs, ctx.device))
 
-    def distance(self, draw: Draw, real: Tensor, made: Tensor) -> Tensor:
+    def distance(self, draw: Draw, real: Tensor, made: Tensor, share: float) -> Tensor:
         (mean, covariance), (mean_made, covariance_made) = covariances(draw, real), covariances(draw, made)
         diversity = (covariance - covariance_made).square().sum() / mean.shape[1]
         return (mean - mean_made).square().sum() + self.weight * diversity
@@ -144,7 +144,7 @@ class CharacteristicMatch(ClassMeans):
     def seen(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Draw:
         return embedded(draw, frequencies(self.kernel, draw, synthetic, ctx))
 
-    def distance(self, draw: Draw, real: Tensor, made: Tensor) -> Tensor:
+    def distance(self, draw: Draw, real: Tensor, made: Tensor, share: float) -> Tensor:
         m = real.shape[1] // 2
         (x, y), (u, v) = ((m**0.5 * means).unflatten(1, (2, m)).unbind(1) for means in (real, made))
         sizes = [(a.square() + b.square()).clamp_min(1e-12).sqrt() for a, b in ((x, y), (u, v))]

@@ -44,8 +44,11 @@ class ClassMeans(Objective):
         """``draw`` with the features whose means are compared."""
 
     @abstractmethod
-    def distance(self, draw: Draw, real: Tensor, made: Tensor) -> Tensor:
-        """How far the means ``made`` (k, d) of classes of S are from those of T, ``real``, summed over the classes."""
+    def distance(self, draw: Draw, real: Tensor, made: Tensor, share: float) -> Tensor:
+        """How far the means ``made`` (k, d) of classes of S are from those of T, ``real``, summed over the classes.
+
+        They are that ``share`` of all classes, by which a mean over the classes is weighted.
+        """
 
     def accumulate(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Iterator[float]:
         groups = [Group((c,), self.real, ctx.transform()) for c in range(ctx.card.classes)]
@@ -58,7 +61,7 @@ class ClassMeans(Objective):
             inputs = [groups[c].seen(next(made)) for c in lot]
             features = ctx.gate.clip_features(draw(joined(inputs), features=True))
             means = torch.stack([f.mean(0) for f in features.split([len(x) for x in inputs])])
-            loss = self.distance(draw, torch.stack([real[c] for c in lot]), means)
+            loss = self.distance(draw, torch.stack([real[c] for c in lot]), means, len(lot) / len(groups))
             loss.backward()
             total += loss.detach()
         yield float(total)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ddcore.bounds import Count, NotNegative
 from ddcore.context import Context
 from ddcore.errors import LossDiverged
-from ddcore.kernels import ConvTangent, Kernel, machine
+from ddcore.kernels import ConvTangent, Kernel, machine, regularised
 from ddcore.losses import cross_entropy, squared
 from ddcore.networks.probe import by_centres
 from ddcore.objectives.base import Objective
@@ -75,8 +75,7 @@ class Ridge(Objective):
         Raises:
             LossDiverged: the kernel of S cannot be inverted.
         """
-        shift = self.ridge * kernel.diagonal().mean()
-        found, failed = torch.linalg.solve_ex(kernel + shift * torch.eye(len(y)).to(kernel), y)
+        found, failed = torch.linalg.solve_ex(regularised(kernel, self.ridge), y)
         if bool(failed) or not bool(found.isfinite().all()):
             raise LossDiverged(
                 f"The kernel of S cannot be inverted at step {ctx.step() + 1}: items of S have become alike, or left"

@@ -66,8 +66,8 @@ class ConvolutionMatch(ClassMeans):
 
     m_l and v_l are means and variances of the input of convolution l: at each channel, over items and places, and for
     a second term in each cell of a grid of four by four, over items, channels and the places in the cell. Running
-    statistics normalise. T and S are here the classes that are in memory together, each with the same weight, and each
-    class has one augmentation, shared by T and S.
+    statistics normalise. T and S are here the classes that are in memory together, each with the same weight; where not
+    all fit, the loss is the mean over such parts. Each class has one augmentation, shared by T and S.
 
     **References**: Shao et al., G-VBSM, CVPR 2024, generalized statistical matching; ``own``, Shao et al., EDC, NeurIPS
     2024, Eq. 5.
@@ -90,9 +90,9 @@ class ConvolutionMatch(ClassMeans):
     def seen(self, draw: Draw, synthetic: SyntheticSet, ctx: Context) -> Draw:
         return convolved(draw)
 
-    def distance(self, draw: Draw, real: Tensor, made: Tensor) -> Tensor:
+    def distance(self, draw: Draw, real: Tensor, made: Tensor, share: float) -> Tensor:
         whole = _apart(draw, real.mean(0, keepdim=True), made.mean(0, keepdim=True)).sum()
-        return self.weight * ((1 - self.own) * whole + self.own * _apart(draw, real, made).mean())
+        return share * self.weight * ((1 - self.own) * whole + self.own * _apart(draw, real, made).mean())
 
 
 def _apart(draw: Draw, real: Tensor, made: Tensor) -> Tensor:
