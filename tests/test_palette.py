@@ -30,6 +30,24 @@ def test_numbers_of_any_bits_are_packed_and_come_back(bits):
     assert torch.equal(unpacked_numbers(stored, 13, bits), numbers)
 
 
+def test_nearest_colours_are_found_in_parts_that_fit_in_memory(monkeypatch):
+    module = drawn(Palette(1, depth=2, most=3), CARD)
+    whole = module._numbers()
+    monkeypatch.setattr("ddcore.carriers.palette.chunk_bytes", lambda device: 1)
+    assert torch.equal(module._numbers(), whole) and module._numbers(torch.tensor([], dtype=torch.long)).shape == (
+        0,
+        20,
+    )
+    assert module.nbytes() == sum(value.nbytes for value in module.latent().values())
+
+
+def test_fewer_real_pixels_than_colours_are_refused_before_a_run(host):
+    recipe = host.recipe("dm", overrides={"synthetic": {"name": "palette", "depth": 8, "init": "real", "coarse": 8}})
+    card = DataCard("made", (1, 8, 8), 2, (9, 3))
+    with pytest.raises(RecipeRefused, match="have 192 pixels, which cannot be put into 256 clusters"):
+        replace(recipe, synthetic=replace(recipe.synthetic, ipc=8)).check(card, host.catalogue)
+
+
 def drawn(plan, card):
     module = plan.build(card)
     generator = torch.Generator().manual_seed(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from ddcore.bounds import Count
 from ddcore.carriers.base import Carrier, CarrierModule, classes_in_order
 from ddcore.carriers.picking import cluster_centres, in_turn
+from ddcore.chunking import chunk_bytes
 from ddcore.context import Context
 from ddcore.errors import RecipeRefused
 from ddcore.levels import Bits, packed_numbers, stored_bytes, unpacked_numbers
@@ -59,7 +60,7 @@ class Palette(Carrier):
         """As many images for each class as fit. Raises RecipeRefused where not even one does."""
         palettes = stored_bytes(torch.empty(card.classes, card.shape[0], 2**self.depth), self.coarse)
         left = 4 * self.ipc * card.classes * math.prod(card.shape) - palettes
-        found = left // (card.classes * -(-math.prod(card.shape[1:]) * self.depth // 8))
+        found = left // (card.classes * _packed(self, card.shape[1:]))
         if found < 1:
             raise RecipeRefused(
                 f"{self.ipc} images per class of {card.name} have no more bytes than palettes of {2**self.depth}"
@@ -68,11 +69,24 @@ class Palette(Carrier):
         return (min(found, self.most),) * card.classes
 
     def check(self, recipe: Any, card: DataCard, network: Network) -> None:
-        """Raises RecipeRefused where not even one image fits; T may have fewer than fit."""
-        self.per_class(card)
+        """Raises RecipeRefused where not even one image fits, or real ones have fewer pixels than the palette colours.
+
+        T may have fewer images than fit.
+        """
+        least = min(map(min, self.per_class(card), card.counts)) * math.prod(card.shape[1:])
+        if self.init == "real" and least < 2**self.depth:
+            raise RecipeRefused(
+                f"The images of a class of {card.name} that a set starts from have {least} pixels, which cannot be put"
+                f" into {2**self.depth} clusters: take a smaller synthetic.depth, or synthetic.init=noise."
+            )
 
     def build(self, card: DataCard) -> PaletteModule:
         return PaletteModule(self, card)
+
+
+def _packed(plan: Palette, sides: Sequence[int]) -> int:
+    """Bytes of the numbers of one image of ``sides``."""
+    return -(-math.prod(sides) * plan.depth // 8)
 
 
 class PaletteModule(CarrierModule):
@@ -110,11 +124,16 @@ class PaletteModule(CarrierModule):
         means, shown = (sums[:, :-1] / sums[:, -1:]).unflatten(0, (classes, -1)), sums[:, -1] > 0
         self.palette.copy_(means.transpose(1, 2).where(shown.view(classes, 1, -1), self.palette))
 
+    @torch.no_grad()
     def _numbers(self, index: Tensor | slice = slice(None)) -> Tensor:
         """The colour (n, h w) nearest to each pixel, by its number in the palette."""
-        colours = self.palette[self.classes[index]]
-        likeness = 2 * self.pixels[index].flatten(2).transpose(1, 2) @ colours - colours.square().sum(1, keepdim=True)
-        return likeness.argmax(2)
+        pixels, classes, palette = self.pixels[index].flatten(2).transpose(1, 2), self.classes[index], self.palette
+        room = max(1, chunk_bytes(palette.device) // (palette.element_size() * pixels.shape[1] * palette.shape[2]))
+        found = [torch.empty(0, pixels.shape[1], dtype=torch.long, device=palette.device)]
+        for part, of in zip(pixels.split(room), classes.split(room), strict=True):
+            colours = palette[of]
+            found.append((2 * part @ colours - colours.square().sum(1, keepdim=True)).argmax(2))
+        return torch.cat(found)
 
     def _shown(self, numbers: Tensor, index: Tensor | slice = slice(None)) -> Tensor:
         colours = self.palette[self.classes[index]]
@@ -138,7 +157,7 @@ class PaletteModule(CarrierModule):
             yield
 
     def nbytes(self) -> int:
-        return sum(value.nbytes for value in self.latent().values())
+        return self.palette.nbytes + len(self.pixels) * _packed(self.plan, self.pixels.shape[2:])
 
     def latent(self) -> dict[str, Tensor]:
         numbers = packed_numbers(self._numbers(), self.plan.depth)
