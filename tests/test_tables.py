@@ -376,3 +376,13 @@ def test_centres_of_one_cluster_are_the_means_of_the_classes(host):
     distilled = host.distill(recipe, data)
     means = torch.stack([data.train.inputs[data.train.targets == c].mean(0) for c in range(data.card.classes)])
     torch.testing.assert_close(distilled.rows(), means, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("test", [1e-4, 0.01, 0.99, 0.9999])
+@pytest.mark.parametrize("named", ["breast_cancer", "diabetes", "iris", "wine"])
+def test_shares_of_scikit_learns_tables_are_possible_or_refused_with_some_that_are(named, test):
+    try:
+        assert len(dd.ScikitTable(named, test=test).load().test)
+    except BadData as error:
+        for share in str(error).removesuffix(".").split("Take a share from ")[1].split(" to "):
+            assert len(dd.ScikitTable(named, test=float(share)).load().test)

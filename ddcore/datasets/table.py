@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +82,7 @@ class ScikitTable(DataSet):
         return "vector"
 
     def load(self) -> RealData:
+        """Raises BadData where a side of the split would have fewer rows than there are classes."""
         from sklearn import datasets
         from sklearn.model_selection import train_test_split
 
@@ -88,8 +90,16 @@ class ScikitTable(DataSet):
         values = self.named == "diabetes"
         target = source.target if values else source.target_names[source.target]
         columns = {**dict(zip(source.feature_names, source.data.T, strict=True)), "target": target}
+        rows, least = len(target), 1 if values else len(source.target_names)
+        tested = math.ceil(self.test * rows)
+        if min(tested, rows - tested) < least:
+            raise BadData(
+                f"test = {self.test} of the {rows} rows of {self.named} are {tested}: both sides need at least {least}"
+                f" of them. Take a share from {math.ceil(1000 * least / rows) / 1000} to"
+                f" {math.floor(1000 * (1 - least / rows)) / 1000}."
+            )
         parts = train_test_split(
-            np.arange(len(target)), test_size=self.test, random_state=self.seed, stratify=None if values else target
+            np.arange(rows), test_size=self.test, random_state=self.seed, stratify=None if values else target
         )
         train, test = ({column: held[rows] for column, held in columns.items()} for rows in parts)
         return table(self.named, train, test, target="target", predicts="value" if values else "class")
