@@ -96,6 +96,12 @@ def test_reproduce_smoke(scenario, shared, tmp_path):
     assert re.search(r"fashion +ipc 1 +dm +2 iterations +0\.0 h", scenario("reproduce", *words, "--plan"))
 
 
+def test_minutes_smoke(scenario, shared, tmp_path):
+    said = scenario("minutes", "--root", shared("FashionMNIST").parent)
+    assert "fashion | 1 | mtt (0.02 min) | - | not begun" in said
+    assert re.search(r"fashion \| 1 \| dm \(0.02 min\) \| convnet \| \d", said)
+
+
 def test_yardstick_smoke(scenario, shared, tmp_path):
     root = shared("FashionMNIST").parent
     said = scenario("yardstick", "--root", root, "--data", "fashion", "--ipc", "1")
