@@ -532,7 +532,26 @@ def test_minutes_give_iterations_by_the_time_of_the_first_once_for_a_cell(tmp_pa
     with pytest.raises(ddcore.CasesFailed):
         run_study(plan, tmp_path)
     kept = sorted(json.loads(path.read_text())["iterations"] for path in tmp_path.glob("cases/*/budget.json"))
-    assert kept == [1 + int((60 - 6) / 1.5), 1 + int((120 - 6) / 1.5)]
+    assert kept == [60 // 6, 120 // 6]
+
+
+def test_what_single_steps_take_besides_counts_once_among_the_minutes(tmp_path, monkeypatch):
+    now, costs = [0.0], [20.0, 0.5, 10.0, 0.5, 0.5, 0.5, 0.5]
+    monkeypatch.setattr("ddcore.study.table.time.process_time", lambda: now[0])
+
+    class Costly:
+        step = 0
+
+        def run_until(self, until):
+            now[0] += costs[self.step]
+            self.step = until
+
+    monkeypatch.setattr(Host, "start", lambda *_, **__: Costly())
+    monkeypatch.setattr("ddcore.study.table.run_or_resume", None)
+    with pytest.raises(ddcore.CasesFailed):
+        run_study(replace(SMALL_TABLE, seeds=1, methods=("dm",), minutes=(1.0,)), tmp_path)
+    (kept,) = tmp_path.glob("cases/*/budget.json")
+    assert json.loads(kept.read_text())["iterations"] == int((60 - 19.5 - 9.5) / 0.5)
 
 
 def test_a_method_whose_minutes_are_over_before_its_first_step_has_a_row_that_says_so(tmp_path):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any, ClassVar
 
 from ddcore.bounds import Count, Positive
@@ -37,8 +36,8 @@ from ddcore.types import Progress
 
 REFERENCES = ("random", "herding")
 """What stands in every table."""
-TIMED = 4
-"""Steps after the first one by which the length of a run is chosen that shall take so many minutes."""
+TIMED = 5
+"""Steps after the first one by whose median the length of a run is chosen that shall take so many minutes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ class Table(Study):
     """Runs of each cell."""
     minutes: tuple[Positive, ...] = ()
     """CPU minutes that each method has to distil, a row for each of them: as many iterations as they give, by the time
-    of its first ones; none where that time is over before the first. Empty for the iterations of the recipes."""
+    of its first ones, where what few of these take, such as the training of an expert, counts once. None where the
+    minutes are over before the first; empty for the iterations of the recipes."""
     protocol: Protocol = field(default_factory=Protocol)
     """How networks are trained on what comes out."""
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -172,14 +172,17 @@ def _iterations(recipe: Recipe, about: Any, folder: Path, host: Host, device: st
         if progress:
             progress(what, done, of)
 
-    run, first = host.start(long, loaded(about["settings"].data), device=device, progress=watched), given
-    with suppress(_Spent):
-        run.run_until(1)
-        first = clock() - began
-        run.run_until(1 + TIMED)
-    each = (clock() - began - first) / max(1, run.step - 1)
-    found = run.step and 1 + max(0, int((given - first) / max(each, 1e-6)))
-    write_whole(kept, json_bytes({"iterations": found, "first": first, "each": each}))
+    run = host.start(long, loaded(about["settings"].data), device=device, progress=watched)
+    steps: list[float] = []
+    try:
+        while run.step < 1 + TIMED:
+            run.run_until(run.step + 1)
+            steps.append(clock() - began - sum(steps))
+        each = max(median(steps[1:]), 1e-6)
+        found = max(1, int((given - sum(step - each for step in steps)) / each))
+    except _Spent:
+        found = len(steps)
+    write_whole(kept, json_bytes({"iterations": found, "steps": steps}))
     return found
 
 
