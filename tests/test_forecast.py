@@ -38,7 +38,8 @@ def test_stages_are_those_of_the_run(planned):
 
 
 @pytest.mark.parametrize(
-    ("method", "fit", "times"), [("mtt", "policy.fit", 5), ("sre2l", "policy.fit", 1), ("frepo", None, 0)]
+    ("method", "fit", "times"),
+    [("mtt", "policy.fit", 5), ("haba", "policy.policy.fit", 5), ("sre2l", "policy.fit", 1), ("frepo", None, 0)],
 )
 def test_a_fit_is_timed_in_short_and_told_in_full(method, fit, times, planned):
     steps = {f"{fit}.steps": 700, f"{fit}.epochs": "none"} if fit else {}
