@@ -166,6 +166,9 @@ from .data import (
 from .datasets.base import (
     DataSet as DataSet,
 )
+from .datasets.base import (
+    loaded as loaded,
+)
 from .datasets.digits import (
     Digits as Digits,
 )
@@ -723,9 +726,6 @@ from .study.base import (
 )
 from .study.base import (
     Study as Study,
-)
-from .study.base import (
-    loaded as loaded,
 )
 from .study.base import (
     over_seeds as over_seeds,

@@ -23,7 +23,8 @@ from ddcore import Host, RecipeRefused, load_distilled, run_study
 from ddcore.cli import app
 from ddcore.plugin import Dask, Local, Loky, Parallel, Ray
 from ddcore.study.engine import DIED, Failure, Pool
-from ddcore.study.ray import STARTS
+from ddcore.study.ray import STARTS, ray_at_home
+from ddcore.study.ray import _start as start_ray
 
 
 class Died(Exception):
@@ -371,6 +372,59 @@ def test_ray_is_started_again_where_a_busy_machine_was_too_slow(tmp_path, failin
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     run = subprocess.run(words, capture_output=True, text=True, env=env, check=False)
     assert said in run.stdout, run.stderr
+
+
+class StubRay:
+    """Fails to start with each of ``errors`` in turn, and then starts."""
+
+    def __init__(self, *errors, running=False):
+        self.errors, self.running = list(errors), running
+        self.tries = self.ended = 0
+
+    def init(self, *given, **named):
+        self.tries += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def is_initialized(self):
+        return self.running
+
+    def shutdown(self):
+        self.ended += 1
+
+
+@pytest.mark.parametrize("said", ["it took too long", "it took too long.", "it took\n too long.\n"])
+def test_a_start_that_never_succeeds_says_what_ray_said(said):
+    ray = StubRay(*[Exception(said)] * STARTS)
+    with pytest.raises(RecipeRefused, match=r"last of which said: it took too long\. Leave it more"):
+        start_ray(ray, {})
+    assert ray.tries == ray.ended == STARTS
+
+
+@pytest.mark.parametrize("error", [ValueError("no such port"), TypeError("it"), PermissionError("folder"), OSError()])
+def test_what_no_other_start_would_help_is_refused_at_once(error):
+    ray = StubRay(error)
+    with pytest.raises(RecipeRefused, match=r"Ray did not start: .+\. Correct that"):
+        start_ray(ray, {})
+    assert ray.tries == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("node"), TimeoutError("30 s"), ConnectionError("gcs")])
+def test_what_another_start_may_help_is_started_again(error):
+    ray = StubRay(error)
+    start_ray(ray, {})
+    assert ray.tries == 2
+
+
+def test_a_session_of_ray_that_the_user_has_is_left_alone(monkeypatch, tmp_path):
+    ray = StubRay(running=True)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr("ddcore.study.ray.find_spec", lambda name: True)
+    with pytest.raises(RecipeRefused, match=r"has a session in this process already.*ray\.shutdown\(\)"):
+        run_study(ddcore.Grid(), tmp_path / "s", engine=Ray(1))
+    with pytest.raises(RecipeRefused, match="has a session"), ray_at_home(1):
+        pytest.fail("it has a home")
+    assert (ray.tries, ray.ended) == (0, 0) and not (tmp_path / "s").exists()
 
 
 # --- the command line ------------------------------------------------------------------------------------

@@ -38,7 +38,8 @@ def test_stages_are_those_of_the_run(planned):
 
 
 @pytest.mark.parametrize(
-    ("method", "fit", "times"), [("mtt", "policy.fit", 5), ("sre2l", "policy.fit", 1), ("frepo", None, 0)]
+    ("method", "fit", "times"),
+    [("mtt", "policy.fit", 5), ("haba", "policy.policy.fit", 5), ("sre2l", "policy.fit", 1), ("frepo", None, 0)],
 )
 def test_a_fit_is_timed_in_short_and_told_in_full(method, fit, times, planned):
     steps = {f"{fit}.steps": 700, f"{fit}.epochs": "none"} if fit else {}
@@ -68,6 +69,32 @@ def test_nothing_is_written(planned, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     planned("dm")
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(("method", "policy"), [("mtt", "policy"), ("haba", "policy.policy")])
+def test_a_store_of_experts_is_left_alone_and_has_none_for_the_next_forecast(method, policy, planned, tmp_path):
+    few = {f"{policy}.fit.epochs": "none", f"{policy}.fit.steps": 700, f"{policy}.store": str(tmp_path / "experts")}
+    first, second = ([(s.name, s.of) for s in planned(method, overrides=few).stages] for _ in range(2))
+    assert first == second and first[0][0].startswith("training expert")
+    assert not (tmp_path / "experts").exists()
+
+
+def test_a_store_that_the_run_could_not_have_is_refused(host, small, tmp_path):
+    fit = {"policy.fit.epochs": "none", "policy.fit.steps": 20, "policy.experts": 1}
+
+    def with_store(folder, **changes):
+        return small(host.recipe("mtt", iterations=1, overrides={**fit, **changes, "policy.store": str(folder)}))
+
+    host.distill(with_store(tmp_path), Digits().load())
+    (buffer,) = tmp_path.iterdir()
+    kept = sorted(buffer.iterdir())
+    assert forecast(Experiment(with_store(buffer), SETTINGS), host=host).stages[0].of == 20
+    with pytest.raises(RecipeRefused, match="another fit"):
+        forecast(Experiment(with_store(buffer, **{"policy.fit.lr": 0.5}), SETTINGS), host=host)
+    private = with_store(tmp_path, **{"synthetic.init": "noise", "plugins": {"private": {"requests": 40}}})
+    with pytest.raises(RecipeRefused, match="leave store out"):
+        forecast(Experiment(private, SETTINGS), host=host)
+    assert [sorted(path.iterdir()) for path in tmp_path.iterdir()] == [kept]
 
 
 def test_what_would_be_refused_is_refused(planned):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,8 +18,11 @@ from typer.testing import CliRunner
 import ddcore
 from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study
 from ddcore.cli import app
+from ddcore.datasets.base import Readings
+from ddcore.files import held
 from ddcore.plugin import DataSet, Line, Mnist, Panel, Part, Plot, over_seeds, spread
 from ddcore.study.table import Table
+from ddcore.testing import tiny_images
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,72 @@ def test_a_study_whose_cases_have_ended_needs_no_data(tmp_path, monkeypatch):
     run_study(Count(), tmp_path)
     monkeypatch.setattr("ddcore.study.running.loaded", lambda data: pytest.fail("nothing is left to run"))
     assert run_study(Count(), tmp_path).numbers["made"] == [3, 3]
+
+
+@dataclass(frozen=True)
+class Tagged(ddcore.DataSet):
+    """Tiny images, with a table among its fields; it knows how often it was read."""
+
+    reads: ClassVar[list[str]] = []
+
+    tags: dict[str, int] = field(default_factory=dict)
+    """Whatever."""
+
+    def load(self):
+        self.reads.append(str(self.tags))
+        return tiny_images(8)
+
+
+@dataclass(frozen=True)
+class Sampled(ddcore.Experiments):
+    """Random images of each of several data sets, with each of two seeds."""
+
+    data: tuple[ddcore.DataSet, ...] = (Tagged(),)
+
+    def experiments(self, host):
+        protocol = ddcore.Protocol(steps=1, repeats=1, networks=(ddcore.MLP(width=4),))
+        recipe = host.recipe("random")
+        return [
+            ddcore.Experiment(replace(recipe, seed=seed), ddcore.Settings(data, protocol, ()))
+            for data in self.data
+            for seed in (0, 1)
+        ]
+
+
+@pytest.fixture
+def reads():
+    Tagged.reads.clear()
+    return Tagged.reads
+
+
+def test_a_study_of_experiments_reads_its_data_once_and_each_study_anew(tmp_path, reads):
+    run_study(Sampled(), tmp_path / "a")
+    assert reads == ["{}"]
+    run_study(Sampled(), tmp_path / "b")
+    assert reads == ["{}"] * 2
+    settings = ddcore.Settings(Tagged())
+    settings.load(0), settings.load(0)
+    assert reads == ["{}"] * 4, "outside a study, the files as they are now"
+
+
+def test_of_several_data_sets_one_at_a_time_is_held(tmp_path, reads):
+    run_study(Sampled((Tagged({"n": 1}), Tagged({"n": 2}))), tmp_path)
+    assert reads == [str({"n": n}) for n in (2, 1, 2)], "all before the first case, whose own comes last"
+
+
+def test_a_process_reads_the_data_of_a_study_once(reads):
+    sent = pickle.dumps(Readings())
+    for _ in range(2):
+        pickle.loads(sent).load(Tagged())
+    assert len(reads) == 1
+    pickle.loads(pickle.dumps(Readings())).load(Tagged())
+    assert len(reads) == 2
+
+
+def test_a_folder_that_another_holds_is_said_before_data_are_read(tmp_path, reads):
+    with held(tmp_path / "s"), pytest.raises(ddcore.FolderHeld):
+        run_study(Sampled(), tmp_path / "s")
+    assert not reads
 
 
 # --- processes of their own ------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def picture(record: dict) -> Figure:
 
 
 def stale(record: dict) -> list[str]:
-    """Methods of the core that were never recorded, or whose recipe is no longer the recorded one."""
+    """Methods of the core that were never recorded, recorded ones that are gone, or whose recipe is another now."""
     host = Host()
     names = [entry.name for entry in catalogue().of("method") if entry.distribution == "ddcore"]
     recipes = {name: dotted(to_dict(host.recipe(name, ipc=1))) for name in names if name not in CHOSEN}
@@ -106,7 +106,7 @@ def stale(record: dict) -> list[str]:
     changed = [
         name
         for name, found in record["methods"].items()
-        if name not in CHOSEN and not held(found["recipe"], recipes[name])
+        if name not in CHOSEN and (name not in recipes or not held(found["recipe"], recipes[name]))
     ]
     return [*missing, *changed]
 

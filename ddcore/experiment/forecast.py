@@ -28,6 +28,7 @@ from ddcore.host import Host
 from ddcore.memory import memory
 from ddcore.packing import NONE, dotted, overridden, to_dict
 from ddcore.policies.base import Policy
+from ddcore.policies.experts import Experts
 from ddcore.preprocess import Fitted
 from ddcore.run import Run
 from ddcore.store import Store
@@ -159,7 +160,8 @@ def forecast(
 ) -> Forecast:
     """What ``experiment`` will take, from a few steps of all that it does; nothing is written.
 
-    Under a guarding gate the steps are done on noise of the size of the data, so that nothing of T is told.
+    Under a guarding gate the steps are done on noise of the size of the data, so that nothing of T is told. Experts
+    count as if none was in their store yet.
     ``seconds``: the most that a stage before the first step of S is given.
 
     Raises:
@@ -169,7 +171,7 @@ def forecast(
     host = host or Host()
     data = checked_data(experiment, host, device)
     recipe, watch = experiment.recipe, _Watch(seconds)
-    short = _with_short_fits(recipe, host)
+    short = _in_short(recipe, host)
     run = host.start(short, data, device=device, progress=watch)
     if run.recipe.gate.guards:
         data = replace(data, train=_noise(data.train))
@@ -179,6 +181,8 @@ def forecast(
     run.gate, run.ctx = gate, replace(run.ctx, gate=gate)
     run.on_step = steps = _Steps(gate)
     try:
+        run.start()
+        _check_stores(run, recipe, gate.whole)
         run.run_until(TIMED)
         distilled = run.export()
     except _Enough:
@@ -219,10 +223,23 @@ def _noise(store: Store) -> Store:
     return replace(store, inputs=inputs)
 
 
-def _with_short_fits(recipe: Recipe, host: Host) -> Recipe:
-    fits = {path: part for path, part in recipe.within() if isinstance(part, Fit)}
-    short = {f"{path}.steps": max(TIMED, fit.snapshots) for path, fit in fits.items()}
-    return overridden(recipe, {**short, **{f"{path}.epochs": NONE for path in fits}}, host.catalogue)
+def _in_short(recipe: Recipe, host: Host) -> Recipe:
+    """``recipe`` with short fits, whose experts are kept in no store: other runs would find them there."""
+    changes: dict[str, Any] = {}
+    for path, part in recipe.within():
+        if isinstance(part, Fit):
+            changes |= {f"{path}.steps": max(TIMED, part.snapshots), f"{path}.epochs": NONE}
+        if isinstance(part, Experts):
+            changes[f"{path}.store"] = NONE
+    return overridden(recipe, changes, host.catalogue)
+
+
+def _check_stores(run: Run, recipe: Recipe, whole: dict[Fit, Fit]) -> None:
+    """Refuse a store of ``recipe`` that ``run``, which does without it, could not use in full, by ``whole``."""
+    stores = {path: part.store for path, part in recipe.within() if isinstance(part, Experts) and part.store}
+    for path, part in run.recipe.within():
+        if isinstance(part, Experts) and path in stores:
+            replace(part, fit=whole[part.fit], store=stores[path]).buffer(run.ctx)
 
 
 def _in_full(short: Recipe, recipe: Recipe) -> dict[Fit, Fit]:

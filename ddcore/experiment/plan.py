@@ -13,7 +13,7 @@ from ddcore.bounds import OpenShare
 from ddcore.catalogue import Catalogue
 from ddcore.composition import Recipe
 from ddcore.data import RealData
-from ddcore.datasets.base import DataSet
+from ddcore.datasets.base import DataSet, as_read
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.protocol import Protocol
 from ddcore.kinds import kind_named
@@ -48,7 +48,7 @@ class Settings(Part, kind="settings"):
 
     def load(self, seed: int) -> RealData:
         """The data, with the validation split that is asked for, drawn from ``seed``."""
-        data = self.data.load()
+        data = as_read(self.data)
         return data if self.validation is None else data.with_validation(self.validation, seed)
 
     def baselines_of(self, recipe: Recipe) -> tuple[str, ...]:

@@ -154,6 +154,16 @@ class Experts(Policy):
         reach = state.get("reach", {})
         return {"experts_reach": round(100 * fmean(reach.values()), 1)} if reach else {}
 
+    def buffer(self, ctx: Context) -> tuple[Path, dict[str, Any]]:
+        """The folder of ``store`` where the experts of a run are kept, or will be, and what its card says of them.
+
+        Raises:
+            RecipeRefused: ``store`` is a buffer that was made otherwise, or the gate's answers must not be shared.
+        """
+        assert self.store is not None
+        card = self._card(ctx)
+        return buffer(Path(self.store), card), card
+
     def _unjudged(self, state: dict[str, Any], number: int, ctx: Context) -> bool:
         """An expert that is to be judged, and has not been."""
         asked = self.judged and not ctx.gate.source.guard and not ctx.card.values
@@ -180,7 +190,10 @@ class Experts(Policy):
                 kept[str(number)] = self._trained(state, number, ctx)
             return [kept[str(number)][t] for t in which]
         if "buffer" not in state:
-            state["buffer"] = str(buffer(Path(self.store), self._card(ctx)))
+            folder, card = self.buffer(ctx)
+            if not (folder / CARD).exists():
+                write_whole(folder / CARD, (json.dumps(card, indent=2) + "\n").encode())
+            state["buffer"] = str(folder)
         path = Path(state["buffer"]) / f"expert-{number:04}.safetensors"
         if not ranks().told(path.exists()):
             trained = self._trained(state, number, ctx)
@@ -238,11 +251,7 @@ def buffer(store: Path, card: dict[str, Any]) -> Path:
         RecipeRefused: ``store`` is a buffer that was made otherwise.
     """
     if not (store / CARD).exists():
-        digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
-        folder = store / digest[:16]
-        if not (folder / CARD).exists():
-            write_whole(folder / CARD, (json.dumps(card, indent=2) + "\n").encode())
-        return folder
+        return store / hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()[:16]
     try:
         found = json.loads((store / CARD).read_text())
     except ValueError as error:

@@ -39,6 +39,10 @@ class Perturbed(Policy):
         if self.low > self.high:
             yield f"low = {self.low}: it must be at most high = {self.high}"
 
+    @property
+    def fits(self) -> int:
+        return self.policy.fits
+
     def check_state(self, state: dict[str, Any], network: Network) -> None:
         self.policy.check_state(state, network)
 

@@ -51,6 +51,10 @@ class Rival(Policy):
     def gives(self) -> frozenset[str]:
         return frozenset({"rival"})
 
+    @property
+    def fits(self) -> int:
+        return self.policy.fits
+
     def check_state(self, state: dict[str, Any], network: Network) -> None:
         own = dict(state)
         self.policy.check_state(own.pop("inner", {}), network)

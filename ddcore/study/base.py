@@ -8,13 +8,9 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ddcore.data import RealData
-from ddcore.datasets.base import DataSet
-from ddcore.errors import BadData, DdcoreError
 from ddcore.host import Host
 from ddcore.packing import dotted, packed
 from ddcore.parts import Part
@@ -120,21 +116,3 @@ def overrides_of(method: str, overrides: Mapping[str, Any], host: Host) -> dict[
     for name in overrides.keys() - {ALL}:
         host.catalogue.find("method", name)
     return {**dotted(overrides.get(ALL, {})), **dotted(overrides.get(method, {}))}
-
-
-@lru_cache(maxsize=1)
-def loaded(data: DataSet) -> RealData:
-    """``data``, read once for all cases that use it one after another.
-
-    Raises:
-        BadData: its files are missing or cannot be used.
-    """
-    try:
-        return data.load()
-    except DdcoreError:
-        raise
-    except Exception as error:  # the data set's own code: anything may come out of it
-        raise BadData(
-            f"{data.part_name()} cannot be loaded ({type(error).__name__}: {error}). Correct its root or its other"
-            " fields."
-        ) from error

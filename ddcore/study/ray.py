@@ -22,6 +22,8 @@ RAY_ENVIRONMENT = {
 """What Ray reads when it is imported: no telemetry, and loopback alone, unless the user says otherwise."""
 STARTS = 3
 """How often Ray is started at most, until its processes have come up in time."""
+SLOW = (RuntimeError, TimeoutError, ConnectionError)
+"""What Ray raises, besides a plain Exception, where its processes take longer to come up than it waits."""
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory for messages between Ray's processes."""
 
@@ -33,6 +35,7 @@ class Ray(Parallel):
     def ready(self) -> None:
         if find_spec("ray") is None:
             raise RecipeRefused("The engine ray needs the package ray: pip install 'ddcore[ray]'.")
+        _refuse_another_session()
 
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:
@@ -55,7 +58,11 @@ def ray_at_home(cores: int) -> Iterator[dict[str, Any]]:
 
     All of Ray's files lie in a folder of their own, which is also the home of its processes; both end with this
     context, and with this process however that ends. What can be imported here can be imported there.
+
+    Raises:
+        RecipeRefused: Ray has a session in this process already, which would end with this context.
     """
+    _refuse_another_session()
     with guarded_home("ddray-") as folder:
         changes = {"HOME": folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         before = {name: os.environ.get(name) for name in changes}
@@ -78,18 +85,30 @@ def ray_at_home(cores: int) -> Iterator[dict[str, Any]]:
                     os.environ[name] = value
 
 
+def _refuse_another_session() -> None:
+    ray = sys.modules.get("ray")  # what has not been imported has none, and is imported in RAY_ENVIRONMENT
+    if ray is not None and ray.is_initialized():
+        raise RecipeRefused(
+            "Ray has a session in this process already, which a second one would end. End it by ray.shutdown() first,"
+            " or take another engine."
+        )
+
+
 def _start(ray: Any, arguments: dict[str, Any]) -> None:
-    """Start it, with :data:`STARTS` tries. Raises RecipeRefused where none succeeds."""
+    """Start it, with :data:`STARTS` tries where it was too slow. Raises RecipeRefused where it does not start."""
     for left in reversed(range(STARTS)):
         try:
             ray.init("local", **arguments)
             return
-        except Exception as error:  # Ray has no narrower one for processes that take it over half a minute
+        except Exception as error:
             ray.shutdown()
+            said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            if not (type(error) is Exception or isinstance(error, SLOW)):
+                raise RecipeRefused(f"Ray did not start: {said}. Correct that, or take another engine.") from error
             if not left:
                 raise RecipeRefused(
-                    f"Ray did not start in {STARTS} tries, the last of which said: {error} Leave it more of the"
-                    " machine, or take the engine loky."
+                    f"Ray did not start in {STARTS} tries, the last of which said: {said}. Leave it more of the"
+                    " machine, or take another engine."
                 ) from error
 
 

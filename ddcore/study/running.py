@@ -17,7 +17,7 @@ from typing import Any
 
 import tomli_w
 
-from ddcore.datasets.base import DataSet
+from ddcore.datasets.base import DataSet, Readings, loaded, reading, written
 from ddcore.device import check_device
 from ddcore.errors import CasesFailed, DdcoreError, RecipeRefused
 from ddcore.files import LOCK, held, write_whole
@@ -25,7 +25,7 @@ from ddcore.host import Host
 from ddcore.packing import dotted, to_dict
 from ddcore.parts import Part
 from ddcore.report.tables import latex_table, markdown_table
-from ddcore.study.base import Case, Found, Study, loaded
+from ddcore.study.base import Case, Found, Study
 from ddcore.study.engine import Engine, Failure, Local
 from ddcore.study.finding import Finding
 from ddcore.study.post import Post
@@ -96,17 +96,12 @@ def run_study(
     place, host = Place(Path(folder)), host or Host()
     settings = {"name": type(study).part_name(), **to_dict(study)}
     _refuse_another(place, study, settings)
-    cases = study.cases(host)
-    if not cases:
-        raise RecipeRefused(f"The study {settings['name']} has no case to run: what its fields name leaves none.")
-    folders = [case.folder for case in cases]
-    if twice := [case for i, case in enumerate(cases) if folders.index(folders[i]) < i]:
-        raise RecipeRefused(f"Two cases are the same: {twice[0]}. Name each once.")
-    _load_data(study, [case for case in cases if place.found(case) is None])
-    with held(place.path):
+    with held(place.path), reading(Readings()) as readings:
+        cases = _cases(study, host)
+        _load_data(study, [case for case in cases if place.found(case) is None])
         write_whole(place.settings, tomli_w.dumps(settings).encode())
         try:
-            _run_cases(study, cases, place, host, device, progress, engine)
+            _run_cases(study, cases, place, host, device, progress, engine, readings)
         except KeyboardInterrupt as error:
             error.__notes__ = ["The same command goes on."]
             raise
@@ -114,6 +109,16 @@ def run_study(
         finding = study.summarise(found)
         _write(finding, found, settings, place)
     return finding
+
+
+def _cases(study: Study, host: Host) -> Sequence[Case]:
+    cases = study.cases(host)
+    if not cases:
+        raise RecipeRefused(f"The study {study.part_name()} has no case to run: what its fields name leaves none.")
+    folders = [case.folder for case in cases]
+    if twice := [case for i, case in enumerate(cases) if folders.index(folders[i]) < i]:
+        raise RecipeRefused(f"Two cases are the same: {twice[0]}. Name each once.")
+    return cases
 
 
 def _refuse_another(place: Place, study: Study, settings: dict[str, Any]) -> None:
@@ -140,7 +145,8 @@ def _load_data(study: Study, todo: Sequence[Case]) -> None:
     """Load each data set that ``study`` and its cases ``todo`` name; one that cannot be fails here, before all work."""
     named = [value for case in todo for value in (study, *case.description.values()) if isinstance(value, Part)]
     found = [part for value in named for _, part in value.within() if isinstance(part, DataSet)]
-    for data in dict.fromkeys(found):
+    each = {written(data): data for data in found}
+    for data in reversed(each.values()):  # the first case finds its own read last
         loaded(data)
 
 
@@ -152,6 +158,7 @@ def _run_cases(
     device: str,
     progress: Progress | None,
     engine: Engine,
+    readings: Readings,
 ) -> None:
     names = {case.folder: f"case {i} of {len(cases)}: {case}" for i, case in enumerate(cases, 1)}
     todo = [case for case in cases if place.found(case) is None]
@@ -171,7 +178,7 @@ def _run_cases(
         say(f"{ended} of {len(cases)} cases found", ended, len(cases))
     say("cases", ended, len(cases))
     there = Place(place.path.absolute())
-    work = partial(_run_case, study=study, place=there, host=host, device=device)
+    work = partial(_run_case, study=study, place=there, host=host, device=device, readings=readings)
     waiting = [case.folder for case in todo]
     with closing(engine.each(work, todo, told, heard)) as outcomes:
         while waiting:
@@ -194,7 +201,14 @@ def _run_cases(
 
 
 def _run_case(
-    case: Case, progress: Progress | None, *, study: Study, place: Place, host: Host, device: str
+    case: Case,
+    progress: Progress | None,
+    *,
+    study: Study,
+    place: Place,
+    host: Host,
+    device: str,
+    readings: Readings,
 ) -> Failure | None:
     """Run ``case`` and write what came out; answers why it failed, None where it did not."""
     if place.found(case):  # by a worker that died before it could say so
@@ -203,7 +217,8 @@ def _run_case(
     write_whole(folder / "case.toml", tomli_w.dumps(case.table()).encode())
     post = Post(folder)
     try:
-        numbers = study.run(case, folder, host, device, progress or post)
+        with reading(readings):
+            numbers = study.run(case, folder, host, device, progress or post)
         text = json.dumps(numbers, indent=1)
     except Exception as error:  # the study's own code: anything may come out of it
         reason = str(error) if isinstance(error, DdcoreError) else f"{type(error).__name__}: {error}"

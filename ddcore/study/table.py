@@ -16,7 +16,7 @@ from ddcore.bounds import Count, Positive
 from ddcore.carriers.chosen import Chosen
 from ddcore.composition import Recipe
 from ddcore.data import RealData
-from ddcore.datasets.base import DataSet
+from ddcore.datasets.base import DataSet, loaded
 from ddcore.datasets.digits import Digits
 from ddcore.errors import RecipeRefused
 from ddcore.evaluation.protocol import Protocol
@@ -29,7 +29,7 @@ from ddcore.plots import Line, Panel, Plot
 from ddcore.published import published_accuracy
 from ddcore.recipes import METHODS
 from ddcore.report.tables import bytes_cell, plus_minus
-from ddcore.study.base import ALL, Case, Found, Study, loaded, over_seeds, overrides_of
+from ddcore.study.base import ALL, Case, Found, Study, over_seeds, overrides_of
 from ddcore.study.experiments import numbers_of
 from ddcore.study.finding import Finding
 from ddcore.types import Progress

@@ -18,11 +18,11 @@ def test_the_table_of_methods_is_fresh(record):
     assert methods.made(page, record) == page
 
 
-def test_methods_of_other_recipes_and_those_that_are_missing_are_stale(record):
+def test_methods_of_other_recipes_those_that_are_missing_and_those_that_are_gone_are_stale(record):
     record["methods"]["dm"]["recipe"]["iterations"] = 7
     record["methods"]["haba"]["recipe"]["objective.terms"][1]["weight"] = 7
-    del record["methods"]["dc"]
-    assert methods.stale(record) == ["dc", "dm", "haba"]
+    record["methods"]["gone"] = record["methods"].pop("dc")
+    assert methods.stale(record) == ["dc", "dm", "haba", "gone"]
 
 
 def test_the_program_makes_table_and_picture(record, monkeypatch, tmp_path):

@@ -66,6 +66,8 @@ class Condensation(dd.Study, name="graph"):
     """Whether networks are trained on the whole graph too."""
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
+        for method, network in product(self.methods, self.condensing):
+            host.recipe(method, kind="node", overrides=self._changes(method, network, host))
         card = dd.loaded(self.data).card
         for method, network, n in product(self.methods, self.condensing, self.nodes):
             changes = {**self._changes(method, network, host), **_size(method, n, card, host)}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 from ddcore import plugin as dd
 
 
-@lru_cache(maxsize=1)
 def parted(source: dd.DataSet, items: int | None, validation: float) -> dd.RealData:
     """``source`` with T of so many ``items``, drawn class by class, the share ``validation`` of which is set aside."""
     data = dd.loaded(source)

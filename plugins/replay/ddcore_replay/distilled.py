@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from ddcore import plugin as dd
 from ddcore_replay.memory import Bounded, KeptBounded, item_bytes, shared
-from ddcore_replay.stream import joined, present, taken
+from ddcore_replay.stream import Stream, joined, present, taken
 
 OnResize = Literal["truncate", "recondense"]
 """What becomes of images when their classes get less room: the last are dropped, or all are condensed anew."""
@@ -49,9 +50,13 @@ class Distilled(Bounded):
         return lambda ipc: host.recipe(self.method, ipc=ipc, overrides=dd.dotted(self.overrides))
 
     def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> KeptDistilled:
-        recipe = self.recipe(host)
-        recipe(1)  # refuses a method or a field that does not exist
-        return KeptDistilled(self, card, recipe, seed, device, host)
+        return KeptDistilled(self, card, self.recipe(host), seed, device, host)
+
+    def check_stream(self, stream: Stream, host: dd.Host) -> None:
+        kept, classes = self.build(stream.card, 0, "cpu", host), 0
+        for experience in stream.experiences:
+            classes += len(experience.classes)
+            kept.check(experience.train, classes)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,21 @@ class KeptDistilled(KeptBounded):
         said = [torch.eye(k)[s.store.targets] if s.vectors is None else s.vectors for s in self.sets]
         return torch.cat([F.pad(rows, (0, k - rows.shape[1])) for rows in said])[self.store.order]
 
+    def check(self, store: dd.Store, classes: int) -> None:
+        """Refuse an experience of ``store``, with which ``classes`` have come, that could not be condensed.
+
+        Raises:
+            RecipeRefused: as :meth:`learn` would. Where classes have fewer items than there is room for, other ways
+                are left, so that it cannot be told.
+        """
+        self._foresee(classes)
+        ipc = self._shared(self.plan.classes or classes)
+        recipe, new = self._recipe(ipc), present(store)
+        if all(store.counts[c] >= ipc for c in new):
+            card = dd.RealData.alone(self.card, store, new).card
+            with _as_share(recipe, ipc, new):
+                recipe.fitted(card).check(card, self.host.catalogue)
+
     def learn(self, store: dd.Store) -> None:
         """Condense the items of an experience; the others make room.
 
@@ -122,10 +142,7 @@ class KeptDistilled(KeptBounded):
         classes = set(new) | set(present(self.store))
         if not new:
             raise dd.RecipeRefused("The experience has no items: there is nothing to condense.")
-        if self.plan.classes is not None and len(classes) > self.plan.classes:
-            raise dd.RecipeRefused(
-                f"{len(classes)} classes have come, and the memory was made for {self.plan.classes}: raise its classes."
-            )
+        self._foresee(len(classes))
         self.resize(self.images, len(classes))
         again = [kept for kept in self.sets if set(new) & set(present(kept.store))]
         others = [kept for kept in self.sets if not set(new) & set(present(kept.store))]
@@ -153,6 +170,23 @@ class KeptDistilled(KeptBounded):
         if self.plan.nbytes is not None:
             images = min(images, max(0, self.plan.nbytes - classes * dd.RANGE_BYTES) // item_bytes(self.card))
         return shared(images, classes)
+
+    def _foresee(self, classes: int) -> None:
+        if self.plan.classes is not None and classes > self.plan.classes:
+            raise dd.RecipeRefused(
+                f"{classes} classes have come, and the memory was made for {self.plan.classes}: raise its classes."
+            )
+
+    def _recipe(self, ipc: int) -> dd.Recipe:
+        """The recipe for ``ipc`` images per class. Raises RecipeRefused where its labels cannot be served."""
+        recipe = self.recipe(ipc)
+        if not self.soft and not isinstance(recipe.labels, dd.Hard):
+            raise dd.RecipeRefused(
+                f"{recipe.name} learns labels that are not classes, and a memory stands beside items whose labels are:"
+                " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.OneHot or"
+                " with_soft data."
+            )
+        return recipe
 
     def _hold(self, sets: list[Condensed]) -> None:
         self.sets, self.store = sets, joined([kept.store for kept in sets])
@@ -197,24 +231,13 @@ class KeptDistilled(KeptBounded):
 
     def _made(self, store: dd.Store, classes: list[int], ipc: int) -> Condensed:
         """What the recipe makes of ``classes``, each of which has ``ipc`` items or more."""
-        recipe = self.recipe(ipc)
-        if not self.soft and not isinstance(recipe.labels, dd.Hard):
-            raise dd.RecipeRefused(
-                f"{recipe.name} learns labels that are not classes, and a memory stands beside items whose labels are:"
-                " take a method with hard labels, or in Avalanche a benchmark of ddcore_replay.avalanche.OneHot or"
-                " with_soft data."
-            )
+        recipe = self._recipe(ipc)
         data = dd.RealData.alone(self.card, store, classes)
         # each experience draws its own numbers
         recipe = replace(recipe, seed=1000 * self.seed + self._runs)
         self._runs += 1
-        try:
+        with _as_share(recipe, ipc, classes):
             run = self.host.start(recipe, data, device=self.device)
-        except dd.RecipeRefused as error:
-            raise dd.RecipeRefused(
-                f"{recipe.name} cannot make {ipc} images of each of the classes {', '.join(map(str, classes))},"
-                f" their share of the memory: {error}"
-            ) from error
         run.hooks.ddcore_distill(run=run)
         averaged = run.averaged
         synthetic = run.synthetic if averaged is None else cast(dd.SyntheticSet, averaged.module)
@@ -240,6 +263,18 @@ class KeptDistilled(KeptBounded):
                 label, labelling = len(classes), local.numel() + dd.RANGE_BYTES
         item = None if carrier.latent() else math.prod(self.card.shape) + label
         return Condensed(made, vectors, size + labelling, item)
+
+
+@contextmanager
+def _as_share(recipe: dd.Recipe, ipc: int, classes: list[int]) -> Iterator[None]:
+    """A refusal of ``recipe`` says where its number of images comes from."""
+    try:
+        yield
+    except dd.RecipeRefused as error:
+        raise dd.RecipeRefused(
+            f"{recipe.name} cannot make {ipc} images of each of the classes {', '.join(map(str, classes))},"
+            f" their share of the memory: {error}"
+        ) from error
 
 
 def shares(labels: dd.LabelModule, targets: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddcore import plugin as dd
-from ddcore_replay.stream import joined, taken
+from ddcore_replay.stream import Stream, joined, taken
 
 
 class Kept(ABC):
@@ -43,6 +43,10 @@ class Memory(dd.Part, kind="memory"):
     @abstractmethod
     def build(self, card: dd.DataCard, seed: int, device: str, host: dd.Host) -> Kept:
         """An empty one. Raises RecipeRefused where it cannot serve a stream of ``card``."""
+
+    def check_stream(self, stream: Stream, host: dd.Host) -> None:
+        """Raises RecipeRefused where it cannot serve ``stream``."""
+        self.build(stream.card, 0, "cpu", host)
 
 
 @dataclass(frozen=True)

@@ -51,23 +51,28 @@ class Replay(dd.Study):
     """Whether the order of the classes is drawn from each seed; else it is that of their numbers."""
 
     def cases(self, host: dd.Host) -> list[dd.Case]:
-        card = dd.loaded(self.data).card
-        for memory in self.memories:
-            memory.build(card, self.seeds[0], "cpu", host)
+        for seed in self.seeds if self.shuffled else self.seeds[:1]:
+            stream = self._stream(seed)
+            for memory in self.memories:
+                memory.check_stream(stream, host)
         return [dd.Case(memory.label, seed, {"memory": memory}) for seed in self.seeds for memory in self.memories]
 
     def run(
         self, case: dd.Case, folder: Path, host: dd.Host, device: str, progress: dd.Progress | None
     ) -> dict[str, Any]:
         """The course of each way."""
-        data, memory, seed = dd.loaded(self.data), case.description["memory"], case.seed or 0
-        order = None
+        memory, seed = case.description["memory"], case.seed or 0
+        stream = self._stream(seed)
+        ways: list[Way] = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
+        kept = memory.build(stream.card, seed, device, host)
+        courses = go(stream, kept, self.training, ways, seed=seed, device=device)
+        return {way: asdict(course) for way, course in courses.items()}
+
+    def _stream(self, seed: int) -> Stream:
+        data, order = dd.loaded(self.data), None
         if self.shuffled:
             order = torch.randperm(data.card.classes, generator=dd.Streams(seed)["classes"]).tolist()
-        stream = Stream.of(data, self.classes_each, order)
-        ways: list[Way] = [way for way in self.ways if way in suits(memory)] or list(suits(memory))
-        courses = go(stream, memory.build(data.card, seed, device, host), self.training, ways, seed=seed, device=device)
-        return {way: asdict(course) for way, course in courses.items()}
+        return Stream.of(data, self.classes_each, order)
 
     def summarise(self, found: Sequence[dd.Found]) -> dd.Finding:
         told = []

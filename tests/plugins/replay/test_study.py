@@ -1,12 +1,13 @@
 """The study: its table, its plots, and that it goes on."""
 
 import json
+from dataclasses import dataclass, replace
 
 import pytest
 from ddcore_replay import Balanced, Distilled, Everything, Nothing, Replay, Training
 
 import ddcore
-from ddcore import Protocol, RecipeRefused
+from ddcore import Pixels, Protocol, RecipeRefused
 
 SMALL = {"iterations": 2, "network": {"width": 4}, "objective": {"real": 8}}
 SHORT = Training(
@@ -68,6 +69,55 @@ def test_a_way_that_no_memory_suits_falls_back_to_one_that_does(tmp_path):
         ("dm", "rehearse"),
         ("everything", "scratch"),
     ]
+
+
+@dataclass(frozen=True)
+class Several(Pixels):
+    """At least three images per class."""
+
+    def check(self, recipe, card, network):
+        super().check(recipe, card, network)
+        if self.ipc < 3:
+            raise RecipeRefused(f"{self.ipc} are not several")
+
+
+def test_a_recipe_is_checked_at_the_sizes_that_it_is_used_at(host, monkeypatch):
+    def memories(**fields):
+        return Replay(memories=(Distilled(method="dm", overrides=SMALL, **fields),), classes_each=5)
+
+    recipe = ddcore.Host.recipe
+
+    def of_several(self, *given, **named):
+        made = recipe(self, *given, **named)
+        return replace(made, synthetic=Several(made.ipc))
+
+    monkeypatch.setattr(ddcore.Host, "recipe", of_several)
+    assert len(memories(size=30).cases(host)) == 1
+    with pytest.raises(RecipeRefused, match=r"cannot make 2 images of each of the classes 5, .*: 2 are not several"):
+        memories(size=20).cases(host)
+    with pytest.raises(RecipeRefused, match=r"cannot make 2 images of each of the classes 0, "):
+        memories(size=20, classes=10).cases(host)
+    with pytest.raises(RecipeRefused, match="10 classes have come, and the memory was made for 5"):
+        memories(size=20, classes=5).cases(host)
+    monkeypatch.undo()
+    with pytest.raises(RecipeRefused, match="memory of 9 images cannot hold one of each of 10"):
+        memories(size=9).cases(host)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"method": "dmm"}, "no method named 'dmm'"),
+        ({"method": "frepo"}, "labels that are not classes"),
+        ({"method": "gcond_x"}, "is for items of the kind node"),
+        ({"overrides": {"netwrok.width": 4}}, "netwrok"),
+    ],
+)
+def test_a_method_that_does_not_suit_is_refused_before_the_first_case(fields, sentence, host, tmp_path):
+    distilled = Distilled(**{"size": 10, "method": "dm", **fields})
+    with pytest.raises(ddcore.DdcoreError, match=sentence):
+        ddcore.run_study(Replay(memories=(distilled,), classes_each=5), tmp_path / "s", host=host)
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize("said", [{"seeds": ()}, {"ways": ()}, {"memories": ()}])
