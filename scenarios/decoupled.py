@@ -4,7 +4,7 @@ Shows what they, with labels of a teacher, make of tens of images per class. Ran
 twice, with their own classes and with the labels of a teacher like the methods' own, since most of what soft labels
 bring they bring to any images. Needs nothing but the installation.
 
-    python scenarios/decoupled.py            # about an hour on one core; it goes on where it stopped
+    python scenarios/decoupled.py            # about 60 minutes on one core; it goes on where it stopped
     python scenarios/decoupled.py --smoke    # two steps each: a minute
 
 Seen (accuracy in percent ± over five networks, protocol quick; seed 0 alone; seconds of distilling on a busy core):

@@ -119,6 +119,18 @@ def test_what_is_recorded_of_the_yardstick_is_what_its_scenario_tells(monkeypatc
     assert len(whole) == 2 and all(len(row["seeds"]) == len(row["nets"]) for row in record["rows"])
 
 
+def test_what_is_recorded_of_minutes_is_what_the_scenario_says_it_saw(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import minutes
+
+    record = json.loads(minutes.RECORD.read_text())
+    rows = {row["method"]: row for row in record["rows"]}
+    assert rows.keys() == {*minutes.METHODS, "random", "herding", "whole"} and record["versions"]["torch"]
+    for name, row in rows.items():
+        said = f"{name} {row['mean']:.1f} ± {row['std_nets']:.1f}" if row["begun"] else name
+        assert said in " ".join(minutes.__doc__.split())
+
+
 @pytest.mark.parametrize("path", sorted((SCENARIOS[0].parent / "results").glob("bench-*.json")), ids=lambda p: p.stem)
 def test_what_is_recorded_of_speed_names_rows_that_there_are(path):
     from ddcore.bench import ROWS, TOLERANCE
