@@ -15,7 +15,6 @@ that learn images are from 89.7 (sldd) to 96.6 ± 0.5 (kfs), and taught_tiles, w
 to 2 points (ld_ridge). By the evaluation that RTP is meant for (`ddcore evaluate FOLDER --protocol rtp`, of each in
 runs/digits/cases) it has 96.1 ± 0.4 over three seeds, mtt 87.9 ± 1.0. sre2l, cda, gvbsm and rded stay below herding:
 they are made for tens of images per class (scenarios/decoupled.py); edc, which starts from real images, has 90.2 ± 1.2.
-The machine that gvbsm and edc ran on was four times as busy: their seconds are that much too high.
 """
 
 import argparse
