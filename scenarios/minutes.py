@@ -2,9 +2,9 @@
 
 Shows accuracy against the minutes that a method was given to distil, which is what a user has, in the place of
 iterations, of which one of DM takes a hundredth of one of RTP: a ConvNet-3 of width 32 for distilling and for judging,
-two networks by the protocol quick, one seed. Experts are trained for 400 steps in batches of 64, two of them; published
-are 100 of 50 epochs, which take days. Random and herded images are as many as the bytes of the others hold in float32,
-four for one. Needs the files below --root (FashionMNIST/raw, packed or not).
+two networks by the protocol quick, one seed. There are two experts of 400 steps in batches of 64 (of dance and ncfm
+200); published are 100 of 50 epochs, which take days. Random and herded images are as many as the bytes of the others
+hold in float32, four for one. Needs the files below --root (FashionMNIST/raw, packed or not).
 
     python scenarios/minutes.py --root data                       # a day on one core; it goes on where it stopped
     python scenarios/minutes.py --root data --minutes 1 --ipc 1   # an hour
@@ -36,8 +36,8 @@ from ddcore import plugin as dd
 
 RECORD = Path(__file__).parent / "results" / "minutes.json"
 """What was run: the command, the versions, and a row for each method, size and budget; the curves lie beside it."""
-METHODS = [
-    *[
+METHODS = (
+    *(
         "dm",
         "dsa",
         "dc",
@@ -53,8 +53,8 @@ METHODS = [
         "haba",
         "kfs",
         "it_gan",
-    ],
-    *[
+    ),
+    *(
         "mtt",
         "datm",
         "tesla",
@@ -68,8 +68,8 @@ METHODS = [
         "gvbsm",
         "edc",
         "taught_tiles",
-    ],
-]
+    ),
+)
 FEW = {"policy.experts": 2}
 SHORT = {**FEW, "policy.fit.epochs": "none", "policy.fit.steps": 400}
 OVERRIDES: dict[str, dict[str, Any]] = {
