@@ -37,38 +37,9 @@ from ddcore import plugin as dd
 RECORD = Path(__file__).parent / "results" / "minutes.json"
 """What was run: the command, the versions, and a row for each method, size and budget; the curves lie beside it."""
 METHODS = (
-    *(
-        "dm",
-        "dsa",
-        "dc",
-        "idc",
-        "idm",
-        "cafe",
-        "m3d",
-        "dance",
-        "dsdm",
-        "ncfm",
-        "fred",
-        "accdd",
-        "haba",
-        "kfs",
-        "it_gan",
-    ),
-    *(
-        "mtt",
-        "datm",
-        "tesla",
-        "pad",
-        "frepo",
-        "rfad",
-        "kip",
-        "rtp",
-        "rat_bptt",
-        "sre2l",
-        "gvbsm",
-        "edc",
-        "taught_tiles",
-    ),
+    *("dm", "dsa", "dc", "idc", "idm", "cafe", "m3d", "dance", "dsdm", "ncfm", "fred", "accdd", "haba", "kfs"),
+    *("it_gan", "mtt", "datm", "tesla", "pad", "frepo", "rfad", "kip", "rtp", "rat_bptt", "sre2l", "gvbsm", "edc"),
+    "taught_tiles",
 )
 FEW = {"policy.experts": 2}
 SHORT = {**FEW, "policy.fit.epochs": "none", "policy.fit.steps": 400}
