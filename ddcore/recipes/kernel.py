@@ -66,7 +66,11 @@ def frepo(ipc: int = 1, iterations: int = 600) -> Recipe:
     cosine, with members at 2e-3, suit a small machine; the published runs take 1 024 items, 500 000 iterations of LAMB
     at 3e-4 and members at 3e-4 (``policy.lr=3e-4``). Labels have no margin term and scale one (theirs is sqrt(10 / k),
     ``labels.scale``); the network is the same in the pool and in the evaluation, where theirs has batch norm in the
-    pool alone and doubles its width layer by layer; images are standardised (``preprocess.name=zca``).
+    pool alone and doubles its width layer by layer; images are standardised (``preprocess.name=zca``). On MNIST at one
+    image per class (ConvNet of width 32, test items) these settings have 80.0 in 90 CPU seconds, one seed; in as many,
+    1 700 steps with ``policy.name=fresh``, ``labels.temperature=15``, ``augment.name=affine``, ``objective.real=128``,
+    ``update.ema=0.98`` and ``update.lr={inputs=0.15, labels=0.02, temperature=0.02}`` have 91.1 ± 1.7 over four
+    networks ± 0.7 over three seeds. They were chosen on validation items, where one seed had 89.8.
     """
     return Recipe(
         "frepo",
