@@ -60,6 +60,8 @@ import ddcore
 WIDTH = 16
 KEEPS = 5
 """Earlier rounds whose sets the server goes on training on."""
+TAUGHT = {"name": "taught", "temperature": 2.0, "fit": {"name": "fit", "steps": 400, "lr": 0.05, "schedule": "cosine"}}
+"""Labels by a network that each client trains on its shard."""
 
 
 def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
@@ -76,6 +78,10 @@ def exchanges(options: argparse.Namespace) -> tuple[Exchange, ...]:
 
     def sending(method: str, rounds: int) -> Distilling:
         own = overrides if method == "feddm" else {}
+        if method == "taught_tiles":
+            own = {"synthetic.coarse": "none"}  # the encoding stores in few bits: as many images as the others send
+        if options.taught:
+            own = own | {"labels": TAUGHT}
         keeps = 0 if usual_server(method).replays else min(rounds - 1, KEEPS)
         return Distilling(method, options.ipc, own, server, options.encoding, keeps, rounds)
 
@@ -112,6 +118,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["feddm", "random"], help="by which clients make their sets")
     parser.add_argument("--ipc", type=int, default=10, help="images of each of its classes that a client sends")
     parser.add_argument("--encoding", choices=["uint4", "uint8", "float16", "float32"], default="uint4")
+    parser.add_argument(
+        "--taught", action="store_true", help="labels by a network that each client trains on its shard"
+    )
     parser.add_argument("--engine", choices=["process", "ray"], default="process")
     parser.add_argument("--cores", type=int, help="on how many cores clients run under Ray; all by default")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

@@ -9,23 +9,33 @@ hold in float32, four for one. Needs the files below --root (FashionMNIST/raw, p
     python scenarios/minutes.py --root data                       # a day on one core; it goes on where it stopped
     python scenarios/minutes.py --root data --minutes 1 --ipc 1   # an hour
     python scenarios/minutes.py --root data --smoke               # tiny networks, a second for each method: a minute
-    python scenarios/minutes.py --root data --record              # afterwards: keep the numbers and the picture
+    python scenarios/minutes.py --root data --record              # runs nothing: keeps the numbers that are there
 
-Seen, one thread of a two-core machine, one CPU minute at one image per class, accuracy in percent ± over the networks;
-all rows, with seconds and iterations, are in results/minutes.json:
+Seen so far, one thread of a two-core machine, accuracy in percent ± over the networks; all rows, with seconds and
+iterations, are in results/minutes.json, and their curves in results/minutes.png. A method that is not begun trains
+experts, a generator or a teacher, or fits its codes, until its minutes are over.
 
-    ncfm 74.7 ± 0.8    idm 73.1 ± 0.5     kfs 72.8 ± 0.5    m3d 72.8 ± 0.0     fred 71.5 ± 0.4    dance 71.2 ± 1.7
-    dm 70.6 ± 0.5      idc 69.6 ± 1.1     rfad 67.5 ± 1.3   frepo 66.9 ± 1.7   rtp 66.9 ± 0.7     rat_bptt 66.9 ± 0.2
-    cafe 64.5 ± 2.5    haba 64.4 ± 2.8    dsa 63.3 ± 0.3    mtt 63.2 ± 0.4     tesla 63.2 ± 0.5   kip 62.9 ± 0.4
-    dc 62.5 ± 1.1      edc 61.2 ± 0.3     dsdm 60.1 ± 0.5   sre2l 31.9 ± 1.2   gvbsm 10.0 ± 0.0 (one step)
-    random 63.7 ± 0.5  herding 73.1 ± 0.5 (four images each)    whole 88.7 ± 0.2
-
-A minute is over before accdd, it_gan, datm, pad and taught_tiles begin: they train experts, a generator or a teacher.
-Only ncfm is above herded images of the same bytes. What 5 and 15 minutes bring, and ten images per class, were not run.
+    ipc 1:  whole 88.7 ± 0.2, herding 73.1 ± 0.5, random 63.7 ± 0.5
+    1 min:  ncfm 74.7 ± 0.8, idm 73.1 ± 0.5, kfs 72.8 ± 0.5, m3d 72.8 ± 0.0, fred 71.5 ± 0.4, dance 71.2 ± 1.7,
+            dm 70.6 ± 0.5, idc 69.6 ± 1.1, rfad 67.5 ± 1.3, frepo 66.9 ± 1.7, rtp 66.9 ± 0.7, rat_bptt 66.9 ± 0.2,
+            cafe 64.5 ± 2.5, haba 64.4 ± 2.8, dsa 63.3 ± 0.3, mtt 63.2 ± 0.4, tesla 63.2 ± 0.5, kip 62.9 ± 0.4,
+            dc 62.5 ± 1.1, edc 61.2 ± 0.3, dsdm 60.1 ± 0.5, sre2l 31.9 ± 1.2, gvbsm 10.0 ± 0.0; not begun: accdd,
+            it_gan, datm, pad, taught_tiles
+    5 min:  taught_tiles 78.1 ± 1.0, ncfm 76.1 ± 0.4, kfs 75.1 ± 0.0, idm 73.9 ± 0.8, rtp 73.2 ± 0.0, mtt 71.9 ± 0.1,
+            dm 70.4 ± 0.2, frepo 69.9 ± 2.1
+    ipc 10: whole 88.7 ± 0.2, herding 81.3 ± 0.3, random 79.4 ± 0.0
+    1 min:  m3d 79.7 ± 0.3, fred 78.9 ± 0.2, ncfm 78.7 ± 0.5, frepo 77.5 ± 0.2, dm 77.0 ± 1.0, idm 76.5 ± 0.3,
+            haba 76.5 ± 0.1, idc 76.3 ± 0.0, kip 76.2 ± 0.8, rfad 76.0 ± 0.8, rat_bptt 75.9 ± 0.0, edc 75.5 ± 0.4,
+            dance 74.8 ± 0.8, dsa 74.8 ± 0.0, cafe 74.3 ± 0.4, dsdm 74.0 ± 0.9, tesla 73.7 ± 0.1, mtt 73.6 ± 0.1,
+            rtp 72.3 ± 1.8, sre2l 55.9 ± 1.8, dc 37.6 ± 5.1, gvbsm 13.3 ± 1.5; not begun: accdd, kfs, it_gan, datm,
+            pad, taught_tiles
 """
 
 import argparse
 import json
+import platform
+import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +45,7 @@ import ddcore
 from ddcore import plugin as dd
 
 RECORD = Path(__file__).parent / "results" / "minutes.json"
-"""What was run: the command, the versions, and a row for each method, size and budget; the curves lie beside it."""
+"""What was run: the command, the device, the versions, and a row for each method, size and budget."""
 METHODS = (
     *("dm", "dsa", "dc", "idc", "idm", "cafe", "m3d", "dance", "dsdm", "ncfm", "fred", "accdd", "haba", "kfs"),
     *("it_gan", "mtt", "datm", "tesla", "pad", "frepo", "rfad", "kip", "rtp", "rat_bptt", "sre2l", "gvbsm", "edc"),
@@ -68,33 +78,55 @@ def study(root: str, ipc: list[int], minutes: list[float], methods: list[str], s
     )
 
 
+def recorded(plan: ddcore.Study, out: Path) -> list[dict[str, Any]]:
+    """The rows of the cases that have ended in ``out``, kept in results/ with their picture."""
+    places = [(case, out / "cases" / case.folder) for case in plan.cases(ddcore.Host())]
+    ended = [(case, place, place / "case.json") for case, place in places if (place / "case.json").exists()]
+    finding = plan.summarise([dd.Found(case, place, json.loads(file.read_text())) for case, place, file in ended])
+    about = {
+        "command": "python scenarios/minutes.py --root data",
+        "device": f"{platform.machine()}, one thread",
+        "versions": {name: version(name) for name in ("ddcore", "torch")},
+        "protocol": finding.says,
+        "rows": finding.numbers["rows"],
+    }
+    dd.write_whole(RECORD, (json.dumps(about, indent=1) + "\n").encode())
+    next(plot for plot in finding.plots if plot.name == "minutes").save(RECORD.with_suffix(".png"))
+    return about["rows"]
+
+
+def said(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """A paragraph for each size and budget, the best first."""
+    for ipc, minutes in sorted({(row["ipc"], row["minutes"]) for row in rows}):
+        own = [row for row in rows if (row["ipc"], row["minutes"]) == (ipc, minutes)]
+        told = [f"{row['method']}\xa0{row['mean']:.1f}\xa0±\xa0{row['std_nets']:.1f}" for row in own if row["begun"]]
+        late = [row["method"] for row in own if not row["begun"]]
+        words = f"{', '.join(told)}{'; not begun: ' if late else ''}{', '.join(late)}"
+        head = f"{minutes:g} min" if minutes else f"ipc {ipc}"
+        text = textwrap.fill(f"{head + ':':8}{words}", 118, initial_indent="    ", subsequent_indent=" " * 12)
+        yield text.replace("\xa0", " ")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="data", help="the folder that holds FashionMNIST/raw")
     parser.add_argument("--out", default="runs/minutes", help="where the runs, the table and the pictures go")
     parser.add_argument("--ipc", nargs="+", type=int, default=[1, 10], help="images per class")
-    parser.add_argument("--minutes", nargs="+", type=float, default=[1, 5, 15], help="of a CPU, for each set")
+    parser.add_argument("--minutes", nargs="+", type=float, default=[1.0, 5.0, 15.0], help="of a CPU, for each set")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="which methods")
     parser.add_argument("--smoke", action="store_true", help="two methods, a second for each, tiny networks")
-    parser.add_argument("--record", action="store_true", help="keep numbers and picture in results/ as well")
+    parser.add_argument("--record", action="store_true", help="keep the numbers that are there, and run nothing")
     options = parser.parse_args()
     if options.smoke:
         options.out += "-smoke"
         options.ipc, options.minutes, options.methods = [1], [0.02], ["dm", "mtt"]
     plan = study(options.root, options.ipc, options.minutes, options.methods, options.smoke)
+    if options.record:
+        rows = recorded(plan, Path(options.out))
+        print("\n".join(said(rows)))
+        return
     with ddcore.progress() as told:
-        finding = ddcore.run_study(plan, options.out, progress=told)
-    print(finding)
-    if options.record and not options.smoke:
-        sizes, minutes = (" ".join(map(str, each)) for each in (options.ipc, options.minutes))
-        about = {
-            "command": f"python scenarios/minutes.py --root data --ipc {sizes} --minutes {minutes} --record",
-            "versions": {name: version(name) for name in ("ddcore", "torch")},
-            "protocol": finding.says,
-            "rows": finding.numbers["rows"],
-        }
-        dd.write_whole(RECORD, (json.dumps(about, indent=1) + "\n").encode())
-        next(plot for plot in finding.plots if plot.name == "minutes").save(RECORD.with_suffix(".png"))
+        print(ddcore.run_study(plan, options.out, progress=told))
 
 
 if __name__ == "__main__":

@@ -96,6 +96,19 @@ def test_reproduce_smoke(scenario, shared, tmp_path):
     assert re.search(r"fashion +ipc 1 +dm +2 iterations +\d+\.\d h", scenario("reproduce", *words, "--plan"))
 
 
+def test_reached_smoke(scenario):
+    assert re.search(r"digits +ipc 1 +dm +2 of +4 .* \d+\.\d ± \d+\.\d \(-\)", scenario("reached", "--networks", "2"))
+
+
+def test_what_is_recorded_of_published_settings_is_what_its_scenario_tells(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCENARIOS[0].parent))
+    import reached
+
+    record = json.loads(reached.RECORD.read_text())
+    assert "\n".join(reached.lines(record["rows"])) in reached.__doc__
+    assert record["device"] in reached.__doc__ and all(row["evaluated_by"]["torch"] for row in record["rows"])
+
+
 def test_minutes_smoke(scenario, shared, tmp_path):
     said = scenario("minutes", "--root", shared("FashionMNIST").parent)
     assert "fashion | 1 | mtt (0.02 min) | - | not begun" in said
@@ -124,11 +137,9 @@ def test_what_is_recorded_of_minutes_is_what_the_scenario_says_it_saw(monkeypatc
     import minutes
 
     record = json.loads(minutes.RECORD.read_text())
-    rows = {row["method"]: row for row in record["rows"]}
-    assert rows.keys() == {*minutes.METHODS, "random", "herding", "whole"} and record["versions"]["torch"]
-    for name, row in rows.items():
-        said = f"{name} {row['mean']:.1f} ± {row['std_nets']:.1f}" if row["begun"] else name
-        assert said in " ".join(minutes.__doc__.split())
+    assert "\n".join(minutes.said(record["rows"])) in minutes.__doc__
+    assert {row["method"] for row in record["rows"]} == {*minutes.METHODS, "random", "herding", "whole"}
+    assert record["device"] and record["versions"]["torch"]
 
 
 @pytest.mark.parametrize("path", sorted((SCENARIOS[0].parent / "results").glob("bench-*.json")), ids=lambda p: p.stem)

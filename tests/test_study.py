@@ -635,7 +635,14 @@ def test_a_method_whose_minutes_are_over_before_its_first_step_has_a_row_that_sa
     assert "were over before their first step: mtt on digits, ipc 1, 0.01 min, seed 0." in finding.says
     assert "Infinity" not in json.dumps(finding.numbers)
     panels = [panel for plot in finding.plots for row in plot.panels for panel in row]
-    assert panels and "mtt" not in {line.label for panel in panels for line in panel.lines}
+    lines = [line for panel in panels for line in panel.lines]
+    assert lines and "mtt" not in {line.label for line in lines}
+    assert [0.01] in [list(line.x or ()) for line in lines if line.label == "dm"], "at the minutes that it was given"
+
+
+def test_a_cell_of_whole_minutes_is_that_of_minutes():
+    one, same = (replace(SMALL_TABLE, minutes=minutes) for minutes in ((1, 2), (1.0, 2.0)))
+    assert [case.folder for case in one.cases(Host())] == [case.folder for case in same.cases(Host())]
 
 
 def test_all_methods_are_those_that_suit_the_data_and_one_that_is_named_must(host):

@@ -97,7 +97,7 @@ class Table(Study):
                     raise
                 continue
             baselines: tuple[Baseline, ...] = ("whole",) if name == every[0] else ()
-            for minutes in self.minutes if recipe.iterations else (0.0,):
+            for minutes in map(float, self.minutes) if recipe.iterations else (0.0,):
                 yield recipe, minutes, baselines
             if recipe.iterations and not self.minutes:
                 yield recipe, 0.0, baselines
@@ -241,7 +241,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _plots(rows: list[dict[str, Any]]) -> Iterator[Plot]:
-    """The accuracy against stored bytes, a panel per data, and against minutes of distilling, a panel per size too."""
+    """The accuracy against stored bytes, a panel per data, and against the minutes that were given, or were taken where
+    none were given, a panel per size too."""
     shown = [row for row in rows if row["seeds"]]
     places = list(dict.fromkeys((row["data"], row["network"]) for row in shown))
     sizes = sorted({row["ipc"] for row in shown})
@@ -252,10 +253,14 @@ def _plots(rows: list[dict[str, Any]]) -> Iterator[Plot]:
         levels = [*REFERENCES, "whole"]
         taken.append([])
         for ipc in sizes:
-            lines = _lines([row for row in here if row["ipc"] == ipc], lambda row: row["seconds"] / 60, levels)
+            lines = _lines([row for row in here if row["ipc"] == ipc], _minutes, levels)
             taken[-1].append(Panel(lines, "{}, {}, ipc {}".format(*place, ipc), "x"))
     yield Plot("bytes", "stored", "test accuracy (%)", stored, unit="B")
     yield Plot("minutes", "minutes of distilling", "test accuracy (%)", taken, unit="")
+
+
+def _minutes(row: dict[str, Any]) -> float:
+    return row["minutes"] or row["seconds"] / 60
 
 
 def _lines(rows: list[dict[str, Any]], at: Callable[[dict[str, Any]], float], levels: Sequence[str]) -> list[Line]:
