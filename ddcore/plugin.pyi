@@ -781,6 +781,9 @@ from .study.repeated import (
 from .study.running import (
     run_study as run_study,
 )
+from .study.running import (
+    so_far as so_far,
+)
 from .study.watchdog import (
     guarded_home as guarded_home,
 )

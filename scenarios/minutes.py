@@ -78,11 +78,9 @@ def study(root: str, ipc: list[int], minutes: list[float], methods: list[str], s
     )
 
 
-def recorded(plan: ddcore.Study, out: Path) -> list[dict[str, Any]]:
+def recorded(plan: ddcore.Study, out: str) -> list[dict[str, Any]]:
     """The rows of the cases that have ended in ``out``, kept in results/ with their picture."""
-    places = [(case, out / "cases" / case.folder) for case in plan.cases(ddcore.Host())]
-    ended = [(case, place, place / "case.json") for case, place in places if (place / "case.json").exists()]
-    finding = plan.summarise([dd.Found(case, place, json.loads(file.read_text())) for case, place, file in ended])
+    finding = ddcore.so_far(plan, out)
     about = {
         "command": "python scenarios/minutes.py --root data",
         "device": f"{platform.machine()}, one thread",
@@ -122,7 +120,7 @@ def main() -> None:
         options.ipc, options.minutes, options.methods = [1], [0.02], ["dm", "mtt"]
     plan = study(options.root, options.ipc, options.minutes, options.methods, options.smoke)
     if options.record:
-        rows = recorded(plan, Path(options.out))
+        rows = recorded(plan, options.out)
         print("\n".join(said(rows)))
         return
     with ddcore.progress() as told:

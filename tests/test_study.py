@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ddcore
-from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study
+from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study, so_far
 from ddcore.cli import app
 from ddcore.datasets.base import Readings
 from ddcore.files import held
@@ -29,6 +29,7 @@ from ddcore.testing import tiny_images
 class Count(Study):
     """Counts to a number from each start, one file a step."""
 
+    in_part: ClassVar[bool] = True
     chooses: ClassVar[frozenset[str]] = frozenset({"starts", "seeds"})
 
     to: int = 3
@@ -82,6 +83,31 @@ def test_a_study_leaves_its_finding_and_reads_the_cases_that_have_ended(tmp_path
     (cases[0] / "case.json").unlink()
     (cases[0] / "1.txt").unlink()
     assert run_study(Count(), folder).numbers["made"] == [1, 3], "one went on in its own folder, one was read"
+
+
+def test_what_has_ended_is_summed_up_while_others_run(tmp_path):
+    run_study(Count(), tmp_path)
+    ended = sorted(tmp_path.glob("cases/*/case.json"))
+    ended[1].unlink()
+    (tmp_path / "report.md").unlink()
+    with held(tmp_path):
+        finding = so_far(Count(), tmp_path)
+    assert finding.numbers["made"] == [3] and finding.says == "1 of 2 cases have ended. It can count."
+    assert "1 of 2 cases have ended." in (tmp_path / "report.md").read_text() and not ended[1].exists()
+    ended[0].unlink()
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(RecipeRefused, match="None of the 2 cases has ended in"):
+            so_far(Count(), folder)
+    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(RecipeRefused, match=r"holds a study with other settings \(to; "):
+        so_far(Count(to=2), tmp_path)
+
+
+def test_a_study_that_says_something_of_all_of_its_cases_alone_is_not_summed_up_before(tmp_path, monkeypatch):
+    run_study(Count(), tmp_path)
+    monkeypatch.setattr(Count, "in_part", False)
+    with pytest.raises(RecipeRefused, match="sums up nothing before all of its cases have ended"):
+        so_far(Count(), tmp_path)
 
 
 def test_what_only_chooses_cases_may_change_and_what_is_there_is_used_again(tmp_path):
@@ -479,6 +505,8 @@ def test_a_grid_is_the_comparison_of_its_experiments_here_and_in_processes(tmp_p
     assert without_seconds(there["rows"]) == json.loads(json.dumps(without_seconds(rows)))
     assert len(list((tmp_path / "b" / "cases").glob("*/case.json"))) == 4
     assert "case 1 of 4" in done.output and "cases: 4/4" in done.output
+    told = CliRunner().invoke(app, ["study", "grid", *words, "--so-far", "--out", str(tmp_path / "b")])
+    assert told.exit_code == 0 and "4 of 4 cases have ended." in told.output and "case 1 of 4" not in told.output
 
 
 def test_experiments_that_differ_in_a_field_have_labels_that_say_it():
@@ -580,6 +608,14 @@ def test_a_table_stands_beside_real_images_at_the_bytes_of_float32_ones_and_no_c
     assert (tmp_path / "bytes.png").exists() and (tmp_path / "minutes.png").exists()
     assert "\\begin{tabular}" in (tmp_path / "finding.tex").read_text()
     monkeypatch.setattr("ddcore.study.table.run_or_resume", lambda *_, **__: pytest.fail("it has ended"))
+    for path in tmp_path.glob("cases/*/case.json"):
+        if json.loads(path.read_text())["method"] == "dm":
+            path.rename(path.with_name("later.json"))
+    part = so_far(SMALL_TABLE, tmp_path)
+    assert {row["method"] for row in part.numbers["rows"]} == rows.keys() - {"dm"}
+    assert part.says.startswith("6 of 8 cases have ended.") and "or not ended): dm." in part.says
+    for path in tmp_path.glob("cases/*/later.json"):
+        path.rename(path.with_name("case.json"))
     again = run_study(replace(SMALL_TABLE, seeds=1), tmp_path)
     assert {row["method"]: row["seeds"] for row in again.numbers["rows"]} == dict.fromkeys(rows, 1)
 

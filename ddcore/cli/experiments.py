@@ -246,6 +246,9 @@ def study(
         int | None,
         typer.Option(min=1, help="Cases at a time, each in a process on one thread; by default one per core."),
     ] = None,
+    so_far: Annotated[
+        bool, typer.Option("--so-far", help="Run nothing: sum up the cases that have ended, also while others run.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="The folder to write; by default runs/study-NAME.")] = None,
 ) -> None:
     """Run the study NAME (`ddcore list studies`), which sums up many runs. The same command continues a stopped one.
@@ -258,6 +261,8 @@ def study(
     `ddcore study grid --set seeds=[0,1,2] --engine ray --workers 16`
 
     `ddcore study audit --set method=dm --set shadows=16`
+
+    A table of a study that is not at its end, as far as its cases have come: the same command with --so-far.
 
     A field of the study is an option of its own too, with commas between several values:
 
@@ -272,8 +277,8 @@ def study(
         from ddcore.errors import RecipeRefused
         from ddcore.host import Host
         from ddcore.packing import from_dict, overridden
+        from ddcore.study import running
         from ddcore.study.base import Study
-        from ddcore.study.running import run_study
 
         host = Host()
         plan = from_dict(cast(type[Study], host.catalogue.find("study", name).maker), {}, host.catalogue, name)
@@ -286,7 +291,10 @@ def study(
             raise RecipeRefused(f"The study {name} has no data set to choose.")
         plan = overridden(plan, {**fields_of(plan, ctx.args), **pairs(change or [])}, host.catalogue)
         where = _engine(host, engine, workers)
-        finding = run_study(plan, folder, host=host, device=device, progress=told, engine=where)
+        if so_far:
+            finding = running.so_far(plan, folder, host=host)
+        else:
+            finding = running.run_study(plan, folder, host=host, device=device, progress=told, engine=where)
     show(finding.head, finding.rows)
     screen.print(finding.says, soft_wrap=True)
     screen.print(f"Written: {folder}/report.md, finding.json, finding.csv, finding.tex", soft_wrap=True)

@@ -78,6 +78,9 @@ class Study(Part, kind="study"):
     several: ClassVar[tuple[str, ...]] = ()
     """The fields that name what is compared: none may be empty."""
 
+    in_part: ClassVar[bool] = False
+    """Whether :meth:`summarise` can do with some of the cases, at least one."""
+
     def faults(self) -> Iterator[str]:
         return (f"{name} is empty: the study needs at least one" for name in self.several if not getattr(self, name))
 
@@ -94,7 +97,7 @@ class Study(Part, kind="study"):
 
     @abstractmethod
     def summarise(self, found: Sequence[Found]) -> Finding:
-        """What the cases say together; ``found`` is in the order of :meth:`cases`."""
+        """What the cases say together; ``found`` is in the order of :meth:`cases`, all of them unless ``in_part``."""
 
 
 def over_seeds(found: Iterable[Found]) -> list[list[Found]]:

@@ -23,6 +23,7 @@ from ddcore.types import Progress
 class Experiments(Study):
     """A study of experiments; the folder of each case is that of an experiment, which ``ddcore compare`` reads."""
 
+    in_part: ClassVar[bool] = True
     beside_published: ClassVar[bool] = False
     """Whether the table has a last column of the accuracies in percent that papers report."""
 

@@ -10,7 +10,7 @@ import tomllib
 import traceback
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,34 @@ def run_study(
         found = [one for case in cases if (one := place.found(case))]
         finding = study.summarise(found)
         _write(finding, found, settings, place)
+    return finding
+
+
+def so_far(study: Study, folder: str | os.PathLike[str], *, host: Host | None = None) -> Finding:
+    """Sum up the cases of ``study`` that have ended in ``folder``, and run none; it may be at work there meanwhile.
+
+    Leaves the files of :func:`run_study` that sum up.
+
+    Raises:
+        RecipeRefused: no case has ended, ``study`` says something of all of its cases alone, or the folder holds an
+            experiment, another study, or what the same one has done with other settings.
+        BadData: a data set that the study names cannot be loaded.
+    """
+    place, host = Place(Path(folder)), host or Host()
+    settings = {"name": type(study).part_name(), **to_dict(study)}
+    if not study.in_part:
+        raise RecipeRefused(
+            f"The study {settings['name']} sums up nothing before all of its cases have ended: run it without --so-far."
+        )
+    _refuse_another(place, study, settings)
+    with reading(Readings()):
+        cases = _cases(study, host)
+        found = [one for case in cases if (one := place.found(case))]
+        if not found:
+            raise RecipeRefused(f"None of the {len(cases)} cases has ended in {place.path}: run the study first.")
+        finding = study.summarise(found)
+    finding = replace(finding, says=f"{len(found)} of {len(cases)} cases have ended. {finding.says}")
+    _write(finding, found, settings, place)
     return finding
 
 

@@ -49,6 +49,7 @@ class Table(Study):
     again.
     """
 
+    in_part: ClassVar[bool] = True
     chooses: ClassVar[frozenset[str]] = frozenset({"data", "ipc", "methods", "seeds", "minutes", "overrides"})
     several: ClassVar[tuple[str, ...]] = ("data", "ipc", "methods")
 
@@ -136,7 +137,7 @@ class Table(Study):
             " at the bytes of the others, whole is all of T; published numbers are by their papers' protocols.",
             f"Protocol: {in_line(self._said())}.",
             *([f"The minutes of these were over before their first step: {'; '.join(late)}."] if late else []),
-            *([f"Not in the table, as they do not suit the data: {', '.join(left)}."] if left else []),
+            *([f"Not in the table (unsuited to the data, or not ended): {', '.join(left)}."] if left else []),
             *dict.fromkeys(sentence for one in found for sentence in one.numbers.get("short", ())),
         ]
         return Finding(head, [_cells(row) for row in rows], {"rows": rows}, " ".join(says), tuple(_plots(rows)))

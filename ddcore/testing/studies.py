@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from ddcore.host import Host
 from ddcore.study.base import Study
 from ddcore.study.finding import Finding
-from ddcore.study.running import run_study
+from ddcore.study.running import Place, run_study
 from ddcore.testing.base import Check
 from ddcore.testing.contract import check_part
 
@@ -19,7 +19,7 @@ from ddcore.testing.contract import check_part
 @Check
 def check_study(part: Study, *, host: Host | None = None) -> Iterator[str]:
     """It keeps the contract of parts; its cases are told apart, run, and are found again by the same command; what it
-    finds is a table, and numbers that JSON can hold.
+    finds is a table, and numbers that JSON can hold; where it is ``in_part``, of each case alone too.
 
     All cases run: give it small settings.
     """
@@ -38,6 +38,9 @@ def check_study(part: Study, *, host: Host | None = None) -> Iterator[str]:
         run_study(part, folder, host=host)
         if len(first) != len(cases) or _ended(folder) != first:
             yield f"{name}: its cases are others the second time: let cases(host) follow from its fields alone."
+        alone = [one for case in cases if (one := Place(Path(folder)).found(case))] if part.in_part else []
+        for one in alone:
+            yield from _finding_faults(part.summarise([one]), f"{name}, asked of one case, ")
     yield from _finding_faults(finding, name)
 
 
