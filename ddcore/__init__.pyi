@@ -224,9 +224,6 @@ from .study.ray import (
 from .study.running import (
     run_study as run_study,
 )
-from .study.running import (
-    so_far as so_far,
-)
 from .types import (
     Batch as Batch,
 )

@@ -79,7 +79,7 @@ def stopped(out: Path) -> None:
     """A tiny run on the digits that is stopped after two of its steps."""
     host = ddcore.Host()
     recipe = host.recipe("dm", iterations=4, overrides={"network.width": 4})
-    settings = ddcore.Settings(ddcore.Digits(), replace(host.protocol("quick"), steps=3), ())
+    settings = ddcore.Settings(dd.Digits(), replace(host.protocol("quick"), steps=3), ())
 
     def ctrl_c(stage: str, done: int, of: int) -> None:
         if stage.startswith("distilling") and done == 2:

@@ -16,11 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 import ddcore
-from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study, so_far
+from ddcore import Case, CasesFailed, Finding, Grid, Host, Loky, RecipeRefused, Study, run_study
 from ddcore.cli import app
 from ddcore.datasets.base import Readings
 from ddcore.files import held
-from ddcore.plugin import DataSet, Line, Mnist, Panel, Part, Plot, over_seeds, spread
+from ddcore.plugin import DataSet, Line, Mnist, Panel, Part, Plot, over_seeds, so_far, spread
 from ddcore.study.table import Table
 from ddcore.testing import tiny_images
 
