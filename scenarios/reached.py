@@ -16,9 +16,9 @@ Seen of scenarios/reproduce.py on an NVIDIA H200, four runs side by side, by the
     mnist    ipc 10  dm      15862 of  20000    625 s   97.2 (-)
     mnist    ipc 1   dsa      1000 of   1000    244 s   88.9 ± 1.3 (88.7)
 
-Two networks of fashion's dm and one of mnist's were trained instead of five. By protocol dc, which
-does not augment, ten random images have 74.0 ± 1.0 on fashion and 94.9 ± 0.7 on mnist, herded ones 77.2 ± 0.8 on
-fashion (scenarios/yardstick.py).
+Two networks of fashion's dm and one of mnist's were trained instead of five. By protocol dc, which does not augment,
+ten random images have 74.0 ± 1.0 on fashion and 94.9 ± 0.7 on mnist, herded ones 77.2 ± 0.8 on fashion
+(scenarios/yardstick.py).
 """
 
 import argparse
@@ -36,7 +36,7 @@ import ddcore
 from ddcore import plugin as dd
 
 RECORD = Path(__file__).parent / "results" / "reproduce.json"
-"""What was run: the device, and a row for each set, with the iterations that it had and the versions it met last."""
+"""What was run: the device, and a row for each set, with the iterations that it had and what evaluated it."""
 VERSIONS = ("ddcore", "torch")
 
 

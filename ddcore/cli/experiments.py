@@ -290,10 +290,10 @@ def study(
         elif options.data or any(options.given.values()):
             raise RecipeRefused(f"The study {name} has no data set to choose.")
         plan = overridden(plan, {**fields_of(plan, ctx.args), **pairs(change or [])}, host.catalogue)
-        where = _engine(host, engine, workers)
         if so_far:
             finding = running.so_far(plan, folder, host=host)
         else:
+            where = _engine(host, engine, workers)
             finding = running.run_study(plan, folder, host=host, device=device, progress=told, engine=where)
     show(finding.head, finding.rows)
     screen.print(finding.says, soft_wrap=True)

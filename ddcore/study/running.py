@@ -65,6 +65,10 @@ class Place:
         except ValueError as error:
             raise DdcoreError(f"{path} is damaged ({error}). Delete it: the case then runs again.") from error
 
+    def ended(self, cases: Sequence[Case]) -> list[Found]:
+        """What came out of those of ``cases`` that have ended. Raises as :meth:`found` does."""
+        return [found for case in cases if (found := self.found(case))]
+
 
 def run_study(
     study: Study,
@@ -105,7 +109,7 @@ def run_study(
         except KeyboardInterrupt as error:
             error.__notes__ = ["The same command goes on."]
             raise
-        found = [one for case in cases if (one := place.found(case))]
+        found = place.ended(cases)
         finding = study.summarise(found)
         _write(finding, found, settings, place)
     return finding
@@ -130,7 +134,7 @@ def so_far(study: Study, folder: str | os.PathLike[str], *, host: Host | None = 
     _refuse_another(place, study, settings)
     with reading(Readings()):
         cases = _cases(study, host)
-        found = [one for case in cases if (one := place.found(case))]
+        found = place.ended(cases)
         if not found:
             raise RecipeRefused(f"None of the {len(cases)} cases has ended in {place.path}: run the study first.")
         finding = study.summarise(found)

@@ -38,8 +38,7 @@ def check_study(part: Study, *, host: Host | None = None) -> Iterator[str]:
         run_study(part, folder, host=host)
         if len(first) != len(cases) or _ended(folder) != first:
             yield f"{name}: its cases are others the second time: let cases(host) follow from its fields alone."
-        alone = [one for case in cases if (one := Place(Path(folder)).found(case))] if part.in_part else []
-        for one in alone:
+        for one in Place(Path(folder)).ended(cases) if part.in_part else ():
             yield from _finding_faults(part.summarise([one]), f"{name}, asked of one case, ")
     yield from _finding_faults(finding, name)
 
